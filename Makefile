@@ -1,0 +1,48 @@
+# The commands of the project; `make help` lists them. README.md gives the same as plain Python.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BOOK := $(BIN)/jupyter-book build . -n -W --keep-going
+LOCK := requirements.lock
+# The first interpreter that runs and is one of the supported versions; `make PYTHON=... env` overrides.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help env book test lint lab lock clean
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+env: $(READY) ## make the environment .venv from the lock file
+
+$(READY): $(LOCK) pyproject.toml
+	@test -n "$(PYTHON)" || { echo "popglm needs Python 3.11, 3.12 or 3.13 with venv; none was found. Say which: make PYTHON=/path/to/python env"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+book: $(READY) ## execute the pages and build the book into _build/html
+	$(BOOK)
+	@echo "The book is ready: open _build/html/index.html"
+
+test: $(READY) ## run every test: the package, the pages, the strict build (twice), the built site
+	$(BIN)/python tests/run.py
+
+lint: $(READY) ## check the code, the prose and the workflows
+	$(BIN)/python tests/lint.py
+
+lab: $(READY) ## open the pages as notebooks in JupyterLab
+	$(BIN)/python book/lab.py
+
+lock: ## renew the lock file (needs uv): one set of versions for Python 3.11 to 3.13
+	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+		--extra notebooks --extra book --extra test --extra lint pyproject.toml --output-file $(LOCK)
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) _build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
