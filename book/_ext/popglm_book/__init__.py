@@ -19,7 +19,7 @@ def prepare(app, config):
 
 def setup(app):
     """Connect each idea to the moment of the build when it acts."""
-    app.connect("config-inited", prepare)
+    app.connect("config-inited", prepare, priority=900)  # after Sphinx dated the copyright by SOURCE_DATE_EPOCH
     app.connect("config-inited", buttons.set_buttons)
     app.connect("doctree-read", thumbnails.collect, priority=400)  # before Sphinx moves the images
     app.connect("env-purge-doc", thumbnails.forget)
