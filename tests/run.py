@@ -1,7 +1,7 @@
 """Runs every test, in stages with time budgets: `make test`, or `python tests/run.py [stage ...]` for some of them.
 
-A budget is what the stage should take on two cores. It is reported, and a stage fails only at three times its budget, when
-it is stopped. One line per stage ends the report; the exit status is 0 only if every stage ran tests and passed.
+A budget is what the stage should take on two cores. It is reported, and a stage fails only at three times its budget,
+when it is stopped. One line per stage ends the report; the exit status is 0 only if every stage ran tests and passed.
 """
 
 import os
@@ -13,11 +13,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--durations=5"]
+BY_FILE = ["-n", "2", "--dist", "loadfile"]  # the tests of one file share a book
 STAGES = {  # name: (budget in seconds, what it is, command)
     "unit": (420, "the package", [*PYTEST, "-n", "2", "tests", "--ignore=tests/book"]),
     "pages": (420, "the pages of the book, run one by one", [*PYTEST, "-n", "2", "--nbmake", "book"]),
-    "builds": (180, "the book, built strictly", [*PYTEST, "-n", "2", "tests/book", "--ignore=tests/book/test_browser.py"]),
-    "browser": (240, "the built book in a browser", [*PYTEST, "-n", "2", "-rs", "tests/book/test_browser.py"]),
+    "builds": (
+        180,
+        "the book, built strictly",
+        [*PYTEST, *BY_FILE, "tests/book", "--ignore=tests/book/test_browser.py"],
+    ),
+    "browser": (240, "the built book in a browser", [*PYTEST, "-rs", "tests/book/test_browser.py"]),
 }
 ONE_THREAD = dict.fromkeys(("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 

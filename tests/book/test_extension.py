@@ -1,0 +1,176 @@
+"""The extension of the book, on a small book that the tests may change and break."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from builds import build, write_page
+from nbclient import NotebookClient
+from popglm_book.buttons import repository
+from popglm_book.kernel import kernel_environment
+
+THUMBNAIL = "_static/thumbnails/part/figure.svg"
+
+
+def outputs(done) -> str:
+    """Return all that the downloadable notebook of the page `figure` shows."""
+    notebook = nbformat.read(done.html / "_sources/book/part/figure.ipynb", 4)
+    return json.dumps([cell.get("outputs") for cell in notebook.cells])
+
+
+@pytest.fixture(scope="module")
+def first(small_book):
+    """Build the small book for the first time."""
+    done = build(small_book)
+    assert done.ok, done.output
+    done.thumbnail = (done.html / THUMBNAIL).read_bytes()
+    return done
+
+
+def test_first_build_runs_pages_and_writes_downloads_and_thumbnails(first):
+    """Traps 4, 10, 11: a fresh build; the figure is an SVG without a date."""
+    assert first.executed == ["figure"]
+    assert "number 1" in outputs(first)
+    assert "figure.ipynb" in (first.html / "book/part/figure.html").read_text()
+    assert first.thumbnail.lstrip().startswith(b"<?xml") and b"<dc:date>" not in first.thumbnail
+
+
+def test_unchanged_build_runs_nothing(first, small_book):
+    """Traps 1 and 3: the second build takes everything from the cache, and resolves the same links."""
+    again = build(small_book)
+    assert again.ok and again.executed == []
+
+
+def test_cleaned_build_has_outputs_and_thumbnail(first, small_book):
+    """Traps 4 and 10: what was built is gone, the executions are not."""
+    for name in ["html", ".doctrees", "jupyter_execute"]:
+        shutil.rmtree(small_book / "_build" / name)
+    again = build(small_book)
+    assert again.ok and again.executed == [], again.output
+    assert "number 1" in outputs(again)
+    assert (again.html / THUMBNAIL).read_bytes() == first.thumbnail
+
+
+def test_read_the_docs_writes_the_same(first, small_book, tmp_path):
+    """Traps 9 and 10: `sphinx -b html`, into a folder outside of the checkout."""
+    there = build(small_book, readthedocs=tmp_path)
+    assert there.ok, there.output
+    assert (there.html / THUMBNAIL).read_bytes() == first.thumbnail
+    assert "number 1" in outputs(there)
+    assert (there.html / "index.html").is_file()
+
+
+@pytest.mark.parametrize("file", ["src/popglm/__init__.py", "requirements.lock", "book/_ext/popglm_book/kernel.py"])
+def test_change_runs_pages_again(first, small_book, file):
+    """Trap 1: what the pages import, the versions, and the set-up of the kernels decide what is still valid."""
+    path = small_book / file
+    before = path.read_text()
+    change = "number = 2\n" if "popglm" in path.parts else "# changed\n"
+    path.write_text(before + change)
+    again = build(small_book)
+    path.write_text(before)
+    assert again.ok and again.executed == ["figure"], again.output
+    assert ("number 2" if change.startswith("number") else "number 1") in outputs(again)
+    assert (again.html / THUMBNAIL).read_bytes() == first.thumbnail, "figures must not depend on when they were drawn"
+
+
+def test_gallery(first):
+    """The card has title, line, picture and its text; a page without a picture still has its card."""
+    cards = re.findall(r'<a class="book-card".*?</a>', (first.html / "book/index.html").read_text(), re.DOTALL)
+    assert len(cards) == 2
+    assert 'src="../_static/thumbnails/part/figure.svg" alt="A rising line."' in cards[0]
+    assert (
+        "Figure</span>" in cards[0] and "A line about it.</span>" in cards[0] and 'href="part/figure.html"' in cards[0]
+    )
+    assert "<img" not in cards[1] and "Plain</span>" in cards[1]
+
+
+def test_mistakes_fail_the_build(small_book, tmp_path):
+    """Traps 5 and 10: each mistake is named with its place, and the exit status is not 0."""
+    broken = tmp_path / "broken"
+    shutil.copytree(small_book, broken, ignore=shutil.ignore_patterns("_build"))
+    index = broken / "book/index.md"
+    index.write_text(index.read_text().replace("part/plain:", "part/absent:"))
+    write_page(broken / "book/part/tagged.md", "Tagged", "1 + 1", tags="[thumbnail]")
+    write_page(broken / "book/part/silent.md", "Silent", "import matplotlib.pyplot as plt\nplt.plot([1, 2]);")
+    write_page(broken / "book/part/raises.md", "Raises", "1 / 0")
+    write_page(broken / "book/part/warns.md", "Warns", "import warnings\nwarnings.warn('look')")
+    names = ["tagged", "silent", "raises", "warns"]
+    toc = broken / "_toc.yml"
+    toc.write_text(toc.read_text() + "".join(f"  - file: book/part/{name}\n" for name in names))
+    done = build(broken)
+    assert done.status != 0
+    plain = re.sub(r"\x1b\[\d+(;\d+)*m", "", done.output)
+    for place, message in {
+        r"index\.md:3": "there is no page 'part/absent'",
+        r"tagged\.md:\d+": "the cell is tagged 'thumbnail' but shows no figure",
+        r"silent\.md:\d+": "a figure has no alternative text",
+        r"raises\.md": "Executing notebook failed",
+        r"warns\.md:\d+": "stderr was found",
+    }.items():
+        assert re.search(rf"{place}.*{message}", plain), plain
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"GITHUB_SERVER_URL": "https://github.com"}, None),
+        (
+            {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "a/b", "GITHUB_REF_NAME": "dev"},
+            ("https://github.com/a/b", "dev"),
+        ),
+        ({"READTHEDOCS_GIT_CLONE_URL": "https://github.com/a/b.git"}, ("https://github.com/a/b", "main")),
+        ({"READTHEDOCS_GIT_CLONE_URL": "git@gitlab.com:a/b.git"}, ("https://gitlab.com/a/b", "main")),
+        ({"READTHEDOCS_GIT_CLONE_URL": "https://example.org/a/b"}, None),
+    ],
+)
+def test_repository(environment, expected):
+    """Trap 12: the address comes from the environment, or is unknown."""
+    assert repository(environment) == expected
+
+
+def test_buttons(first, small_book, tmp_path):
+    """Trap 12: buttons where the address is known; none, and no foreign address, where it is not."""
+    page = "book/part/figure.html"
+    assert "github.com" not in (first.html / page).read_text()
+    known = build(
+        small_book, readthedocs=tmp_path, GITHUB_SERVER_URL="https://github.com", GITHUB_REPOSITORY="someone/something"
+    )
+    assert known.ok, known.output
+    html = (known.html / page).read_text()
+    assert "https://github.com/someone/something/edit/main/book/part/figure.md" in html
+    assert "https://mybinder.org/v2/gh/someone/something/main?urlpath=lab/tree/book/part/figure.md" in html
+
+
+def test_downloaded_notebook_runs_elsewhere(first, small_book, tmp_path, monkeypatch):
+    """Trap 10: without the book's kernel set-up, in another folder, with pictures as Jupyter makes them."""
+    for name in ["IPYTHONDIR", "MPLBACKEND"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(small_book / "src"))
+    notebook = nbformat.read(first.html / "_sources/book/part/figure.ipynb", 4)
+    assert "source_map" not in notebook.metadata
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in shown)
+
+
+def test_threads_are_capped(tmp_path):
+    """Trap 14: the number given to a kernel is the number of threads that JAX computes with."""
+    code = """
+import time, jax, jax.numpy as jnp
+x = jnp.ones((1500, 1500)); f = jax.jit(lambda x: x @ x); f(x).block_until_ready()
+wall, cpu = time.perf_counter(), time.process_time()
+for _ in range(10): f(x).block_until_ready()
+print((time.process_time() - cpu) / (time.perf_counter() - wall))
+"""
+    environment = os.environ | kernel_environment(tmp_path, threads=1)
+    ratio = subprocess.run(
+        [sys.executable, "-c", code], env=environment, text=True, capture_output=True, check=True
+    ).stdout
+    assert float(ratio) < 1.3
