@@ -1,13 +1,13 @@
 """What this book adds to Jupyter Book, one idea per file.
 
 kernel: how pages run, and when a cached run is still valid. thumbnails and gallery: figures of pages on the first page.
-downloads: notebooks with outputs. buttons: edit and launch.
+downloads: notebooks with outputs. buttons: edit and launch. accessibility: mended HTML.
 """
 
 import os
 from pathlib import Path
 
-from . import buttons, downloads, gallery, kernel, thumbnails
+from . import accessibility, buttons, downloads, gallery, kernel, thumbnails
 
 
 def prepare(app, config):
@@ -28,5 +28,6 @@ def setup(app):
     app.add_directive("book-gallery", gallery.Gallery)
     app.connect("doctree-resolved", gallery.resolve)
     app.connect("html-page-context", downloads.offer_notebook)
+    app.connect("html-page-context", accessibility.mend_roles)
     app.connect("build-finished", thumbnails.export)
     return {"version": "1", "env_version": 1, "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,0 +1,105 @@
+"""The book itself, built strictly by both programs that build it."""
+
+import importlib
+import pickle
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from builds import ROOT, build
+from sphinx.util.inventory import InventoryFile
+
+import popglm
+
+NOTEBOOKS = [page for page in sorted((ROOT / "book").rglob("*.md")) if "```{code-cell}" in page.read_text("utf8")]
+GUIDE = "_static/thumbnails/how_to_guide/plot_04_batch_glm.svg"
+
+
+@pytest.fixture(scope="module")
+def first():
+    """Build the book as a reader of a fresh checkout does; pages that were executed as tests are not run again."""
+    for name in ["html", ".doctrees", "jupyter_execute"]:
+        shutil.rmtree(ROOT / "_build" / name, ignore_errors=True)
+    done = build(ROOT)
+    assert done.ok, done.output
+    return done
+
+
+@pytest.fixture(scope="module")
+def readthedocs(first, tmp_path_factory):
+    """Build the book as Read the Docs does."""
+    done = build(ROOT, readthedocs=tmp_path_factory.mktemp("readthedocs"))
+    assert done.ok, done.output
+    return done
+
+
+def test_second_build_is_quick_and_runs_nothing(first):
+    """Trap 1: 15 s is the aim; as every budget, it fails at three times its value."""
+    second = build(ROOT)
+    assert second.ok, second.output
+    assert second.executed == []
+    assert second.seconds < 45
+
+
+def test_thumbnails(first, readthedocs):
+    """Trap 10: each page with a tag has its thumbnail, whichever program builds; the guide's keeps its place."""
+    tagged = [
+        page for page in NOTEBOOKS if re.search(r"^(:?tags: .*|- )\bthumbnail\b", page.read_text("utf8"), re.MULTILINE)
+    ]
+    folder = first.html / "_static" / "thumbnails"
+    pages = {file.relative_to(folder).with_suffix("") for file in folder.rglob("*") if file.is_file()}
+    assert pages == {page.relative_to(ROOT / "book").with_suffix("") for page in tagged}
+    assert (first.html / GUIDE).read_bytes() == (readthedocs.html / GUIDE).read_bytes()
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.stem)
+def test_download_has_outputs(first, readthedocs, page):
+    """Trap 4: whether the page was executed or cached."""
+    for html in [first.html, readthedocs.html]:
+        file = html / "_sources" / page.relative_to(ROOT).with_suffix(".ipynb")
+        notebook = nbformat.read(file, 4)
+        nbformat.validate(notebook)
+        assert any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_every_public_name_is_documented(first):
+    """Traps 3 and 5: objects.inv, by which other books link here, holds what `__all__` of each module names."""
+    names = set()
+    for module in ["popglm", *(f"popglm.{name}" for name in getattr(popglm, "__all__", []))]:
+        try:
+            public = importlib.import_module(module)
+        except ModuleNotFoundError:
+            continue  # a name that is no module, documented where it is defined
+        names |= {module} | {f"{module}.{name}" for name in getattr(public, "__all__", [])}
+    with (first.html / "objects.inv").open("rb") as file:
+        inventory = InventoryFile.load(file, "", lambda base, path: path)
+    documented = {name for kind, objects in inventory.items() if kind.startswith("py:") for name in objects}
+    assert names <= documented, f"missing in book/reference/api.md: {sorted(names - documented)}"
+
+
+def test_both_configurations_are_equal(first, readthedocs):
+    """Trap 9: what Sphinx was told by jupyter-book and by conf.py, value by value."""
+    # One is absolute in one route; the other is LaTeX's, which the book is not built with.
+    elsewhere = {"external_toc_path", "latex_documents"}
+
+    def values(file):
+        config = pickle.loads(file.read_bytes()).config
+        told = {name: config[name] for name in config.values if name not in elsewhere}
+        return told | {"html_static_path": {Path(folder).resolve() for folder in told["html_static_path"]}}
+
+    ours = values(ROOT / "_build/.doctrees/environment.pickle")
+    theirs = values(readthedocs.html.parent / "doctrees/environment.pickle")
+    assert {name: (ours[name], theirs.get(name)) for name in ours if ours[name] != theirs.get(name)} == {}
+
+
+def test_pages_need_no_network_and_tell_no_paths(first):
+    """Traps 2, 6, 7, 12: nothing is loaded from another host; no path of this machine is shown."""
+    for file in first.html.rglob("*.html"):
+        text = file.read_text("utf8")
+        loaded = re.findall(r'<(?:script|img|link|iframe|source)\b[^>]*(?:src|href)="((?:https?:)?//[^"]+)"', text)
+        assert loaded == [], file
+        assert str(ROOT) not in text, file
+    assert (first.html / "_static/mathjax/tex-chtml.js").is_file()
+    assert not list(first.html.rglob("*pytest_cache*")) and not (first.html / "README.html").exists()
