@@ -23,7 +23,7 @@ NOTEBOOK = "book/quickstart"
 SCREENS = [(width, mode) for width in (1280, 390) for mode in ("light", "dark")]
 QUIET = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 AXE = {"resultTypes": ["violations"], "preload": False}  # else it fetches style sheets, some from wrong places
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-sync", *QUIET]
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-sync", *QUIET]
 
 
 class Handler(SimpleHTTPRequestHandler):
