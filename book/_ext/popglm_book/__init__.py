@@ -1,0 +1,32 @@
+"""What this book adds to Jupyter Book, one idea per file.
+
+kernel: how pages run, and when a cached run is still valid. thumbnails and gallery: figures of pages on the first page.
+downloads: notebooks with outputs. buttons: edit and launch.
+"""
+
+import os
+from pathlib import Path
+
+from . import buttons, downloads, gallery, kernel, thumbnails
+
+
+def prepare(app, config):
+    """Set up the kernels of this build, and where their results are kept."""
+    root = Path(app.srcdir)
+    os.environ.update(kernel.kernel_environment(root))
+    config.nb_execution_cache_path = str(kernel.execution_cache(root))
+
+
+def setup(app):
+    """Connect each idea to the moment of the build when it acts."""
+    app.connect("config-inited", prepare, priority=900)  # after Sphinx dated the copyright by SOURCE_DATE_EPOCH
+    app.connect("config-inited", buttons.set_buttons)
+    app.connect("doctree-read", thumbnails.collect, priority=400)  # before Sphinx moves the images
+    app.connect("env-purge-doc", thumbnails.forget)
+    app.connect("env-updated", gallery.pages_with_gallery)
+    app.add_node(gallery.gallery)
+    app.add_directive("book-gallery", gallery.Gallery)
+    app.connect("doctree-resolved", gallery.resolve)
+    app.connect("html-page-context", downloads.offer_notebook)
+    app.connect("build-finished", thumbnails.export)
+    return {"version": "1", "env_version": 1, "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,0 +1,31 @@
+"""Edit and launch buttons need the repository's address: the build's environment has it, or there are none."""
+
+import os
+import re
+
+HOSTS = ("github.com", "gitlab.com", "bitbucket.org")
+
+
+def repository(env):
+    """Return (address, branch) from what Read the Docs or GitHub tells, or None."""
+    github = f"{env.get('GITHUB_SERVER_URL', '')}/{env.get('GITHUB_REPOSITORY', '')}"
+    url = env.get("READTHEDOCS_GIT_CLONE_URL", github)
+    found = re.match(r"(?:https://|git@|ssh://git@)([^/:]+)[/:](.+?)(?:\.git)?/?$", url)
+    if not found or found[1] not in HOSTS:
+        return None
+    branch = env.get("READTHEDOCS_GIT_IDENTIFIER") or env.get("GITHUB_HEAD_REF") or env.get("GITHUB_REF_NAME") or "main"
+    return f"https://{found[1]}/{found[2]}", branch
+
+
+def set_buttons(app, config):
+    """Set the theme's options, replacing Jupyter Book's own address."""
+    options = config.html_theme_options
+    for key in ("repository_url", "repository_branch", "path_to_docs", "launch_buttons"):
+        options.pop(key, None)
+    known = repository(os.environ)
+    if known:
+        url, branch = known
+        options |= {"repository_url": url, "repository_branch": branch}
+        options |= dict.fromkeys(("use_repository_button", "use_edit_page_button", "use_issues_button"), True)
+        if "github.com" in url:
+            options["launch_buttons"] = {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"}

@@ -1,0 +1,58 @@
+"""Runs every test, in stages with time budgets: `make test`, or `python tests/run.py [stage ...]` for some of them.
+
+A budget is what the stage should take on two cores. It is reported, and a stage fails only at three times its budget, when
+it is stopped. One line per stage ends the report; the exit status is 0 only if every stage ran tests and passed.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PYTEST = [sys.executable, "-m", "pytest", "-q", "--durations=5"]
+STAGES = {  # name: (budget in seconds, what it is, command)
+    "unit": (420, "the package", [*PYTEST, "-n", "2", "tests", "--ignore=tests/book"]),
+    "pages": (420, "the pages of the book, run one by one", [*PYTEST, "-n", "2", "--nbmake", "book"]),
+    "builds": (180, "the book, built strictly", [*PYTEST, "-n", "2", "tests/book", "--ignore=tests/book/test_browser.py"]),
+    "browser": (240, "the built book in a browser", [*PYTEST, "-n", "2", "-rs", "tests/book/test_browser.py"]),
+}
+ONE_THREAD = dict.fromkeys(("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def run(name: str) -> tuple[str, float]:
+    """Run one stage and return what became of it, and its seconds."""
+    budget, what, command = STAGES[name]
+    print(f"\n{'=' * 100}\n== {name}: {what} (budget {budget} s)\n{'=' * 100}", flush=True)
+    start = time.monotonic()
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | ONE_THREAD, start_new_session=True)
+    try:
+        status = process.wait(timeout=3 * budget)
+        outcome = {0: "passed", 5: "FAILED: no tests ran"}.get(status, "FAILED")
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as stop:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if isinstance(stop, KeyboardInterrupt):
+            raise
+        outcome = "FAILED: stopped at three times its budget"
+    return outcome, time.monotonic() - start
+
+
+def main() -> int:
+    """Run the stages named on the command line, or all."""
+    names = sys.argv[1:] or list(STAGES)
+    if unknown := set(names) - set(STAGES):
+        print(f"There is no stage {', '.join(sorted(unknown))}; the stages are {', '.join(STAGES)}.")
+        return 2
+    results = {name: run(name) for name in names}
+    print(f"\n{'=' * 100}")
+    for name, (outcome, seconds) in results.items():
+        over = "  (over budget)" if seconds > STAGES[name][0] else ""
+        print(f"{name:10}{outcome:45}{seconds:7.0f} s of {STAGES[name][0]} s{over}")
+    return int(any(outcome != "passed" for outcome, _ in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
