@@ -1,0 +1,21 @@
+"""Generalized linear models of neural populations, fitted by batches or exactly, on JAX.
+
+The public surface is the list below; each module is loaded when it is first used, so that
+``import popglm`` costs next to nothing.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+
+__version__ = version("popglm")
+__all__ = ["basis", "glm", "observation_models", "regularizer", "simulation"]
+
+
+def __getattr__(name):
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module 'popglm' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__():
+    return [*globals(), *__all__]

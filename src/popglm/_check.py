@@ -1,0 +1,291 @@
+"""Every check of what a user gives, one function per fact. A message says what was expected, what came, and the fix."""
+
+import difflib
+import numbers
+
+import numpy as np
+
+from popglm import _pynapple
+
+
+def option(name, value, choices):
+    """One of the names in `choices`; a near miss is answered with the name that was meant."""
+    if isinstance(value, str) and value in choices:
+        return value
+    close = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{hint}")
+
+
+def positive_integer(name, value, unit="", hint=""):
+    """A whole number of at least 1."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1:
+        return int(value)
+    raise ValueError(f"`{name}` must be a positive integer{unit}; got {value!r}.{hint}")
+
+
+def number(name, value, low=-np.inf, *, strict=False):
+    """A finite real number of at least `low` (above it, if strict)."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if real and np.isfinite(value) and (value > low if strict else value >= low):
+        return float(value)
+    bound = "" if low == -np.inf else f" {'above' if strict else 'of at least'} {low:g}"
+    raise ValueError(f"`{name}` must be a finite number{bound}; got {value!r}.")
+
+
+def window_size(value):
+    """A window in bins; a fraction is most likely meant in seconds."""
+    hint = " If this is seconds, divide by the bin size." if isinstance(value, numbers.Real) else ""
+    return positive_integer("window_size", value, " number of bins", hint)
+
+
+def raised_cosine(n_basis_funcs, width, time_scaling, decay):
+    """Number, width and stretch of raised cosines."""
+    n = positive_integer("n_basis_funcs", n_basis_funcs)
+    if n == 1 and not decay:
+        raise ValueError("`n_basis_funcs` must be at least 2 with enforce_decay_to_zero=False; got 1.")
+    width = number("width", width, 1, strict=True)
+    if 2 * width != round(2 * width):
+        raise ValueError(f"`width` must be a multiple of 0.5, so that the functions sum to a constant; got {width}.")
+    return n, width, number("time_scaling", 50.0 if time_scaling is None else time_scaling, 0, strict=True)
+
+
+def array(name, x, n_dims):
+    """A real numeric array with one of `n_dims` dimensions, without copying if it can be helped."""
+    if _pynapple.is_events(x):
+        raise TypeError(f"`{name}` holds spike times; expected counts per bin. Write {name}.count(bin_size).")
+    try:
+        values = np.asarray(x)
+    except ValueError as error:
+        raise TypeError(f"`{name}` must be an array of numbers; its rows have different lengths.") from error
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"`{name}` must hold real numbers; got {type(x).__name__} of dtype {values.dtype}.")
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)
+    if values.ndim not in n_dims:
+        wanted = " or ".join(f"{n}-D" for n in n_dims)
+        raise ValueError(f"`{name}` must be {wanted}; got shape {values.shape}.{_dimension_hint(values, n_dims)}")
+    if 0 in values.shape:
+        raise ValueError(f"`{name}` must not be empty; got shape {values.shape}.")
+    return values
+
+
+def _dimension_hint(values, n_dims):
+    if values.ndim == 1 and 2 in n_dims:
+        return " One column? Write x[:, None]."
+    if values.ndim == 2 and n_dims == (1,):
+        return " Several neurons are fitted by PopulationGLM; one column is taken by y[:, 0]."
+    return ""
+
+
+def inputs(x):
+    """Inputs of a convolution as (time, inputs)."""
+    values = array("inputs", x, (1, 2))
+    finite("inputs", values)
+    return values[:, None] if values.ndim == 1 else values
+
+
+def finite(name, values):
+    """No infinite entry; NaN marks a missing value and is allowed."""
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        row = int(np.argmax(np.isinf(values).reshape(len(values), -1).any(1)))
+        raise ValueError(f"`{name}` must be finite; row {row} holds an infinite value. Mark missing values by NaN.")
+
+
+def long_enough(starts, window):
+    """Some epoch longer than the window, so that some row has a complete one."""
+    longest = int(np.diff(starts).max())
+    if longest <= window:
+        raise ValueError(
+            f"an epoch must be longer than the window of {window} bins to have a row with a complete history; "
+            f"the longest has {longest}. Use a shorter window or longer epochs."
+        )
+
+
+def aligned(X, y):
+    """X and y have one row per bin, and, where both carry times, the same times to the microsecond."""
+    if len(X.values) != len(y.values):
+        raise ValueError(
+            f"X and y must have the same number of rows; got {len(X.values)} and {len(y.values)}. "
+            "Restrict both to the same epochs."
+        )
+    if X.times is None or y.times is None:
+        return
+    off = np.abs(X.times - y.times)
+    if off.max() > 1e-6:
+        row = int(np.argmax(off > 1e-6))
+        raise ValueError(
+            f"X and y must share their times; row {row} is at {X.times[row]:.6f} s in X and at {y.times[row]:.6f} s in y. "
+            "Count both with one bin size in the same epochs."
+        )
+
+
+def targets(values, model):
+    """y in the support of the observation model; NaN is allowed."""
+    finite("y", values)
+    low, high = model.support
+    if values.dtype.kind == "f":
+        outside = (values < low) | (values > high)
+    else:
+        outside = values < low
+    if outside.any():
+        row = int(np.argmax(outside.reshape(len(values), -1).any(1)))
+        raise ValueError(
+            f"`y` must hold {model.support_name} for {type(model).__name__}; row {row} holds {values[row].min()}."
+        )
+
+
+def some_valid(counted):
+    """At least one bin that counts."""
+    if not counted:
+        raise ValueError(
+            "no bin is valid: every row holds a NaN in X or in y. Of every epoch the first `window_size` rows of "
+            "features are NaN, so a batch must be longer than the window."
+        )
+
+
+def fitted(estimator):
+    """An estimator with coefficients."""
+    if not hasattr(estimator, "coef_"):
+        from sklearn.exceptions import NotFittedError
+
+        name = type(estimator).__name__
+        raise NotFittedError(f"this {name} has no coefficients yet. Call `fit` or `update` first.")
+
+
+def n_features(expected, got):
+    """As many features as before."""
+    if expected != got:
+        raise ValueError(f"X has {got} features, but the model has {expected}. Use the same basis and the same inputs.")
+
+
+def n_neurons(expected, got):
+    """As many neurons as before."""
+    if expected != got:
+        raise ValueError(f"y has {got} neurons, but the model has {expected}. Keep the neurons and their order.")
+
+
+def feature_mask(mask, n_features, n_neurons):
+    """A matrix of 0 and 1 as (neurons, features), or None."""
+    if mask is None:
+        return None
+    values = array("feature_mask", mask, (2,))
+    if values.shape != (n_features, n_neurons):
+        raise ValueError(
+            f"`feature_mask` must have shape (features, neurons) = ({n_features}, {n_neurons}); got {values.shape}."
+        )
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError("`feature_mask` must hold 0 (leave out) and 1 (use) only.")
+    return values.T.astype(float)
+
+
+def parameters(params, coef_shape, intercept_shape):
+    """A pair (coef, intercept) of the shapes that the data ask for."""
+    try:
+        coef, intercept = params
+    except (TypeError, ValueError):
+        raise TypeError(f"`params` must be a pair (coef, intercept); got {type(params).__name__}.") from None
+    shapes = np.shape(coef), np.shape(intercept)
+    if shapes != (coef_shape, intercept_shape):
+        raise ValueError(
+            f"`params` must have coefficients of shape {coef_shape} and intercepts of shape {intercept_shape}; "
+            f"got {shapes[0]} and {shapes[1]}."
+        )
+    return coef, intercept
+
+
+def instance(name, value, classes):
+    """An object of one of the classes, made from its name if need be."""
+    if isinstance(value, str):
+        return classes[option(name, value, tuple(classes))]()
+    if isinstance(value, tuple(classes.values())):
+        return value
+    raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
+
+
+def link(value, known):
+    """An inverse link function, or the name of one."""
+    if isinstance(value, str):
+        return option("inverse_link_function", value, tuple(key for key in known if isinstance(key, str)))
+    if callable(value):
+        return value
+    raise TypeError(f"`inverse_link_function` must be a function or a name; got {value!r}.")
+
+
+def strength(value, penalty):
+    """The strength of a penalty; there is none to be given without one."""
+    if value is None:
+        return penalty.default_strength
+    if type(penalty).__name__ == "UnRegularized" and value != 0:
+        raise ValueError(f"`regularizer_strength` is {value!r} but there is no penalty. Set regularizer=\"Ridge\".")
+    return number("regularizer_strength", value, 0)
+
+
+def options(value):
+    """Options of a solver."""
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return dict(value)
+    raise TypeError(f"`solver_kwargs` must be a dictionary of options; got {value!r}.")
+
+
+def trained(estimator):
+    """An estimator that knows the rates of its training data."""
+    if not hasattr(estimator, "_train_mean"):
+        raise ValueError(
+            'null="train" needs the rates of the training data, which `update` does not keep. Call `fit`, or give '
+            "the rates: null=counts.mean(0)."
+        )
+
+
+def null_means(value, n_neurons):
+    """Mean counts per bin for the null model, one per neuron."""
+    means = array("null", value, (0, 1)).astype(float)
+    if means.shape not in ((), (n_neurons,)) or not (np.isfinite(means) & (means > 0)).all():
+        raise ValueError(
+            f"`null` must be 'scored', 'train' or {n_neurons} positive mean counts per bin; got an array of shape "
+            f"{means.shape} with values from {means.min():g} to {means.max():g}."
+        )
+    return np.broadcast_to(means, n_neurons)
+
+
+def coupling(coef, intercept, n_basis):
+    """Couplings (neurons * basis, neurons) and intercepts (neurons,) that fit the basis."""
+    coef, intercept = array("coef", coef, (2,)).astype(float), array("intercept", intercept, (1,)).astype(float)
+    n = len(intercept)
+    if coef.shape != (n * n_basis, n):
+        raise ValueError(
+            f"`coef` must have shape (neurons * n_basis_funcs, neurons) = ({n * n_basis}, {n}); got {coef.shape}."
+        )
+    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        raise ValueError("`coef` and `intercept` must be finite.")
+    return coef, intercept
+
+
+def whole_bins(duration, bin_size):
+    """Number of bins of a duration, both in seconds."""
+    duration, bin_size = number("duration", duration, 0, strict=True), number("bin_size", bin_size, 0, strict=True)
+    n_bins = round(duration / bin_size)
+    if n_bins < 1 or abs(n_bins * bin_size - duration) > 1e-6 * bin_size * max(n_bins, 1):
+        raise ValueError(f"`duration` must be a whole number of bins of {bin_size} s; got {duration} s.")
+    return n_bins
+
+
+def no_explosion(means, limit, bin_size):
+    """Rates that stay below a limit."""
+    wild = ~(means < limit).all(1)
+    if wild.any():
+        t, neuron = int(np.argmax(wild)), int(np.argmax(~(means[np.argmax(wild)] < limit)))
+        raise ValueError(
+            f"the population explodes: neuron {neuron} passes {limit:g} spikes per bin at {t * bin_size:.3f} s. Weaken the "
+            "excitatory couplings, or lower the intercepts."
+        )
+
+
+def share(name, value):
+    """A number from 0 to 1."""
+    value = number(name, value, 0)
+    if value > 1:
+        raise ValueError(f"`{name}` must be a share from 0 to 1; got {value}.")
+    return value

@@ -1,0 +1,186 @@
+"""Solvers asked for by name, and every `update`: the only file that imports jaxopt, when it is used.
+
+Each neuron is a problem of its own, in plain coordinates, so a step size means the same for any number of neurons.
+jaxopt is no longer maintained; to replace it is to replace this file.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import fields
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popglm import _check, _objective
+from popglm._design import Block, Dense, total
+from popglm._objective import Fit, Objective
+
+SOLVERS = ("GradientDescent", "LBFGS", "BFGS", "NonlinearCG", "ProximalGradient")
+TRACED = "traced"  # stands for a fixed step in the settings that are compiled in
+ACCELERATED = ("GradientDescent", "ProximalGradient")
+# Decided here, not by the user: what is minimised, how it is differentiated and compiled.
+OURS = {"fun", "value_and_grad", "has_aux", "prox", "jit", "unroll", "verbose", "implicit_diff", "implicit_diff_solve"}
+
+
+@lru_cache
+def _library():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*JAXopt is no longer maintained", category=DeprecationWarning)
+        import jaxopt
+    return jaxopt
+
+
+def check_options(name: str, options: dict):
+    """Options that jaxopt's solver of this name takes; a misspelt one is an error."""
+    known = [field.name for field in fields(getattr(_library(), name)) if field.name not in OURS]
+    for key in options:
+        _check.option(f"solver_kwargs of {name}", key, known)
+
+
+def searches(name: str, options: dict) -> bool:
+    """Whether the solver looks for its step size on the data of each step."""
+    step = options.get("stepsize") or 0.0
+    return name == "NonlinearCG" or not (isinstance(step, Callable) or step > 0)
+
+
+def accelerates(name: str, options: dict) -> bool:
+    """Whether a step depends on earlier ones by momentum."""
+    return name in ACCELERATED and options.get("acceleration", True)
+
+
+def initialize(name, options, objective, params, X, y, mask):
+    """State before the first step on a batch."""
+    step = _stepsize(name, options)
+    return _functions(name, options).init(params, X, y, objective, mask, step)
+
+
+def update(name, options, objective, params, state, X, y, mask):
+    """One step on a batch."""
+    step = _stepsize(name, options)
+    return _functions(name, options).update(params, state, X, y, objective, mask, step)
+
+
+def fit(design, objective: Objective, mask, init, name, options) -> Fit:
+    """Run a solver to its own stopping rule, for each neuron by itself; neurons without an event stay where they start."""
+    bins, events = total(_objective.tally, design)
+    bins, silent = jnp.maximum(bins, 1), np.asarray(events) <= 0
+    mean = objective.model.null_mean(np.asarray(events), np.asarray(bins))
+    null = jnp.asarray(objective.model.link.forward(mean), bins.dtype)
+    zero = jnp.zeros((len(bins), design.X.shape[-1]), bins.dtype)
+    coef, intercept = (zero, null) if init is None else (jnp.asarray(part, bins.dtype) for part in init)
+    mask = jnp.ones_like(zero) if mask is None else jnp.asarray(mask, bins.dtype)
+    run = _functions(name, options).run
+    (coef, intercept), n_iter, error = run((coef, intercept), design, bins, objective, mask, _stepsize(name, options))
+    tol = options.get("tol", getattr(_library(), name).__dataclass_fields__["tol"].default)
+    coef, intercept = np.where(silent[:, None], zero, coef), np.where(silent, null, intercept)
+    return Fit(coef, intercept, np.asarray(n_iter), silent | (np.asarray(error) <= tol), silent, mean)
+
+
+class Functions(NamedTuple):
+    """Jitted functions of one solver, shared by all estimators with equal settings."""
+
+    init: Callable
+    update: Callable
+    run: Callable
+
+
+def _stepsize(name, options):
+    """A fixed step is traced, so that another one compiles nothing; 0 where the solver looks for it."""
+    fixed = not searches(name, options) and not isinstance(options["stepsize"], Callable)
+    return np.asarray(options["stepsize"] if fixed else 0.0, jnp.result_type(float))
+
+
+def _functions(name, options) -> Functions:
+    static = dict(options)
+    if not searches(name, options) and not isinstance(options["stepsize"], Callable):
+        static["stepsize"] = TRACED
+    return _compiled(name, tuple(sorted(static.items())), searches(name, options))
+
+
+@lru_cache(maxsize=64)
+def _compiled(name, options, search) -> Functions:
+    over_neurons = jax.lax.map if search else _vmap
+
+    def value_and_gradient(params, neuron, design, bins, objective, mask):
+        coef, intercept = params
+        model, penalty, strength = objective
+        sums = total(_one_neuron, design, model, coef[None], intercept[None], neuron)
+        loss, d_coef, d_intercept = (s[0] / bins[neuron] for s in sums)
+        cost, d_cost = jax.value_and_grad(lambda c: penalty.penalty(strength, c))(coef)
+        return loss + cost, (mask[neuron] * (d_coef + d_cost), d_intercept)
+
+    def solver(stepsize):
+        library, kwargs = _library(), dict(options)
+        if kwargs.get("stepsize") == TRACED:
+            kwargs["stepsize"] = lambda iteration: stepsize
+        if name == "ProximalGradient":
+            kwargs["prox"] = library.prox.prox_none
+        return getattr(library, name)(value_and_gradient, value_and_grad=True, implicit_diff=False, unroll=False, **kwargs)
+
+    # The hyperparameters of ProximalGradient's prox come before the data.
+    prox = (None,) if name == "ProximalGradient" else ()
+
+    @jax.jit
+    def init(params, X, y, objective, mask, stepsize):
+        start, neurons, *data = _batch(params, X, y)
+        begin = solver(stepsize).init_state
+        return over_neurons(lambda args: begin(args[0], *prox, args[1], *data, objective, mask), (start, neurons))
+
+    @jax.jit
+    def update(params, state, X, y, objective, mask, stepsize):
+        start, neurons, *data = _batch(params, X, y)
+        _same_state(state, jax.eval_shape(init, params, X, y, objective, mask, stepsize), name)
+        step = solver(stepsize).update
+        one = lambda args: tuple(step(args[0], args[1], *prox, args[2], *data, objective, mask))
+        (coef, intercept), state = over_neurons(one, (start, state, neurons))
+        return (coef.T.reshape(params[0].shape), intercept), state
+
+    @jax.jit
+    def run(start, design, bins, objective, mask, stepsize):
+        go = solver(stepsize).run
+        one = lambda args: tuple(go(args[0], *prox, args[1], design, bins, objective, mask))
+        end, state = over_neurons(one, (start, jnp.arange(len(bins))))
+        return end, state.iter_num, state.error
+
+    return Functions(init, update, run)
+
+
+def _vmap(f, args):
+    """All neurons in one product. Only for fixed steps: a line search's `cond` would copy the data for every neuron."""
+    return jax.vmap(f)(args)
+
+
+def _one_neuron(block, model, coef, intercept, neuron):
+    pick = partial(jax.lax.dynamic_slice_in_dim, slice_size=1, axis=1)
+    weight = block.weight if block.weight.shape[1] == 1 else pick(block.weight, neuron)
+    return _objective.loss_and_gradient(Block(block.X, pick(block.y, neuron), weight), model, coef, intercept)
+
+
+def _batch(params, X, y):
+    """A batch as a design of one block, and the parameters with the neurons first. Checked while it is traced."""
+    coef, intercept = params
+    y = y if y.ndim == 2 else y[:, None]
+    _check.n_features(coef.shape[0], X.shape[1])
+    _check.n_neurons(intercept.shape[0], y.shape[1])
+    X, y = X.astype(coef.dtype), y.astype(coef.dtype)
+    counted = ~jnp.isnan(X).any(1, keepdims=True)
+    weight = (counted & ~jnp.isnan(y)).astype(coef.dtype)
+    X, y = jnp.where(counted, X, 0), jnp.where(weight > 0, y, 0)
+    bins = jnp.broadcast_to(jnp.maximum(weight.sum(0), 1), y.shape[1])
+    start = coef.reshape(len(coef), -1).T, intercept
+    return start, jnp.arange(y.shape[1]), Dense(X[None], y[None], weight[None], 1), bins
+
+
+def _same_state(state, expected, name):
+    same = jax.tree.structure(state) == jax.tree.structure(expected) and all(
+        (a.shape, a.dtype) == (b.shape, b.dtype)
+        for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True)
+    )
+    if not same:
+        raise TypeError(
+            f"`state` must come from `initialize_state` of this model with the same parameters; {name} cannot go on "
+            f"from this {type(state).__name__}. Call `initialize_state` again after a change of solver or of shapes."
+        )

@@ -1,0 +1,85 @@
+"""What is minimised, and what is summed over blocks for it: losses with gradients, moments, scores."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Coef = Float[Array, "neurons features"]
+PerNeuron = Float[Array, "neurons"]
+Entries = Float[Array, "neurons rows"]
+
+
+class Objective(NamedTuple):
+    """Sum over neurons of the mean loss over valid bins, plus a penalty."""
+
+    model: object
+    penalty: object
+    strength: Float[Array, ""]
+
+
+class Fit(NamedTuple):
+    """What a solver found, on the host, neurons first; `mean` is the null model's, `silent` has no event to fit."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    n_iter: np.ndarray
+    converged: np.ndarray
+    silent: np.ndarray
+    mean: np.ndarray
+
+
+def weighted_sum(weight, entries):
+    """Sum over rows; rows of weight 0 are left out, not multiplied, since 0 * inf is NaN."""
+    return jnp.where(weight > 0, weight * entries, 0).sum(-1)
+
+
+def predictor(block, coef: Coef, intercept: PerNeuron) -> Entries:
+    """Linear predictor, neurons first: the faster order for the products that follow."""
+    return coef @ block.X.T + intercept[:, None]
+
+
+def loss_and_gradient(block, model, coef: Coef, intercept: PerNeuron):
+    """Loss of each neuron and its gradient. Residuals are summed: the difference of two large sums loses digits."""
+    y, weight = block.y.T, block.weight.T
+    eta = predictor(block, coef, intercept)
+    loss, residual = jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
+    residual = jnp.where(weight > 0, weight * residual, 0)
+    return weighted_sum(weight, loss), residual @ block.X, residual.sum(1)
+
+
+def tally(block):
+    """Valid bins of each neuron, and its events in them."""
+    weight = jnp.broadcast_to(block.weight, block.y.shape)
+    return weight.sum(0), weighted_sum(weight.T, block.y.T)
+
+
+def moments(block):
+    """Bins, sum and Gram matrix of the rows that count for any neuron."""
+    rows = block.weight.max(1, keepdims=True)
+    weighted = rows * block.X
+    return rows.sum(), weighted.sum(0), weighted.T @ block.X
+
+
+def model_entries(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
+    """Normalised log-likelihood of every bin."""
+    return model.log_likelihood(predictor(block, coef, intercept), block.y.T)
+
+
+def null_entries(block, model, intercept: PerNeuron) -> Entries:
+    """The same under constant rates."""
+    return model.log_likelihood(intercept[:, None], block.y.T)
+
+
+def saturated_entries(block, model) -> Entries:
+    """The same under the model that predicts every bin exactly."""
+    return model.saturated(block.y.T)
+
+
+@lru_cache
+def summed(entries):
+    """The sum over a block's rows of one of the above, for `total`."""
+    return lambda block, *args: weighted_sum(block.weight.T, entries(block, *args))

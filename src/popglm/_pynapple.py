@@ -1,0 +1,47 @@
+"""pynapple in, pynapple out: the only file that imports pynapple, and only once the user has."""
+
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Frame(NamedTuple):
+    """An array with what pynapple knows about it: times in seconds, epochs, names of the columns; None for plain arrays."""
+
+    values: object
+    times: np.ndarray | None
+    epochs: object | None
+    columns: np.ndarray | None
+
+
+def unwrap(x) -> Frame:
+    """Array and time axis of a Tsd or TsdFrame; anything else is passed through."""
+    nap = sys.modules.get("pynapple")
+    if nap is None or not isinstance(x, (nap.Tsd, nap.TsdFrame, nap.TsdTensor)):
+        return Frame(x, None, None, None)
+    columns = np.asarray(x.columns) if isinstance(x, nap.TsdFrame) else None
+    return Frame(x.values, x.t, x.time_support, columns)
+
+
+def wrap(values, frame: Frame, columns=None):
+    """Tsd or TsdFrame on the time axis of `frame`; plain arrays stay plain."""
+    if frame.times is None:
+        return values
+    nap = sys.modules["pynapple"]
+    if values.ndim == 1:
+        return nap.Tsd(t=frame.times, d=values, time_support=frame.epochs)
+    return nap.TsdFrame(t=frame.times, d=values, time_support=frame.epochs, columns=columns)
+
+
+def is_events(x) -> bool:
+    """Whether x holds times of events (Ts, TsGroup) rather than values on a time axis."""
+    nap = sys.modules.get("pynapple")
+    return nap is not None and isinstance(x, (nap.Ts, nap.TsGroup))
+
+
+def epoch_starts(frame: Frame, length: int) -> np.ndarray:
+    """First row of each epoch, and the end of the data."""
+    if frame.epochs is None:
+        return np.array([0, length])
+    return np.append(np.searchsorted(frame.times, frame.epochs.start, side="left"), length)

@@ -1,0 +1,159 @@
+"""Bases: a shape on [0, 1], used as the kernels of a causal convolution (Conv).
+
+A new basis is one `Shape`, a function on [0, 1], and a class that names its parameters.
+"""
+
+from abc import ABC, abstractmethod
+
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from popglm import _check, _convolve, _pynapple
+
+__all__ = ["RaisedCosineLogConv"]
+
+
+class Conv(BaseEstimator, ABC):
+    """Features of the past: every input convolved with every function of a shape, over the last `window_size` bins.
+
+    Row t sees bins t-1 to t-W and never t. The first W rows of every epoch are NaN: their window is not complete.
+    """
+
+    @abstractmethod
+    def shape(self, x):
+        """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
+
+    @property
+    def kernel(self) -> np.ndarray:
+        """The functions over the window, of shape (window_size, n_basis_funcs). Row 0 is lag 1, the bin just before."""
+        window = _check.window_size(self.window_size)
+        return self.shape(np.linspace(0, 1, window))
+
+    def evaluate_on_grid(self):
+        """Lags in bins, from 1 to W, and the functions at these lags.
+
+        Returns
+        -------
+        lags : numpy.ndarray, shape (window_size,)
+        functions : numpy.ndarray, shape (window_size, n_basis_funcs)
+        """
+        kernel = self.kernel
+        return np.arange(1, len(kernel) + 1), kernel
+
+    def compute_features(self, inputs):
+        r"""Convolve counts with the basis: :math:`X_{t,(n,k)} = \sum_{l=1}^{W} h_k(l)\, x_n(t - l)`.
+
+        Parameters
+        ----------
+        inputs
+            Tsd, TsdFrame or array of shape (time,) or (time, inputs), one row per bin.
+
+        Returns
+        -------
+        features
+            Shape (time, inputs * n_basis_funcs), input-major: all functions of the first input, then of the second.
+            A TsdFrame where `inputs` comes from pynapple, else a NumPy array. The first `window_size` rows of each
+            epoch are NaN, and so is every row whose window holds a NaN of any input.
+
+        Raises
+        ------
+        ValueError
+            If every epoch is shorter than ``window_size + 1`` bins, or an input is infinite.
+        TypeError
+            If `inputs` holds spike times instead of counts, or no real numbers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.basis import RaisedCosineLogConv
+        >>> counts = np.zeros((100, 3)); counts[10] = 1
+        >>> X = RaisedCosineLogConv(5, window_size=40).compute_features(counts)
+        >>> X.shape
+        (100, 15)
+        """
+        frame = _pynapple.unwrap(inputs)
+        values = _check.inputs(frame.values)
+        kernel = self.kernel
+        starts = _pynapple.epoch_starts(frame, len(values))
+        missing = _incomplete(values, starts, len(kernel))
+        if missing.all():
+            _check.long_enough(starts, len(kernel))
+        length = len(values)
+        padding = ((0, _convolve.padded_length(length) - length), (0, 0))
+        clean = np.nan_to_num(values, copy=True) if np.issubdtype(values.dtype, np.floating) else values
+        features = _convolve.causal_features(
+            jnp.asarray(np.pad(clean, padding)),
+            jnp.asarray(kernel, jnp.result_type(float)),
+            jnp.asarray(np.pad(missing, padding)),
+        )
+        return _pynapple.wrap(np.asarray(features)[:length], frame)
+
+
+def _incomplete(values, starts, window) -> np.ndarray:
+    """Rows of shape (time, 1) whose window reaches over the start of an epoch or holds a NaN."""
+    since_start = np.arange(len(values)) - np.repeat(starts[:-1], np.diff(starts))
+    missing = since_start < window
+    if np.issubdtype(values.dtype, np.floating):
+        seen = np.concatenate([[0], np.cumsum(np.isnan(values).any(1))])
+        now = np.arange(len(values))
+        missing |= seen[now] > seen[np.maximum(now - window, 0)]
+    return missing[:, None]
+
+
+def _raised_cosines(x, peaks, gap, width):
+    angle = np.pi * (x[:, None] - peaks) / (gap * width)
+    return (1 + np.cos(np.clip(angle, -np.pi, np.pi))) / 2
+
+
+class RaisedCosineLogConv(Conv):
+    r"""Raised cosines on a logarithmic lag axis: fine just after a spike, coarse far from it.
+
+    With K functions of width w, scaling a and :math:`u(x) = \log(1 + a x) / \log(1 + a)` on [0, 1],
+
+    .. math:: b_k(x) = \tfrac12 \Bigl(1 + \cos\bigl(\mathrm{clip}(\pi\,(u(x) - p_k) / (d w), -\pi, \pi)\bigr)\Bigr)
+
+    The peaks :math:`p_k` are evenly spaced, d apart, from 0 to :math:`1 - w / (K + w - 1)` if the functions are to
+    decay to zero at the end of the window, else to 1.
+
+    Parameters
+    ----------
+    n_basis_funcs
+        Number of functions, K.
+    window_size
+        Length of the window in bins, W.
+    width
+        Width of each function in units of the distance between peaks, w: more than 1, a multiple of 0.5, so that the
+        functions sum to a constant.
+    time_scaling
+        How strongly the lag axis is stretched, a; None is 50. Near 0 it is linear.
+    enforce_decay_to_zero
+        Whether the last function is to be zero at the end of the window.
+
+    References
+    ----------
+    Pillow et al. (2008), *Nature* 454:995-999, supplement.
+
+    Examples
+    --------
+    >>> from popglm.basis import RaisedCosineLogConv
+    >>> basis = RaisedCosineLogConv(5, window_size=40)
+    >>> basis.kernel.shape
+    (40, 5)
+    """
+
+    def __init__(self, n_basis_funcs, window_size, width=2.0, time_scaling=None, enforce_decay_to_zero=True):
+        self.n_basis_funcs = n_basis_funcs
+        self.window_size = window_size
+        self.width = width
+        self.time_scaling = time_scaling
+        self.enforce_decay_to_zero = enforce_decay_to_zero
+
+    def shape(self, x):
+        """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
+        n, width, scaling = _check.raised_cosine(
+            self.n_basis_funcs, self.width, self.time_scaling, self.enforce_decay_to_zero
+        )
+        gap = 1 / (n + width - 1) if self.enforce_decay_to_zero else 1 / (n - 1)
+        stretched = np.log1p(scaling * np.asarray(x, float)) / np.log1p(scaling)
+        return _raised_cosines(stretched, gap * np.arange(n), gap, width)

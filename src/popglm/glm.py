@@ -1,0 +1,517 @@
+"""Estimators: convert what the user gave, check it, call the core, store what came out."""
+
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from popglm import _check, _design, _fit, _jaxopt, _objective, _pynapple, observation_models, regularizer
+from popglm._objective import Objective
+
+__all__ = ["GLM", "PopulationGLM"]
+
+OBSERVATION_MODELS = {"Poisson": observation_models.Poisson}
+REGULARIZERS = {"UnRegularized": regularizer.UnRegularized, "Ridge": regularizer.Ridge}
+SCORES = ("log-likelihood", "pseudo-r2-McFadden", "pseudo-r2-Cohen")
+NULLS = ("scored", "train")
+
+
+class _Estimator(RegressorMixin, BaseEstimator, ABC):
+    """What GLM and PopulationGLM share. Constructors store their arguments; `fit` validates them."""
+
+    @staticmethod
+    @abstractmethod
+    def _public(array):
+        """Array that leads or ends with the neurons, as this estimator shows it."""
+
+    def fit(self, X, y, init_params=None):
+        r"""Find the maximum of the (penalised) likelihood, of each neuron by itself.
+
+        The objective is the sum over neurons of the mean over valid bins,
+
+        .. math:: \sum_n \Bigl[ \frac{1}{|V_n|} \sum_{t \in V_n} \ell(\eta_{tn}, y_{tn}) + s\, P(w_n) \Bigr],
+           \qquad \eta_{tn} = x_t^\top w_n + b_n
+
+        Parameters
+        ----------
+        X
+            Features, shape (time, features): TsdFrame or array. Rows with a NaN are left out.
+        y
+            Activity in each bin, shape (time,) for GLM, (time, neurons) for PopulationGLM. A NaN leaves out that bin
+            of that neuron.
+        init_params
+            Where to start, a pair (coef, intercept); by default at the null model.
+
+        Returns
+        -------
+        self
+            With `coef_`, `intercept_`, `n_iter_` and `converged_` (both per neuron).
+
+        Raises
+        ------
+        ValueError
+            If a setting is unknown, shapes or timestamps of X and y differ, or no bin is valid.
+        TypeError
+            If X or y does not hold real numbers.
+        """
+        objective, solver, options = self._settings()
+        X, y = self._data(X, y, objective.model)
+        design = _design.dense(X.values, y.values)
+        _check.some_valid(np.asarray(design.weight).any())
+        n_features, n_neurons = X.values.shape[1], y.values.shape[1]
+        mask, start = self._mask(n_features, n_neurons), None
+        if init_params is not None:
+            coef, intercept = self._checked(init_params, n_features, n_neurons)
+            coef = np.asarray(coef).reshape(n_features, -1).T
+            start = coef if mask is None else coef * mask, np.asarray(intercept)
+        if solver is None:
+            result = _fit.fit(design, objective, mask, start, **options)
+        else:
+            result = _jaxopt.fit(design, objective, mask, start, solver, options)
+        self._keep_fit(result, y.columns)
+        return self
+
+    def _keep_fit(self, result, columns):
+        self.coef_, self.intercept_ = self._public(result.coef.T), result.intercept
+        self.n_features_in_ = result.coef.shape[1]
+        self.n_iter_, self.converged_ = result.n_iter, result.converged
+        self._columns, self._train_mean = columns, result.mean
+        self._warn(
+            result.silent, columns, "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
+        )
+        self._warn(
+            ~result.converged, columns, "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs"
+        )
+
+    def _warn(self, which, columns, text):
+        if not np.any(which):
+            return
+        names = np.flatnonzero(which) if columns is None else np.asarray(columns)[which]
+        listed = ", ".join(map(str, names[:10])) + (", ..." if len(names) > 10 else "")
+        warnings.warn(f"neuron {listed}: {text}, or look at its data.", RuntimeWarning, stacklevel=4)
+
+    def initialize_params(self, X, y):
+        """Parameters to start from: coefficients 0 and each neuron's mean rate in `y`.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`; one batch is enough.
+
+        Returns
+        -------
+        params : tuple of jax.Array
+            (coef, intercept), of shapes (features, neurons) and (neurons,); (features,) and (1,) for GLM. A neuron
+            without an event in y starts at half an event.
+
+        Raises
+        ------
+        ValueError
+            If y does not fit the observation model, or no bin is valid.
+        """
+        model = self._settings()[0].model
+        X, y = self._data(X, y, model)
+        valid = ~_design.missing_rows(X.values)[:, None] & ~np.isnan(y.values)
+        _check.some_valid(valid.any())
+        mean = model.null_mean(np.where(valid, y.values, 0).sum(0), valid.sum(0))
+        intercept = jnp.asarray(model.link.forward(mean), jnp.result_type(float))
+        return self._public(jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)), intercept
+
+    def initialize_state(self, X, y, params):
+        """State of the solver before the first `update`.
+
+        `update` uses the jaxopt solver of this name; without a name, gradient descent. For batches that differ, give
+        it a fixed step without momentum: a step size searched on one batch is wrong for the next.
+
+        Parameters
+        ----------
+        X, y
+            A batch; only its shape and type matter.
+        params
+            From `initialize_params`.
+
+        Returns
+        -------
+        state : NamedTuple
+            To be given to `update` and replaced by what it returns.
+
+        Raises
+        ------
+        ValueError
+            If X, y and params do not belong together.
+        """
+        objective, name, options = self._stepper()
+        trouble = [
+            word
+            for word, found in (
+                ("searches its step size on every batch", _jaxopt.searches(name, options)),
+                ("accelerates, so its steps remember other batches", _jaxopt.accelerates(name, options)),
+            )
+            if found
+        ]
+        if trouble:
+            warnings.warn(
+                f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. For batches "
+                'use solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
+                UserWarning,
+                stacklevel=2,
+            )
+        X, y = self._data(X, y, objective.model)
+        shape = X.values.shape[1], y.values.shape[1]
+        params = self._checked(params, *shape)
+        return _jaxopt.initialize(name, options, objective, params, X.values, y.values, self._dense_mask(*shape))
+
+    def update(self, params, state, X, y):
+        """One step of the solver on one batch.
+
+        Parameters
+        ----------
+        params, state
+            From `initialize_params` and `initialize_state`, or from the last `update`.
+        X, y
+            The batch, as for `fit`. Batches of one shape share one compilation.
+
+        Returns
+        -------
+        params, state : tuple
+            The next parameters and state. The parameters are also kept as `coef_` and `intercept_`.
+
+        Raises
+        ------
+        ValueError
+            If the batch does not belong to the parameters, its timestamps differ, or it has no valid bin.
+        TypeError
+            If the state belongs to another solver.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X, y = rng.normal(size=(1000, 5)), rng.poisson(0.2, (1000, 3))
+        >>> model = PopulationGLM(solver_name="GradientDescent",
+        ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
+        >>> params = model.initialize_params(X, y)
+        >>> state = model.initialize_state(X, y, params)
+        >>> params, state = model.update(params, state, X, y)
+        >>> params[0].shape
+        (5, 3)
+        """
+        objective, name, options = self._stepper()
+        X, y = self._data(X, y, objective.model)
+        _check.some_valid(not _design.missing_rows(X.values).all())
+        mask = self._dense_mask(X.values.shape[1], y.values.shape[1])
+        params, state = _jaxopt.update(name, options, objective, params, state, X.values, y.values, mask)
+        self.coef_, self.intercept_ = params
+        self.n_features_in_, self._columns = X.values.shape[1], y.columns
+        self.__dict__.pop("_train_mean", None)
+        return params, state
+
+    def predict(self, X):
+        r"""Mean count per bin, :math:`f(x_t^\top w_n + b_n)`; NaN where the features are.
+
+        Parameters
+        ----------
+        X
+            Features, shape (time, features).
+
+        Returns
+        -------
+        rate
+            Shape (time,) for GLM, (time, neurons) for PopulationGLM; a Tsd or TsdFrame if X is one, with the
+            columns that y had. Divide by the bin size for spikes per second.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit` or `update`.
+        ValueError
+            If X has another number of features than the model.
+        """
+        _check.fitted(self)
+        X, rows = self._rows(X)
+        rate = np.asarray(_mean(self._settings()[0].model, *self._core_params(), rows))[: len(X.values)]
+        return _pynapple.wrap(self._public(rate), X, self._columns)
+
+    def score(self, X, y, score_type="log-likelihood", aggregate_sample_scores=None, null="scored"):
+        r"""How well the model predicts `y`.
+
+        The log-likelihood is normalised (it has the term :math:`-\log y!`) and averaged over valid bins and neurons.
+        The pseudo-R² compares it with that of a model that knows only each neuron's mean rate:
+        :math:`1 - L / L_0` (McFadden), or :math:`1 - D / D_0` with deviances (Cohen). Neurons without an event in
+        `y` are left out of it.
+
+        Parameters
+        ----------
+        X, y
+            Features and activity, best of data that the fit has not seen.
+        score_type
+            "log-likelihood", "pseudo-r2-McFadden" or "pseudo-r2-Cohen".
+        aggregate_sample_scores
+            A function of the log-likelihoods of all bins, an array (time, neurons), to be used instead of the mean;
+            for example ``lambda s: np.nanmean(s, axis=0)`` for one score per neuron.
+        null
+            Mean rates of the null model: those of the y that is scored ("scored"), those of the y of `fit` ("train"),
+            or an array of mean counts per bin, one per neuron.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            The score; an array if `aggregate_sample_scores` returns one.
+
+        Raises
+        ------
+        ValueError
+            If `score_type` or `null` is unknown, or "train" is asked for after `update` instead of `fit`.
+
+        References
+        ----------
+        McFadden (1974) in *Frontiers in Econometrics*; Cohen et al. (2003), *Applied Multiple Regression*.
+        """
+        _check.fitted(self)
+        _check.option("score_type", score_type, SCORES)
+        model = self._settings()[0].model
+        X, y = self._data(X, y, model)
+        _check.n_features(self.n_features_in_, X.values.shape[1])
+        coef, intercept = self._core_params()
+        _check.n_neurons(len(intercept), y.values.shape[1])
+        design = _design.dense(X.values, y.values)
+        bins, events = map(np.asarray, _design.total(_objective.tally, design))
+        _check.some_valid(bins.any())
+        mean, counted = self._null(null, model, events, bins)
+        if score_type == "log-likelihood":
+            counted = np.ones_like(counted)
+        null_predictor = jnp.asarray(model.link.forward(mean), coef.dtype)
+
+        if aggregate_sample_scores is None:
+
+            def measure(entries, *args):
+                sums = _design.total(_objective.summed(entries), design, model, *args)
+                return np.asarray(sums)[counted].sum() / max(bins[counted].sum(), 1)
+        else:
+            valid = ~_design.missing_rows(X.values)[:, None] & ~np.isnan(y.values)
+            rows, everything = valid.any(1), design.rows()
+
+            def measure(entries, *args):
+                samples = np.asarray(_all_rows(entries, everything, model, *args)).T[: len(valid)]
+                samples = np.where(valid, np.where(counted, samples, 0), np.nan)
+                return aggregate_sample_scores(self._public(samples[rows]))
+
+        model_score = measure(_objective.model_entries, coef, intercept)
+        if score_type == "log-likelihood":
+            return _plain(model_score)
+        null_score = measure(_objective.null_entries, null_predictor)
+        best = measure(_objective.saturated_entries) if score_type == "pseudo-r2-Cohen" else 0
+        gap, null_gap = np.asarray(best - model_score), np.asarray(best - null_score)
+        return _plain(np.where(null_gap == 0, 0, 1 - gap / np.where(null_gap == 0, 1, null_gap)))
+
+    def _null(self, null, model, events, bins):
+        """Means of the null model, and which neurons it can be compared on."""
+        everyone = np.ones(len(bins), bool)
+        if isinstance(null, str):
+            if _check.option("null", null, NULLS) == "scored":
+                return model.null_mean(events, bins), events > 0
+            _check.trained(self)
+            return self._train_mean, everyone
+        return _check.null_means(null, len(bins)), everyone
+
+    def _settings(self):
+        """Objective, solver and options, from the constructor's arguments as they stand now."""
+        model = _check.instance("observation_model", self.observation_model, OBSERVATION_MODELS)
+        if self.inverse_link_function is not None:
+            link = _check.link(self.inverse_link_function, observation_models.LINKS)
+            model = replace(model, link=observation_models.link_of(link))
+        penalty = _check.instance("regularizer", self.regularizer, REGULARIZERS)
+        strength = _check.strength(self.regularizer_strength, penalty)
+        options = _check.options(self.solver_kwargs)
+        if self.solver_name is None:
+            for key in options:
+                _check.option("solver_kwargs of the default solver", key, _fit.OPTIONS)
+        else:
+            _check.option("solver_name", self.solver_name, _jaxopt.SOLVERS)
+            _jaxopt.check_options(self.solver_name, options)
+        return Objective(model, penalty, np.asarray(strength, jnp.result_type(float))), self.solver_name, options
+
+    def _stepper(self):
+        """The same for single steps: those of gradient descent if no solver is named."""
+        objective, solver, options = self._settings()
+        return (objective, solver, options) if solver else (objective, "GradientDescent", {})
+
+    def _data(self, X, y, model):
+        """X and y as arrays of two dimensions, with their time axes; aligned, and in the support of the model."""
+        X, y = _pynapple.unwrap(X), _pynapple.unwrap(y)
+        X = X._replace(values=_check.array("X", X.values, (2,)))
+        y = y._replace(values=_check.array("y", y.values, self._y_dims))
+        _check.aligned(X, y)
+        _check.finite("X", X.values)
+        _check.targets(y.values, model)
+        return X, y._replace(values=y.values.reshape(len(y.values), -1))
+
+    def _checked(self, params, n_features, n_neurons):
+        shape = self._public(np.empty((n_features, n_neurons))).shape
+        return tuple(map(jnp.asarray, _check.parameters(params, shape, (n_neurons,))))
+
+    def _mask(self, n_features, n_neurons):
+        """Features of each neuron, as (neurons, features); None for all."""
+        return _check.feature_mask(getattr(self, "feature_mask", None), n_features, n_neurons)
+
+    def _dense_mask(self, n_features, n_neurons):
+        mask = self._mask(n_features, n_neurons)
+        return np.ones((n_neurons, n_features), jnp.result_type(float)) if mask is None else mask
+
+    def _core_params(self):
+        """Coefficients as (neurons, features), and intercepts."""
+        intercept = jnp.asarray(self.intercept_)
+        return jnp.asarray(self.coef_).reshape(-1, len(intercept)).T, intercept
+
+    def _rows(self, X):
+        X = _pynapple.unwrap(X)
+        X = X._replace(values=_check.array("X", X.values, (2,)))
+        _check.n_features(self.n_features_in_, X.values.shape[1])
+        rows = np.zeros((_design.grid(len(X.values)), X.values.shape[1]), jnp.result_type(float))
+        rows[: len(X.values)] = X.values
+        return X, rows
+
+
+@jax.jit
+def _mean(model, coef, intercept, X):
+    return model.mean(X @ coef.T + intercept)
+
+
+@partial(jax.jit, static_argnums=0)
+def _all_rows(entries, block, model, *args):
+    return jnp.broadcast_to(entries(block, model, *args), block.y.T.shape)
+
+
+def _plain(score):
+    return float(score) if np.ndim(score) == 0 else np.asarray(score)
+
+
+class GLM(_Estimator):
+    r"""Generalized linear model of one neuron: :math:`\mathrm{E}[y_t] = f(x_t^\top w + b)`.
+
+    Parameters
+    ----------
+    observation_model
+        "Poisson", or an object of `popglm.observation_models`.
+    inverse_link_function
+        f, from the linear predictor to the mean: "exp", "softplus" or an increasing JAX function; None is the
+        observation model's own.
+    regularizer
+        "UnRegularized", "Ridge", or an object of `popglm.regularizer`.
+    regularizer_strength
+        Strength of the penalty on the scale of the mean loss; None is the regularizer's own (1 for Ridge).
+    solver_name
+        None for the exact solver of this package. "GradientDescent", "LBFGS", "BFGS", "NonlinearCG" or
+        "ProximalGradient" for jaxopt's.
+    solver_kwargs
+        Options of the solver: `tol` and `maxiter` for the default; those of the jaxopt solver otherwise.
+
+    Attributes
+    ----------
+    coef_ : shape (features,)
+    intercept_ : shape (1,)
+    n_iter_, converged_ : shape (1,)
+        Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
+
+    References
+    ----------
+    Nelder and Wedderburn (1972), *Journal of the Royal Statistical Society A* 135:370-384.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.glm import GLM
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(2000, 2))
+    >>> y = rng.poisson(np.exp(X @ [0.5, -0.3] - 1))
+    >>> bool(np.allclose(GLM().fit(X, y).coef_, [0.5, -0.3], atol=0.1))
+    True
+    """
+
+    _y_dims = (1,)
+
+    def __init__(
+        self,
+        observation_model="Poisson",
+        inverse_link_function=None,
+        regularizer="UnRegularized",
+        regularizer_strength=None,
+        solver_name=None,
+        solver_kwargs=None,
+    ):
+        self.observation_model = observation_model
+        self.inverse_link_function = inverse_link_function
+        self.regularizer = regularizer
+        self.regularizer_strength = regularizer_strength
+        self.solver_name = solver_name
+        self.solver_kwargs = solver_kwargs
+
+    @staticmethod
+    def _public(array):
+        return array[..., 0]
+
+
+class PopulationGLM(_Estimator):
+    r"""Generalized linear models of many neurons on the same features: :math:`\mathrm{E}[y_{tn}] = f(x_t^\top w_n + b_n)`.
+
+    Every neuron has its own optimum: the fit equals that of one `GLM` per neuron, in one pass over the data for all.
+
+    Parameters
+    ----------
+    observation_model, inverse_link_function, regularizer, regularizer_strength, solver_name, solver_kwargs
+        As for `GLM`.
+    feature_mask
+        Array (features, neurons) of 0 and 1; a coefficient with a 0 is 0 and stays 0. None uses every feature.
+
+    Attributes
+    ----------
+    coef_ : shape (features, neurons)
+        Column n holds the coefficients of neuron n. For coupling, ``coef_.reshape(n_neurons, n_basis, n_neurons)``
+        is (sender, function, receiver).
+    intercept_ : shape (neurons,)
+    n_iter_, converged_ : shape (neurons,)
+        Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
+
+    References
+    ----------
+    Pillow et al. (2008), *Nature* 454:995-999.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.glm import PopulationGLM
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(1000, 4)), rng.poisson(0.3, (1000, 3))
+    >>> PopulationGLM().fit(X, y).coef_.shape
+    (4, 3)
+    """
+
+    _y_dims = (2,)
+
+    def __init__(
+        self,
+        observation_model="Poisson",
+        inverse_link_function=None,
+        regularizer="UnRegularized",
+        regularizer_strength=None,
+        solver_name=None,
+        solver_kwargs=None,
+        feature_mask=None,
+    ):
+        self.observation_model = observation_model
+        self.inverse_link_function = inverse_link_function
+        self.regularizer = regularizer
+        self.regularizer_strength = regularizer_strength
+        self.solver_name = solver_name
+        self.solver_kwargs = solver_kwargs
+        self.feature_mask = feature_mask
+
+    @staticmethod
+    def _public(array):
+        return array
