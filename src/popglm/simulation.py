@@ -18,7 +18,7 @@ class Population(NamedTuple):
     """A simulated recording and the truth behind it."""
 
     units: object
-    """Spike times in seconds, each inside its bin: a pynapple TsGroup."""
+    """Spike times in seconds, each inside its bin, as a pynapple TsGroup."""
     counts: object
     """The counts that were drawn, a TsdFrame; `units.count(bin_size)` gives the same."""
     rates: np.ndarray
