@@ -11,7 +11,7 @@ CHUNK = 64  # sub-blocks that are made at a time: bounds the memory for their wi
 def band(kernel: Float[Array, "window basis"]) -> Float[Array, "rows columns basis"]:
     """Weights of the bins before and inside a sub-block for each of its rows: column c lies ``row + window - c`` bins back."""
     window = len(kernel)
-    lag = jnp.arange(SUB_ROWS)[:, None] + window - jnp.arange(SUB_ROWS + window - 1)
+    lag = jnp.arange(SUB_ROWS)[:, None] + window - jnp.arange(SUB_ROWS + window - 1)[None]
     return jnp.where(((lag >= 1) & (lag <= window))[..., None], kernel[jnp.clip(lag, 1, window) - 1], 0)
 
 
@@ -28,7 +28,8 @@ def causal_features(
     chunk = min(CHUNK, time // SUB_ROWS)
     rows = chunk * SUB_ROWS
     padded = jnp.concatenate([jnp.zeros((window, n_inputs), inputs.dtype), inputs])
-    weights, starts = band(kernel), jnp.arange(chunk)[:, None] * SUB_ROWS + jnp.arange(SUB_ROWS + window - 1)
+    weights = band(kernel)
+    starts = jnp.arange(chunk)[:, None] * SUB_ROWS + jnp.arange(SUB_ROWS + window - 1)[None]
 
     def some_rows(start):
         piece = jax.lax.dynamic_slice(padded, (start, 0), (rows + window, n_inputs)).astype(kernel.dtype)

@@ -149,15 +149,15 @@ class Coordinates(NamedTuple):
     sd: Float[Array, "features"]
 
     def to_model(self, point):
-        coef = point[:, :-1] / self.sd
+        coef = point[:, :-1] / self.sd[None]
         return coef, point[:, -1] - coef @ self.mean
 
     def from_model(self, coef, intercept):
-        return jnp.concatenate([coef * self.sd, (intercept + coef @ self.mean)[:, None]], 1)
+        return jnp.concatenate([coef * self.sd[None], (intercept + coef @ self.mean)[:, None]], 1)
 
     def gradient(self, d_coef, d_intercept):
         d_intercept = d_intercept[:, None]
-        return jnp.concatenate([(d_coef - d_intercept * self.mean) / self.sd, d_intercept], 1)
+        return jnp.concatenate([(d_coef - d_intercept * self.mean[None]) / self.sd[None], d_intercept], 1)
 
 
 class Preconditioner(NamedTuple):
@@ -237,7 +237,9 @@ def _prepare(design, objective, mask, bins, mean, null) -> Problem:
     pull = objective.penalty.curvature(objective.strength)
     own = pull > 0 and len(bins) * len(gram) ** 2 <= MAX_FACTORS
     arrays = (jnp.asarray(a, gram.dtype) for a in (mean, null, pull, mask))
-    return Problem(objective, jnp.asarray(bins), *_factor(objective.model, gram, feature_sum, n_rows, *arrays, bool(own)))
+    return Problem(
+        objective, jnp.asarray(bins), *_factor(objective.model, gram, feature_sum, n_rows, *arrays, bool(own))
+    )
 
 
 @partial(jax.jit, static_argnums=8)
@@ -249,6 +251,6 @@ def _factor(model, gram, feature_sum, n_rows, mean, null, pull, mask, own):
     curvature = jax.vmap(jax.grad(jax.grad(model.loss)))(null, mean)
     penalty = pull / (curvature if own else jnp.median(curvature, keepdims=True))
     correlation = covariance / jnp.outer(sd, sd)
-    diagonal = JITTER + penalty[:, None] / sd**2
+    diagonal = JITTER + penalty[:, None] / sd[None] ** 2
     factor = jax.vmap(lambda d: jnp.linalg.cholesky(correlation + jnp.diag(d)))(diagonal)
     return Coordinates(center, sd), Preconditioner(factor, curvature, mask)

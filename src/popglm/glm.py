@@ -380,7 +380,7 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
 
 @jax.jit
 def _mean(model, coef, intercept, X):
-    return model.mean(X @ coef.T + intercept)
+    return model.mean(X @ coef.T + intercept[None])
 
 
 @partial(jax.jit, static_argnums=0)
