@@ -1,0 +1,58 @@
+"""A strict session: shapes are checked, rank promotion raises, warnings are errors (see pyproject.toml).
+
+Tests run in float32, as users do, unless they ask for `precision` (both) or `float64`.
+"""
+
+import jax
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("popglm", "beartype.beartype")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+import pynapple as nap
+from samples import small_data
+
+from popglm.basis import RaisedCosineLogConv
+from popglm.simulation import random_coupling, simulate_population
+
+
+@pytest.fixture(params=["float32", "float64"])
+def precision(request):
+    """Run in both precisions. JAX keeps what it compiled for one apart from the other."""
+    with jax.enable_x64(request.param == "float64"):
+        yield request.param
+
+
+@pytest.fixture
+def float64():
+    """Double precision, for comparisons with other software."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def basis():
+    return RaisedCosineLogConv(5, window_size=40)
+
+
+@pytest.fixture(scope="session")
+def population(basis):
+    """Four coupled neurons for 60 s: `units`, `counts` and the truth."""
+    coef, intercept = random_coupling(jax.random.key(0), 4, basis)
+    return simulate_population(jax.random.key(1), coef, intercept, basis, duration=60.0)
+
+
+@pytest.fixture(scope="session")
+def recording():
+    """Count three neurons in three epochs of 90, 30 and 150 bins of 10 ms, with gaps between them."""
+    epochs = nap.IntervalSet([0.0, 2.0, 3.0], [0.9, 2.3, 4.5])
+    times = np.concatenate([np.arange(s, e - 0.005, 0.01) + 0.005 for s, e in epochs.values])
+    counts = np.random.default_rng(0).poisson(0.3, (len(times), 3))
+    return nap.TsdFrame(t=times, d=counts, time_support=epochs, columns=["a", "b", "c"])
+
+
+@pytest.fixture
+def data():
+    return small_data()
