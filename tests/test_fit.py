@@ -1,0 +1,138 @@
+"""Laws of the exact fit, and its agreement with other software."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import PoissonRegressor
+
+from popglm import _design, _fit, _objective, observation_models, regularizer
+from popglm.glm import GLM, PopulationGLM
+
+# How far two fits of the same problem may lie apart: both stop within 0.0045 standard errors of the optimum (design).
+SAME = {"float32": {"rtol": 0, "atol": 5e-4}, "float64": {"rtol": 0, "atol": 5e-4}}
+RIDGE = {"regularizer": "Ridge", "regularizer_strength": 0.05}
+SETTINGS = pytest.mark.parametrize("settings", [{}, RIDGE, {"inverse_link_function": "softplus"}], ids=str)
+
+
+def parts(model):
+    return np.concatenate([np.atleast_2d(model.coef_.T).T, np.atleast_1d(model.intercept_)[None]])
+
+
+def close(a, b, precision, **kwargs):
+    np.testing.assert_allclose(a, b, **(SAME[precision] | kwargs))
+
+
+@SETTINGS
+def test_a_population_equals_its_single_fits(precision, data, settings):
+    X, y = data
+    population = PopulationGLM(**settings).fit(X, y)
+    singles = [GLM(**settings).fit(X, y[:, n]) for n in range(y.shape[1])]
+    close(population.coef_.T, [single.coef_ for single in singles], precision)
+    close(population.intercept_, [single.intercept_[0] for single in singles], precision)
+    assert population.coef_.shape == (4, 3) and singles[0].coef_.shape == (4,)
+    assert population.intercept_.shape == (3,) and singles[0].intercept_.shape == (1,)
+
+
+@SETTINGS
+def test_neurons_do_not_depend_on_their_order_or_number(precision, data, settings):
+    X, y = data
+    all_three = PopulationGLM(**settings).fit(X, y)
+    some = PopulationGLM(**settings).fit(X, y[:, [2, 0]])
+    close(parts(some), parts(all_three)[:, [2, 0]], precision)
+
+
+@pytest.mark.parametrize("rows", [32, 50, 128, 600, 4096])
+def test_any_block_size_gives_the_same_sums(precision, data, rows):
+    X, y = data
+    X, y = X.copy(), y.copy()
+    X[7], y[20:30, 1] = np.nan, np.nan
+    coef, intercept = np.full((3, 4), 0.1), np.array([-1.0, 0.0, 1.0])
+    coef, intercept = (jnp.asarray(a, precision) for a in (coef, intercept))
+    model = observation_models.Poisson()
+    expected = _objective.loss_and_gradient(_design.dense(X, y, len(X)).rows(), model, coef, intercept)
+    got = _design.total(_objective.loss_and_gradient, _design.dense(X, y, rows), model, coef, intercept)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-4 if precision == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("rows", [32, 50, 128])
+def test_any_block_size_gives_the_same_fit(precision, data, rows):
+    X, y = data
+    objective = _objective.Objective(observation_models.Poisson(), regularizer.Ridge(), jnp.asarray(0.05, precision))
+    whole, cut = (_fit.fit(_design.dense(X, y, r), objective, None, None) for r in (len(X), rows))
+    close(cut.coef, whole.coef, precision)
+    close(cut.intercept, whole.intercept, precision)
+
+
+@SETTINGS
+def test_stacking_the_data_twice_changes_nothing(precision, data, settings):
+    X, y = data
+    once = PopulationGLM(**settings).fit(X, y)
+    twice = PopulationGLM(**settings).fit(np.tile(X, (2, 1)), np.tile(y, (2, 1)))
+    close(parts(twice), parts(once), precision)
+    close(twice.score(X, y), once.score(np.tile(X, (2, 1)), np.tile(y, (2, 1))), precision, atol=1e-5)
+
+
+@SETTINGS
+def test_a_missing_row_equals_a_removed_one(precision, data, settings):
+    X, y = data
+    gone = np.zeros(len(X), bool)
+    gone[[0, 1, 2, 50, 51, 599]] = True
+    missing = X.copy()
+    missing[gone, 2] = np.nan  # one NaN takes out the row
+    removed, masked = PopulationGLM(**settings).fit(X[~gone], y[~gone]), PopulationGLM(**settings).fit(missing, y)
+    close(parts(masked), parts(removed), precision)
+    close(masked.score(missing, y), removed.score(X[~gone], y[~gone]), precision, atol=1e-5)
+
+
+@SETTINGS
+def test_a_missing_count_takes_out_that_bin_of_that_neuron(precision, data, settings):
+    X, y = data
+    holes = y.copy()
+    holes[100:200, 1] = np.nan
+    whole, masked = PopulationGLM(**settings).fit(X, y), PopulationGLM(**settings).fit(X, holes)
+    keep = ~np.isnan(holes[:, 1])
+    close(parts(masked)[:, [0, 2]], parts(whole)[:, [0, 2]], precision)
+    close(parts(masked)[:, [1]], parts(GLM(**settings).fit(X[keep], y[keep, 1]))[:, None].reshape(-1, 1), precision)
+
+
+@pytest.mark.parametrize("strength", [0.001, 0.1, 1.0])
+def test_agrees_with_scikit_learn(precision, data, strength):
+    X, y = data
+    ours = PopulationGLM(regularizer="Ridge", regularizer_strength=strength, solver_kwargs={"tol": 1e-9}).fit(X, y)
+    for n in range(y.shape[1]):
+        theirs = PoissonRegressor(alpha=strength, tol=1e-8, solver="newton-cholesky").fit(X, y[:, n])
+        np.testing.assert_allclose(ours.coef_[:, n], theirs.coef_, atol=2e-5)
+        np.testing.assert_allclose(ours.intercept_[n], theirs.intercept_, atol=2e-5)
+
+
+def test_agrees_with_statsmodels(float64, data):
+    import statsmodels.api as sm
+
+    X, y = data
+    ours = PopulationGLM(solver_kwargs={"tol": 1e-16}).fit(X, y)
+    for n in range(y.shape[1]):
+        theirs = sm.GLM(y[:, n], sm.add_constant(X), family=sm.families.Poisson()).fit(tol=1e-14, maxiter=100)
+        single = GLM(solver_kwargs={"tol": 1e-16}).fit(X, y[:, n])
+        for coef, intercept in ((ours.coef_[:, n], ours.intercept_[n]), (single.coef_, single.intercept_[0])):
+            np.testing.assert_allclose([intercept, *coef], theirs.params, rtol=1e-8)
+        np.testing.assert_allclose(single.score(X, y[:, n]) * len(X), theirs.llf, rtol=1e-8)
+        deviance = 1 - theirs.deviance / theirs.null_deviance
+        np.testing.assert_allclose(single.score(X, y[:, n], score_type="pseudo-r2-Cohen"), deviance, rtol=1e-8)
+        mcfadden = 1 - theirs.llf / theirs.llnull
+        np.testing.assert_allclose(single.score(X, y[:, n], score_type="pseudo-r2-McFadden"), mcfadden, rtol=1e-8)
+
+
+def test_float32_is_within_a_hundredth_of_a_standard_error_of_statsmodels(population):
+    import statsmodels.api as sm
+
+    from popglm.basis import RaisedCosineLogConv
+
+    X = RaisedCosineLogConv(5, window_size=40).compute_features(population.counts)
+    model, valid = PopulationGLM().fit(X, population.counts), ~np.isnan(X.values).any(1)
+    design = sm.add_constant(X.values[valid].astype(float))
+    for n in range(4):
+        theirs = sm.GLM(population.counts.values[valid, n], design, family=sm.families.Poisson()).fit(tol=1e-12)
+        ours = np.append(model.intercept_[n], model.coef_[:, n])
+        assert np.max(np.abs(ours - theirs.params) / theirs.bse) < 0.01
+        assert np.max(np.abs(design @ (ours - theirs.params))) < 1e-2
