@@ -4,7 +4,7 @@ Everything is written on the linear predictor ``eta``, element by element; deriv
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import jax
@@ -12,16 +12,35 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, xlogy
 
-__all__ = ["Poisson"]
+__all__ = ["Link", "Poisson"]
 
 
 @dataclass(frozen=True)
 class Link:
-    """How the mean follows from the linear predictor: ``inverse``, its logarithm without overflow, and back."""
+    r"""How the mean :math:`\mu` follows from the linear predictor :math:`\eta`: :math:`\mu = f(\eta)`.
 
-    inverse: Callable
-    log_inverse: Callable
-    forward: Callable
+    Parameters
+    ----------
+    name
+        For people to read.
+    inverse
+        f, a JAX function that increases.
+    log_inverse
+        :math:`\log f`, written so that it neither overflows nor loses digits where f is small.
+    forward
+        The inverse of f, a NumPy function.
+
+    Examples
+    --------
+    >>> from popglm.observation_models import EXP
+    >>> EXP
+    Link(name='exp')
+    """
+
+    name: str
+    inverse: Callable = field(repr=False)
+    log_inverse: Callable = field(repr=False)
+    forward: Callable = field(repr=False)
 
 
 def _same(eta):
@@ -36,8 +55,8 @@ def _inverse_softplus(mean):
     return mean + np.log(-np.expm1(-mean))
 
 
-EXP = Link(jnp.exp, _same, np.log)
-SOFTPLUS = Link(jax.nn.softplus, _log_softplus, _inverse_softplus)
+EXP = Link("exp", jnp.exp, _same, np.log)
+SOFTPLUS = Link("softplus", jax.nn.softplus, _log_softplus, _inverse_softplus)
 LINKS = {"exp": EXP, "log": EXP, jnp.exp: EXP, "softplus": SOFTPLUS, jax.nn.softplus: SOFTPLUS}
 
 
@@ -98,7 +117,8 @@ def link_of(function) -> Link:
     """Link of a named or built-in inverse link function, or one made from any increasing JAX function."""
     if function in LINKS:
         return LINKS[function]
-    return Link(function, lambda eta: jnp.log(function(eta)), lambda mean: _bisect(function, mean))
+    name = getattr(function, "__name__", "custom")
+    return Link(name, function, lambda eta: jnp.log(function(eta)), lambda mean: _bisect(function, mean))
 
 
 def _bisect(function, mean):
