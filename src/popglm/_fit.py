@@ -192,30 +192,39 @@ def fit(design, objective: Objective, mask, init, tol=1e-5, maxiter=200) -> Fit:
     decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of it. `mask` and the
     coefficients of `init` have the features last.
     """
-    sums = total(_objective.tally, design)
-    bins, events = np.maximum(sums[0], 1), np.asarray(sums[1])
+    (bins, events), moments = total(_objective.census, design)
+    bins, events = np.maximum(bins, 1), np.asarray(events)
     mean, silent = objective.model.null_mean(events, bins), events <= 0
-    null = jnp.asarray(objective.model.link.forward(mean), bins.dtype)
-    problem = _prepare(design, objective, mask, bins, mean, null)
-    coef = jnp.zeros((len(bins), design.X.shape[-1]), bins.dtype)
-    point = problem.coordinates.from_model(coef, null)
-    if init is not None:
-        given = problem.coordinates.from_model(*(jnp.asarray(part, bins.dtype) for part in init))
-        point = jnp.where(silent[:, None], point, given)
-    state = start(point, silent)
+    null = objective.model.link.forward(mean)
+    problem = _prepare(objective, mask, bins, mean, null, moments)
+    if init is None:
+        init = np.zeros((len(bins), len(moments[1]))), null
+    state = _begin(problem.coordinates, *(np.asarray(part, bins.dtype) for part in (*init, null)), silent)
     for _ in range(maxiter):
         if not np.any(np.asarray(state.status) == RUNNING):
             break
-        state = _tell(state, *_evaluate(design, problem, ask(state)), problem, tol)
-    coef, intercept = map(np.asarray, problem.coordinates.to_model(state.point))
+        state = _tell(state, *_evaluate(design, problem, state), problem, tol)
+    coef, intercept = map(np.asarray, _end(problem.coordinates, state))
     return Fit(coef, intercept, np.asarray(state.n_evaluated), np.asarray(state.status) == DONE, silent, mean)
 
 
 @jax.jit
-def _evaluate(design, problem: Problem, point: Points):
-    """Mean loss and penalty of every neuron at its own point, with the gradient. Divides once."""
+def _begin(coordinates, coef, intercept, null, silent):
+    """First state; a silent neuron stands at the null model whatever the others start from."""
+    coef, intercept = jnp.where(silent[:, None], 0, coef), jnp.where(silent, null, intercept)
+    return start(coordinates.from_model(coef, intercept), silent)
+
+
+@jax.jit
+def _end(coordinates, state):
+    return coordinates.to_model(state.point)
+
+
+@jax.jit
+def _evaluate(design, problem: Problem, state: State):
+    """Mean loss and penalty of every neuron at its own trial point, with the gradient. Divides once."""
     (model, penalty, strength), bins, coordinates, _ = problem
-    coef, intercept = coordinates.to_model(point)
+    coef, intercept = coordinates.to_model(ask(state))
     loss, d_coef, d_intercept = total(_objective.loss_and_gradient, design, model, coef, intercept)
     cost, pull = jax.vjp(lambda c: penalty.penalty(strength, c), coef)
     d_coef = d_coef / bins[:, None] + pull(jnp.ones_like(cost))[0]
@@ -230,20 +239,18 @@ def _tell(state, value, gradient, problem: Problem, tol):
     return tell(state, value, gradient, precondition, tol / problem.bins, precondition.curvature)
 
 
-def _prepare(design, objective, mask, bins, mean, null) -> Problem:
-    """The first pass over the data: coordinates and preconditioner."""
-    n_rows, feature_sum, gram = total(_objective.moments, design)
-    mask = np.ones((1, len(gram))) if mask is None else mask
+def _prepare(objective, mask, bins, mean, null, moments) -> Problem:
+    """Coordinates and preconditioner from what the first pass over the data has summed."""
+    n_features = len(moments[1])
+    mask = np.ones((1, n_features)) if mask is None else mask
     pull = objective.penalty.curvature(objective.strength)
-    own = pull > 0 and len(bins) * len(gram) ** 2 <= MAX_FACTORS
-    arrays = (jnp.asarray(a, gram.dtype) for a in (mean, null, pull, mask))
-    return Problem(
-        objective, jnp.asarray(bins), *_factor(objective.model, gram, feature_sum, n_rows, *arrays, bool(own))
-    )
+    own = bool(pull > 0 and len(bins) * n_features**2 <= MAX_FACTORS)
+    arrays = (np.asarray(a, bins.dtype) for a in (mean, null, pull, mask))
+    return Problem(objective, bins, *_factor(objective.model, *moments, *arrays, own))
 
 
 @partial(jax.jit, static_argnums=8)
-def _factor(model, gram, feature_sum, n_rows, mean, null, pull, mask, own):
+def _factor(model, n_rows, feature_sum, gram, mean, null, pull, mask, own):
     center = feature_sum / n_rows
     covariance = gram / n_rows - jnp.outer(center, center)
     variance = jnp.diag(covariance)

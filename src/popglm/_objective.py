@@ -64,6 +64,11 @@ def moments(block):
     return rows.sum(), weighted.sum(0), weighted.T @ block.X
 
 
+def census(block):
+    """All that a fit must know beforehand, in one pass."""
+    return tally(block), moments(block)
+
+
 def model_entries(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
     """Normalised log-likelihood of every bin."""
     return model.log_likelihood(predictor(block, coef, intercept), block.y.T)
