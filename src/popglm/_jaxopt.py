@@ -125,13 +125,13 @@ def _compiled(name, options, search) -> Functions:
 
     @jax.jit
     def init(params, X, y, objective, mask, stepsize):
-        start, neurons, *data = _batch(params, X, y)
+        start, neurons, *data = _batch(params, X, y, mask)
         begin = solver(stepsize).init_state
         return over_neurons(lambda args: begin(args[0], *prox, args[1], *data, objective, mask), (start, neurons))
 
     @jax.jit
     def update(params, state, X, y, objective, mask, stepsize):
-        start, neurons, *data = _batch(params, X, y)
+        start, neurons, *data = _batch(params, X, y, mask)
         _same_state(state, jax.eval_shape(init, params, X, y, objective, mask, stepsize), name)
         step = solver(stepsize).update
         one = lambda args: tuple(step(args[0], args[1], *prox, args[2], *data, objective, mask))
@@ -159,7 +159,7 @@ def _one_neuron(block, model, coef, intercept, neuron):
     return _objective.loss_and_gradient(Block(block.X, pick(block.y, neuron), weight), model, coef, intercept)
 
 
-def _batch(params, X, y):
+def _batch(params, X, y, mask):
     """A batch as a design of one block, and the parameters with the neurons first. Checked while it is traced."""
     coef, intercept = params
     y = y if y.ndim == 2 else y[:, None]
@@ -170,7 +170,7 @@ def _batch(params, X, y):
     weight = (counted & ~jnp.isnan(y)).astype(coef.dtype)
     X, y = jnp.where(counted, X, 0), jnp.where(weight > 0, y, 0)
     bins = jnp.broadcast_to(jnp.maximum(weight.sum(0), 1), y.shape[1])
-    start = coef.reshape(len(coef), -1).T, intercept
+    start = mask * coef.reshape(len(coef), -1).T, intercept
     return start, jnp.arange(y.shape[1]), Dense(X[None], y[None], weight[None], 1), bins
 
 
