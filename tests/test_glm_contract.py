@@ -1,0 +1,185 @@
+"""What the two estimators promise: shapes, epochs and names kept, silent neurons, masks, warnings that say what to do."""
+
+import re
+import warnings
+
+import numpy as np
+import pynapple as nap
+import pytest
+from samples import small_data
+
+from popglm import _jaxopt
+from popglm.basis import RaisedCosineLogConv
+from popglm.glm import GLM, PopulationGLM
+
+PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
+SOLVERS = [{}] + [{"solver_name": name, "solver_kwargs": {"tol": 1e-5, "maxiter": 2000}} for name in _jaxopt.SOLVERS]
+
+
+@pytest.mark.parametrize("settings", SOLVERS, ids=lambda s: s.get("solver_name", "default"))
+def test_every_solver_finds_the_optimum(data, settings):
+    X, y = data
+    y[:, 1] = 0
+    expected = PopulationGLM().fit(X, y[:, [0, 2]])
+    with pytest.warns(RuntimeWarning, match="neuron 1: no event"):
+        model = PopulationGLM(**settings).fit(X, y)
+    np.testing.assert_allclose(model.coef_[:, [0, 2]], expected.coef_, atol=2e-3)
+    np.testing.assert_allclose(model.intercept_[[0, 2]], expected.intercept_, atol=2e-3)
+    assert not model.coef_[:, 1].any() and model.converged_.all() and model.n_iter_.shape == (3,)
+    assert np.exp(model.intercept_[1]) == pytest.approx(0.5 / len(X))
+
+
+def test_epochs_times_and_names_are_kept(recording):
+    X = RaisedCosineLogConv(2, window_size=10).compute_features(recording)
+    model = PopulationGLM().fit(X, recording)
+    rate = model.predict(X)
+    assert isinstance(rate, nap.TsdFrame) and list(rate.columns) == ["a", "b", "c"]
+    np.testing.assert_array_equal(rate.t, recording.t)
+    np.testing.assert_array_equal(rate.time_support.values, recording.time_support.values)
+    np.testing.assert_array_equal(np.isnan(rate.values).all(1), np.isnan(X.values).any(1))
+    single = GLM().fit(X, recording[:, 0]).predict(X)
+    assert isinstance(single, nap.Tsd)
+    np.testing.assert_allclose(single.values, rate.values[:, 0], rtol=2e-3)
+    assert isinstance(model.predict(X.values), np.ndarray)
+    np.testing.assert_array_equal(model.predict(X.values), rate.values)
+
+
+@pytest.mark.parametrize("link", ["exp", "softplus"])
+def test_predictions_are_the_mean_counts(precision, data, link):
+    X, y = data
+    model = PopulationGLM(inverse_link_function=link).fit(X, y)
+    eta = X @ model.coef_ + model.intercept_
+    np.testing.assert_allclose(model.predict(X), np.exp(eta) if link == "exp" else np.log1p(np.exp(eta)), rtol=1e-5)
+    np.testing.assert_allclose(model.predict(X).mean(0), y.mean(0), rtol=0.1)
+
+
+def test_a_silent_neuron_is_named_once_and_disturbs_nobody(recording):
+    counts = nap.TsdFrame(
+        t=recording.t, d=np.where([0, 1, 0], 0, recording.values), time_support=recording.time_support,
+        columns=["a", "b", "c"],
+    )  # fmt: skip
+    X = RaisedCosineLogConv(2, window_size=10).compute_features(recording)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = PopulationGLM().fit(X, counts)
+    assert len(caught) == 1 and "neuron b: no event" in str(caught[0].message)
+    whole = PopulationGLM().fit(X, recording)
+    np.testing.assert_allclose(model.coef_[:, [0, 2]], whole.coef_[:, [0, 2]], atol=1e-3)
+    valid = (~np.isnan(X.values).any(1)).sum()
+    assert not model.coef_[:, 1].any() and np.exp(model.intercept_[1]) == pytest.approx(0.5 / valid)
+    assert model.converged_.all()
+    per_neuron = model.score(X, counts, "pseudo-r2-McFadden", lambda s: np.nanmean(s, axis=0))
+    assert per_neuron[1] == 0
+    others = PopulationGLM().fit(X, counts[:, [0, 2]]).score(X, counts[:, [0, 2]], "pseudo-r2-McFadden")
+    assert model.score(X, counts, "pseudo-r2-McFadden") == pytest.approx(others, abs=1e-5)
+
+
+MASK = np.array([[1, 0, 1], [1, 1, 0], [0, 1, 0], [1, 1, 0]])
+
+
+@pytest.mark.parametrize("ridge", [{}, {"regularizer": "Ridge", "regularizer_strength": 0.1}], ids=str)
+@pytest.mark.parametrize("solver", [SOLVERS[0], SOLVERS[2]], ids=["default", "LBFGS"])
+def test_masked_features_are_exactly_zero_and_the_rest_is_a_fit_without_them(precision, data, solver, ridge):
+    X, y = data
+    start = np.ones((4, 3)), np.zeros(3)
+    for model in (PopulationGLM(feature_mask=MASK, **solver, **ridge).fit(X, y, init_params=p) for p in (None, start)):
+        assert not model.coef_[MASK == 0].any() and model.coef_[MASK == 1].all()
+        for n in range(3):
+            used = MASK[:, n] == 1
+            single = GLM(**ridge).fit(X[:, used], y[:, n])
+            np.testing.assert_allclose(model.coef_[used, n], single.coef_, atol=1e-3)
+
+
+@pytest.mark.parametrize("acceleration", [False, True])
+@pytest.mark.filterwarnings("ignore:.*accelerates:UserWarning")
+def test_masked_features_stay_zero_in_updates(data, acceleration):
+    X, y = data
+    settings = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": acceleration}}
+    model = PopulationGLM(feature_mask=MASK, regularizer="Ridge", regularizer_strength=0.1, **settings)
+    free = PopulationGLM(**settings)
+    for start in (model.initialize_params(X, y), (np.ones((4, 3), np.float32), np.zeros(3, np.float32))):
+        params, state = start, model.initialize_state(X, y, start)
+        for seed in range(5):
+            params, state = model.update(params, state, *small_data(seed))
+            assert not np.asarray(params[0])[MASK == 0].any()
+            assert np.asarray(params[0])[MASK == 1].all()
+    assert np.asarray(free.update(*(lambda p: (p, free.initialize_state(X, y, p)))(start), X, y)[0][0]).all()
+
+
+def test_a_start_is_where_the_fit_starts(data):
+    X, y = data
+    done = PopulationGLM(solver_kwargs={"tol": 1e-6}).fit(X, y)
+    again = PopulationGLM().fit(X, y, init_params=(done.coef_, done.intercept_))
+    assert (again.n_iter_ == 1).all() and (done.n_iter_ > 1).all()
+
+
+WARNS = [  # solver, options, words
+    (None, None, ["GradientDescent", "searches", "accelerates"]),
+    ("GradientDescent", None, ["searches", "accelerates"]),
+    ("GradientDescent", {"stepsize": 0.1}, ["accelerates"]),
+    ("GradientDescent", {"acceleration": False}, ["searches"]),
+    ("GradientDescent", {"stepsize": 0.0, "acceleration": False}, ["searches"]),
+    ("LBFGS", None, ["searches"]),
+    ("BFGS", None, ["searches"]),
+    ("NonlinearCG", None, ["searches"]),
+    ("ProximalGradient", None, ["searches", "accelerates"]),
+    ("ProximalGradient", {"stepsize": 0.1, "acceleration": False}, []),
+    ("GradientDescent", {"stepsize": 0.1, "acceleration": False}, []),
+    ("GradientDescent", {"stepsize": lambda i: 0.1, "acceleration": False}, []),
+    ("LBFGS", {"stepsize": 0.1}, []),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "words"), WARNS, ids=lambda x: re.sub(" at 0x.*", "", str(x)))
+def test_initialize_state_warns_of_what_is_wrong_for_batches(data, name, options, words):
+    X, y = data
+    model = PopulationGLM(solver_name=name, solver_kwargs=options)
+    params = model.initialize_params(X, y)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        state = model.initialize_state(X, y, params)
+    assert len(caught) == bool(words)
+    text = str(caught[0].message) if caught else ""
+    for word in ("searches", "accelerates"):
+        assert (word in text) == (word in words)
+    if caught:
+        assert 'solver_kwargs={"stepsize": 0.1, "acceleration": False}' in text
+    params, state = model.update(params, state, X, y)
+    assert all(np.isfinite(p).all() for p in params)
+
+
+def test_a_fit_that_stops_early_says_so(data):
+    X, y = data
+    with pytest.warns(RuntimeWarning, match=r"neuron 0, 1, 2: .*before it converged. Raise `maxiter`"):
+        model = PopulationGLM(solver_kwargs={"maxiter": 2}).fit(X, y)
+    assert not model.converged_.any() and (model.n_iter_ == 2).all()
+
+
+def test_results_are_in_the_precision_of_jax(precision, data):
+    X, y = data
+    model = PopulationGLM().fit(X, y.astype(int))
+    assert model.coef_.dtype == model.intercept_.dtype == model.predict(X).dtype == precision
+    params = model.initialize_params(X, y)
+    assert params[0].dtype == params[1].dtype == precision
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int32, np.int64, np.float16, np.float32, np.float64])
+def test_any_real_type_of_counts_is_taken(data, dtype):
+    X, y = data
+    y = np.minimum(y, 1)
+    expected = PopulationGLM().fit(X, y)
+    np.testing.assert_allclose(PopulationGLM().fit(X, y.astype(dtype)).coef_, expected.coef_, atol=1e-4)
+    assert expected.score(X, y.astype(dtype)) == pytest.approx(expected.score(X, y), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.float16, np.float32])
+def test_any_real_type_of_features_is_taken(dtype):
+    X, y = small_data()
+    X = (X > 0) * 1.0
+    fit, expected, other = PopulationGLM().fit(X, y), PopulationGLM(**PLAIN), PopulationGLM(**PLAIN)
+    np.testing.assert_allclose(PopulationGLM().fit(X.astype(dtype), y).coef_, fit.coef_, atol=1e-4)
+    np.testing.assert_allclose(fit.predict(X.astype(dtype)), fit.predict(X), rtol=1e-5)
+    params = other.initialize_params(X.astype(dtype), y)
+    got, _ = other.update(params, other.initialize_state(X.astype(dtype), y, params), X.astype(dtype), y)
+    wanted, _ = expected.update(params, expected.initialize_state(X, y, params), X, y)
+    np.testing.assert_allclose(got[0], wanted[0], atol=1e-6)
