@@ -28,9 +28,11 @@ class Build:
         return re.findall(r"([\w-]+)\.md:\S* Executing notebook", self.output)
 
     @property
-    def ok(self) -> bool:
-        """Return whether it succeeded, without any warning."""
-        return self.status == 0 and "WARNING" not in self.output
+    def problems(self) -> str:
+        """Return the lines to read where it did not succeed without any warning; nothing where it did."""
+        lines = self.output.splitlines()
+        found = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL|Error|Traceback)\b", line)]
+        return "\n".join(found or (lines[-20:] if self.status else []))
 
 
 def build(root: Path, readthedocs: Path | None = None, **environment: str) -> Build:
