@@ -66,13 +66,17 @@ class Watched:
         self.tab = self.context.new_page()
         self.tab.on("console", self._console)
         self.tab.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
-        self.tab.on("requestfailed", lambda request: self.problems.append(f"failed: {request.url}"))
+        self.tab.on("requestfailed", self._failed)
         self.tab.on("request", self._request)
         self.tab.on("response", self._response)
 
     def _console(self, message):
         if message.type in ("error", "warning"):
             self.problems.append(f"console: {message.text}")
+
+    def _failed(self, request):
+        if "ERR_ABORTED" not in request.failure:  # what the browser itself dropped, on its way to the next page
+            self.problems.append(f"failed: {request.url} ({request.failure})")
 
     def _request(self, request):
         parts = urlsplit(request.url)
