@@ -5,6 +5,7 @@ when it is stopped. One line per stage ends the report; the exit status is 0 onl
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--durations=5"]
 BY_FILE = ["-n", "2", "--dist", "loadfile"]  # the tests of one file share a book
 STAGES = {  # name: (budget in seconds, what it is, command)
@@ -56,6 +58,8 @@ def main() -> int:
     for name, (outcome, seconds) in results.items():
         over = "  (over budget)" if seconds > STAGES[name][0] else ""
         print(f"{name:10}{outcome:45}{seconds:7.0f} s of {STAGES[name][0]} s{over}")
+    if "browser" in results and not any(map(shutil.which, BROWSERS)):
+        print("NO BROWSER: the built book was NOT looked at; install Debian's package `chromium`.")
     return int(any(outcome != "passed" for outcome, _ in results.values()))
 
 

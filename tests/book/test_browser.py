@@ -17,6 +17,8 @@ from axe_playwright_python.sync_playwright import Axe
 from builds import ROOT
 from playwright.sync_api import expect, sync_playwright
 
+from tests.run import BROWSERS
+
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf8"))
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 NOTEBOOK = "book/quickstart"
@@ -45,7 +47,7 @@ def address(site):
 @pytest.fixture(scope="session")
 def browser():
     """Start Chromium, or skip."""
-    program = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         message = "NO BROWSER: the built book was NOT looked at; install Debian's package `chromium`"
         (pytest.fail if os.environ.get("REQUIRE_BROWSER") == "1" else pytest.skip)(message)
