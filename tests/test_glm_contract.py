@@ -1,4 +1,4 @@
-"""What the two estimators promise: shapes, epochs and names kept, silent neurons, masks, warnings that say what to do."""
+"""What the two estimators promise: shapes, epochs and names kept, silent neurons, masks, helpful warnings."""
 
 import re
 import warnings

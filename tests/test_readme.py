@@ -21,7 +21,9 @@ def test_example_runs_and_draws(tmp_path):
     assert (tmp_path / "couplings.svg").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("command", [line for language, text in BLOCKS if language == "console" for line in text.splitlines()])
+@pytest.mark.parametrize(
+    "command", [line for language, text in BLOCKS if language == "console" for line in text.splitlines()]
+)
 def test_commands_are_run_by_the_workflow(command):
     steps = [line.strip().removeprefix("- run: ") for line in WORKFLOW.splitlines()]
     assert command in steps or (command == "make test" and ".ci/run" in steps)

@@ -115,7 +115,8 @@ def aligned(X, y):
     if off.max() > 1e-6:
         row = int(np.argmax(off > 1e-6))
         raise ValueError(
-            f"X and y must share their times; row {row} is at {X.times[row]:.6f} s in X and at {y.times[row]:.6f} s in y. "
+            f"X and y must share their times; row {row} is at {X.times[row]:.6f} s in X and at {y.times[row]:.6f} s "
+            "in y. "
             "Count both with one bin size in the same epochs."
         )
 
@@ -217,7 +218,7 @@ def strength(value, penalty):
     if value is None:
         return penalty.default_strength
     if type(penalty).__name__ == "UnRegularized" and value != 0:
-        raise ValueError(f"`regularizer_strength` is {value!r} but there is no penalty. Set regularizer=\"Ridge\".")
+        raise ValueError(f'`regularizer_strength` is {value!r} but there is no penalty. Set regularizer="Ridge".')
     return number("regularizer_strength", value, 0)
 
 
@@ -278,8 +279,8 @@ def no_explosion(means, limit, bin_size):
     if wild.any():
         t, neuron = int(np.argmax(wild)), int(np.argmax(~(means[np.argmax(wild)] < limit)))
         raise ValueError(
-            f"the population explodes: neuron {neuron} passes {limit:g} spikes per bin at {t * bin_size:.3f} s. Weaken the "
-            "excitatory couplings, or lower the intercepts."
+            f"the population explodes: neuron {neuron} passes {limit:g} spikes per bin at {t * bin_size:.3f} s. "
+            "Weaken the excitatory couplings, or lower the intercepts."
         )
 
 

@@ -9,7 +9,7 @@ CHUNK = 64  # sub-blocks that are made at a time: bounds the memory for their wi
 
 
 def band(kernel: Float[Array, "window basis"]) -> Float[Array, "rows columns basis"]:
-    """Weights of the bins before and inside a sub-block for each of its rows: column c lies ``row + window - c`` bins back."""
+    """Weight of every bin before and inside a sub-block for each of its rows; bin c is ``row + window - c`` back."""
     window = len(kernel)
     lag = jnp.arange(SUB_ROWS)[:, None] + window - jnp.arange(SUB_ROWS + window - 1)[None]
     return jnp.where(((lag >= 1) & (lag <= window))[..., None], kernel[jnp.clip(lag, 1, window) - 1], 0)
@@ -19,7 +19,7 @@ def band(kernel: Float[Array, "window basis"]) -> Float[Array, "rows columns bas
 def causal_features(
     inputs: Shaped[Array, "time inputs"], kernel: Float[Array, "window basis"], missing: Bool[Array, "time #inputs"]
 ) -> Float[Array, "time columns"]:
-    r"""Row t, input n, function k: :math:`\sum_{l=1}^{W} h_k(l)\, x_n(t - l)`; NaN where `missing`. Bin t itself is never used.
+    r"""Row t, input n, function k: :math:`\sum_{l=1}^{W} h_k(l)\, x_n(t - l)`; NaN where `missing`. Never bin t itself.
 
     The columns are input-major: (input, function). The length must be a multiple of SUB_ROWS * CHUNK or of SUB_ROWS
     below that; see `padded_length`.

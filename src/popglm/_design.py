@@ -44,7 +44,9 @@ def total(f, design, *args):
     return jax.lax.fori_loop(0, design.n_blocks, add, zero)
 
 
-def dense(X: Shaped[np.ndarray, "time features"], y: Shaped[np.ndarray, "time neurons"], block_rows=BLOCK_ROWS) -> Dense:
+def dense(
+    X: Shaped[np.ndarray, "time features"], y: Shaped[np.ndarray, "time neurons"], block_rows=BLOCK_ROWS
+) -> Dense:
     """Copy X and y into blocks; rows with NaN get weight 0 and are set to 0, so that no sum ever meets a NaN."""
     dtype = jax.dtypes.canonicalize_dtype(float)
     length = len(X)

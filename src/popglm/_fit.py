@@ -71,7 +71,7 @@ def ask(state: State) -> Points:
 
 
 def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, scale: PerNeuron) -> State:
-    """Accept each trial that decreases its loss, shorten the step of the others; stop at half a Newton decrement of tol.
+    """Accept each trial that decreases its loss, shorten the step of the others; stop where little is left to gain.
 
     `scale` is the size of the loss's curvature: the round-off that is forgiven must not shrink to nothing where
     a loss passes through 0.

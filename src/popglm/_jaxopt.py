@@ -64,7 +64,7 @@ def update(name, options, objective, params, state, X, y, mask):
 
 
 def fit(design, objective: Objective, mask, init, name, options) -> Fit:
-    """Run a solver to its own stopping rule, for each neuron by itself; neurons without an event stay where they start."""
+    """Run a solver to its own stopping rule, for each neuron by itself; a neuron without an event is not moved."""
     bins, events = total(_objective.tally, design)
     bins, silent = jnp.maximum(bins, 1), np.asarray(events) <= 0
     mean = objective.model.null_mean(np.asarray(events), np.asarray(bins))
@@ -118,7 +118,9 @@ def _compiled(name, options, search) -> Functions:
             kwargs["stepsize"] = lambda iteration: stepsize
         if name == "ProximalGradient":
             kwargs["prox"] = library.prox.prox_none
-        return getattr(library, name)(value_and_gradient, value_and_grad=True, implicit_diff=False, unroll=False, **kwargs)
+        return getattr(library, name)(
+            value_and_gradient, value_and_grad=True, implicit_diff=False, unroll=False, **kwargs
+        )
 
     # The hyperparameters of ProximalGradient's prox come before the data.
     prox = (None,) if name == "ProximalGradient" else ()

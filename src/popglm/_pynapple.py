@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Frame(NamedTuple):
-    """An array with what pynapple knows about it: times in seconds, epochs, names of the columns; None for plain arrays."""
+    """An array and what pynapple knows about it: times in seconds, epochs, names of columns. None for plain arrays."""
 
     values: object
     times: np.ndarray | None

@@ -45,10 +45,11 @@ def random_coupling(
     refractoriness=3.0,
     adaptation=0.25,
 ):
-    r"""Draw the couplings of a population that fires at chosen rates: sparse, of both signs, each with its own time course.
+    r"""Draw couplings of a population that fires at chosen rates: sparse, of both signs, each with its time course.
 
-    A pair is coupled with probability `connectivity`; its filter is one random bump over the functions of the basis. The
-    filter of a neuron on itself is negative at the shortest lags (refractory) and, weakly, at the longest (adaptation).
+    A pair is coupled with probability `connectivity`; its filter is one random bump over the functions of the basis.
+    The filter of a neuron on itself is negative at the shortest lags (refractory) and, weakly, at the longest
+    (adaptation).
     The intercepts balance the couplings at the chosen rates :math:`r`, which would be exact if no input fluctuated:
 
     .. math:: b_n = \log r_n - \sum_{m,k} w_{(m,k),n} \, r_m \sum_{l=1}^{W} h_k(l)
@@ -203,7 +204,9 @@ def _spikes(key, counts, bin_size):
     for neuron in range(n_neurons):
         bins = np.repeat(np.arange(n_bins), counts[:, neuron])
         trains[neuron] = nap.Ts(np.sort(bins + rng.uniform(0.01, 0.99, len(bins))) * bin_size, time_support=support)
-    frame = nap.TsdFrame(t=(np.arange(n_bins) + 0.5) * bin_size, d=counts, time_support=support, columns=np.arange(n_neurons))
+    frame = nap.TsdFrame(
+        t=(np.arange(n_bins) + 0.5) * bin_size, d=counts, time_support=support, columns=np.arange(n_neurons)
+    )
     return nap.TsGroup(trains, time_support=support), frame
 
 
