@@ -157,7 +157,7 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         if trouble:
             warnings.warn(
                 f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. "
-                'For batches use solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
+                'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
                 UserWarning,
                 stacklevel=2,
             )
@@ -458,7 +458,7 @@ class GLM(_Estimator):
 
 
 class PopulationGLM(_Estimator):
-    r"""Generalized linear models of many neurons on shared features: :math:`\mathrm{E}[y_{tn}] = f(x_t^\top w_n + b_n)`.
+    r"""Generalized linear models of many neurons, same features: :math:`\mathrm{E}[y_{tn}] = f(x_t^\top w_n + b_n)`.
 
     Every neuron has its own optimum: the fit equals that of one `GLM` per neuron, in one pass over the data for all.
 
