@@ -290,13 +290,3 @@ def share(name, value):
     if value > 1:
         raise ValueError(f"`{name}` must be a share from 0 to 1; got {value}.")
     return value
-
-
-def no_overflow(gram):
-    """Features whose squares can be summed."""
-    bad = ~np.isfinite(np.diag(gram))
-    if bad.any():
-        raise ValueError(
-            f"X overflows: the squares of feature {int(np.argmax(bad))} cannot be summed in {gram.dtype}. "
-            "Rescale the features, for example to unit variance."
-        )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from popglm import _check, _objective
+from popglm import _objective
 from popglm._design import total
 from popglm._objective import Fit, Objective
 
@@ -192,13 +192,11 @@ def fit(design, objective: Objective, mask, init, tol=1e-5, maxiter=200) -> Fit:
     decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of it. `mask` and the
     coefficients of `init` have the features last.
     """
-    origin = _objective.origin(design)
-    (bins, events), moments = total(_objective.census, design, origin)
-    _check.no_overflow(np.asarray(moments[2]))
+    (bins, events), moments = total(_objective.census, design)
     bins, events = np.maximum(bins, 1), np.asarray(events)
     mean, silent = objective.model.null_mean(events, bins), events <= 0
     null = objective.model.link.forward(mean)
-    problem = _prepare(objective, mask, bins, mean, null, origin, moments)
+    problem = _prepare(objective, mask, bins, mean, null, moments)
     if init is None:
         init = np.zeros((len(bins), len(moments[1]))), null
     state = _begin(problem.coordinates, *(np.asarray(part, bins.dtype) for part in (*init, null)), silent)
@@ -241,18 +239,18 @@ def _tell(state, value, gradient, problem: Problem, tol):
     return tell(state, value, gradient, precondition, tol / problem.bins, precondition.curvature)
 
 
-def _prepare(objective, mask, bins, mean, null, origin, moments) -> Problem:
+def _prepare(objective, mask, bins, mean, null, moments) -> Problem:
     """Coordinates and preconditioner from what the first pass over the data has summed."""
     n_features = len(moments[1])
     mask = np.ones((1, n_features)) if mask is None else mask
     pull = objective.penalty.curvature(objective.strength)
     own = bool(pull > 0 and len(bins) * n_features**2 <= MAX_FACTORS)
     arrays = (np.asarray(a, bins.dtype) for a in (mean, null, pull, mask))
-    return Problem(objective, bins, *_factor(objective.model, origin, *moments, *arrays, own))
+    return Problem(objective, bins, *_factor(objective.model, *moments, *arrays, own))
 
 
-@partial(jax.jit, static_argnums=9)
-def _factor(model, origin, n_rows, feature_sum, gram, mean, null, pull, mask, own):
+@partial(jax.jit, static_argnums=8)
+def _factor(model, n_rows, feature_sum, gram, mean, null, pull, mask, own):
     center = feature_sum / n_rows
     covariance = gram / n_rows - jnp.outer(center, center)
     variance = jnp.diag(covariance)
@@ -264,4 +262,4 @@ def _factor(model, origin, n_rows, feature_sum, gram, mean, null, pull, mask, ow
     correlation = covariance / jnp.outer(sd, sd)
     diagonal = JITTER + penalty[:, None] / sd[None] ** 2
     factor = jax.vmap(lambda d: jnp.linalg.cholesky(correlation + jnp.diag(d)))(diagonal)
-    return Coordinates(origin + center, sd), Preconditioner(factor, curvature, mask * alive[None])
+    return Coordinates(center, sd), Preconditioner(factor, curvature, mask * alive[None])

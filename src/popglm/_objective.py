@@ -57,25 +57,16 @@ def tally(block):
     return weight.sum(0), weighted_sum(weight.T, block.y.T)
 
 
-def moments(block, origin: Float[Array, "features"]):
-    """Bins, sum and Gram matrix, about `origin`, of the rows that count for any neuron."""
+def moments(block):
+    """Bins, sum and Gram matrix of the rows that count for any neuron."""
     rows = block.weight.max(1, keepdims=True)
-    X = block.X - origin[None]
-    weighted = rows * X
-    return rows.sum(), weighted.sum(0), weighted.T @ X
+    weighted = rows * block.X
+    return rows.sum(), weighted.sum(0), weighted.T @ block.X
 
 
-def census(block, origin):
+def census(block):
     """All that a fit must know beforehand, in one pass."""
-    return tally(block), moments(block, origin)
-
-
-@jax.jit
-def origin(design):
-    """A point near the features' mean. Moments about it keep their digits when means are large beside deviations."""
-    block = design.block(0)
-    rows = block.weight.max(1)
-    return rows @ block.X / jnp.maximum(rows.sum(), 1)
+    return tally(block), moments(block)
 
 
 def model_entries(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
