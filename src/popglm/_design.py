@@ -45,9 +45,12 @@ def total(f, design, *args):
 
 
 def dense(
-    X: Shaped[np.ndarray, "time features"], y: Shaped[np.ndarray, "time neurons"], block_rows=BLOCK_ROWS
+    X: Shaped[np.ndarray, "time features"], y: Shaped[np.ndarray, "time neurons"], block_rows=BLOCK_ROWS, center=None
 ) -> Dense:
-    """Copy X and y into blocks; rows with NaN get weight 0 and are set to 0, so that no sum ever meets a NaN."""
+    """Copy X and y into blocks; rows with NaN get weight 0 and are set to 0, so that no sum ever meets a NaN.
+
+    `center` is subtracted from the features before they are rounded to the precision of JAX.
+    """
     dtype = jax.dtypes.canonicalize_dtype(float)
     length = len(X)
     rows = min(block_rows, grid(length))
@@ -58,16 +61,19 @@ def dense(
     if missing_y.any():
         weight = weight & ~missing_y
 
-    def cut(values, counted):
+    def cut(values, counted, center=None):
         out = np.zeros((blocks * rows, values.shape[1]), dtype)
-        out[:length] = values
+        if center is None:
+            out[:length] = values
+        else:
+            np.subtract(values, center, out=out[:length], casting="same_kind")
         if not counted.all():
             np.copyto(out[:length], 0, where=~counted)
         return jnp.asarray(out.reshape(blocks, rows, -1))
 
     everything = np.True_
     return Dense(
-        cut(X, weight.any(1, keepdims=True)),
+        cut(X, weight.any(1, keepdims=True), center),
         cut(y, ~missing_y),
         cut(weight, everything),
         jnp.asarray(used, jnp.int32),
@@ -79,6 +85,17 @@ def missing_rows(X) -> np.ndarray:
     suspect = ~np.isfinite(X @ np.zeros(X.shape[1], X.dtype)) if X.shape[1] else np.zeros(len(X), bool)
     suspect[suspect] = np.isnan(X[suspect]).any(1)
     return suspect
+
+
+def origin(X) -> np.ndarray | None:
+    """Where the features lie, if one lies so far from 0 that float32 would keep its offset and lose its variation."""
+    some = np.asarray(X[:: max(len(X) // 1000, 1)], float)
+    some = some[~missing_rows(some)]
+    if not len(some):
+        return None
+    mean = some.mean(0)
+    far = np.abs(mean) > 10 * some.std(0)
+    return np.where(far, mean, 0) if far.any() else None
 
 
 def grid(n: int) -> int:
