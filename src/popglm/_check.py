@@ -2,7 +2,11 @@
 
 import difflib
 import numbers
+import sys
+from collections.abc import Mapping, Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from popglm import _pynapple
@@ -54,6 +58,8 @@ def array(name, x, n_dims):
     """A real numeric array with one of `n_dims` dimensions, without copying if it can be helped."""
     if _pynapple.is_events(x):
         raise TypeError(f"`{name}` holds spike times; expected counts per bin. Write {name}.count(bin_size).")
+    if sys.modules.get("scipy.sparse") is not None and sys.modules["scipy.sparse"].issparse(x):
+        raise TypeError(f"`{name}` is sparse; expected a dense array. Write {name}.toarray().")
     try:
         values = np.asarray(x)
     except ValueError as error:
@@ -66,13 +72,16 @@ def array(name, x, n_dims):
         wanted = " or ".join(f"{n}-D" for n in n_dims)
         raise ValueError(f"`{name}` must be {wanted}; got shape {values.shape}.{_dimension_hint(values, n_dims)}")
     if 0 in values.shape:
-        raise ValueError(f"`{name}` must not be empty; got shape {values.shape}.")
+        what = "sample(s)" if len(values) == 0 else "feature(s)" if name == "X" else "column(s)"
+        raise ValueError(
+            f"`{name}` must not be empty: 0 {what} (shape={values.shape}) while a minimum of 1 is required."
+        )
     return values
 
 
 def _dimension_hint(values, n_dims):
     if values.ndim == 1 and 2 in n_dims:
-        return " One column? Write x[:, None]."
+        return " Reshape your data: x[:, None] is one column."
     if values.ndim == 2 and n_dims == (1,):
         return " Several neurons are fitted by PopulationGLM; one column is taken by y[:, 0]."
     return ""
@@ -86,10 +95,22 @@ def inputs(x):
 
 
 def finite(name, values):
-    """No infinite entry; NaN marks a missing value and is allowed."""
-    if values.dtype.kind == "f" and np.isinf(values).any():
-        row = int(np.argmax(np.isinf(values).reshape(len(values), -1).any(1)))
-        raise ValueError(f"`{name}` must be finite; row {row} holds an infinite value. Mark missing values by NaN.")
+    """No infinite entry, and none whose square overflows; NaN marks a missing value and is allowed. Return the range."""
+    if values.dtype == bool:
+        return 0, 1
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    dtype = jnp.result_type(float)
+    limit = float(jnp.finfo(dtype).max) ** 0.4
+    if low < -limit or high > limit:
+        row = int(np.argmax((np.abs(values.reshape(len(values), -1)) > limit).any(1)))
+        if np.isinf(values).any():
+            row = int(np.argmax(np.isinf(values.reshape(len(values), -1)).any(1)))
+            raise ValueError(f"`{name}` must be finite; row {row} holds an infinite value. Mark missing values by NaN.")
+        raise ValueError(
+            f"`{name}` holds a value too large for {dtype}: row {row} reaches {max(-low, high):.3g}, more than {limit:.1g}. "
+            "Rescale it."
+        )
+    return low, high
 
 
 def long_enough(starts, window):
@@ -121,19 +142,21 @@ def aligned(X, y):
         )
 
 
+def given(y):
+    """A y."""
+    if y is None:
+        raise ValueError("`fit` requires y to be passed, but the target y is None. Give the counts as y.")
+
+
 def targets(values, model):
     """y in the support of the observation model; NaN is allowed."""
-    finite("y", values)
+    least, most = finite("y", values)
     low, high = model.support
-    if values.dtype.kind == "f":
-        outside = (values < low) | (values > high)
-    else:
-        outside = values < low
-    if outside.any():
-        row = int(np.argmax(outside.reshape(len(values), -1).any(1)))
-        raise ValueError(
-            f"`y` must hold {model.support_name} for {type(model).__name__}; row {row} holds {values[row].min()}."
-        )
+    if least < low or most > high:
+        outside = ((values < low) | (values > high)).reshape(len(values), -1)
+        row = int(np.argmax(outside.any(1)))
+        came = values.reshape(len(values), -1)[row][outside[row]][0]
+        raise ValueError(f"`y` must hold {model.support_name} for {type(model).__name__}; row {row} holds {came}.")
 
 
 def some_valid(counted):
@@ -154,10 +177,13 @@ def fitted(estimator):
         raise NotFittedError(f"this {name} has no coefficients yet. Call `fit` or `update` first.")
 
 
-def n_features(expected, got):
+def n_features(expected, got, who="model"):
     """As many features as before."""
     if expected != got:
-        raise ValueError(f"X has {got} features, but the model has {expected}. Use the same basis and the same inputs.")
+        raise ValueError(
+            f"X has {got} features, but {who} is expecting {expected} features as input. Use the same basis and the "
+            "same inputs."
+        )
 
 
 def n_neurons(expected, got):
@@ -180,19 +206,47 @@ def feature_mask(mask, n_features, n_neurons):
     return values.T.astype(float)
 
 
+def pair(params):
+    """A pair (coef, intercept) of arrays."""
+    if not isinstance(params, tuple | list) or len(params) != 2:
+        raise TypeError(
+            f"`params` must be a pair (coef, intercept); got {type(params).__name__}. Start from `initialize_params`."
+        )
+    for part in params:
+        dtype = getattr(part, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, np.floating):
+            raise TypeError(
+                f"`params` must hold arrays of floating-point numbers; got {dtype or type(part).__name__}. "
+                "Start from `initialize_params`."
+            )
+    return params
+
+
+def state(value):
+    """What a solver passes from step to step."""
+    if not isinstance(value, tuple):
+        raise TypeError(f"`state` must come from `initialize_state` or the last `update`; got {type(value).__name__}.")
+
+
 def parameters(params, coef_shape, intercept_shape):
     """A pair (coef, intercept) of the shapes that the data ask for."""
-    try:
-        coef, intercept = params
-    except (TypeError, ValueError):
-        raise TypeError(f"`params` must be a pair (coef, intercept); got {type(params).__name__}.") from None
+    coef, intercept = pair(params)
     shapes = np.shape(coef), np.shape(intercept)
+    if len(shapes[0]) == len(coef_shape) and shapes[1] and shapes[0][1:] == (shapes[1] if len(coef_shape) == 2 else ()):
+        n_features(shapes[0][0], coef_shape[0])
+        n_neurons(shapes[1][0], intercept_shape[0])
     if shapes != (coef_shape, intercept_shape):
         raise ValueError(
             f"`params` must have coefficients of shape {coef_shape} and intercepts of shape {intercept_shape}; "
             f"got {shapes[0]} and {shapes[1]}."
         )
     return coef, intercept
+
+
+def finite_parameters(params):
+    """Coefficients and intercepts without NaN or infinity."""
+    if not all(np.isfinite(part).all() for part in params):
+        raise ValueError("`params` must be finite; got NaN or an infinite value. Start from `initialize_params`.")
 
 
 def instance(name, value, classes):
@@ -226,9 +280,41 @@ def options(value):
     """Options of a solver."""
     if value is None:
         return {}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"`solver_kwargs` must be a dictionary of options; got {value!r}.")
+
+
+SPELLED = {  # options that are words
+    "linesearch": ("zoom", "backtracking", "hager-zhang"),
+    "linesearch_init": ("increase", "max", "current"),
+    "condition": ("wolfe", "strong-wolfe", "armijo", "goldstein"),
+    "method": ("polak-ribiere", "fletcher-reeves", "hestenes-stiefel"),
+}
+
+
+def settings(solver, options, defaults):
+    """Options that a solver knows, each of the type of its default."""
+    for name, value in options.items():
+        option(f"solver_kwargs of {solver}", name, tuple(defaults))
+        default = defaults[name]
+        if value is None and default is None:
+            continue
+        if name in SPELLED:
+            option(name, value, SPELLED[name])
+        elif isinstance(default, bool):
+            if not isinstance(value, bool | np.bool_):
+                raise ValueError(f"`{name}` must be True or False; got {value!r}.")
+        elif isinstance(default, int):
+            positive_integer(name, value)
+        elif not (name == "stepsize" and callable(value)):
+            number(name, value, 0)
+
+
+def function(name, value):
+    """A function, or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"`{name}` must be a function of an array (time, neurons) or None; got {value!r}.")
 
 
 def trained(estimator):
@@ -282,6 +368,34 @@ def no_explosion(means, limit, bin_size):
             f"the population explodes: neuron {neuron} passes {limit:g} spikes per bin at {t * bin_size:.3f} s. "
             "Weaken the excitatory couplings, or lower the intercepts."
         )
+
+
+def key(value):
+    """A random key of JAX."""
+    dtype = getattr(value, "dtype", None)
+    new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and value.shape == ()
+    if not (new or (dtype == np.uint32 and value.shape == (2,))):
+        seed = value if isinstance(value, numbers.Integral) else 0
+        raise TypeError(f"`key` must be a JAX key; got {value!r}. Write jax.random.key({seed}).")
+    return value
+
+
+def convolution(value):
+    """A basis with a kernel over lags."""
+    kernel = getattr(value, "kernel", None)
+    if not isinstance(kernel, np.ndarray):
+        raise TypeError(f"`basis` must be a convolution basis; got {value!r}. For example RaisedCosineLogConv(5, 40).")
+    return kernel
+
+
+def two(name, value):
+    """A pair of positive numbers, the lower first."""
+    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
+        raise TypeError(f"`{name}` must be a pair (lowest, highest); got {value!r}.")
+    low, high = (number(name, end, 0, strict=True) for end in value)
+    if low > high:
+        raise ValueError(f"`{name}` must be a pair (lowest, highest); got {low:g} before {high:g}.")
+    return low, high
 
 
 def share(name, value):

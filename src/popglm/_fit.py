@@ -17,7 +17,7 @@ from popglm import _objective
 from popglm._design import total
 from popglm._objective import Fit, Objective
 
-OPTIONS = ("tol", "maxiter")
+OPTIONS = {"tol": 1e-5, "maxiter": 200}
 RUNNING, DONE, STALLED, FAILED = range(4)
 MEMORY = 8  # pairs of moves and gradient changes that are remembered
 MAX_REJECTS = 12
@@ -185,7 +185,7 @@ class Problem(NamedTuple):
     precondition: Preconditioner
 
 
-def fit(design, objective: Objective, mask, init, tol=1e-5, maxiter=200) -> Fit:
+def fit(design, objective: Objective, mask, init, tol=OPTIONS["tol"], maxiter=OPTIONS["maxiter"]) -> Fit:
     """Exact fit of all neurons: one pass for the preconditioner, then one pass per trial point.
 
     A neuron is done when its loss, summed over bins, is within `tol` of the optimum as estimated by half the Newton

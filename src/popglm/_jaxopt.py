@@ -33,11 +33,10 @@ def _library():
     return jaxopt
 
 
-def check_options(name: str, options: dict):
-    """Options that jaxopt's solver of this name takes; a misspelt one is an error."""
-    known = [field.name for field in fields(getattr(_library(), name)) if field.name not in OURS]
-    for key in options:
-        _check.option(f"solver_kwargs of {name}", key, known)
+@lru_cache
+def defaults(name: str) -> dict:
+    """Options that jaxopt's solver of this name takes, with their defaults."""
+    return {field.name: field.default for field in fields(getattr(_library(), name)) if field.name not in OURS}
 
 
 def searches(name: str, options: dict) -> bool:
@@ -59,6 +58,8 @@ def initialize(name, options, objective, params, X, y, mask):
 
 def update(name, options, objective, params, state, X, y, mask):
     """One step on a batch."""
+    _check.pair(params)
+    _check.state(state)
     step = _stepsize(name, options)
     return _functions(name, options).update(params, state, X, y, objective, mask, step)
 
@@ -74,7 +75,7 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     mask = jnp.ones_like(zero) if mask is None else jnp.asarray(mask, bins.dtype)
     run = _functions(name, options).run
     (coef, intercept), n_iter, error = run((coef, intercept), design, bins, objective, mask, _stepsize(name, options))
-    tol = options.get("tol", getattr(_library(), name).__dataclass_fields__["tol"].default)
+    tol = options.get("tol", defaults(name)["tol"])
     coef, intercept = np.where(silent[:, None], zero, coef), np.where(silent, null, intercept)
     return Fit(coef, intercept, np.asarray(n_iter), silent | (np.asarray(error) <= tol), silent, mean)
 
@@ -163,10 +164,9 @@ def _one_neuron(block, model, coef, intercept, neuron):
 
 def _batch(params, X, y, mask):
     """A batch as a design of one block, and the parameters with the neurons first. Checked while it is traced."""
-    coef, intercept = params
+    neurons = y.shape[1:]
+    coef, intercept = _check.parameters(params, (X.shape[1], *neurons), neurons or (1,))
     y = y if y.ndim == 2 else y[:, None]
-    _check.n_features(coef.shape[0], X.shape[1])
-    _check.n_neurons(intercept.shape[0], y.shape[1])
     X, y = X.astype(coef.dtype), y.astype(coef.dtype)
     counted = ~jnp.isnan(X).any(1, keepdims=True)
     weight = (counted & ~jnp.isnan(y)).astype(coef.dtype)

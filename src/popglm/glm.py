@@ -29,6 +29,13 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
     def _public(array):
         """Array that leads or ends with the neurons, as this estimator shows it."""
 
+    def __sklearn_tags__(self):
+        """What scikit-learn is told: counts in y, NaN in X."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.positive_only = True
+        return tags
+
     def fit(self, X, y, init_params=None):
         r"""Find the maximum of the (penalised) likelihood, of each neuron by itself.
 
@@ -61,16 +68,21 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         """
         objective, solver, options = self._settings()
         X, y = self._data(X, y, objective.model)
-        design = _design.dense(X.values, y.values)
+        center = None if solver else _design.origin(X.values)
+        design = _design.dense(X.values, y.values, center=center)
         _check.some_valid(np.asarray(design.weight).any())
         n_features, n_neurons = X.values.shape[1], y.values.shape[1]
         mask, start = self._mask(n_features, n_neurons), None
         if init_params is not None:
             coef, intercept = self._checked(init_params, n_features, n_neurons)
             coef = np.asarray(coef).reshape(n_features, -1).T
-            start = coef if mask is None else coef * mask, np.asarray(intercept)
+            coef = coef if mask is None else coef * mask
+            start = coef, np.asarray(intercept) + (0 if center is None else coef @ center)
         if solver is None:
             result = _fit.fit(design, objective, mask, start, **options)
+            if center is not None:
+                intercept = result.intercept - result.coef.astype(float) @ center
+                result = result._replace(intercept=intercept.astype(result.intercept.dtype))
         else:
             result = _jaxopt.fit(design, objective, mask, start, solver, options)
         self._keep_fit(result, y.columns)
@@ -164,7 +176,8 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         X, y = self._data(X, y, objective.model)
         shape = X.values.shape[1], y.values.shape[1]
         params = self._checked(params, *shape)
-        return _jaxopt.initialize(name, options, objective, params, X.values, y.values, self._dense_mask(*shape))
+        mask = self._dense_mask(*shape)
+        return _jaxopt.initialize(name, options, objective, params, X.values, self._public(y.values), mask)
 
     def update(self, params, state, X, y):
         """One step of the solver on one batch.
@@ -204,9 +217,9 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         """
         objective, name, options = self._stepper()
         X, y = self._data(X, y, objective.model)
-        _check.some_valid(not _design.missing_rows(X.values).all())
+        _check.some_valid(_any_valid(X.values, y.values))
         mask = self._dense_mask(X.values.shape[1], y.values.shape[1])
-        params, state = _jaxopt.update(name, options, objective, params, state, X.values, y.values, mask)
+        params, state = _jaxopt.update(name, options, objective, params, state, X.values, self._public(y.values), mask)
         self.coef_, self.intercept_ = params
         self.n_features_in_, self._columns = X.values.shape[1], y.columns
         self.__dict__.pop("_train_mean", None)
@@ -275,9 +288,10 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         """
         _check.fitted(self)
         _check.option("score_type", score_type, SCORES)
+        _check.function("aggregate_sample_scores", aggregate_sample_scores)
         model = self._settings()[0].model
         X, y = self._data(X, y, model)
-        _check.n_features(self.n_features_in_, X.values.shape[1])
+        _check.n_features(self.n_features_in_, X.values.shape[1], type(self).__name__)
         coef, intercept = self._core_params()
         _check.n_neurons(len(intercept), y.values.shape[1])
         design = _design.dense(X.values, y.values)
@@ -330,11 +344,10 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         strength = _check.strength(self.regularizer_strength, penalty)
         options = _check.options(self.solver_kwargs)
         if self.solver_name is None:
-            for key in options:
-                _check.option("solver_kwargs of the default solver", key, _fit.OPTIONS)
+            _check.settings("the default solver", options, _fit.OPTIONS)
         else:
             _check.option("solver_name", self.solver_name, _jaxopt.SOLVERS)
-            _jaxopt.check_options(self.solver_name, options)
+            _check.settings(self.solver_name, options, _jaxopt.defaults(self.solver_name))
         return Objective(model, penalty, np.asarray(strength, jnp.result_type(float))), self.solver_name, options
 
     def _stepper(self):
@@ -344,6 +357,7 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
 
     def _data(self, X, y, model):
         """X and y as arrays of two dimensions, with their time axes; aligned, and in the support of the model."""
+        _check.given(y)
         X, y = _pynapple.unwrap(X), _pynapple.unwrap(y)
         X = X._replace(values=_check.array("X", X.values, (2,)))
         y = y._replace(values=_check.array("y", y.values, self._y_dims))
@@ -354,7 +368,9 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
 
     def _checked(self, params, n_features, n_neurons):
         shape = self._public(np.empty((n_features, n_neurons))).shape
-        return tuple(map(jnp.asarray, _check.parameters(params, shape, (n_neurons,))))
+        params = tuple(map(jnp.asarray, _check.parameters(params, shape, (n_neurons,))))
+        _check.finite_parameters(params)
+        return params
 
     def _mask(self, n_features, n_neurons):
         """Features of each neuron, as (neurons, features); None for all."""
@@ -372,10 +388,18 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
     def _rows(self, X):
         X = _pynapple.unwrap(X)
         X = X._replace(values=_check.array("X", X.values, (2,)))
-        _check.n_features(self.n_features_in_, X.values.shape[1])
+        _check.finite("X", X.values)
+        _check.n_features(self.n_features_in_, X.values.shape[1], type(self).__name__)
         rows = np.zeros((_design.grid(len(X.values)), X.values.shape[1]), jnp.result_type(float))
         rows[: len(X.values)] = X.values
         return X, rows
+
+
+def _any_valid(X, y):
+    """Whether some bin counts for some neuron. A look at the last row is enough for most batches."""
+    if not (np.isnan(X[-1]).any() or np.isnan(y[-1]).any()):
+        return True
+    return bool((~_design.missing_rows(X)[:, None] & ~np.isnan(y)).any())
 
 
 @jax.jit
@@ -511,6 +535,12 @@ class PopulationGLM(_Estimator):
         self.solver_name = solver_name
         self.solver_kwargs = solver_kwargs
         self.feature_mask = feature_mask
+
+    def __sklearn_tags__(self):
+        """Several neurons."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.single_output, tags.target_tags.multi_output = False, True
+        return tags
 
     @staticmethod
     def _public(array):

@@ -92,9 +92,9 @@ def random_coupling(
     """
     n = _check.positive_integer("n_neurons", n_neurons)
     bin_size = _check.number("bin_size", bin_size, 0, strict=True)
-    low, high = (_check.number("rates", rate, 0, strict=True) for rate in rates)
+    low, high = _check.two("rates", rates)
     connectivity, excitatory = _check.share("connectivity", connectivity), _check.share("excitatory", excitatory)
-    rng, area = _generator(key), basis.kernel.sum(0)
+    rng, area = _generator(_check.key(key)), _check.convolution(basis).sum(0)
     functions = np.arange(len(area))
     coupled, excites = rng.random((n, n)) < connectivity, rng.random((n, n)) < excitatory
     peak = coupled * np.where(excites, excitation, -inhibition) * rng.uniform(0.5, 1.5, (n, n))
@@ -153,11 +153,11 @@ def simulate_population(key, coef, intercept, basis, *, duration, bin_size=0.005
     >>> population.counts.shape
     (2000, 4)
     """
-    kernel = basis.kernel
+    kernel = _check.convolution(basis)
     coef, intercept = _check.coupling(coef, intercept, kernel.shape[1])
     n_bins = _check.whole_bins(duration, bin_size)
     link = observation_models.link_of(_check.link(inverse_link_function, observation_models.LINKS))
-    counts_key, times_key = jax.random.split(key)
+    counts_key, times_key = jax.random.split(_check.key(key))
     run = _run(counts_key, coef, intercept, kernel, jnp.result_type(float), link.inverse, n_bins)
     counts, rates = map(np.asarray, run)
     _check.no_explosion(rates, MAX_MEAN, bin_size)
