@@ -1,0 +1,425 @@
+"""Bad input, over every public call: a finite result, or an error that says what was expected, what came, and the fix.
+
+Every error must be raised by a line of popglm itself: one from inside JAX, NumPy or jaxopt tells a user nothing.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pynapple as nap
+import pytest
+from samples import small_data
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+
+import popglm
+from popglm.basis import RaisedCosineLogConv
+from popglm.glm import GLM, PopulationGLM
+from popglm.simulation import random_coupling, simulate_population
+
+PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
+N_BINS, N_FEATURES, N_NEURONS = 600, 4, 3
+
+
+@pytest.fixture(scope="module")
+def given_():
+    """What a user may have at hand; every case gets its own copies of the arrays."""
+    X, y = small_data()
+    model, single, stepper = PopulationGLM().fit(X, y), GLM().fit(X, y[:, 0]), PopulationGLM(**PLAIN)
+    params = stepper.initialize_params(X, y)
+    state = stepper.initialize_state(X, y, params)
+    stepper.update(params, state, X, y)
+    basis, t = RaisedCosineLogConv(2, window_size=10), np.arange(N_BINS) * 0.01
+    coupling = random_coupling(jax.random.key(0), 3, basis)
+    units = nap.TsGroup({0: nap.Ts(t[::7]), 1: nap.Ts(t[::11])})
+    return SimpleNamespace(**{name: value for name, value in locals().items()})
+
+
+@pytest.fixture
+def s(given_):
+    return SimpleNamespace(**given_.__dict__ | {"X": given_.X.copy(), "y": given_.y.copy()})
+
+
+def put(array, where, value):
+    """A copy of the array with one value replaced."""
+    out = np.array(array, float)
+    out[where] = value
+    return out
+
+
+def frame(values, shift=0.0, step=0.01):
+    return nap.TsdFrame(t=np.arange(len(values)) * step + shift, d=np.asarray(values))
+
+
+def fit(X, y, **settings):
+    return PopulationGLM(**settings).fit(X, y)
+
+
+def count(values):
+    return RaisedCosineLogConv(2, window_size=10).compute_features(values)
+
+
+def kernel(*args, **kwargs):
+    return RaisedCosineLogConv(*args, **kwargs).kernel
+
+
+def simulate(s, **changes):
+    coef, intercept = s.coupling
+    arguments = {"key": jax.random.key(0), "coef": coef, "intercept": intercept, "basis": s.basis, "duration": 1.0}
+    return simulate_population(**(arguments | changes))
+
+
+REFUSED = {
+    # What X and y hold
+    "X of strings": (lambda s: fit(s.X.astype(str), s.y), TypeError, "`X` must hold real numbers; got .*<U"),
+    "X of objects": (lambda s: fit(s.X.astype(object), s.y), TypeError, "`X` must hold real numbers; got .*object"),
+    "X complex": (lambda s: fit(s.X * 1j, s.y), TypeError, "`X` must hold real numbers; got .*complex128"),
+    "X of dates": (lambda s: fit(s.X.astype("datetime64[s]"), s.y), TypeError, "real numbers; got .*datetime64"),
+    "X of datetime": (lambda s: fit([[datetime(2024, 1, 1)]] * N_BINS, s.y), TypeError, "real numbers; got .*object"),
+    "X None": (lambda s: fit(None, s.y), TypeError, "`X` must hold real numbers; got NoneType"),
+    "X a dictionary": (lambda s: fit({"a": 1}, s.y), TypeError, "`X` must hold real numbers; got dict"),
+    "X sparse": (lambda s: fit(sparse.csr_array(s.X), s.y), TypeError, r"`X` is sparse.*\.toarray\(\)"),
+    "y sparse": (lambda s: fit(s.X, sparse.csr_array(s.y)), TypeError, r"`y` is sparse.*\.toarray\(\)"),
+    "X ragged": (lambda s: fit([[1.0], [1.0, 2.0]], s.y), TypeError, "`X` must be an array.*different lengths"),
+    "X a scalar": (lambda s: fit(3.0, s.y), ValueError, r"`X` must be 2-D; got shape \(\)"),
+    "X a vector": (lambda s: fit(s.X[:, 0], s.y), ValueError, r"`X` must be 2-D.*x\[:, None\]"),
+    "X 3-D": (lambda s: fit(s.X[None], s.y), ValueError, r"`X` must be 2-D; got shape \(1, 600, 4\)"),
+    "X without rows": (lambda s: fit(s.X[:0], s.y[:0]), ValueError, r"`X` must not be empty: 0 sample.*\(0, 4\)"),
+    "X without columns": (lambda s: fit(s.X[:, :0], s.y), ValueError, r"`X` must not be empty: 0 feature.*\(600, 0\)"),
+    "X spike times": (lambda s: fit(s.units, s.y), TypeError, r"`X` holds spike times.*\.count\(bin_size\)"),
+    "y spike times": (lambda s: fit(s.X, s.units), TypeError, r"`y` holds spike times.*\.count\(bin_size\)"),
+    "y of strings": (lambda s: fit(s.X, s.y.astype(str)), TypeError, "`y` must hold real numbers; got .*<U"),
+    "y complex": (lambda s: fit(s.X, s.y + 0j), TypeError, "`y` must hold real numbers; got .*complex128"),
+    "y of dates": (lambda s: fit(s.X, s.y.astype("datetime64[s]")), TypeError, "real numbers; got .*datetime64"),
+    "y None": (lambda s: fit(s.X, None), ValueError, "requires y.*Give the counts"),
+    "y a vector for a population": (lambda s: fit(s.X, s.y[:, 0]), ValueError, r"`y` must be 2-D.*x\[:, None\]"),
+    "y a matrix for one neuron": (lambda s: GLM().fit(s.X, s.y), ValueError, "`y` must be 1-D.*PopulationGLM"),
+    "y without neurons": (lambda s: fit(s.X, s.y[:, :0]), ValueError, "`y` must not be empty"),
+    "y negative": (lambda s: fit(s.X, put(s.y, (5, 1), -1)), ValueError, "`y` must hold counts.*row 5 holds -1"),
+    "y negative int": (lambda s: fit(s.X, s.y.astype(int) - 1), ValueError, "`y` must hold counts.*holds -1"),
+    "y infinite": (lambda s: fit(s.X, put(s.y, (5, 1), np.inf)), ValueError, "`y` must be finite; row 5 .*NaN"),
+    "X infinite": (lambda s: fit(put(s.X, (7, 1), -np.inf), s.y), ValueError, "`X` must be finite; row 7 .*NaN"),
+    "X NaN everywhere": (lambda s: fit(s.X * np.nan, s.y), ValueError, "no bin is valid: .*longer than the window"),
+    "y NaN everywhere": (lambda s: fit(s.X, s.y * np.nan), ValueError, "no bin is valid"),
+    "X NaN in one column": (lambda s: fit(put(s.X, (slice(None), 1), np.nan), s.y), ValueError, "no bin is valid"),
+    "X beyond float32": (lambda s: fit(s.X * 1e39, s.y), ValueError, r"`X` .*too large for float32.*row 0.*[Rr]escale"),
+    "y beyond float32": (lambda s: fit(s.X, s.y + 1e39), ValueError, r"`y` .*too large for float32.*row 0"),
+    "X overflows in squares": (lambda s: fit(s.X * 1e25, s.y), ValueError, r"`X` .*too large for float32"),
+    "lengths differ": (lambda s: fit(s.X, s.y[:-1]), ValueError, "same number of rows; got 600 and 599"),
+    # Timestamps
+    "times shifted": (lambda s: fit(frame(s.X), frame(s.y, 5.0)), ValueError, "share their times; row 0 is at 0.0.*5.0"),
+    "times shifted by 2 us": (lambda s: fit(frame(s.X), frame(s.y, 2e-6)), ValueError, "share their times"),
+    "another bin size": (lambda s: fit(frame(s.X), frame(s.y, step=0.02)), ValueError, "share their times; row 1"),
+    "times shifted, update": (
+        lambda s: s.stepper.update(s.params, s.state, frame(s.X), frame(s.y, 1.0)), ValueError, "share their times"
+    ),
+    "times shifted, score": (
+        lambda s: s.model.score(frame(s.X), frame(s.y, 1.0)), ValueError, "share their times"
+    ),
+    # Settings
+    "solver misspelt": (lambda s: fit(s.X, s.y, solver_name="GradientDecent"), ValueError, "Did you mean 'GradientDescent'"),
+    "solver unknown": (lambda s: fit(s.X, s.y, solver_name="xyz"), ValueError, "`solver_name` must be one of .*got 'xyz'"),
+    "solver a number": (lambda s: fit(s.X, s.y, solver_name=3), ValueError, "`solver_name` must be one of .*got 3"),
+    "solver of NeMoS": (lambda s: fit(s.X, s.y, solver_name="SVRG"), ValueError, "`solver_name` must be one of"),
+    "solver a list": (lambda s: fit(s.X, s.y, solver_name=["LBFGS"]), ValueError, "`solver_name` must be one of"),
+    "option misspelt": (lambda s: fit(s.X, s.y, solver_kwargs={"tool": 1}), ValueError, "Did you mean 'tol'"),
+    "option of jaxopt misspelt": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"step_size": 1}), ValueError, "Did you mean 'stepsize'"
+    ),
+    "option of another solver": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"acceleration": False}), ValueError, "of LBFGS"
+    ),
+    "stepsize without solver": (
+        lambda s: fit(s.X, s.y, solver_kwargs={"stepsize": 0.1}), ValueError, "solver_kwargs of the default solver"
+    ),
+    "options not a dictionary": (lambda s: fit(s.X, s.y, solver_kwargs=[1]), TypeError, "`solver_kwargs` must be a dict"),
+    "tol negative": (lambda s: fit(s.X, s.y, solver_kwargs={"tol": -1}), ValueError, "`tol` must be a finite number"),
+    "tol a string": (lambda s: fit(s.X, s.y, solver_kwargs={"tol": "low"}), ValueError, "`tol` must be .*got 'low'"),
+    "maxiter 0": (lambda s: fit(s.X, s.y, solver_kwargs={"maxiter": 0}), ValueError, "`maxiter` must be a positive int"),
+    "maxiter fractional": (lambda s: fit(s.X, s.y, solver_kwargs={"maxiter": 2.5}), ValueError, "`maxiter` must be .*2.5"),
+    "stepsize a string": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"stepsize": "0.1"}), ValueError, "`stepsize` must be"
+    ),
+    "stepsize NaN": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"stepsize": np.nan}), ValueError, "`stepsize` must be"
+    ),
+    "acceleration a string": (
+        lambda s: fit(s.X, s.y, solver_name="GradientDescent", solver_kwargs={"acceleration": "no"}),
+        ValueError, "`acceleration` must be True or False; got 'no'",
+    ),
+    "linesearch misspelt": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"linesearch": "zom"}), ValueError, "Did you mean 'zoom'"
+    ),
+    "regularizer misspelt": (lambda s: fit(s.X, s.y, regularizer="ridge"), ValueError, "Did you mean 'Ridge'"),
+    "regularizer a class": (
+        lambda s: fit(s.X, s.y, regularizer=popglm.regularizer.Ridge), TypeError, "`regularizer` must be a name"
+    ),
+    "regularizer None": (lambda s: fit(s.X, s.y, regularizer=None), TypeError, "`regularizer` must be a name"),
+    "strength without penalty": (lambda s: fit(s.X, s.y, regularizer_strength=1.0), ValueError, 'Set regularizer="Ridge"'),
+    "strength negative": (
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength=-1), ValueError, "`regularizer_strength` must be"
+    ),
+    "strength infinite": (
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength=np.inf), ValueError, "finite number"
+    ),
+    "strength a string": (
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength="1"), ValueError, "finite number.*got '1'"
+    ),
+    "strength a list": (
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength=[1.0]), ValueError, "finite number.*got"
+    ),
+    "observation model misspelt": (
+        lambda s: fit(s.X, s.y, observation_model="Poison"), ValueError, "Did you mean 'Poisson'"
+    ),
+    "observation model a number": (lambda s: fit(s.X, s.y, observation_model=1), TypeError, "`observation_model` must be"),
+    "link misspelt": (lambda s: fit(s.X, s.y, inverse_link_function="softpluss"), ValueError, "Did you mean 'softplus'"),
+    "link a number": (lambda s: fit(s.X, s.y, inverse_link_function=2), TypeError, "must be a function or a name; got 2"),
+    "mask of another shape": (
+        lambda s: fit(s.X, s.y, feature_mask=np.ones((3, 4))), ValueError, r"= \(4, 3\); got \(3, 4\)"
+    ),
+    "mask fractional": (lambda s: fit(s.X, s.y, feature_mask=np.full((4, 3), 0.5)), ValueError, r"0 \(leave out\) and 1"),
+    "mask of strings": (lambda s: fit(s.X, s.y, feature_mask=[["a"] * 3] * 4), TypeError, "`feature_mask` must hold real"),
+    "start of another shape": (
+        lambda s: PopulationGLM().fit(s.X, s.y, init_params=(np.zeros(4), np.zeros(3))), ValueError, r"shape \(4, 3\)"
+    ),
+    "start not a pair": (lambda s: PopulationGLM().fit(s.X, s.y, init_params=1), TypeError, "must be a pair.*got int"),
+    "start NaN": (
+        lambda s: PopulationGLM().fit(s.X, s.y, init_params=(np.full((4, 3), np.nan), np.zeros(3))),
+        ValueError, "`params` must be finite",
+    ),
+    # Calls out of order
+    "predict before fit": (lambda s: PopulationGLM().predict(s.X), NotFittedError, "Call `fit` or `update` first"),
+    "score before fit": (lambda s: GLM().score(s.X, s.y[:, 0]), NotFittedError, "Call `fit` or `update` first"),
+    "update before initialize_state": (
+        lambda s: s.stepper.update(s.params, None, s.X, s.y), TypeError, "`state` must come from `initialize_state`"
+    ),
+    "update before initialize_params": (
+        lambda s: s.stepper.update(None, s.state, s.X, s.y), TypeError, "`params` must be a pair.*got NoneType"
+    ),
+    "update with lists": (
+        lambda s: s.stepper.update(([[0.0]], [0.0]), s.state, s.X, s.y), TypeError, "`params` must hold arrays.*got list"
+    ),
+    "a state of strings": (
+        lambda s: s.stepper.update(s.params, "state", s.X, s.y), TypeError, "`state` must come from `initialize_state`"
+    ),
+    "one neuron's coefficients as a column": (
+        lambda s: GLM(**PLAIN).update((np.zeros((4, 1)), np.zeros(1)), s.state, s.X, s.y[:, 0]), ValueError, r"\(4,\)"
+    ),
+    "initialize_state before initialize_params": (
+        lambda s: s.stepper.initialize_state(s.X, s.y, None), TypeError, "`params` must be a pair"
+    ),
+    "state of another solver": (
+        lambda s: s.stepper.update(
+            s.params, PopulationGLM(solver_name="LBFGS", solver_kwargs={"stepsize": 0.1}).initialize_state(s.X, s.y, s.params),
+            s.X, s.y,
+        ), TypeError, "`state` must come from `initialize_state`",
+    ),
+    # Other shapes later on
+    "update with other features": (
+        lambda s: s.stepper.update(s.params, s.state, s.X[:, :3], s.y), ValueError, "X has 3 features.*expecting 4"
+    ),
+    "update with other neurons": (
+        lambda s: s.stepper.update(s.params, s.state, s.X, s.y[:, :2]), ValueError, "y has 2 neurons.*model has 3"
+    ),
+    "update with a vector": (lambda s: s.stepper.update(s.params, s.state, s.X, s.y[:, 0]), ValueError, "`y` must be 2-D"),
+    "update with lengths": (lambda s: s.stepper.update(s.params, s.state, s.X, s.y[:-1]), ValueError, "same number of rows"),
+    "update without a valid row": (
+        lambda s: s.stepper.update(s.params, s.state, s.X * np.nan, s.y), ValueError, "no bin is valid"
+    ),
+    "update without a valid count": (
+        lambda s: s.stepper.update(s.params, s.state, s.X, s.y * np.nan), ValueError, "no bin is valid"
+    ),
+    "update with negative counts": (lambda s: s.stepper.update(s.params, s.state, s.X, s.y - 1), ValueError, "`y` must hold"),
+    "update with infinite X": (
+        lambda s: s.stepper.update(s.params, s.state, put(s.X, 3, np.inf), s.y), ValueError, "`X` must be finite"
+    ),
+    "update with X beyond float32": (
+        lambda s: s.stepper.update(s.params, s.state, s.X * 1e39, s.y), ValueError, "`X` .*too large for float32"
+    ),
+    "update with integer parameters": (
+        lambda s: s.stepper.update((np.zeros((4, 3), int), np.zeros(3, int)), s.state, s.X, s.y),
+        TypeError, "`params` must hold arrays of floating-point numbers; got int",
+    ),
+    "update with transposed coefficients": (
+        lambda s: s.stepper.update((s.params[0].T, s.params[1]), s.state, s.X, s.y), ValueError, r"shape \(4, 3\)|features"
+    ),
+    "update with scalar intercept": (
+        lambda s: s.stepper.update((s.params[0], jnp.float32(0)), s.state, s.X, s.y), ValueError, r"shape|neurons"
+    ),
+    "predict with other features": (lambda s: s.model.predict(s.X[:, :2]), ValueError, "X has 2 features.*expecting 4"),
+    "predict with a vector": (lambda s: s.model.predict(s.X[0]), ValueError, r"`X` must be 2-D"),
+    "predict with strings": (lambda s: s.model.predict(s.X.astype(str)), TypeError, "`X` must hold real"),
+    "predict with infinite X": (lambda s: s.model.predict(put(s.X, 3, np.inf)), ValueError, "`X` must be finite; row 3"),
+    "predict with X beyond float32": (lambda s: s.model.predict(s.X * 1e39), ValueError, "too large for float32"),
+    "score with other features": (lambda s: s.model.score(s.X[:, :2], s.y), ValueError, "X has 2 features.*expecting 4"),
+    "score with other neurons": (lambda s: s.model.score(s.X, s.y[:, :2]), ValueError, "y has 2 neurons.*model has 3"),
+    "score with other lengths": (lambda s: s.model.score(s.X[:9], s.y), ValueError, "same number of rows; got 9 and 600"),
+    "score NaN everywhere": (lambda s: s.model.score(s.X, s.y * np.nan), ValueError, "no bin is valid"),
+    "score type misspelt": (
+        lambda s: s.model.score(s.X, s.y, "pseudo-r2-mcfadden"), ValueError, "Did you mean 'pseudo-r2-McFadden'"
+    ),
+    "score type unknown": (lambda s: s.model.score(s.X, s.y, 3), ValueError, "`score_type` must be one of .*got 3"),
+    "aggregate not a function": (
+        lambda s: s.model.score(s.X, s.y, aggregate_sample_scores="mean"), TypeError, "`aggregate_sample_scores` must be a func"
+    ),
+    "null misspelt": (lambda s: s.model.score(s.X, s.y, null="trian"), ValueError, "Did you mean 'train'"),
+    "null of another length": (lambda s: s.model.score(s.X, s.y, null=[0.1, 0.2]), ValueError, "`null` must be .*3 positive"),
+    "null zero": (lambda s: s.model.score(s.X, s.y, null=[0.1, 0.2, 0.0]), ValueError, "`null` must be .*from 0 to 0.2"),
+    "null train after update": (lambda s: s.stepper.score(s.X, s.y, null="train"), ValueError, "Call `fit`, or give"),
+    # Features
+    "window 0": (lambda s: kernel(5, 0), ValueError, "`window_size` must be a positive integer number of bins; got 0"),
+    "window in seconds": (lambda s: kernel(5, 0.2), ValueError, "got 0.2. If this is seconds, divide by the bin size"),
+    "window negative": (lambda s: kernel(5, -3), ValueError, "`window_size` must be a positive integer"),
+    "window a string": (lambda s: kernel(5, "40"), ValueError, "`window_size` must be .*got '40'"),
+    "window NaN": (lambda s: kernel(5, np.nan), ValueError, "`window_size` must be .*got nan"),
+    "window more than the data": (
+        lambda s: count(np.ones(10)), ValueError, "epoch must be longer than the window of 10 bins.*longest has 10"
+    ),
+    "no functions": (lambda s: kernel(0, 40), ValueError, "`n_basis_funcs` must be a positive integer; got 0"),
+    "half a function": (lambda s: kernel(2.5, 40), ValueError, "`n_basis_funcs` must be a positive integer; got 2.5"),
+    "one function that does not decay": (
+        lambda s: kernel(1, 40, enforce_decay_to_zero=False), ValueError, "`n_basis_funcs` must be at least 2"
+    ),
+    "width 1": (lambda s: kernel(5, 40, width=1.0), ValueError, "`width` must be a finite number above 1; got 1"),
+    "width 1.7": (lambda s: kernel(5, 40, width=1.7), ValueError, "`width` must be a multiple of 0.5.*got 1.7"),
+    "time scaling 0": (lambda s: kernel(5, 40, time_scaling=0), ValueError, "`time_scaling` must be .*above 0; got 0"),
+    "features of spike times": (lambda s: count(s.units), TypeError, r"holds spike times.*\.count\(bin_size\)"),
+    "features of strings": (lambda s: count(s.y.astype(str)), TypeError, "`inputs` must hold real numbers"),
+    "features of complex": (lambda s: count(s.y * 1j), TypeError, "`inputs` must hold real numbers"),
+    "features of infinity": (lambda s: count(put(s.y, 4, np.inf)), ValueError, "`inputs` must be finite; row 4"),
+    "features of too large numbers": (lambda s: count(s.y + 1e39), ValueError, "`inputs` .*too large for float32"),
+    "features of 3-D": (lambda s: count(s.y[None]), ValueError, "`inputs` must be 1-D or 2-D"),
+    "features of nothing": (lambda s: count(np.ones((0, 2))), ValueError, "`inputs` must not be empty"),
+    # Simulation
+    "coupling of another shape": (
+        lambda s: simulate(s, coef=np.ones((5, 3))), ValueError, r"`coef` must have shape .*= \(6, 3\); got \(5, 3\)"
+    ),
+    "coupling NaN": (lambda s: simulate(s, coef=np.full((6, 3), np.nan)), ValueError, "must be finite"),
+    "duration not whole": (lambda s: simulate(s, duration=1.0012), ValueError, "whole number of bins of 0.005 s"),
+    "duration 0": (lambda s: simulate(s, duration=0), ValueError, "`duration` must be a finite number above 0"),
+    "bin size negative": (lambda s: simulate(s, bin_size=-1), ValueError, "`bin_size` must be a finite number above 0"),
+    "explosion": (lambda s: simulate(s, coef=np.full((6, 3), 5.0)), ValueError, "population explodes: neuron .*Weaken"),
+    "simulation's link misspelt": (lambda s: simulate(s, inverse_link_function="ex"), ValueError, "Did you mean 'exp'"),
+    "a seed for a key": (lambda s: simulate(s, key=0), TypeError, r"`key` must be a JAX key.*got 0.*jax.random.key\(0\)"),
+    "basis not a basis": (lambda s: simulate(s, basis=5), TypeError, "`basis` must be a convolution basis; got 5"),
+    "no neurons": (lambda s: random_coupling(jax.random.key(0), 0, s.basis), ValueError, "`n_neurons` must be a positive"),
+    "connectivity 2": (
+        lambda s: random_coupling(jax.random.key(0), 2, s.basis, connectivity=2), ValueError, "share from 0 to 1; got 2"
+    ),
+    "rates negative": (
+        lambda s: random_coupling(jax.random.key(0), 2, s.basis, rates=(-1, 2)), ValueError, "`rates` must be"
+    ),
+    "rates not a pair": (
+        lambda s: random_coupling(jax.random.key(0), 2, s.basis, rates=5.0), TypeError, "`rates` must be a pair"
+    ),
+    # Names
+    "a module that is not there": (lambda s: popglm.plot, AttributeError, "has no attribute 'plot'; it has basis"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_what_was_expected_what_came_and_the_fix(s, name):
+    call, error, message = REFUSED[name]
+    with pytest.raises(error, match=message) as caught:
+        call(s)
+    assert type(caught.value) in (ValueError, TypeError, NotFittedError, AttributeError)
+    raised_in = Path(caught.traceback[-1].path)
+    assert raised_in.parent.name == "popglm", f"raised in {raised_in}"
+
+
+def separated(s):
+    """A neuron that fires only when the first feature is positive: its best coefficient is infinite."""
+    return s.X, np.where(s.X[:, :1] > 0, 1.0, 0.0) * np.ones(3)
+
+
+def duplicated(s):
+    return np.concatenate([s.X, s.X[:, :2]], 1), s.y
+
+
+def all_zero(s):
+    return put(s.X, (slice(None), 1), 0.0), s.y
+
+
+ACCEPTED = {
+    "lists": lambda s: (s.X.tolist(), s.y.tolist()),
+    "JAX arrays": lambda s: (jnp.asarray(s.X), jnp.asarray(s.y)),
+    "fractional counts": lambda s: (s.X, s.y / 3),
+    "large counts": lambda s: (s.X, s.y * 1e4),
+    "NaN in X": lambda s: (put(s.X, (slice(10, 50), 2), np.nan), s.y),
+    "NaN in one neuron's y": lambda s: (s.X, put(s.y, (slice(10, 50), 1), np.nan)),
+    "one neuron NaN everywhere": lambda s: (s.X, put(s.y, (slice(None), 1), np.nan)),
+    "a silent neuron": lambda s: (s.X, put(s.y, (slice(None), 1), 0)),
+    "all silent": lambda s: (s.X, s.y * 0),
+    "one spike": lambda s: (s.X, put(s.y * 0, (7, slice(None)), 1)),
+    "an always-firing neuron": lambda s: (s.X, put(s.y, (slice(None), 1), 1)),
+    "perfectly separated neurons": separated,
+    "a column of zeros": all_zero,
+    "a constant column": lambda s: (put(s.X, (slice(None), 1), 3.0), s.y),
+    "a large constant column": lambda s: (put(s.X, (slice(None), 1), 1e4), s.y),
+    "a column far from zero": lambda s: (s.X + [0, 1e3, 0, 0], s.y),
+    "a column 1e4 standard deviations from zero": lambda s: (s.X + [0, 1e4, 0, 0], s.y),
+    "duplicate columns": duplicated,
+    "columns scaled 1e-3 to 1e4": lambda s: (s.X * [1e-3, 1, 1e2, 1e4], s.y),
+    "columns scaled 1e-12 to 1e10": lambda s: (s.X * [1e-12, 1, 1e5, 1e10], s.y),
+    "more features than bins": lambda s: (np.tile(s.X[:40], (1, 20)) + s.X[:40, :1] ** 2, s.y[:40]),
+    "one row": lambda s: (s.X[:1], s.y[:1]),
+    "two rows": lambda s: (s.X[:2], s.y[:2] + 1),
+    "one valid row": lambda s: (put(s.X, slice(1, None), np.nan), s.y + 1),
+    "an outlier of 1e4": lambda s: (put(s.X, (3, 0), 1e4), s.y),
+    "a transposed view": lambda s: (np.asfortranarray(s.X)[::-1], s.y[::-1]),
+}
+
+
+@pytest.mark.parametrize("settings", [{}, {"regularizer": "Ridge", "regularizer_strength": 0.1}], ids=["exact", "ridge"])
+@pytest.mark.parametrize("name", ACCEPTED)
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")
+def test_accepted_with_finite_results(s, name, settings):
+    X, y = ACCEPTED[name](s)
+    model = PopulationGLM(**settings).fit(X, y)
+    assert np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()
+    assert np.isfinite(model.score(X, y)) and np.isfinite(model.score(X, y, "pseudo-r2-McFadden"))
+    rows = ~np.isnan(np.asarray(X)).any(1)
+    assert np.isfinite(model.predict(X)[rows]).all()
+    for n in np.flatnonzero(model.converged_):
+        valid = rows & ~np.isnan(np.asarray(y)[:, n])
+        if valid.any() and np.asarray(y)[valid, n].sum() > 0:  # the intercept alone makes the mean rates agree
+            np.testing.assert_allclose(
+                model.predict(X)[valid, n].mean(), np.asarray(y)[valid, n].mean(), rtol=2e-2, atol=1e-4
+            )
+
+
+@pytest.mark.parametrize("name", sorted(set(ACCEPTED) - {"columns scaled 1e-12 to 1e10"}))
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")
+def test_one_update_on_it_is_finite(s, name):
+    X, y = ACCEPTED[name](s)
+    scale = np.nanmax(np.abs(np.asarray(X)))
+    X = np.asarray(X) / scale
+    model = PopulationGLM(**PLAIN)
+    params = model.initialize_params(X, y)
+    params, _ = model.update(params, model.initialize_state(X, y, params), X, y)
+    assert all(np.isfinite(p).all() for p in params)
+
+
+SHIFTED = [(1.0, 1e3), (1.0, 1e4), (1e-6, 0.0), (1e4, 0.0), (1e-3, 10.0), (1e4, -1e8), (1e10, 0.0)]
+
+
+@pytest.mark.parametrize(("scale", "shift"), SHIFTED)
+def test_units_and_origin_of_a_feature_do_not_matter(s, scale, shift):
+    """The same likelihood, converged, whatever the first column is measured in and from."""
+    X = s.X * [scale, 1, 1, 1] + [shift, 0, 0, 0]
+    model = PopulationGLM().fit(X, s.y)
+    assert model.converged_.all()
+    rounded = s.X * [1, 1, 1, 1]
+    rounded[:, 0] = (X[:, 0].astype(np.float32).astype(float) - shift) / scale  # all that float32 keeps
+    expected = PopulationGLM().fit(rounded, s.y)
+    assert model.score(X, s.y) == pytest.approx(expected.score(rounded, s.y), abs=1e-4)
+    np.testing.assert_allclose(model.coef_[1:], expected.coef_[1:], atol=2e-3)
+    np.testing.assert_allclose(model.coef_[0] * scale, expected.coef_[0], atol=2e-3)
+
+
+def test_no_case_is_missing():
+    assert len(REFUSED) + len(ACCEPTED) >= 60
