@@ -43,6 +43,14 @@ class Link:
     forward: Callable = field(repr=False)
 
 
+def _exp(eta):  # jnp.exp itself cannot be pickled
+    return jnp.exp(eta)
+
+
+def _softplus(eta):
+    return jax.nn.softplus(eta)
+
+
 def _same(eta):
     return eta
 
@@ -55,8 +63,8 @@ def _inverse_softplus(mean):
     return mean + np.log(-np.expm1(-mean))
 
 
-EXP = Link("exp", jnp.exp, _same, np.log)
-SOFTPLUS = Link("softplus", jax.nn.softplus, _log_softplus, _inverse_softplus)
+EXP = Link("exp", _exp, _same, np.log)
+SOFTPLUS = Link("softplus", _softplus, _log_softplus, _inverse_softplus)
 LINKS = {"exp": EXP, "log": EXP, jnp.exp: EXP, "softplus": SOFTPLUS, jax.nn.softplus: SOFTPLUS}
 
 
