@@ -1,4 +1,4 @@
-"""pynapple in, pynapple out: the only file that imports pynapple, and only once the user has."""
+"""pynapple in, pynapple out: the only file that imports pynapple, and only when it is used."""
 
 import sys
 from typing import NamedTuple
@@ -45,3 +45,14 @@ def epoch_starts(frame: Frame, length: int) -> np.ndarray:
     if frame.epochs is None:
         return np.array([0, length])
     return np.append(np.searchsorted(frame.times, frame.epochs.start, side="left"), length)
+
+
+def recording(trains, counts, bin_size):
+    """TsGroup of the spike times and TsdFrame of the counts, of one epoch that starts at 0."""
+    import pynapple as nap
+
+    n_bins, n_neurons = counts.shape
+    epoch, bins = nap.IntervalSet(0, n_bins * bin_size), np.arange(n_bins)
+    units = {neuron: nap.Ts(times, time_support=epoch) for neuron, times in enumerate(trains)}
+    frame = nap.TsdFrame(t=(bins + 0.5) * bin_size, d=counts, time_support=epoch, columns=np.arange(n_neurons))
+    return nap.TsGroup(units, time_support=epoch), frame

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, observation_models
+from popglm import _check, _pynapple, observation_models
 
 __all__ = ["Population", "random_coupling", "simulate_population"]
 
@@ -195,19 +195,13 @@ def _poisson(uniform, mean):
 
 def _spikes(key, counts, bin_size):
     """TsGroup and TsdFrame of the counts on one time axis that starts at 0."""
-    import pynapple as nap
-
     n_bins, n_neurons = counts.shape
     rng = _generator(key)
-    support = nap.IntervalSet(0, n_bins * bin_size)
-    trains = {}
+    trains = []
     for neuron in range(n_neurons):
         bins = np.repeat(np.arange(n_bins), counts[:, neuron])
-        trains[neuron] = nap.Ts(np.sort(bins + rng.uniform(0.01, 0.99, len(bins))) * bin_size, time_support=support)
-    frame = nap.TsdFrame(
-        t=(np.arange(n_bins) + 0.5) * bin_size, d=counts, time_support=support, columns=np.arange(n_neurons)
-    )
-    return nap.TsGroup(trains, time_support=support), frame
+        trains.append(np.sort(bins + rng.uniform(0.01, 0.99, len(bins))) * bin_size)
+    return _pynapple.recording(trains, counts, bin_size)
 
 
 def _generator(key):
