@@ -30,10 +30,11 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         """Array that leads or ends with the neurons, as this estimator shows it."""
 
     def __sklearn_tags__(self):
-        """What scikit-learn is told: counts in y, NaN in X."""
+        """What scikit-learn is told: counts in y, NaN in X, and a score that is no R² (it is a log-likelihood)."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.target_tags.positive_only = True
+        tags.regressor_tags.poor_score = True
         return tags
 
     def fit(self, X, y, init_params=None):

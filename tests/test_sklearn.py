@@ -1,0 +1,129 @@
+"""scikit-learn's contract for estimators: its own checks, and clone, Pipeline and GridSearchCV with NumPy and pynapple."""
+
+import pickle
+
+import numpy as np
+import pynapple as nap
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from popglm.basis import RaisedCosineLogConv
+from popglm.glm import GLM, PopulationGLM
+from popglm.observation_models import Poisson
+from popglm.regularizer import Ridge
+
+EXCEPTIONS = {  # checks that must fail, and why
+    GLM: {
+        "check_complex_data": "complex numbers are a wrong type, so the error is a TypeError, not the ValueError asked for",
+        "check_dtype_object": "arrays of objects are refused, not converted: they hide strings and dates",
+        "check_supervised_y_2d": "a column of counts is refused with the fix in the text, not flattened with a warning",
+    },
+    PopulationGLM: {
+        "check_complex_data": "as for GLM",
+        "check_dtype_object": "as for GLM",
+        "check_regressor_multioutput": "its targets are negative, though our tags say that y is positive",
+    },
+}
+
+
+@parametrize_with_checks(
+    [GLM(), PopulationGLM()], expected_failed_checks=lambda estimator: EXCEPTIONS[type(estimator)], xfail_strict=True
+)
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+SETTINGS = [
+    GLM(),
+    GLM(inverse_link_function="softplus", solver_name="LBFGS", solver_kwargs={"maxiter": 50}),
+    PopulationGLM(regularizer="Ridge", regularizer_strength=0.1, feature_mask=np.eye(4, 3)),
+    PopulationGLM(observation_model=Poisson(), regularizer=Ridge(), regularizer_strength=0.1),
+    RaisedCosineLogConv(5, window_size=40, width=3.0),
+]
+
+
+@pytest.mark.parametrize("estimator", SETTINGS, ids=lambda e: type(e).__name__)
+def test_clone_keeps_the_settings_and_nothing_else(data, estimator):
+    """Constructors store what they are given, the same objects; a clone of a fitted model is not fitted."""
+    given = estimator.get_params(deep=False)
+    for name, value in type(estimator)(**given).get_params(deep=False).items():
+        assert value is given[name]
+    if isinstance(estimator, GLM | PopulationGLM):
+        X, y = data
+        estimator = clone(estimator).fit(X, y if isinstance(estimator, PopulationGLM) else y[:, 0])
+        copy = pickle.loads(pickle.dumps(estimator))
+        np.testing.assert_array_equal(copy.predict(X), estimator.predict(X))
+    copy = clone(estimator)
+    assert repr(copy) == repr(estimator) and not hasattr(copy, "coef_")
+
+
+def test_set_params_takes_effect_and_is_checked_by_fit(data):
+    X, y = data
+    model = PopulationGLM(solver_name="typo", regularizer="Ridge")  # not checked here
+    with pytest.raises(ValueError, match="`solver_name` must be one of"):
+        model.fit(X, y)
+    weak = np.abs(model.set_params(solver_name=None, regularizer_strength=0.01).fit(X, y).coef_).sum()
+    strong = np.abs(model.set_params(regularizer_strength=10.0).fit(X, y).coef_).sum()
+    assert strong < weak / 2
+
+
+@pytest.fixture
+def frames(recording):
+    """Features and counts on one time axis, with missing rows at the start of each epoch."""
+    return RaisedCosineLogConv(2, window_size=10).compute_features(recording), recording
+
+
+def as_numpy(X, y):
+    return X.values, y.values
+
+
+STRENGTHS = {"regularizer_strength": [1e-3, 1e-1, 10.0]}
+
+
+@pytest.mark.parametrize("convert", [as_numpy, lambda X, y: (X, y)], ids=["NumPy", "pynapple"])
+def test_grid_search_over_strengths(frames, convert):
+    X, y = convert(*frames)
+    search = GridSearchCV(PopulationGLM(regularizer="Ridge"), STRENGTHS, cv=KFold(3), error_score="raise").fit(X, y)
+    expected = []
+    for strength in STRENGTHS["regularizer_strength"]:
+        model = PopulationGLM(regularizer="Ridge", regularizer_strength=strength)
+        folds = KFold(3).split(X)
+        expected.append(np.mean([model.fit(X[train], y[train]).score(X[test], y[test]) for train, test in folds]))
+    np.testing.assert_allclose(search.cv_results_["mean_test_score"], expected, rtol=1e-5)
+    assert search.best_params_["regularizer_strength"] == STRENGTHS["regularizer_strength"][np.argmax(expected)]
+    assert type(search.predict(X)) is type(X)
+
+
+@pytest.mark.parametrize("convert", [as_numpy, lambda X, y: (X, y)], ids=["NumPy", "pynapple"])
+def test_pipeline(frames, convert):
+    X, y = convert(*frames)
+    direct = PopulationGLM().fit(X, y)
+    same = make_pipeline(FunctionTransformer(), PopulationGLM()).fit(X, y)
+    np.testing.assert_array_equal(same[-1].coef_, direct.coef_)
+    assert type(same.predict(X)) is type(X)
+    scaled = make_pipeline(StandardScaler(), PopulationGLM()).fit(X, y)
+    assert scaled.score(X, y) == pytest.approx(direct.score(X, y), abs=1e-4)
+    grid = {"populationglm__regularizer_strength": [0.01, 1.0]}
+    search = GridSearchCV(make_pipeline(StandardScaler(), PopulationGLM(regularizer="Ridge")), grid, cv=KFold(2))
+    assert np.isfinite(search.fit(X, y).best_score_)
+
+
+def test_a_pipeline_from_counts_to_rates(recording):
+    """The basis as a first step: history starts anew in each epoch of the held-out data."""
+    features = FunctionTransformer(RaisedCosineLogConv(2, window_size=10).compute_features)
+    pipeline = make_pipeline(features, PopulationGLM(regularizer="Ridge", regularizer_strength=0.01))
+    train, test = recording.restrict(recording.time_support[:2]), recording.restrict(recording.time_support[2])
+    rate = pipeline.fit(train, train).predict(test)
+    assert isinstance(rate, nap.TsdFrame) and np.isfinite(pipeline.score(test, test))
+    assert np.isnan(rate.values[:10]).all() and np.isfinite(rate.values[10:]).all()
+
+
+def test_cross_validation_of_one_neuron(frames):
+    X, y = frames
+    scores = cross_val_score(GLM(regularizer="Ridge", regularizer_strength=0.1), X, y[:, 0], cv=KFold(3))
+    assert scores.shape == (3,) and np.isfinite(scores).all()
