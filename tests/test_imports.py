@@ -1,0 +1,121 @@
+"""What an import costs, and who may import whom."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import popglm
+
+SOURCE = Path(popglm.__file__).parent
+MODULES = {path.stem: ast.parse(path.read_text("utf8")) for path in SOURCE.glob("*.py") if path.stem != "__init__"}
+
+
+def run(code):
+    """The last line that the code prints in a fresh interpreter, from JSON."""
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120, check=False,
+        env={"PYTHONPATH": str(SOURCE.parent), "PATH": "", "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def test_import_loads_nothing_heavy_and_sets_nothing():
+    code = """
+import sys, json, jax
+before, flags = set(sys.modules), dict(jax.config.values)
+import popglm
+new = {name.split(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
+print(json.dumps([sorted(new), flags == dict(jax.config.values)]))
+"""
+    new, untouched = run(code)
+    assert set(new) == {"popglm"}
+    assert untouched
+
+
+def test_modules_load_what_they_use_when_they_use_it():
+    """The public modules need neither jaxopt, pynapple nor matplotlib, and set no flag of JAX."""
+    code = """
+import sys, json, jax
+flags = dict(jax.config.values)
+import popglm
+for name in popglm.__all__:
+    getattr(popglm, name)
+loaded = [name for name in ("jaxopt", "pynapple", "matplotlib", "statsmodels") if name in sys.modules]
+print(json.dumps([loaded, flags == dict(jax.config.values)]))
+"""
+    assert run(code) == [[], True]
+
+
+def test_warnings_point_at_the_line_of_the_user():
+    code = """
+import warnings, json
+import numpy as np
+from popglm.glm import PopulationGLM
+X, y = np.random.default_rng(0).normal(size=(50, 2)), np.zeros((50, 2))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    model = PopulationGLM().fit(X, y)
+    model.initialize_state(X, y, model.initialize_params(X, y))
+print(json.dumps([warning.filename for warning in caught]))
+"""
+    assert run(code) == ["<string>", "<string>"]
+
+
+# Who may import whom: a module on the left sees those on its right, and nothing else of the package.
+ALLOWED = {
+    "_design": set(),
+    "_convolve": set(),
+    "_pynapple": set(),
+    "_check": {"_pynapple"},
+    "_objective": {"_design"},
+    "_fit": {"_design", "_objective"},
+    "_jaxopt": {"_check", "_design", "_objective"},
+    "observation_models": set(),
+    "regularizer": set(),
+    "basis": {"_check", "_convolve", "_pynapple"},
+    "simulation": {"_check", "_pynapple", "observation_models"},
+    "glm": {"_check", "_design", "_fit", "_jaxopt", "_objective", "_pynapple", "observation_models", "regularizer"},
+}
+ONLY_HERE = {"jaxopt": "_jaxopt", "pynapple": "_pynapple", "matplotlib": "plotting"}
+
+
+def imported(tree):
+    """Names of all modules that a file imports, at its top or later: (name, at the top)."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "popglm":
+            names = [f"popglm.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "write absolute imports"
+            names = [node.module]
+        yield from ((name, node in tree.body) for name in names)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_one_way(name):
+    inside = {module.split(".")[1] for module, _ in imported(MODULES[name]) if module.startswith("popglm.")}
+    assert name in ALLOWED, f"say in this test what {name} may import"
+    assert inside <= ALLOWED[name]
+
+
+def test_the_allowed_directions_have_no_cycle():
+    done = set()
+    while len(done) < len(ALLOWED):
+        ready = {name for name, uses in ALLOWED.items() if uses <= done} - done
+        assert ready, f"a cycle among {set(ALLOWED) - done}"
+        done |= ready
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_heavy_packages_have_one_place_each_and_load_late(name):
+    for module, at_top in imported(MODULES[name]):
+        package = module.split(".")[0]
+        if package in ONLY_HERE:
+            assert name == ONLY_HERE[package] and not at_top
