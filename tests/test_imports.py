@@ -79,7 +79,18 @@ ALLOWED = {
     "regularizer": set(),
     "basis": {"_check", "_convolve", "_pynapple"},
     "simulation": {"_check", "_pynapple", "observation_models"},
-    "glm": {"_check", "_design", "_fit", "_jaxopt", "_objective", "_pynapple", "observation_models", "regularizer"},
+    "_score": {"_check", "_design", "_objective"},
+    "glm": {
+        "_check",
+        "_design",
+        "_fit",
+        "_jaxopt",
+        "_objective",
+        "_pynapple",
+        "_score",
+        "observation_models",
+        "regularizer",
+    },
 }
 ONLY_HERE = {"jaxopt": "_jaxopt", "pynapple": "_pynapple", "matplotlib": "plotting"}
 

@@ -17,7 +17,8 @@ from popglm import _objective
 from popglm._design import total
 from popglm._objective import Fit, Objective
 
-OPTIONS = {"tol": 1e-5, "maxiter": 200}
+OPTIONS = {"tol": None, "maxiter": 200}
+TOL = {"float32": 1e-5, "float64": 1e-14}  # how much of a loss, summed over bins, may be left to gain
 RUNNING, DONE, STALLED, FAILED = range(4)
 MEMORY = 8  # pairs of moves and gradient changes that are remembered
 MAX_REJECTS = 12
@@ -189,9 +190,10 @@ def fit(design, objective: Objective, mask, init, tol=OPTIONS["tol"], maxiter=OP
     """Exact fit of all neurons: one pass for the preconditioner, then one pass per trial point.
 
     A neuron is done when its loss, summed over bins, is within `tol` of the optimum as estimated by half the Newton
-    decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of it. `mask` and the
-    coefficients of `init` have the features last.
+    decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of it. Without a `tol` it is
+    that of the precision. `mask` and the coefficients of `init` have the features last.
     """
+    tol = TOL[design.X.dtype.name] if tol is None else tol
     (bins, events), moments = total(_objective.census, design)
     bins, events = np.maximum(bins, 1), np.asarray(events)
     mean, silent = objective.model.null_mean(events, bins), events <= 0

@@ -3,22 +3,19 @@
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from popglm import _check, _design, _fit, _jaxopt, _objective, _pynapple, observation_models, regularizer
+from popglm import _check, _design, _fit, _jaxopt, _pynapple, _score, observation_models, regularizer
 from popglm._objective import Objective
 
 __all__ = ["GLM", "PopulationGLM"]
 
 OBSERVATION_MODELS = {"Poisson": observation_models.Poisson}
 REGULARIZERS = {"UnRegularized": regularizer.UnRegularized, "Ridge": regularizer.Ridge}
-SCORES = ("log-likelihood", "pseudo-r2-McFadden", "pseudo-r2-Cohen")
-NULLS = ("scored", "train")
 
 
 class _Estimator(RegressorMixin, BaseEstimator, ABC):
@@ -288,52 +285,25 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         McFadden (1974) in *Frontiers in Econometrics*; Cohen et al. (2003), *Applied Multiple Regression*.
         """
         _check.fitted(self)
-        _check.option("score_type", score_type, SCORES)
+        _check.option("score_type", score_type, _score.SCORES)
         _check.function("aggregate_sample_scores", aggregate_sample_scores)
         model = self._settings()[0].model
         X, y = self._data(X, y, model)
         _check.n_features(self.n_features_in_, X.values.shape[1], type(self).__name__)
         coef, intercept = self._core_params()
         _check.n_neurons(len(intercept), y.values.shape[1])
-        design = _design.dense(X.values, y.values)
-        bins, events = map(np.asarray, _design.total(_objective.tally, design))
-        _check.some_valid(bins.any())
-        mean, counted = self._null(null, model, events, bins)
-        if score_type == "log-likelihood":
-            counted = np.ones_like(counted)
-        null_predictor = jnp.asarray(model.link.forward(mean), coef.dtype)
+        aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
+        null = self._null_mean(null, len(intercept))
+        return _score.score(score_type, model, coef, intercept, X.values, y.values, aggregate, null)
 
-        if aggregate_sample_scores is None:
-
-            def measure(entries, *args):
-                sums = _design.total(_objective.summed(entries), design, model, *args)
-                return np.asarray(sums)[counted].sum() / max(bins[counted].sum(), 1)
-        else:
-            valid = ~_design.missing_rows(X.values)[:, None] & ~np.isnan(y.values)
-            rows, everything = valid.any(1), design.rows()
-
-            def measure(entries, *args):
-                samples = np.asarray(_all_rows(entries, everything, model, *args)).T[: len(valid)]
-                samples = np.where(valid, np.where(counted, samples, 0), np.nan)
-                return aggregate_sample_scores(self._public(samples[rows]))
-
-        model_score = measure(_objective.model_entries, coef, intercept)
-        if score_type == "log-likelihood":
-            return _plain(model_score)
-        null_score = measure(_objective.null_entries, null_predictor)
-        best = measure(_objective.saturated_entries) if score_type == "pseudo-r2-Cohen" else 0
-        gap, null_gap = np.asarray(best - model_score), np.asarray(best - null_score)
-        return _plain(np.where(null_gap == 0, 0, 1 - gap / np.where(null_gap == 0, 1, null_gap)))
-
-    def _null(self, null, model, events, bins):
-        """Means of the null model, and which neurons it can be compared on."""
-        everyone = np.ones(len(bins), bool)
-        if isinstance(null, str):
-            if _check.option("null", null, NULLS) == "scored":
-                return model.null_mean(events, bins), events > 0
-            _check.trained(self)
-            return self._train_mean, everyone
-        return _check.null_means(null, len(bins)), everyone
+    def _null_mean(self, null, n_neurons):
+        """Means of the null model; None for those of the y that is scored."""
+        if not isinstance(null, str):
+            return _check.null_means(null, n_neurons)
+        if _check.option("null", null, _score.NULLS) == "scored":
+            return None
+        _check.trained(self)
+        return self._train_mean
 
     def _settings(self):
         """Objective, solver and options, from the constructor's arguments as they stand now."""
@@ -406,15 +376,6 @@ def _any_valid(X, y):
 @jax.jit
 def _mean(model, coef, intercept, X):
     return model.mean(X @ coef.T + intercept[None])
-
-
-@partial(jax.jit, static_argnums=0)
-def _all_rows(entries, block, model, *args):
-    return jnp.broadcast_to(entries(block, model, *args), block.y.T.shape)
-
-
-def _plain(score):
-    return float(score) if np.ndim(score) == 0 else np.asarray(score)
 
 
 class GLM(_Estimator):
