@@ -18,7 +18,7 @@ from popglm._design import total
 from popglm._objective import Fit, Objective
 
 OPTIONS = {"tol": None, "maxiter": 200}
-TOL = {"float32": 1e-5, "float64": 1e-14}  # how much of a loss, summed over bins, may be left to gain
+TOL = {"float32": 1e-5, "float64": 1e-16}  # how much of a loss, summed over bins, may be left to gain
 RUNNING, DONE, STALLED, FAILED = range(4)
 MEMORY = 8  # pairs of moves and gradient changes that are remembered
 MAX_REJECTS = 12
