@@ -1,13 +1,13 @@
 """What this book adds to Jupyter Book, one idea per file.
 
 kernel: how pages run, and when a cached run is still valid. thumbnails and gallery: figures of pages on the first page.
-downloads: notebooks with outputs. buttons: edit and launch. accessibility: mended HTML.
+downloads: notebooks with outputs. buttons: edit and launch. html: what others write, mended.
 """
 
 import os
 from pathlib import Path
 
-from . import accessibility, buttons, downloads, gallery, kernel, thumbnails
+from . import buttons, downloads, gallery, html, kernel, thumbnails
 
 
 def prepare(app, config):
@@ -28,6 +28,7 @@ def setup(app):
     app.add_directive("book-gallery", gallery.Gallery)
     app.connect("doctree-resolved", gallery.resolve)
     app.connect("html-page-context", downloads.offer_notebook)
-    app.connect("html-page-context", accessibility.mend_roles)
+    app.connect("html-page-context", html.mend_roles)
     app.connect("build-finished", thumbnails.export)
+    app.connect("build-finished", html.open_door, priority=900)  # after sphinx-external-toc wrote its own
     return {"version": "1", "env_version": 1, "parallel_read_safe": False, "parallel_write_safe": True}
