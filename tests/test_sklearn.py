@@ -1,4 +1,4 @@
-"""scikit-learn's contract for estimators: its own checks, and clone, Pipeline and GridSearchCV with NumPy and pynapple."""
+"""scikit-learn's contract: its own checks, and clone, Pipeline and GridSearchCV with NumPy and pynapple."""
 
 import pickle
 
@@ -18,7 +18,7 @@ from popglm.regularizer import Ridge
 
 EXCEPTIONS = {  # checks that must fail, and why
     GLM: {
-        "check_complex_data": "complex numbers are a wrong type, so the error is a TypeError, not the ValueError asked for",
+        "check_complex_data": "complex numbers are a wrong type: the error is a TypeError, not a ValueError",
         "check_dtype_object": "arrays of objects are refused, not converted: they hide strings and dates",
         "check_supervised_y_2d": "a column of counts is refused with the fix in the text, not flattened with a warning",
     },

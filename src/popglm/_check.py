@@ -95,7 +95,7 @@ def inputs(x):
 
 
 def finite(name, values):
-    """No infinite entry, and none whose square overflows; NaN marks a missing value and is allowed. Return the range."""
+    """No infinite entry, none whose square overflows; NaN marks a missing value and is allowed. Return the range."""
     if values.dtype == bool:
         return 0, 1
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
@@ -107,8 +107,8 @@ def finite(name, values):
             row = int(np.argmax(np.isinf(values.reshape(len(values), -1)).any(1)))
             raise ValueError(f"`{name}` must be finite; row {row} holds an infinite value. Mark missing values by NaN.")
         raise ValueError(
-            f"`{name}` holds a value too large for {dtype}: row {row} reaches {max(-low, high):.3g}, more than {limit:.1g}. "
-            "Rescale it."
+            f"`{name}` holds a value too large for {dtype}: row {row} reaches {max(-low, high):.3g}, more than "
+            f"{limit:.1g}. Rescale it."
         )
     return low, high
 
