@@ -1,4 +1,3 @@
-
 """Bad input, over every public call: a finite result, or an error that says what was expected, what came, and the fix.
 
 Every error must be raised by a line of popglm itself: one from inside JAX, NumPy or jaxopt tells a user nothing.
