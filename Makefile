@@ -7,7 +7,7 @@ BOOK := $(BIN)/jupyter-book build . -n -W --keep-going
 LOCK := requirements.lock
 # The first interpreter that runs and is one of the supported versions; `make PYTHON=... env` overrides.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
-	$$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help

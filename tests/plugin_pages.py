@@ -22,7 +22,7 @@ from popglm_book.kernel import execution_cache, kernel_environment
 
 NOISE = re.compile(r"\w*Warning\b|Traceback|\r|\bat 0x[0-9a-f]{6,}")
 HEAD = "---\njupytext:"
-EXECUTED = ROOT / "_build" / "executed"
+EXECUTED = ROOT / "_build" / "executed" / execution_cache(ROOT).name  # of this very package
 
 
 class MystPage(NotebookItem):

@@ -3,13 +3,16 @@
 import difflib
 import numbers
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from popglm import _pynapple
+
+INT32 = np.iinfo(np.int32)
 
 
 def option(name, value, choices):
@@ -66,8 +69,10 @@ def array(name, x, n_dims):
         raise TypeError(f"`{name}` must be an array of numbers; its rows have different lengths.") from error
     if values.dtype.kind not in "biuf":
         raise TypeError(f"`{name}` must hold real numbers; got {type(x).__name__} of dtype {values.dtype}.")
-    if values.dtype == np.float16:
-        values = values.astype(np.float32)
+    if values.dtype == np.float16 or values.dtype == np.longdouble:
+        values = values.astype(np.float32 if values.itemsize == 2 else np.float64)
+    if values.dtype.kind in "iu" and values.size and (values.max() > INT32.max or values.min() < INT32.min):
+        values = values.astype(np.float64)  # JAX would wrap them around
     if values.ndim not in n_dims:
         wanted = " or ".join(f"{n}-D" for n in n_dims)
         raise ValueError(f"`{name}` must be {wanted}; got shape {values.shape}.{_dimension_hint(values, n_dims)}")
@@ -98,7 +103,7 @@ def finite(name, values):
     """No infinite entry, none whose square overflows; NaN marks a missing value and is allowed. Return the range."""
     if values.dtype == bool:
         return 0, 1
-    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
     dtype = jnp.result_type(float)
     limit = float(jnp.finfo(dtype).max) ** 0.4
     if low < -limit or high > limit:
@@ -111,6 +116,48 @@ def finite(name, values):
             f"{limit:.1g}. Rescale it."
         )
     return low, high
+
+
+def regular(frame):
+    """Bins of one size inside every epoch: a removed bin would make neighbours of bins that are not."""
+    if frame.times is None or len(frame.times) < 3:
+        return
+    step = np.diff(frame.times)
+    inside = ~np.isin(np.arange(1, len(frame.times)), _pynapple.epoch_starts(frame, len(frame.times)))
+    if not inside.any():
+        return
+    size = np.median(step[inside])
+    odd = inside & (np.abs(step - size) > 0.01 * size)
+    if odd.any():
+        row = int(np.argmax(odd))
+        raise ValueError(
+            f"bins inside an epoch must follow each other at one distance; after {frame.times[row]:.6f} s comes "
+            f"{frame.times[row + 1]:.6f} s, where {size:.6g} s is usual. Leave out time with `restrict(epochs)`, not by "
+            "indexing."
+        )
+
+
+def full_rank(kernel):
+    """Functions that differ on the lags of the window; else coefficients are not unique, and a warning says so."""
+    rank = int(np.linalg.matrix_rank(kernel))
+    if rank < kernel.shape[1]:
+        warnings.warn(
+            f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins: their "
+            "coefficients are not unique. Use fewer functions or a longer window.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def near(mean, sd):
+    """Features whose variation survives beside their offset."""
+    lost = np.abs(mean) * jnp.finfo(jnp.result_type(float)).eps > 0.1 * sd
+    if (lost & (sd > 0)).any():
+        feature = int(np.argmax(lost & (sd > 0)))
+        raise ValueError(
+            f"feature {feature} of X lies {abs(mean[feature]) / sd[feature]:.1g} standard deviations from 0, more than "
+            f"{jnp.result_type(float)} can tell apart. Subtract its mean."
+        )
 
 
 def long_enough(starts, window):
@@ -170,7 +217,7 @@ def some_valid(counted):
 
 def fitted(estimator):
     """An estimator with coefficients."""
-    if not hasattr(estimator, "coef_"):
+    if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):
         from sklearn.exceptions import NotFittedError
 
         name = type(estimator).__name__
@@ -193,9 +240,9 @@ def n_neurons(expected, got):
 
 
 def feature_mask(mask, n_features, n_neurons):
-    """A matrix of 0 and 1 as (neurons, features), or None."""
+    """A matrix of 0 and 1 as (neurons, features); all 1 if there is none."""
     if mask is None:
-        return None
+        return np.ones((n_neurons, n_features))
     values = array("feature_mask", mask, (2,))
     if values.shape != (n_features, n_neurons):
         raise ValueError(
@@ -214,9 +261,9 @@ def pair(params):
         )
     for part in params:
         dtype = getattr(part, "dtype", None)
-        if dtype is None or not jnp.issubdtype(dtype, np.floating):
+        if dtype is None or jax.dtypes.canonicalize_dtype(dtype) != jnp.result_type(float):
             raise TypeError(
-                f"`params` must hold arrays of floating-point numbers; got {dtype or type(part).__name__}. "
+                f"`params` must hold arrays of {jnp.result_type(float)}; got {dtype or type(part).__name__}. "
                 "Start from `initialize_params`."
             )
     return params
@@ -253,25 +300,44 @@ def instance(name, value, classes):
     """An object of one of the classes, made from its name if need be."""
     if isinstance(value, str):
         return classes[option(name, value, tuple(classes))]()
-    if isinstance(value, tuple(classes.values())):
+    if type(value) in classes.values():
         return value
     raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
 
 
 def link(value, known):
     """An inverse link function, or the name of one."""
+    names = tuple(key for key in known if isinstance(key, str))
     if isinstance(value, str):
-        return option("inverse_link_function", value, tuple(key for key in known if isinstance(key, str)))
-    if callable(value):
-        return value
-    raise TypeError(f"`inverse_link_function` must be a function or a name; got {value!r}.")
+        return option("inverse_link_function", value, names)
+    if not callable(value) or not isinstance(value, Hashable):
+        raise TypeError(f"`inverse_link_function` must be a function or one of {', '.join(names)}; got {value!r}.")
+    return value
+
+
+def increasing(function, predictor=(-4.0, -2.0, 0.0, 2.0, 4.0)):
+    """A function that JAX can trace, from linear predictors to means that are positive and increase."""
+    try:
+        means = np.asarray(jax.jit(function)(jnp.asarray(predictor)))
+    except Exception as error:
+        raise TypeError(
+            f"`inverse_link_function` must be a JAX function of an array, such as jnp.exp; got {function!r}, which "
+            f"JAX cannot trace ({type(error).__name__})."
+        ) from error
+    if means.shape != np.shape(predictor) or not (
+        np.isfinite(means).all() and means.min() > 0 and np.all(np.diff(means) > 0)
+    ):
+        raise ValueError(
+            f"`inverse_link_function` must give positive means that increase; at {predictor} it gives "
+            f"{np.round(means, 4).tolist()}. For counts use 'exp' or 'softplus'."
+        )
 
 
 def strength(value, penalty):
     """The strength of a penalty; there is none to be given without one."""
     if value is None:
         return penalty.default_strength
-    if type(penalty).__name__ == "UnRegularized" and value != 0:
+    if not penalty.default_strength and number("regularizer_strength", value, 0):
         raise ValueError(f'`regularizer_strength` is {value!r} but there is no penalty. Set regularizer="Ridge".')
     return number("regularizer_strength", value, 0)
 

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from popglm._design import grid
+
 SUB_ROWS = 32  # rows that share one banded matrix
 CHUNK = 64  # sub-blocks that are made at a time: bounds the memory for their windows
 
@@ -43,4 +45,4 @@ def causal_features(
 def padded_length(time: int) -> int:
     """The next length that `causal_features` takes; few lengths, so that few are compiled."""
     step = SUB_ROWS * CHUNK if time > SUB_ROWS * CHUNK else SUB_ROWS
-    return -(-time // step) * step
+    return grid(-(-time // step)) * step

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
+from popglm import _check
+
 BLOCK_ROWS = 2048
 
 
@@ -80,9 +82,15 @@ def dense(
     )
 
 
+def valid(X, y) -> np.ndarray:
+    """Which bins of which neurons have all their features and a count, (time, neurons)."""
+    return ~missing_rows(X)[:, None] & ~np.isnan(y)
+
+
 def missing_rows(X) -> np.ndarray:
     """Which rows of X hold a NaN. One matrix-vector product finds the few rows that need a closer look."""
-    suspect = ~np.isfinite(X @ np.zeros(X.shape[1], X.dtype)) if X.shape[1] else np.zeros(len(X), bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspect = ~np.isfinite(X @ np.ones(X.shape[1], X.dtype))
     suspect[suspect] = np.isnan(X[suspect]).any(1)
     return suspect
 
@@ -94,6 +102,7 @@ def origin(X) -> np.ndarray | None:
     if not len(some):
         return None
     mean = some.mean(0)
+    _check.near(mean, some.std(0))
     far = np.abs(mean) > 10 * some.std(0)
     return np.where(far, mean, 0) if far.any() else None
 

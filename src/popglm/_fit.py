@@ -195,26 +195,27 @@ def fit(design, objective: Objective, mask, init, tol=OPTIONS["tol"], maxiter=OP
     """
     tol = TOL[design.X.dtype.name] if tol is None else tol
     (bins, events), moments = total(_objective.census, design)
-    bins, events = np.maximum(bins, 1), np.asarray(events)
-    mean, silent = objective.model.null_mean(events, bins), events <= 0
-    null = objective.model.link.forward(mean)
+    bins = np.maximum(bins, 1)
+    mean, null, silent = _objective.null_model(objective.model, bins, events)
     problem = _prepare(objective, mask, bins, mean, null, moments)
     if init is None:
-        init = np.zeros((len(bins), len(moments[1]))), null
-    state = _begin(problem.coordinates, *(np.asarray(part, bins.dtype) for part in (*init, null)), silent)
+        init = np.zeros(mask.shape), null
+    state = _begin(problem, *(np.asarray(part, bins.dtype) for part in (*init, null)), silent)
     for _ in range(maxiter):
         if not np.any(np.asarray(state.status) == RUNNING):
             break
         state = _tell(state, *_evaluate(design, problem, state), problem, tol)
     coef, intercept = map(np.asarray, _end(problem.coordinates, state))
-    return Fit(coef, intercept, np.asarray(state.n_evaluated), np.asarray(state.status) == DONE, silent, mean)
+    status = np.asarray(state.status)
+    stalled = (status == STALLED) | (status == FAILED)
+    return Fit(coef, intercept, np.asarray(state.n_evaluated), status == DONE, stalled, silent, mean)
 
 
 @jax.jit
-def _begin(coordinates, coef, intercept, null, silent):
+def _begin(problem, coef, intercept, null, silent):
     """First state; a silent neuron stands at the null model whatever the others start from."""
-    coef, intercept = jnp.where(silent[:, None], 0, coef), jnp.where(silent, null, intercept)
-    return start(coordinates.from_model(coef, intercept), silent)
+    coef = jnp.where(silent[:, None], 0, coef * problem.precondition.mask)
+    return start(problem.coordinates.from_model(coef, jnp.where(silent, null, intercept)), silent)
 
 
 @jax.jit
@@ -243,10 +244,8 @@ def _tell(state, value, gradient, problem: Problem, tol):
 
 def _prepare(objective, mask, bins, mean, null, moments) -> Problem:
     """Coordinates and preconditioner from what the first pass over the data has summed."""
-    n_features = len(moments[1])
-    mask = np.ones((1, n_features)) if mask is None else mask
     pull = objective.penalty.curvature(objective.strength)
-    own = bool(pull > 0 and len(bins) * n_features**2 <= MAX_FACTORS)
+    own = bool(pull > 0 and mask.size * mask.shape[1] <= MAX_FACTORS)
     arrays = (np.asarray(a, bins.dtype) for a in (mean, null, pull, mask))
     return Problem(objective, bins, *_factor(objective.model, *moments, *arrays, own))
 

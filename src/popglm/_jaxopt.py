@@ -66,18 +66,19 @@ def update(name, options, objective, params, state, X, y, mask):
 
 def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     """Run a solver to its own stopping rule, for each neuron by itself; a neuron without an event is not moved."""
-    bins, events = total(_objective.tally, design)
-    bins, silent = jnp.maximum(bins, 1), np.asarray(events) <= 0
-    mean = objective.model.null_mean(np.asarray(events), np.asarray(bins))
-    null = jnp.asarray(objective.model.link.forward(mean), bins.dtype)
-    zero = jnp.zeros((len(bins), design.X.shape[-1]), bins.dtype)
-    coef, intercept = (zero, null) if init is None else (jnp.asarray(part, bins.dtype) for part in init)
-    mask = jnp.ones_like(zero) if mask is None else jnp.asarray(mask, bins.dtype)
+    bins, events = map(np.asarray, total(_objective.tally, design))
+    bins = np.maximum(bins, 1)
+    mean, null, silent = _objective.null_model(objective.model, bins, events)
+    zero = np.zeros(mask.shape, bins.dtype)
+    coef, intercept = (zero, null) if init is None else (np.asarray(part, bins.dtype) for part in init)
+    mask = np.asarray(mask, bins.dtype)
     run = _functions(name, options).run
-    (coef, intercept), n_iter, error = run((coef, intercept), design, bins, objective, mask, _stepsize(name, options))
+    (coef, intercept), n_iter, error = run(
+        (coef * mask, intercept), design, bins, objective, mask, _stepsize(name, options)
+    )
     tol = options.get("tol", defaults(name)["tol"])
     coef, intercept = np.where(silent[:, None], zero, coef), np.where(silent, null, intercept)
-    return Fit(coef, intercept, np.asarray(n_iter), silent | (np.asarray(error) <= tol), silent, mean)
+    return Fit(coef, intercept, np.asarray(n_iter), silent | (np.asarray(error) <= tol), silent & False, silent, mean)
 
 
 class Functions(NamedTuple):
@@ -88,15 +89,18 @@ class Functions(NamedTuple):
     run: Callable
 
 
+def _fixed(name, options) -> bool:
+    return not searches(name, options) and not isinstance(options["stepsize"], Callable)
+
+
 def _stepsize(name, options):
     """A fixed step is traced, so that another one compiles nothing; 0 where the solver looks for it."""
-    fixed = not searches(name, options) and not isinstance(options["stepsize"], Callable)
-    return np.asarray(options["stepsize"] if fixed else 0.0, jnp.result_type(float))
+    return np.asarray(options["stepsize"] if _fixed(name, options) else 0.0, jnp.result_type(float))
 
 
 def _functions(name, options) -> Functions:
     static = dict(options)
-    if not searches(name, options) and not isinstance(options["stepsize"], Callable):
+    if _fixed(name, options):
         static["stepsize"] = TRACED
     return _compiled(name, tuple(sorted(static.items())), searches(name, options))
 

@@ -22,14 +22,25 @@ class Objective(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """What a solver found, on the host, neurons first; `mean` is the null model's, `silent` has no event to fit."""
+    """What a solver found, on the host, neurons first.
+
+    `stalled` neurons met round-off before their tolerance, `silent` ones have no event to fit; `mean` is the null model's.
+    """
 
     coef: np.ndarray
     intercept: np.ndarray
     n_iter: np.ndarray
     converged: np.ndarray
+    stalled: np.ndarray
     silent: np.ndarray
     mean: np.ndarray
+
+
+def null_model(model, bins, events):
+    """Mean count, linear predictor and silence of each neuron if no feature matters; on the host."""
+    bins, events = np.maximum(bins, 1), np.asarray(events)
+    mean = model.null_mean(events, bins)
+    return mean, np.asarray(model.link.forward(mean), bins.dtype), events <= 0
 
 
 def weighted_sum(weight, entries):

@@ -54,5 +54,7 @@ def recording(trains, counts, bin_size):
     n_bins, n_neurons = counts.shape
     epoch, bins = nap.IntervalSet(0, n_bins * bin_size), np.arange(n_bins)
     units = {neuron: nap.Ts(times, time_support=epoch) for neuron, times in enumerate(trains)}
-    frame = nap.TsdFrame(t=(bins + 0.5) * bin_size, d=counts, time_support=epoch, columns=np.arange(n_neurons))
+    frame = nap.TsdFrame(
+        t=(bins + 0.5) * bin_size, d=counts.astype(int), time_support=epoch, columns=np.arange(n_neurons)
+    )
     return nap.TsGroup(units, time_support=epoch), frame

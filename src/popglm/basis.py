@@ -1,6 +1,6 @@
-"""Bases: a shape on [0, 1], used as the kernels of a causal convolution (Conv).
+"""Bases: functions on [0, 1], stretched over a window and convolved with the past (Conv).
 
-A new basis is one `Shape`, a function on [0, 1], and a class that names its parameters.
+A new basis is one class: its parameters, and `shape`, the functions on [0, 1].
 """
 
 from abc import ABC, abstractmethod
@@ -53,13 +53,15 @@ class Conv(BaseEstimator, ABC):
         -------
         features
             Shape (time, inputs * n_basis_funcs), input-major: all functions of the first input, then of the second.
-            A TsdFrame where `inputs` comes from pynapple, else a NumPy array. The first `window_size` rows of each
+            A TsdFrame with columns named "unit:function" where `inputs` comes from pynapple, else a NumPy array. The
+            first `window_size` rows of each
             epoch are NaN, and so is every row whose window holds a NaN of any input.
 
         Raises
         ------
         ValueError
-            If every epoch is shorter than ``window_size + 1`` bins, or an input is infinite.
+            If every epoch is shorter than ``window_size + 1`` bins, bins are missing inside an epoch, or an input is
+            infinite.
         TypeError
             If `inputs` holds spike times instead of counts, or no real numbers.
 
@@ -74,7 +76,9 @@ class Conv(BaseEstimator, ABC):
         """
         frame = _pynapple.unwrap(inputs)
         values = _check.inputs(frame.values)
+        _check.regular(frame)
         kernel = self.kernel
+        _check.full_rank(kernel)
         starts = _pynapple.epoch_starts(frame, len(values))
         missing = _incomplete(values, starts, len(kernel))
         if missing.all():
@@ -87,7 +91,9 @@ class Conv(BaseEstimator, ABC):
             jnp.asarray(kernel, jnp.result_type(float)),
             jnp.asarray(np.pad(missing, padding)),
         )
-        return _pynapple.wrap(np.asarray(features)[:length], frame)
+        columns = frame.columns if frame.columns is not None else range(values.shape[1])
+        names = [f"{column}:{function}" for column in columns for function in range(kernel.shape[1])]
+        return _pynapple.wrap(np.asarray(features)[:length], frame, names)
 
 
 def _incomplete(values, starts, window) -> np.ndarray:
@@ -124,7 +130,7 @@ class RaisedCosineLogConv(Conv):
         Length of the window in bins, W.
     width
         Width of each function in units of the distance between peaks, w: more than 1, a multiple of 0.5, so that the
-        functions sum to a constant.
+        functions sum to a constant away from the ends of the window.
     time_scaling
         How strongly the lag axis is stretched, a; None is 50. Near 0 it is linear.
     enforce_decay_to_zero

@@ -21,6 +21,9 @@ REGULARIZERS = {"UnRegularized": regularizer.UnRegularized, "Ridge": regularizer
 class _Estimator(RegressorMixin, BaseEstimator, ABC):
     """What GLM and PopulationGLM share. Constructors store their arguments; `fit` validates them."""
 
+    feature_mask = None
+    _columns = None
+
     @staticmethod
     @abstractmethod
     def _public(array):
@@ -70,11 +73,10 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         design = _design.dense(X.values, y.values, center=center)
         _check.some_valid(np.asarray(design.weight).any())
         n_features, n_neurons = X.values.shape[1], y.values.shape[1]
-        mask, start = self._mask(n_features, n_neurons), None
+        mask, start = _check.feature_mask(self.feature_mask, n_features, n_neurons), None
         if init_params is not None:
             coef, intercept = self._checked(init_params, n_features, n_neurons)
             coef = np.asarray(coef).reshape(n_features, -1).T
-            coef = coef if mask is None else coef * mask
             start = coef, np.asarray(intercept) + (0 if center is None else coef @ center)
         if solver is None:
             result = _fit.fit(design, objective, mask, start, **options)
@@ -94,9 +96,12 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         self._warn(
             result.silent, columns, "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
         )
-        self._warn(
-            ~result.converged, columns, "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs"
+        early = ~result.converged & ~result.stalled
+        self._warn(early, columns, "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs")
+        stalled = (
+            "the fit met round-off before it converged, so more iterations do not help. Scale X, compute in 64 bits"
         )
+        self._warn(result.stalled, columns, stalled)
 
     def _warn(self, which, columns, text):
         if not np.any(which):
@@ -126,7 +131,7 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         """
         model = self._settings()[0].model
         X, y = self._data(X, y, model)
-        valid = ~_design.missing_rows(X.values)[:, None] & ~np.isnan(y.values)
+        valid = _design.valid(X.values, y.values)
         _check.some_valid(valid.any())
         mean = model.null_mean(np.where(valid, y.values, 0).sum(0), valid.sum(0))
         intercept = jnp.asarray(model.link.forward(mean), jnp.result_type(float))
@@ -141,7 +146,7 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X, y
-            A batch; only its shape and type matter.
+            A batch.
         params
             From `initialize_params`.
 
@@ -172,9 +177,8 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
                 stacklevel=2,
             )
         X, y = self._data(X, y, objective.model)
-        shape = X.values.shape[1], y.values.shape[1]
-        params = self._checked(params, *shape)
-        mask = self._dense_mask(*shape)
+        _check.some_valid(_any_valid(X.values, y.values))
+        params, mask = self._checked(params, X.values.shape[1], y.values.shape[1]), self._mask(X, y)
         return _jaxopt.initialize(name, options, objective, params, X.values, self._public(y.values), mask)
 
     def update(self, params, state, X, y):
@@ -216,11 +220,12 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         objective, name, options = self._stepper()
         X, y = self._data(X, y, objective.model)
         _check.some_valid(_any_valid(X.values, y.values))
-        mask = self._dense_mask(X.values.shape[1], y.values.shape[1])
+        mask = self._mask(X, y)
         params, state = _jaxopt.update(name, options, objective, params, state, X.values, self._public(y.values), mask)
         self.coef_, self.intercept_ = params
         self.n_features_in_, self._columns = X.values.shape[1], y.columns
-        self.__dict__.pop("_train_mean", None)
+        for of_the_last_fit in ("_train_mean", "n_iter_", "converged_"):
+            self.__dict__.pop(of_the_last_fit, None)
         return params, state
 
     def predict(self, X):
@@ -267,8 +272,8 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
             A function of the log-likelihoods of all bins, an array (time, neurons), to be used instead of the mean;
             for example ``lambda s: np.nanmean(s, axis=0)`` for one score per neuron.
         null
-            Mean rates of the null model: those of the y that is scored ("scored"), those of the y of `fit` ("train"),
-            or an array of mean counts per bin, one per neuron.
+            Mean counts per bin of the null model: those of the y that is scored ("scored"), those of the y of `fit`
+            ("train"), or an array, one per neuron.
 
         Returns
         -------
@@ -289,11 +294,11 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         _check.function("aggregate_sample_scores", aggregate_sample_scores)
         model = self._settings()[0].model
         X, y = self._data(X, y, model)
-        _check.n_features(self.n_features_in_, X.values.shape[1], type(self).__name__)
+        _check.n_features(len(self.coef_), X.values.shape[1], type(self).__name__)
         coef, intercept = self._core_params()
         _check.n_neurons(len(intercept), y.values.shape[1])
         aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
-        null = self._null_mean(null, len(intercept))
+        null = None if score_type == "log-likelihood" else self._null_mean(null, len(intercept))
         return _score.score(score_type, model, coef, intercept, X.values, y.values, aggregate, null)
 
     def _null_mean(self, null, n_neurons):
@@ -343,13 +348,10 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         _check.finite_parameters(params)
         return params
 
-    def _mask(self, n_features, n_neurons):
-        """Features of each neuron, as (neurons, features); None for all."""
-        return _check.feature_mask(getattr(self, "feature_mask", None), n_features, n_neurons)
-
-    def _dense_mask(self, n_features, n_neurons):
-        mask = self._mask(n_features, n_neurons)
-        return np.ones((n_neurons, n_features), jnp.result_type(float)) if mask is None else mask
+    def _mask(self, X, y):
+        """Features of each neuron as (neurons, features), in the precision of the parameters."""
+        mask = _check.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
+        return mask.astype(jnp.result_type(float))
 
     def _core_params(self):
         """Coefficients as (neurons, features), and intercepts."""
@@ -360,7 +362,7 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         X = _pynapple.unwrap(X)
         X = X._replace(values=_check.array("X", X.values, (2,)))
         _check.finite("X", X.values)
-        _check.n_features(self.n_features_in_, X.values.shape[1], type(self).__name__)
+        _check.n_features(len(self.coef_), X.values.shape[1], type(self).__name__)
         rows = np.zeros((_design.grid(len(X.values)), X.values.shape[1]), jnp.result_type(float))
         rows[: len(X.values)] = X.values
         return X, rows
@@ -370,7 +372,7 @@ def _any_valid(X, y):
     """Whether some bin counts for some neuron. A look at the last row is enough for most batches."""
     if not (np.isnan(X[-1]).any() or np.isnan(y[-1]).any()):
         return True
-    return bool((~_design.missing_rows(X)[:, None] & ~np.isnan(y)).any())
+    return bool(_design.valid(X, y).any())
 
 
 @jax.jit

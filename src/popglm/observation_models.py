@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, xlogy
 
+from popglm import _check
+
 __all__ = ["Link", "Poisson"]
 
 
@@ -65,7 +67,7 @@ def _inverse_softplus(mean):
 
 EXP = Link("exp", _exp, _same, np.log)
 SOFTPLUS = Link("softplus", _softplus, _log_softplus, _inverse_softplus)
-LINKS = {"exp": EXP, "log": EXP, jnp.exp: EXP, "softplus": SOFTPLUS, jax.nn.softplus: SOFTPLUS}
+LINKS = {"exp": EXP, jnp.exp: EXP, "softplus": SOFTPLUS, jax.nn.softplus: SOFTPLUS}
 
 
 @jax.tree_util.register_static
@@ -96,6 +98,11 @@ class Poisson:
 
     link: Link = EXP
 
+    def __post_init__(self):
+        """Take a name or a function for a link."""
+        if not isinstance(self.link, Link):
+            object.__setattr__(self, "link", link_of(_check.link(self.link, LINKS)))
+
     support = (0.0, np.inf)
     support_name = "counts: zero or positive numbers"
 
@@ -122,9 +129,13 @@ class Poisson:
 
 @lru_cache
 def link_of(function) -> Link:
-    """Link of a named or built-in inverse link function, or one made from any increasing JAX function."""
+    """Link of a named or built-in inverse link function, or one made from any increasing JAX function.
+
+    What is compiled for a function is kept with it: define it once, not as a new lambda at every turn of a loop.
+    """
     if function in LINKS:
         return LINKS[function]
+    _check.increasing(function)
     name = getattr(function, "__name__", "custom")
     return Link(name, function, lambda eta: jnp.log(function(eta)), lambda mean: _bisect(function, mean))
 

@@ -93,6 +93,14 @@ def random_coupling(
     n = _check.positive_integer("n_neurons", n_neurons)
     bin_size = _check.number("bin_size", bin_size, 0, strict=True)
     low, high = _check.two("rates", rates)
+    peaks = {
+        "excitation": excitation,
+        "inhibition": inhibition,
+        "refractoriness": refractoriness,
+        "adaptation": adaptation,
+    }
+    for name, peak in peaks.items():
+        _check.number(name, peak)
     connectivity, excitatory = _check.share("connectivity", connectivity), _check.share("excitatory", excitatory)
     rng, area = _generator(_check.key(key)), _check.convolution(basis).sum(0)
     functions = np.arange(len(area))
@@ -182,15 +190,16 @@ def _run(key, coef, intercept, kernel, dtype, inverse_link, n_bins):
 
 def _poisson(uniform, mean):
     """Counts by inversion: search the distribution function upwards. Quick because most bins hold no spike."""
+    most = mean + 12 * jnp.sqrt(mean) + 12  # beyond, rounding would climb for ever
 
     def climb(state):
         count, probability, left = state
-        count = jnp.where(left > 0, count + 1, count)
+        count = jnp.where((left > 0) & (count < most), count + 1, count)
         probability = probability * mean / jnp.maximum(count, 1)
         return count, probability, jnp.where(left > 0, left - probability, left)
 
     start = (jnp.zeros_like(mean), jnp.exp(-mean), uniform - jnp.exp(-mean))
-    return jax.lax.while_loop(lambda s: jnp.any((s[2] > 0) & (s[0] < 255)), climb, start)[0]
+    return jax.lax.while_loop(lambda s: jnp.any((s[2] > 0) & (s[0] < most)), climb, start)[0]
 
 
 def _spikes(key, counts, bin_size):

@@ -13,7 +13,9 @@ def repository(env):
     found = re.match(r"(?:https://|git@|ssh://git@)([^/:]+)[/:](.+?)(?:\.git)?/?$", url)
     if not found or found[1] not in HOSTS:
         return None
-    branch = env.get("READTHEDOCS_GIT_IDENTIFIER") or env.get("GITHUB_HEAD_REF") or env.get("GITHUB_REF_NAME") or "main"
+    external = env.get("READTHEDOCS_VERSION_TYPE") == "external"  # a pull request, whose identifier is a number
+    branch = env.get("READTHEDOCS_GIT_COMMIT_HASH" if external else "READTHEDOCS_GIT_IDENTIFIER")
+    branch = branch or env.get("GITHUB_HEAD_REF") or env.get("GITHUB_REF_NAME") or "main"
     return f"https://{found[1]}/{found[2]}", branch
 
 
