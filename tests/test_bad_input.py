@@ -177,7 +177,7 @@ REFUSED = {
     ),
     "observation model a number": (lambda s: fit(s.X, s.y, observation_model=1), TypeError, "`observation_model` must be"),
     "link misspelt": (lambda s: fit(s.X, s.y, inverse_link_function="softpluss"), ValueError, "Did you mean 'softplus'"),
-    "link a number": (lambda s: fit(s.X, s.y, inverse_link_function=2), TypeError, "must be a function or a name; got 2"),
+    "link a number": (lambda s: fit(s.X, s.y, inverse_link_function=2), TypeError, "function or one of exp, softplus; got 2"),
     "mask of another shape": (
         lambda s: fit(s.X, s.y, feature_mask=np.ones((3, 4))), ValueError, r"= \(4, 3\); got \(3, 4\)"
     ),
@@ -242,7 +242,7 @@ REFUSED = {
     ),
     "update with integer parameters": (
         lambda s: s.stepper.update((np.zeros((4, 3), int), np.zeros(3, int)), s.state, s.X, s.y),
-        TypeError, "`params` must hold arrays of floating-point numbers; got int",
+        TypeError, "`params` must hold arrays of float32; got int",
     ),
     "update with transposed coefficients": (
         lambda s: s.stepper.update((s.params[0].T, s.params[1]), s.state, s.X, s.y), ValueError, r"shape \(4, 3\)|features"
@@ -269,7 +269,9 @@ REFUSED = {
     "null misspelt": (lambda s: s.model.score(s.X, s.y, null="trian"), ValueError, "Did you mean 'train'"),
     "null of another length": (lambda s: s.model.score(s.X, s.y, null=[0.1, 0.2]), ValueError, "`null` must be .*3 positive"),
     "null zero": (lambda s: s.model.score(s.X, s.y, null=[0.1, 0.2, 0.0]), ValueError, "`null` must be .*from 0 to 0.2"),
-    "null train after update": (lambda s: s.stepper.score(s.X, s.y, null="train"), ValueError, "Call `fit`, or give"),
+    "null train after update": (
+        lambda s: s.stepper.score(s.X, s.y, "pseudo-r2-Cohen", null="train"), ValueError, "Call `fit`, or give"
+    ),
     # Features
     "window 0": (lambda s: kernel(5, 0), ValueError, "`window_size` must be a positive integer number of bins; got 0"),
     "window in seconds": (lambda s: kernel(5, 0.2), ValueError, "got 0.2. If this is seconds, divide by the bin size"),

@@ -34,6 +34,7 @@ def framed(counts, lengths, bin_size=0.01, gap=0.5):
     return nap.TsdFrame(t=times, d=counts, time_support=epochs)
 
 
+@pytest.mark.filterwarnings("ignore:.*have rank:UserWarning")
 @pytest.mark.parametrize("length", [45, 64, 700, 2500])
 @pytest.mark.parametrize("window", [1, 7, 40])
 def test_equals_a_triple_loop(precision, length, window):
@@ -93,6 +94,7 @@ def test_a_missing_bin_hides_the_rows_that_see_it():
     assert (np.isnan(X).any(1) == missing).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*have rank:UserWarning")
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_the_future_does_not_change_the_past(data):
@@ -137,3 +139,24 @@ def test_log_raised_cosines_equal_their_formula(settings):
     lags, functions = basis.evaluate_on_grid()
     assert lags[0] == 1 and lags[-1] == 30
     np.testing.assert_array_equal(functions, basis.kernel)
+
+
+def test_bins_removed_inside_an_epoch_are_refused(recording, basis):
+    kept = np.r_[0:60, 80:90]
+    with pytest.raises(ValueError, match=r"after 0\.595000 s comes 0\.805000 s"):
+        basis.compute_features(recording[kept])
+
+
+def test_large_integers_are_not_wrapped_around(basis):
+    large = np.full((100, 1), 3_000_000_000)
+    np.testing.assert_array_equal(basis.compute_features(large), basis.compute_features(large.astype(float)))
+
+
+def test_a_rank_deficient_kernel_is_named():
+    with pytest.warns(UserWarning, match="8 functions of this basis have rank 4 over a window of 5 bins"):
+        RaisedCosineLogConv(8, window_size=5).compute_features(np.ones((50, 1)))
+
+
+def test_columns_name_unit_and_function(recording):
+    names = RaisedCosineLogConv(2, window_size=7).compute_features(recording).columns
+    assert list(names) == ["a:0", "a:1", "b:0", "b:1", "c:0", "c:1"]

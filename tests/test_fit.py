@@ -59,7 +59,7 @@ def test_any_block_size_gives_the_same_sums(precision, data, rows):
 def test_any_block_size_gives_the_same_fit(precision, data, rows):
     X, y = data
     objective = _objective.Objective(observation_models.Poisson(), regularizer.Ridge(), jnp.asarray(0.05, precision))
-    whole, cut = (_fit.fit(_design.dense(X, y, r), objective, None, None) for r in (len(X), rows))
+    whole, cut = (_fit.fit(_design.dense(X, y, r), objective, np.ones((3, 4)), None) for r in (len(X), rows))
     close(cut.coef, whole.coef, precision)
     close(cut.intercept, whole.intercept, precision)
 

@@ -3,14 +3,17 @@
 import re
 import warnings
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pynapple as nap
 import pytest
 from samples import small_data
 
-from popglm import _jaxopt
+from popglm import _fit, _jaxopt
 from popglm.basis import RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
+from popglm.observation_models import Poisson
 
 PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
 SOLVERS = [{}] + [{"solver_name": name, "solver_kwargs": {"tol": 1e-5, "maxiter": 2000}} for name in _jaxopt.SOLVERS]
@@ -183,3 +186,56 @@ def test_any_real_type_of_features_is_taken(dtype):
     got, _ = other.update(params, other.initialize_state(X.astype(dtype), y, params), X.astype(dtype), y)
     wanted, _ = expected.update(params, expected.initialize_state(X, y, params), X, y)
     np.testing.assert_allclose(got[0], wanted[0], atol=1e-6)
+
+
+def test_a_constant_column_is_the_intercepts(data):
+    X, y = data
+    wide = np.c_[X, np.full(len(X), 7.0)]
+    start = (np.ones((5, 3), "float32"), np.zeros(3, "float32"))
+    for settings in ({}, {"regularizer": "Ridge", "regularizer_strength": 1.0}):
+        model = PopulationGLM(**settings).fit(wide, y, init_params=start)
+        assert not model.coef_[4].any()
+        np.testing.assert_allclose(model.coef_[:4], PopulationGLM(**settings).fit(X, y).coef_, atol=2e-4)
+
+
+def test_features_too_far_from_0_are_refused():
+    X = np.random.default_rng(0).normal(size=(500, 2))
+    X[:, 1] += 1e8
+    with pytest.raises(ValueError, match=r"feature 1 of X lies 1e\+08 standard deviations from 0"):
+        GLM().fit(X, np.ones(500))
+
+
+def test_update_forgets_how_the_last_fit_went(data):
+    X, y = data
+    model = PopulationGLM(solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False})
+    params = model.initialize_params(X, y)
+    state = model.initialize_state(X, y, params)
+    PopulationGLM.fit(model.set_params(solver_name=None, solver_kwargs=None), X, y)
+    model.set_params(solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False})
+    model.update(params, state, X, y)
+    assert not hasattr(model, "n_iter_") and not hasattr(model, "converged_")
+
+
+@pytest.mark.parametrize(
+    "link, error",
+    [(np.exp, TypeError), (lambda eta: eta, ValueError), (lambda eta: jnp.exp(-eta), ValueError), ([1], TypeError)],
+)
+def test_a_link_must_be_traceable_positive_and_increasing(data, link, error):
+    X, y = data
+    with pytest.raises(error, match="inverse_link_function"):
+        PopulationGLM(inverse_link_function=link).fit(X, y)
+
+
+def test_a_model_takes_its_link_by_name(data):
+    X, y = data
+    named = PopulationGLM(observation_model=Poisson(link="softplus")).fit(X, y)
+    np.testing.assert_array_equal(named.coef_, PopulationGLM(inverse_link_function="softplus").fit(X, y).coef_)
+
+
+def test_a_stalled_neuron_is_told_to_rescale(data, monkeypatch):
+    X, y = data
+    monkeypatch.setattr(_fit, "MAX_REJECTS", 0)
+    jax.clear_caches()
+    with pytest.warns(RuntimeWarning, match="neuron 0, 1, 2: the fit met round-off"):
+        assert not PopulationGLM().fit(X, y).converged_.any()
+    jax.clear_caches()

@@ -15,13 +15,13 @@ NULLS = ("scored", "train")
 def score(kind, model, coef, intercept, X, y, aggregate, null):
     """Score of a model on X and y, by the mean over valid bins and neurons or by `aggregate` of all (time, neurons).
 
-    `null` gives the means of the null model, one per neuron; None takes them from y. A pseudo-R² leaves out the neurons
-    without an event in y.
+    `null` gives the means of the null model, one per neuron. None takes them from y; a pseudo-R² then leaves out the
+    neurons without an event in y, on which the null model is perfect.
     """
     design = _design.dense(X, y)
     bins, events = map(np.asarray, _design.total(_objective.tally, design))
     _check.some_valid(bins.any())
-    counted = np.ones(len(bins), bool) if kind == "log-likelihood" else events > 0
+    counted = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else events > 0
     if aggregate is None:
         measure = partial(_mean, design, bins, counted)
     else:

@@ -37,6 +37,13 @@ class Conv(BaseEstimator, ABC):
         -------
         lags : numpy.ndarray, shape (window_size,)
         functions : numpy.ndarray, shape (window_size, n_basis_funcs)
+
+        Examples
+        --------
+        >>> from popglm.basis import RaisedCosineLogConv
+        >>> lags, functions = RaisedCosineLogConv(5, window_size=40).evaluate_on_grid()
+        >>> lags[0], lags[-1], functions.shape
+        (np.int64(1), np.int64(40), (40, 5))
         """
         kernel = self.kernel
         return np.arange(1, len(kernel) + 1), kernel

@@ -66,6 +66,21 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
             If a setting is unknown, shapes or timestamps of X and y differ, or no bin is valid.
         TypeError
             If X or y does not hold real numbers.
+
+        Warns
+        -----
+        RuntimeWarning
+            Once for the neurons without an event, and once for those that did not converge, each named.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X, y = rng.normal(size=(1000, 5)), rng.poisson(0.2, (1000, 3))
+        >>> model = PopulationGLM().fit(X, y)
+        >>> model.converged_.all()
+        np.True_
         """
         objective, solver, options = self._settings()
         X, y = self._data(X, y, objective.model)
@@ -128,6 +143,15 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         ------
         ValueError
             If y does not fit the observation model, or no bin is valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> X, y = np.ones((4, 2)), np.array([[1, 0], [0, 0], [1, 2], [0, 2]])
+        >>> coef, intercept = PopulationGLM().initialize_params(X, y)
+        >>> np.exp(intercept).round(3).tolist()  # the mean counts
+        [0.5, 1.0]
         """
         model = self._settings()[0].model
         X, y = self._data(X, y, model)
@@ -159,6 +183,20 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         ------
         ValueError
             If X, y and params do not belong together.
+
+        Warns
+        -----
+        UserWarning
+            If the solver searches its step size or accelerates.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> X, y = np.ones((4, 2)), np.array([[1, 0], [0, 0], [1, 2], [0, 2]])
+        >>> model = PopulationGLM(solver_name="GradientDescent",
+        ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
+        >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
         """
         objective, name, options = self._stepper()
         trouble = [
@@ -248,6 +286,14 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
             Before `fit` or `update`.
         ValueError
             If X has another number of features than the model.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import GLM
+        >>> y = np.array([0, 1, 2, 1])
+        >>> GLM().fit(np.zeros((4, 1)), y).predict(np.zeros((2, 1))).round(3).tolist()  # no feature, so the mean
+        [1.0, 1.0]
         """
         _check.fitted(self)
         X, rows = self._rows(X)
@@ -259,8 +305,8 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
 
         The log-likelihood is normalised (it has the term :math:`-\log y!`) and averaged over valid bins and neurons.
         The pseudo-R² compares it with that of a model that knows only each neuron's mean rate:
-        :math:`1 - L / L_0` (McFadden), or :math:`1 - D / D_0` with deviances (Cohen). Neurons without an event in
-        `y` are left out of it.
+        :math:`1 - L / L_0` (McFadden), or :math:`1 - D / D_0` with deviances (Cohen). With the default null
+        model, neurons without an event in `y` are left out of it.
 
         Parameters
         ----------
@@ -288,6 +334,17 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         References
         ----------
         McFadden (1974) in *Frontiers in Econometrics*; Cohen et al. (2003), *Applied Multiple Regression*.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(2000, 2))
+        >>> y = rng.poisson(np.exp(X - 1))
+        >>> model = PopulationGLM().fit(X[:1000], y[:1000])
+        >>> model.score(X[1000:], y[1000:], score_type="pseudo-r2-McFadden") > 0.1
+        True
         """
         _check.fitted(self)
         _check.option("score_type", score_type, _score.SCORES)
@@ -298,14 +355,14 @@ class _Estimator(RegressorMixin, BaseEstimator, ABC):
         coef, intercept = self._core_params()
         _check.n_neurons(len(intercept), y.values.shape[1])
         aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
-        null = None if score_type == "log-likelihood" else self._null_mean(null, len(intercept))
+        null = self._null_mean(null, len(intercept), needed=score_type != "log-likelihood")
         return _score.score(score_type, model, coef, intercept, X.values, y.values, aggregate, null)
 
-    def _null_mean(self, null, n_neurons):
+    def _null_mean(self, null, n_neurons, needed):
         """Means of the null model; None for those of the y that is scored."""
         if not isinstance(null, str):
             return _check.null_means(null, n_neurons)
-        if _check.option("null", null, _score.NULLS) == "scored":
+        if _check.option("null", null, _score.NULLS) == "scored" or not needed:
             return None
         _check.trained(self)
         return self._train_mean

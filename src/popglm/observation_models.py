@@ -96,7 +96,7 @@ class Poisson:
     -1.6931
     """
 
-    link: Link = EXP
+    link: Link | Callable | str = EXP
 
     def __post_init__(self):
         """Take a name or a function for a link."""
