@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test lint lab lock clean
+.PHONY: help env book test test-full lint lab lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ book: $(READY) ## execute the pages and build the book into _build/html
 
 test: $(READY) ## run every test: the package, the pages, the strict build (twice), the built site
 	$(BIN)/python tests/run.py
+
+test-full: test ## the same, and whether the tests notice when the code is wrong
+	$(BIN)/python tests/mutations.py
 
 lint: $(READY) ## check the code, the prose and the workflows
 	$(BIN)/python tests/lint.py

@@ -1,0 +1,191 @@
+"""Do the tests notice? Puts one fault at a time into a copy of the package and runs the tests that should catch it.
+
+`make test-full`, or `python tests/mutations.py [name ...]`. A fault that no test notices is a hole in the tests.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+ONE_THREAD = dict.fromkeys(("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class Fault(NamedTuple):
+    """One line that is wrong, and the test file (with a selection by `-k`) that should fail."""
+
+    file: str
+    right: str
+    wrong: str
+    tests: str
+    select: str = ""
+
+
+FAULTS = {
+    "lag 0 instead of 1": Fault("_convolve.py", "(lag >= 1)", "(lag >= 0)", "test_features.py", "lag_1"),
+    "kernel reversed": Fault(
+        "_convolve.py",
+        "kernel[jnp.clip(lag, 1, window) - 1]",
+        "kernel[window - jnp.clip(lag, 1, window)]",
+        "test_features.py",
+        "lag_1",
+    ),
+    "history across an epoch gap": Fault(
+        "basis.py",
+        "missing = since_start < window",
+        "missing = np.arange(len(values)) < window + 0 * since_start",
+        "test_features.py",
+        "epoch_gap",
+    ),
+    "missing bins count as zero in the history": Fault(
+        "basis.py",
+        "missing |= seen[now] > seen[np.maximum(now - window, 0)]",
+        "pass",
+        "test_features.py",
+        "missing_bin",
+    ),
+    "columns ordered (function, input)": Fault(
+        "_convolve.py", '"rcb,scn->srnb"', '"rcb,scn->srbn"', "test_features.py", "triple_loop"
+    ),
+    "update changes nothing": Fault(
+        "_jaxopt.py",
+        "return (coef.T.reshape(params[0].shape), intercept), state",
+        "return params, state",
+        "test_update.py",
+        "by_hand",
+    ),
+    "weight dropped from the residual": Fault(
+        "_objective.py",
+        "residual = jnp.where(weight > 0, weight * residual, 0)",
+        "residual = jnp.where(weight >= 0, residual, 0)",
+        "test_update.py",
+        "by_hand and True",
+    ),
+    "mean instead of sum over neurons": Fault(
+        "_jaxopt.py",
+        "(s[0] / bins[neuron] for s in sums)",
+        "(s[0] / bins[neuron] / len(bins) for s in sums)",
+        "test_update.py",
+        "by_hand",
+    ),
+    "sender and receiver swapped": Fault(
+        "simulation.py",
+        ".reshape(-1) @ coef + intercept",
+        ".reshape(-1) @ coef.reshape(len(intercept), -1, len(intercept)).T.reshape(coef.shape) + intercept",
+        "test_simulation.py",
+        "drives",
+    ),
+    "null model from the training data": Fault(
+        "glm.py",
+        "return model.null_mean(events, bins), events > 0",
+        "return self._train_mean, events > 0",
+        "test_score.py",
+        "mcfadden",
+    ),
+    "silent neurons counted in pseudo-R2": Fault(
+        "glm.py",
+        "return model.null_mean(events, bins), events > 0",
+        "return model.null_mean(events, bins), events >= 0",
+        "test_score.py",
+        "mcfadden",
+    ),
+    "log y! dropped": Fault(
+        "observation_models.py", "-self.loss(eta, y) - gammaln(y + 1)", "-self.loss(eta, y)", "test_score.py"
+    ),
+    "intercept penalised by update": Fault(
+        "_jaxopt.py",
+        "(mask[neuron] * (d_coef + d_cost), d_intercept)",
+        "(mask[neuron] * (d_coef + d_cost), d_intercept + strength * intercept)",
+        "test_update.py",
+        "by_hand",
+    ),
+    "intercept penalised by fit": Fault(
+        "_fit.py",
+        "coordinates.gradient(d_coef, d_intercept / bins)",
+        "coordinates.gradient(d_coef, d_intercept / bins + strength * intercept)",
+        "test_fit.py",
+        "scikit_learn",
+    ),
+    "ridge without its half": Fault(
+        "regularizer.py", "strength / 2 * jnp", "strength * jnp", "test_fit.py", "scikit_learn"
+    ),
+    "mask ignored by update": Fault(
+        "_jaxopt.py",
+        "(mask[neuron] * (d_coef + d_cost), d_intercept)",
+        "(d_coef + d_cost, d_intercept)",
+        "test_glm_contract.py",
+        "stay_zero",
+    ),
+    "mask ignored by fit": Fault(
+        "_fit.py", "mask * alive[None]", "alive[None] + 0 * mask", "test_glm_contract.py", "exactly_zero"
+    ),
+    "NaN counts as 0 with weight 1": Fault(
+        "_design.py", "cut(weight, everything)", "cut(np.ones_like(weight), everything)", "test_fit.py", "missing_row"
+    ),
+    "a missing count is missing for nobody": Fault(
+        "_design.py",
+        "weight = weight & ~missing_y",
+        "weight = weight & (missing_y | True)",
+        "test_fit.py",
+        "missing_count",
+    ),
+    "the last block is forgotten": Fault(
+        "_design.py", "fori_loop(0, design.n_blocks, ", "fori_loop(0, design.n_blocks - 1, ", "test_fit.py", "same_sums"
+    ),
+    "timestamps are not compared": Fault(
+        "_check.py", "off.max() > 1e-6", "off.max() > 1e6", "test_bad_input.py", "times_shifted or shifted"
+    ),
+    "the default solver stops where it starts": Fault(
+        "_fit.py", "jnp.where(silent, DONE, RUNNING)", "jnp.where(silent, DONE, DONE)", "test_fit.py", "scikit_learn"
+    ),
+}
+
+
+def test(package: Path, tests: set[str], select: str = "") -> int:
+    """Exit status of pytest on the package at this place: 1 if a test has failed."""
+    command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "--confcutdir=tests", *sorted(tests)]
+    environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    command += ["-k", select] if select else []
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode not in (0, 1):
+        print(result.stdout[-2000:], result.stderr[-2000:])
+    return result.returncode
+
+
+def outcome(name: str) -> str:
+    """Put one fault into a copy of the package; say whether the tests notice it, and only it."""
+    fault = FAULTS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "popglm"
+        shutil.copytree(ROOT / "src" / "popglm", package, ignore=shutil.ignore_patterns("__pycache__"))
+        text = (package / fault.file).read_text("utf8")
+        if text.count(fault.right) != 1:
+            return f"NOT APPLIED: {fault.file} holds {text.count(fault.right)} times: {fault.right}"
+        (package / fault.file).write_text(text.replace(fault.right, fault.wrong), "utf8")
+        return {0: "SURVIVED", 1: "caught"}.get(
+            test(package, {f"tests/{fault.tests}"}, fault.select), "BROKEN: the tests did not run"
+        )
+
+
+def main() -> int:
+    """Try the faults named on the command line, or all, two at a time."""
+    names = sys.argv[1:] or list(FAULTS)
+    faults = [FAULTS[name] for name in names]
+    everything = " or ".join(sorted({f"({fault.select or fault.tests.removesuffix('.py')})" for fault in faults}))
+    if test(ROOT / "src" / "popglm", {f"tests/{fault.tests}" for fault in faults}, everything):
+        print("The tests fail without any fault: put that right first.")
+        return 2
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = dict(zip(names, pool.map(outcome, names), strict=True))
+    for name, what in outcomes.items():
+        print(f"{name:45}{what}")
+    return int(any(what != "caught" for what in outcomes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
