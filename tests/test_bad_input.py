@@ -296,6 +296,8 @@ REFUSED = {
     "features of too large numbers": (lambda s: count(s.y + 1e39), ValueError, "`inputs` .*too large for float32"),
     "features of 3-D": (lambda s: count(s.y[None]), ValueError, "`inputs` must be 1-D or 2-D"),
     "features of nothing": (lambda s: count(np.ones((0, 2))), ValueError, "`inputs` must not be empty"),
+    "split of other features": (lambda s: s.basis.split_by_feature(s.X[:, :3]), ValueError, "axis 1 must hold.*got 3"),
+    "split along no axis": (lambda s: s.basis.split_by_feature(s.X, axis=2), ValueError, "`axis` must be an axis"),
     # Simulation
     "coupling of another shape": (
         lambda s: simulate(s, coef=np.ones((5, 3))), ValueError, r"`coef` must have shape .*= \(6, 3\); got \(5, 3\)"

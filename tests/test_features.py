@@ -76,6 +76,22 @@ def test_pynapple_in_pynapple_out(recording):
     np.testing.assert_array_equal(one.values, X.values[:, 3:6])  # input-major
 
 
+def test_features_know_their_input(recording, population, basis):
+    """Names of columns and unit ids go from the counts into the features, through restriction, and into the split."""
+    few = RaisedCosineLogConv(3, window_size=20)
+    X = few.compute_features(recording)
+    assert list(X["input"]) == ["a"] * 3 + ["b"] * 3 + ["c"] * 3 and list(X["function"]) == [0, 1, 2] * 3
+    parts = few.split_by_feature(X)
+    assert list(parts) == ["a", "b", "c"]
+    np.testing.assert_array_equal(parts["b"], X.values[:, 3:6])
+    assert list(few.split_by_feature(X.restrict(recording.time_support[2]))) == ["a", "b", "c"]
+    assert list(few.split_by_feature(X.values)) == [0, 1, 2]
+    units = population.units[[1, 3]]
+    assert list(basis.split_by_feature(basis.compute_features(units.count(0.005)))) == [1, 3]
+    coef = np.arange(18).reshape(9, 2)
+    np.testing.assert_array_equal(few.split_by_feature(coef, axis=0)[2], coef[6:])
+
+
 def test_a_short_epoch_is_missing_and_only_short_epochs_are_an_error(recording):
     X = RaisedCosineLogConv(3, window_size=30).compute_features(recording)  # epochs of 90, 30, 150 bins
     assert np.isnan(X.values[90:120]).all() and np.isfinite(X.values[30:90]).all()

@@ -99,6 +99,18 @@ def inputs(x):
     return values[:, None] if values.ndim == 1 else values
 
 
+def whole_inputs(shape, axis, n_basis):
+    """Number of inputs along an axis that holds all functions of each."""
+    if not isinstance(axis, numbers.Integral) or not -len(shape) <= axis < len(shape):
+        raise ValueError(f"`axis` must be an axis of the array of shape {shape}; got {axis!r}.")
+    if shape[axis] % n_basis:
+        raise ValueError(
+            f"axis {axis} must hold n_basis_funcs = {n_basis} entries of every input; got {shape[axis]} in shape {shape}. "
+            "For coefficients write axis=0."
+        )
+    return shape[axis] // n_basis
+
+
 def finite(name, values):
     """No infinite entry, none whose square overflows; NaN marks a missing value and is allowed. Return the range."""
     if values.dtype == bool:

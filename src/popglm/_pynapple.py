@@ -24,14 +24,21 @@ def unwrap(x) -> Frame:
     return Frame(x.values, x.t, x.time_support, columns)
 
 
-def wrap(values, frame: Frame, columns=None):
-    """Tsd or TsdFrame on the time axis of `frame`; plain arrays stay plain."""
+def wrap(values, frame: Frame, columns=None, metadata=None):
+    """Tsd or TsdFrame on the time axis of `frame`; plain arrays stay plain. `metadata` says more about the columns."""
     if frame.times is None:
         return values
     nap = sys.modules["pynapple"]
     if values.ndim == 1:
         return nap.Tsd(t=frame.times, d=values, time_support=frame.epochs)
-    return nap.TsdFrame(t=frame.times, d=values, time_support=frame.epochs, columns=columns)
+    return nap.TsdFrame(t=frame.times, d=values, time_support=frame.epochs, columns=columns, metadata=metadata)
+
+
+def metadata(x, name):
+    """What a TsdFrame says about its columns under this name; None if it says nothing, or is none."""
+    nap = sys.modules.get("pynapple")
+    known = nap is not None and isinstance(x, nap.TsdFrame) and name in x.metadata_columns
+    return np.asarray(x.get_info(name)) if known else None
 
 
 def is_events(x) -> bool:

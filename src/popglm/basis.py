@@ -98,9 +98,47 @@ class Conv(BaseEstimator, ABC):
             jnp.asarray(kernel, jnp.result_type(float)),
             jnp.asarray(np.pad(missing, padding)),
         )
-        columns = frame.columns if frame.columns is not None else range(values.shape[1])
-        names = [f"{column}:{function}" for column in columns for function in range(kernel.shape[1])]
-        return _pynapple.wrap(np.asarray(features)[:length], frame, names)
+        units = list(range(values.shape[1]) if frame.columns is None else frame.columns)
+        functions = range(kernel.shape[1])
+        names = [f"{unit}:{function}" for unit in units for function in functions]
+        origin = {"input": np.repeat(units, len(functions)), "function": np.tile(functions, len(units))}
+        return _pynapple.wrap(np.asarray(features)[:length], frame, names, origin)
+
+    def split_by_feature(self, x, axis=1):
+        """Split features, or coefficients, by the input that they belong to.
+
+        Parameters
+        ----------
+        x
+            Features from `compute_features`, or coefficients with ``axis=0``.
+        axis
+            The axis of length inputs * n_basis_funcs.
+
+        Returns
+        -------
+        dict
+            For each input an array with n_basis_funcs entries along `axis`. The keys are the names of the inputs (unit
+            ids, columns) where x is a TsdFrame of features, else 0, 1, ...
+
+        Raises
+        ------
+        ValueError
+            If the axis does not hold all functions of every input.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.basis import RaisedCosineLogConv
+        >>> basis = RaisedCosineLogConv(5, window_size=40)
+        >>> {name: part.shape for name, part in basis.split_by_feature(np.zeros((15, 2)), axis=0).items()}
+        {0: (5, 2), 1: (5, 2), 2: (5, 2)}
+        """
+        n_basis = self.kernel.shape[1]
+        names = _pynapple.metadata(x, "input")
+        values = _check.array("x", _pynapple.unwrap(x).values, (1, 2))
+        n_inputs = _check.whole_inputs(values.shape, axis, n_basis)
+        names = np.arange(n_inputs) if names is None else names[::n_basis]
+        return dict(zip(names.tolist(), np.split(values, n_inputs, axis), strict=True))
 
 
 def _incomplete(values, starts, window) -> np.ndarray:
