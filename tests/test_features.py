@@ -27,8 +27,8 @@ def by_hand(counts, kernel, starts):
 
 
 def framed(counts, lengths, bin_size=0.01, gap=0.5):
-    """Put counts into a TsdFrame with epochs of these lengths."""
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * bin_size + np.arange(len(lengths)) * gap
+    """Put counts into a TsdFrame with epochs of these lengths, and gaps that grow."""
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * bin_size + np.cumsum(np.arange(len(lengths)) * gap)
     times = np.concatenate([s + (np.arange(n) + 0.5) * bin_size for s, n in zip(starts, lengths, strict=True)])
     epochs = nap.IntervalSet(starts, starts + np.array(lengths) * bin_size)
     return nap.TsdFrame(t=times, d=counts, time_support=epochs)
@@ -116,7 +116,7 @@ def test_a_missing_bin_hides_the_rows_that_see_it():
 def test_the_future_does_not_change_the_past(data):
     """Whatever follows bin t, in its epoch or in later ones, row t stays as it is, bit for bit."""
     lengths = data.draw(st.lists(st.integers(5, 60), min_size=1, max_size=4), label="epochs")
-    window = data.draw(st.integers(1, max(lengths) - 1), label="window")
+    window = data.draw(st.sampled_from([w for w in (1, 4, 20, 50) if w < max(lengths)]), label="window")
     rng = np.random.default_rng(data.draw(st.integers(0, 99), label="seed"))
     counts = rng.poisson(0.5, (sum(lengths), 2)).astype(float)
     counts[rng.random(counts.shape) < data.draw(st.sampled_from([0, 0.02]), label="missing")] = np.nan
