@@ -17,7 +17,7 @@ ONE_THREAD = dict.fromkeys(("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", 
 
 
 class Fault(NamedTuple):
-    """One line that is wrong, and the test file (with a selection by `-k`) that should fail."""
+    """One line that is wrong, and the test file (with a selection by `-k`) or the page that should fail."""
 
     file: str
     right: str
@@ -59,6 +59,12 @@ FAULTS = {
         "test_update.py",
         "by_hand",
     ),
+    "update changes nothing, and the guide": Fault(
+        "_jaxopt.py",
+        "return (coef.T.reshape(params[0].shape), intercept), state",
+        "return params, state",
+        "book/how_to_guide/plot_04_batch_glm.md",
+    ),
     "weight dropped from the residual": Fault(
         "_objective.py",
         "residual = jnp.where(weight > 0, weight * residual, 0)",
@@ -81,16 +87,12 @@ FAULTS = {
         "drives",
     ),
     "null model from the training data": Fault(
-        "glm.py",
-        "return model.null_mean(events, bins), events > 0",
-        "return self._train_mean, events > 0",
-        "test_score.py",
-        "mcfadden",
+        "glm.py", '_score.NULLS) == "scored"', '_score.NULLS) == "none"', "test_score.py", "mcfadden"
     ),
     "silent neurons counted in pseudo-R2": Fault(
-        "glm.py",
-        "return model.null_mean(events, bins), events > 0",
-        "return model.null_mean(events, bins), events >= 0",
+        "_score.py",
+        "null is not None else events > 0",
+        "null is not None else events >= 0",
         "test_score.py",
         "mcfadden",
     ),
@@ -146,38 +148,44 @@ FAULTS = {
 }
 
 
-def test(package: Path, tests: set[str], select: str = "") -> int:
-    """Exit status of pytest on the package at this place: 1 if a test has failed."""
-    command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "--confcutdir=tests", *sorted(tests)]
-    environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+def test(root: Path, tests: set[str], select: str = "") -> int:
+    """Exit status of pytest in this copy of the repository: 1 if a test has failed."""
+    command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *sorted(tests)]
+    command += ["--nbmake"] if any(name.endswith(".md") for name in tests) else []
     command += ["-k", select] if select else []
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if result.returncode not in (0, 1):
         print(result.stdout[-2000:], result.stderr[-2000:])
     return result.returncode
 
 
 def outcome(name: str) -> str:
-    """Put one fault into a copy of the package; say whether the tests notice it, and only it."""
+    """Put one fault into a copy of the repository; say whether the tests notice it, and only it."""
     fault = FAULTS[name]
     with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder) / "popglm"
-        shutil.copytree(ROOT / "src" / "popglm", package, ignore=shutil.ignore_patterns("__pycache__"))
-        text = (package / fault.file).read_text("utf8")
+        root = Path(folder, "copy")
+        shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__", ".*", "_build"))
+        file = root / "src" / "popglm" / fault.file
+        text = file.read_text("utf8")
         if text.count(fault.right) != 1:
             return f"NOT APPLIED: {fault.file} holds {text.count(fault.right)} times: {fault.right}"
-        (package / fault.file).write_text(text.replace(fault.right, fault.wrong), "utf8")
-        return {0: "SURVIVED", 1: "caught"}.get(
-            test(package, {f"tests/{fault.tests}"}, fault.select), "BROKEN: the tests did not run"
-        )
+        file.write_text(text.replace(fault.right, fault.wrong), "utf8")
+        status = test(root, {path(fault)}, fault.select)
+        return {0: "SURVIVED", 1: "caught"}.get(status, "BROKEN: the tests did not run")
+
+
+def path(fault: Fault) -> str:
+    """Return the test file of a fault, or the page."""
+    return fault.tests if fault.tests.startswith("book/") else f"tests/{fault.tests}"
 
 
 def main() -> int:
     """Try the faults named on the command line, or all, two at a time."""
     names = sys.argv[1:] or list(FAULTS)
-    faults = [FAULTS[name] for name in names]
+    faults = [FAULTS[name] for name in names if FAULTS[name].tests.endswith(".py")]  # the pages are tests of their own
     everything = " or ".join(sorted({f"({fault.select or fault.tests.removesuffix('.py')})" for fault in faults}))
-    if test(ROOT / "src" / "popglm", {f"tests/{fault.tests}" for fault in faults}, everything):
+    if faults and test(ROOT, {path(fault) for fault in faults}, everything):
         print("The tests fail without any fault: put that right first.")
         return 2
     with ThreadPoolExecutor(2) as pool:
