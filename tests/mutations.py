@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -149,15 +150,16 @@ FAULTS = {
 
 
 def test(root: Path, tests: set[str], select: str = "") -> int:
-    """Exit status of pytest in this copy of the repository: 1 if a test has failed."""
+    """Exit status of pytest in this copy of the repository: 1 if a test has failed, 3 if the code cannot run at all."""
     command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *sorted(tests)]
     command += ["--nbmake"] if any(name.endswith(".md") for name in tests) else []
     command += ["-k", select] if select else []
     environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode not in (0, 1):
+    slip = re.search(r"^E +(NameError|SyntaxError|AttributeError|ImportError)", result.stdout, re.MULTILINE)
+    if slip or result.returncode not in (0, 1):
         print(result.stdout[-2000:], result.stderr[-2000:])
-    return result.returncode
+    return 3 if slip else result.returncode
 
 
 def outcome(name: str) -> str:
