@@ -382,7 +382,7 @@ ACCEPTED = {
     "settings", [{}, {"regularizer": "Ridge", "regularizer_strength": 0.1}], ids=["exact", "ridge"]
 )
 @pytest.mark.parametrize("name", ACCEPTED)
-@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning", "ignore:feature:RuntimeWarning")
 def test_accepted_with_finite_results(s, name, settings):
     X, y = ACCEPTED[name](s)
     model = PopulationGLM(**settings).fit(X, y)

@@ -115,19 +115,40 @@ def finite(name, values):
     """No infinite entry, none whose square overflows; NaN marks a missing value and is allowed. Return the range."""
     if values.dtype == bool:
         return 0, 1
-    low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
+    low, high, row = np.inf, -np.inf, 0
     dtype = jnp.result_type(float)
     limit = float(jnp.finfo(dtype).max) ** 0.4
-    if low < -limit or high > limit:
-        row = int(np.argmax((np.abs(values.reshape(len(values), -1)) > limit).any(1)))
-        if np.isinf(values).any():
-            row = int(np.argmax(np.isinf(values.reshape(len(values), -1)).any(1)))
-            raise ValueError(f"`{name}` must be finite; row {row} holds an infinite value. Mark missing values by NaN.")
-        raise ValueError(
-            f"`{name}` holds a value too large for {dtype}: row {row} reaches {max(-low, high):.3g}, more than "
-            f"{limit:.1g}. Rescale it."
-        )
+    for piece in pieces(values):
+        least, most = _range(piece)
+        if least < -limit or most > limit:
+            flat = np.abs(piece.reshape(len(piece), -1))
+            if np.isinf(flat).any():
+                row += int(np.argmax(np.isinf(flat).any(1)))
+                raise ValueError(
+                    f"`{name}` must be finite; row {row} holds an infinite value. Mark missing values by NaN."
+                )
+            row += int(np.argmax((flat > limit).any(1)))
+            raise ValueError(
+                f"`{name}` holds a value too large for {dtype}: row {row} reaches {max(-least, most):.3g}, more than "
+                f"{limit:.1g}. Rescale it."
+            )
+        low, high, row = min(low, least), max(high, most), row + len(piece)
     return low, high
+
+
+def _range(values):
+    """Least and largest entry, of none if all are NaN."""
+    low, high = float(values.min()), float(values.max())
+    if np.isnan(low):
+        some = values[~np.isnan(values)]
+        low, high = (float(some.min()), float(some.max())) if some.size else (np.inf, -np.inf)
+    return low, high
+
+
+def pieces(values):
+    """Rows that fit into a processor's cache together: what is done to a piece costs one way through memory."""
+    rows = max(2**18 // max(values[:1].size, 1), 1)
+    return (values[start : start + rows] for start in range(0, len(values), rows))
 
 
 def regular(frame):
@@ -182,11 +203,11 @@ def long_enough(starts, window):
         )
 
 
-def aligned(X, y):
+def aligned(X, y, one="X", other="y"):
     """X and y have one row per bin, and, where both carry times, the same times to the microsecond."""
     if len(X.values) != len(y.values):
         raise ValueError(
-            f"X and y must have the same number of rows; got {len(X.values)} and {len(y.values)}. "
+            f"{one} and {other} must have the same number of rows; got {len(X.values)} and {len(y.values)}. "
             "Restrict both to the same epochs."
         )
     if X.times is None or y.times is None:
@@ -195,10 +216,67 @@ def aligned(X, y):
     if off.max() > 1e-6:
         row = int(np.argmax(off > 1e-6))
         raise ValueError(
-            f"X and y must share their times; row {row} is at {X.times[row]:.6f} s in X and at {y.times[row]:.6f} s "
-            "in y. "
-            "Count both with one bin size in the same epochs."
+            f"{one} and {other} must share their times; row {row} is at {X.times[row]:.6f} s in {one} and at "
+            f"{y.times[row]:.6f} s in {other}. Count both with one bin size in the same epochs."
         )
+
+
+def basis(value, kind):
+    """A basis that can be added to another."""
+    if not isinstance(value, kind):
+        raise TypeError(f"a basis can be added to a basis only; got {value!r}.")
+
+
+def one_each(bases, inputs):
+    """As many inputs as bases."""
+    if len(bases) != len(inputs):
+        raise ValueError(f"this sum of {len(bases)} bases needs as many inputs, in the same order; got {len(inputs)}.")
+
+
+def intervals(X, epochs):
+    """Epochs, for features that have a time axis."""
+    if X.t is None:
+        raise ValueError("`restrict` needs features with a time axis, made of a pynapple object; these have none.")
+    if not _pynapple.is_epochs(epochs):
+        raise TypeError(f"`epochs` must be a pynapple IntervalSet; got {type(epochs).__name__}.")
+    return epochs
+
+
+def row_and_column(key, shape):
+    """Rows, None for all, and columns, None for all, of an index into a matrix of lazy features."""
+    rows, *columns = [k for k in (key if isinstance(key, tuple) else (key,)) if k is not Ellipsis] or [slice(None)]
+    columns = [c for c in columns if not (isinstance(c, slice) and c == slice(None))]
+    if len(columns) > 1 or any(k is None for k in (rows, *columns)):
+        raise IndexError(f"lazy features have two axes, time and features; got the index {key!r}.")
+    if isinstance(rows, slice):
+        return (None if rows == slice(None) else rows), (columns[0] if columns else None)
+    index = np.asarray(rows)
+    if index.dtype == bool and index.shape != shape[:1] or index.ndim > 1 or index.dtype.kind not in "biu" and index.size:
+        raise IndexError(
+            f"rows of lazy features must be given by a slice, whole numbers or a mask of length {shape[0]}; got "
+            f"{type(rows).__name__} of dtype {index.dtype} and shape {index.shape}."
+        )
+    index = np.flatnonzero(index) if index.dtype == bool else index.astype(int).reshape(-1)
+    if not len(index):
+        return slice(0, 0), (columns[0] if columns else None)
+    if index.min() < -shape[0] or index.max() >= shape[0]:
+        raise IndexError(f"row {index[(index < -shape[0]) | (index >= shape[0])][0]} of {shape[0]} rows was asked for.")
+    index = index % shape[0]
+    if len(np.unique(index)) < len(index):
+        raise ValueError("lazy features hold each row once; rows were asked for twice. Index numpy.asarray(X) instead.")
+    return index, (columns[0] if columns else None)
+
+
+def not_empty(name, x):
+    """At least one row."""
+    if not len(x):
+        raise ValueError(f"`{name}` must not be empty; got shape {x.shape}.")
+
+
+def flag(name, value):
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"`{name}` must be True or False; got {value!r}.")
 
 
 def given(y):

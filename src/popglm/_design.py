@@ -1,16 +1,23 @@
-"""The one notion of data, a design that makes block i of its rows, and `total`, the only loop over them."""
+"""The one notion of data: a design hands out its rows in blocks of one shape, and `total` is the only loop over them.
 
+Blocks come in chunks. Inside a chunk the loop is compiled; over the chunks it is Python's, so that recordings of every
+length share what was compiled, sums of many blocks are added in double precision, and chunks may be made on demand.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from popglm import _check
+from popglm import _check, _convolve
 
-BLOCK_ROWS = 2048
+BLOCK_ROWS = 2048  # rows whose features exist at one time
+CHUNK_BLOCKS = 16
 
 
 class Block(NamedTuple):
@@ -21,70 +28,191 @@ class Block(NamedTuple):
     weight: Float[Array, "rows #neurons"]
 
 
-class Dense(NamedTuple):
-    """X and y in memory, cut into blocks of one shape. Blocks from `n_blocks` on are padding that is never visited."""
+class Stored(NamedTuple):
+    """Features in memory."""
 
-    X: Float[Array, "blocks rows features"]
-    y: Float[Array, "blocks rows neurons"]
-    weight: Float[Array, "blocks rows #neurons"]
-    n_blocks: Int[Array, ""]
+    values: Float[Array, "time features"]
 
-    def block(self, i):
-        take = partial(jax.lax.dynamic_index_in_dim, index=i, keepdims=False)
-        return Block(take(self.X), take(self.y), take(self.weight))
+    def rows(self, start, n):
+        return jax.lax.dynamic_slice_in_dim(self.values, start, n)
 
-    def rows(self):
-        """All rows as one block, padding included."""
-        return Block(*(a.reshape(-1, a.shape[-1]) for a in (self.X, self.y, self.weight)))
+
+class Convolved(NamedTuple):
+    """Features of the past, which exist one block at a time. The inputs begin `window` bins before the first row."""
+
+    inputs: Shaped[Array, "bins inputs"]
+    kernel: Float[Array, "window basis"]
+
+    def rows(self, start, n):
+        piece = jax.lax.dynamic_slice_in_dim(self.inputs, start, n + len(self.kernel))
+        return _convolve.causal(piece.astype(self.kernel.dtype), self.kernel)
+
+
+class Chunk(NamedTuple):
+    """Blocks that are visited by one compiled loop. Those in which no row counts are not visited."""
+
+    sources: tuple[Stored | Convolved, ...]
+    y: Shaped[Array, "time neurons"]
+    counted: Bool[Array, "time"]
+    visited: Int[Array, "blocks"]
+    n_visited: Int[Array, ""]
+
+    @property
+    def block_rows(self):
+        return len(self.y) // len(self.visited)
+
+    def block(self, i) -> Block:
+        """Block i, its sources side by side. A count is missing where y is NaN, which whole numbers cannot be."""
+        start, n = i * self.block_rows, self.block_rows
+        X = jnp.concatenate([source.rows(start, n) for source in self.sources], 1)
+        y, counted = (jax.lax.dynamic_slice_in_dim(a, start, n) for a in (self.y, self.counted[:, None]))
+        if jnp.issubdtype(y.dtype, jnp.floating):
+            counted = counted & ~jnp.isnan(y)
+            y = jnp.where(counted, y, 0)
+        return Block(X, y.astype(X.dtype), counted.astype(X.dtype))
+
+
+class Rows(ABC):
+    """Features as a design needs them.
+
+    `counted` says which rows count, (time,). Where a feature lies far from 0, `center` is what was subtracted from the
+    features; else it is None.
+    """
+
+    counted: Bool[np.ndarray, "time"]
+    center: np.ndarray | None
+
+    @abstractmethod
+    def sources(self, start: int, size: int) -> tuple[Stored | Convolved, ...]:
+        """Make the features of `size` rows from `start`, which may pass the end."""
+
+    def place(self, y):
+        """The rows of y where `sources` has them."""
+        return y
+
+    def take(self, entries):
+        """The user's rows of entries that a pass over the design made."""
+        return entries
+
+
+class InMemory(Rows):
+    """Features that exist. `center` is subtracted before they are rounded to the precision of JAX."""
+
+    def __init__(self, values: Shaped[np.ndarray, "time features"], *, centered=False):
+        self.values, self.counted = values, ~missing_rows(values)
+        self.center = origin(values, self.counted) if centered else None
+
+    def sources(self, start, size):
+        """Some rows; those with a NaN become 0, so that no sum ever meets a NaN. Copied only if they must change."""
+        values, counted = self.values[start : start + size], self.counted[start : start + size]
+        dtype = jnp.result_type(float)
+        if len(values) < size or values.dtype != dtype or self.center is not None or not counted.all():
+            values = padded(values if self.center is None else values - self.center, size, dtype)
+            values[: len(counted)][~counted] = 0
+        return (Stored(on_device(values)),)
+
+
+class Design(NamedTuple):
+    """X and y, cut into chunks of one shape that are kept."""
+
+    starts: list[int]
+    chunks: list[Chunk]
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return iter(self.chunks)
+
+
+def design(X: Rows, y: Shaped[np.ndarray, "time neurons"], block_rows=BLOCK_ROWS, chunk_blocks=CHUNK_BLOCKS) -> Design:
+    """Cut X and y into chunks; without `chunk_blocks` into a single one, for loops that are compiled as a whole.
+
+    What is shorter than a chunk is padded to the next of few lengths. Chunks without a row that counts are left out.
+    """
+    length, y = len(y), compact(y)
+    rows = min(block_rows, _convolve.SUB_ROWS * grid(-(-length // _convolve.SUB_ROWS)))
+    n_blocks = grid(-(-length // rows))
+    n_blocks = min(n_blocks, chunk_blocks or n_blocks)
+    size, starts, chunks = n_blocks * rows, [], []
+    for start in range(0, length, size):
+        counted = padded(X.counted[start : start + size], size)
+        some = np.flatnonzero(counted.reshape(n_blocks, rows).any(1))
+        if not len(some) and (chunks or start + size < length):  # a design has one chunk at least
+            continue
+        arrays = padded(y[start : start + size], size), counted, padded(some, n_blocks).astype(np.int32)
+        starts.append(start)
+        chunks.append(Chunk(X.sources(start, size), *map(on_device, arrays), jnp.asarray(len(some), jnp.int32)))
+    return Design(starts, chunks)
 
 
 @partial(jax.jit, static_argnums=0)
+def chunk_total(f, chunk: Chunk, *args):
+    """Sum of ``f(block, *args)`` over the blocks of a chunk. Never differentiate through it: it would store every X."""
+    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: f(chunk.block(0), *args)))
+    add = lambda i, acc: jax.tree.map(jnp.add, acc, f(chunk.block(chunk.visited[i]), *args))
+    return jax.lax.fori_loop(0, chunk.n_visited, add, zero)
+
+
 def total(f, design, *args):
-    """Sum of ``f(block, *args)`` over all blocks. Never differentiate through it: that would store every X."""
-    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: f(design.block(0), *args)))
-    add = lambda i, acc: jax.tree.map(jnp.add, acc, f(design.block(i), *args))
-    return jax.lax.fori_loop(0, design.n_blocks, add, zero)
+    """Sum of ``f(block, *args)`` over all blocks, as NumPy arrays of double precision."""
+    sums, waiting = None, None
+    for chunk in design:
+        started = chunk_total(f, chunk, *args)  # computes while the one before is added
+        sums, waiting = _add(sums, waiting), started
+    return _add(sums, waiting)
 
 
-def dense(
-    X: Shaped[np.ndarray, "time features"], y: Shaped[np.ndarray, "time neurons"], block_rows=BLOCK_ROWS, center=None
-) -> Dense:
-    """Copy X and y into blocks; rows with NaN get weight 0 and are set to 0, so that no sum ever meets a NaN.
-
-    `center` is subtracted from the features before they are rounded to the precision of JAX.
-    """
-    dtype = jax.dtypes.canonicalize_dtype(float)
-    length = len(X)
-    rows = min(block_rows, grid(length))
-    used = max(-(-length // rows), 1)
-    blocks = grid(used)
-    missing_y = np.isnan(y) if np.issubdtype(y.dtype, np.floating) else np.zeros(y.shape, bool)
-    weight = ~missing_rows(X)[:, None]
-    if missing_y.any():
-        weight = weight & ~missing_y
-
-    def cut(values, counted, center=None):
-        out = np.zeros((blocks * rows, values.shape[1]), dtype)
-        if center is None:
-            out[:length] = values
-        else:
-            np.subtract(values, center, out=out[:length], casting="same_kind")
-        if not counted.all():
-            np.copyto(out[:length], 0, where=~counted)
-        return jnp.asarray(out.reshape(blocks, rows, -1))
-
-    everything = np.True_
-    return Dense(
-        cut(X, weight.any(1, keepdims=True), center),
-        cut(y, ~missing_y),
-        cut(weight, everything),
-        jnp.asarray(used, jnp.int32),
-    )
+def _add(sums, new):
+    if new is None:
+        return None
+    new = jax.tree.map(lambda a: np.asarray(a, float), new)
+    return new if sums is None else jax.tree.map(np.add, sums, new)
 
 
-def valid(X, y) -> np.ndarray:
-    """Which bins of which neurons have all their features and a count, (time, neurons)."""
-    return ~missing_rows(X)[:, None] & ~np.isnan(y)
+@partial(jax.jit, static_argnums=0)
+def _chunk_entries(f, chunk: Chunk, *args):
+    entries = jax.lax.map(lambda i: f(chunk.block(i), *args), jnp.arange(len(chunk.visited)))
+    return entries.reshape(-1, entries.shape[-1])
+
+
+def entries(f, X: Rows, design: Design, *args) -> np.ndarray:
+    """``f(block, *args)``, an array (rows, ...), of all rows; NaN where X does not count."""
+    out = None
+    for start, chunk in zip(design.starts, design.chunks, strict=True):
+        some = np.asarray(_chunk_entries(f, chunk, *args))[: len(X.counted) - start]
+        if out is None:
+            out = aligned((len(X.counted), some.shape[1]), some.dtype)
+        out[start : start + len(some)] = some
+    out[~X.counted] = np.nan
+    return out
+
+
+def padded(values, size, dtype=None) -> np.ndarray:
+    """A copy with zeros up to the length `size`."""
+    out = aligned((size, *values.shape[1:]), dtype or values.dtype)
+    out[: len(values)], out[len(values) :] = values, 0
+    return out
+
+
+def aligned(shape, dtype) -> np.ndarray:
+    """An empty array at an address that XLA on a processor takes as it is; it copies the others."""
+    dtype = np.dtype(dtype)
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    raw = np.empty(n_bytes + 64, np.uint8)
+    begin = -raw.ctypes.data % 64
+    return raw[begin : begin + n_bytes].view(dtype).reshape(shape)
+
+
+def on_device(values):
+    """An array for JAX, which shares the memory of this one where it can: nobody may write to it meanwhile."""
+    return jax.device_put(values, may_alias=True)
+
+
+def compact(values) -> np.ndarray:
+    """Small whole numbers as bytes, anything else in the precision of JAX: counts stay small until a block needs them."""
+    with np.errstate(invalid="ignore"):  # NaN, and numbers that are no byte
+        whole = values.dtype.kind in "biu" or all((p == p.astype(np.uint8)).all() for p in _check.pieces(values))
+    if whole and values.size and (values.dtype == bool or (values.min() >= 0 and values.max() <= 255)):
+        return values.astype(np.uint8, copy=False)
+    return values.astype(jnp.result_type(float), copy=False)
 
 
 def missing_rows(X) -> np.ndarray:
@@ -95,10 +223,10 @@ def missing_rows(X) -> np.ndarray:
     return suspect
 
 
-def origin(X) -> np.ndarray | None:
-    """Where the features lie, if one lies so far from 0 that float32 would keep its offset and lose its variation."""
-    some = np.asarray(X[:: max(len(X) // 1000, 1)], float)
-    some = some[~missing_rows(some)]
+def origin(values, counted) -> np.ndarray | None:
+    """Where columns lie, if one lies so far from 0 that float32 would keep its offset and lose its variation."""
+    step = max(len(values) // 1000, 1)
+    some = np.asarray(values[::step][counted[::step]], float)
     if not len(some):
         return None
     mean = some.mean(0)

@@ -2,16 +2,18 @@
 
 `ask` names every neuron's trial point, a pass of `total` returns all losses and gradients, `tell` accepts or
 shortens each neuron's own step. The two know nothing of GLMs or data: they are L-BFGS with a preconditioner
-(Nocedal and Wright 2006, *Numerical Optimization*, chapters 6 and 7), batched by hand.
+(Nocedal and Wright 2006, *Numerical Optimization*, chapters 6 and 7), batched by hand. They are NumPy in double
+precision: beside a pass over the data their work is nothing, and nothing has to be compiled for it.
 """
 
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+import scipy.linalg
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray as Array
+from threadpoolctl import threadpool_limits
 
 from popglm import _objective
 from popglm._design import total
@@ -23,7 +25,6 @@ RUNNING, DONE, STALLED, FAILED = range(4)
 MEMORY = 8  # pairs of moves and gradient changes that are remembered
 MAX_REJECTS = 12
 JITTER = 1e-4  # of the correlation matrix; only the preconditioner sees it
-MAX_FACTORS = 1e8  # neurons * features^2 up to which every neuron gets a factor with its own penalty
 
 Points = Float[Array, "neurons coordinates"]
 PerNeuron = Float[Array, "neurons"]
@@ -46,24 +47,12 @@ class State(NamedTuple):
     status: Int[Array, "neurons"]
 
 
-def start(point: Points, silent) -> State:
+def start(point: Points, silent: Bool[Array, "neurons"]) -> State:
     """State before the first pass; neurons that have nothing to fit are done where they stand."""
-    n, zeros, none = len(point), jnp.zeros_like(point), jnp.zeros(len(point), jnp.int32)
-    history = jnp.zeros((MEMORY, *point.shape), point.dtype)
-    return State(
-        point,
-        jnp.full(n, jnp.inf, point.dtype),
-        zeros,
-        zeros,
-        zeros[:, 0],
-        zeros[:, 0],
-        history,
-        history,
-        history[..., 0],
-        none,
-        none,
-        jnp.where(silent, DONE, RUNNING).astype(jnp.int32),
-    )
+    zeros, none = np.zeros_like(point), np.zeros(len(point), int)
+    history = np.zeros((MEMORY, *point.shape))
+    nothing = point, zeros[:, 0] + np.inf, zeros, zeros, zeros[:, 0], zeros[:, 0]
+    return State(*nothing, history, history, history[..., 0], none, none, np.where(silent, DONE, RUNNING))
 
 
 def ask(state: State) -> Points:
@@ -71,17 +60,19 @@ def ask(state: State) -> Points:
     return state.point + state.step[:, None] * state.direction
 
 
-def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, scale: PerNeuron) -> State:
+def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, scale: PerNeuron, eps: float) -> State:
     """Accept each trial that decreases its loss, shorten the step of the others; stop where little is left to gain.
 
-    `scale` is the size of the loss's curvature: the round-off that is forgiven must not shrink to nothing where
-    a loss passes through 0.
+    `eps` is the precision of the values, and `scale` the size of the loss's curvature: the round-off that is forgiven
+    must not shrink to nothing where a loss passes through 0.
     """
     running, first, step = state.status == RUNNING, state.n_evaluated == 0, state.step
-    finite = jnp.isfinite(value) & jnp.isfinite(gradient).all(1)
-    slack = 8 * jnp.finfo(value.dtype).eps * jnp.maximum(jnp.abs(state.value), scale)
+    finite = np.isfinite(value) & np.isfinite(gradient).all(1)
+    value = np.where(finite, value, np.inf)
+    gradient = np.where(finite[:, None], gradient, 0)
+    slack = 8 * eps * np.maximum(np.abs(state.value), scale)
     lower = value <= state.value + 1e-4 * step * state.slope
-    level = (value <= state.value + slack) & (jnp.abs(_dot(gradient, state.direction)) <= 0.9 * jnp.abs(state.slope))
+    level = (value <= state.value + slack) & (np.abs(_dot(gradient, state.direction)) <= 0.9 * np.abs(state.slope))
     accept = running & finite & (first | lower | level)
     taken = accept[:, None]
 
@@ -89,58 +80,57 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
     curvature = _dot(move, change)
     keep = accept & ~first & (curvature > 0)
     history = (
-        _push(state.moves, move, keep[:, None]),
-        _push(state.changes, change, keep[:, None]),
-        _push(state.inverse_curvature, 1 / jnp.where(keep, curvature, 1), keep),
+        _push(state.moves, move, keep),
+        _push(state.changes, change, keep),
+        _push(state.inverse_curvature, 1 / np.where(keep, curvature, 1), keep),
     )
-    point, gradient = jnp.where(taken, ask(state), state.point), jnp.where(taken, gradient, state.gradient)
+    point, gradient = np.where(taken, ask(state), state.point), np.where(taken, gradient, state.gradient)
     direction = -_two_loops(gradient, history, precondition)
     slope = _dot(gradient, direction)
 
-    parabola = -state.slope * step**2 / (2 * (value - state.value - step * state.slope))
-    shorter = jnp.clip(jnp.where(finite & (parabola > 0), parabola, 0.1 * step), 0.1 * step, 0.5 * step)
-    n_rejected = jnp.where(accept, 0, state.n_rejected + 1)
-    status = jnp.select(
+    rise = np.where(finite & ~first, value - state.value - step * state.slope, 1)
+    parabola = -state.slope * step**2 / (2 * np.where(rise > 0, rise, 1))
+    shorter = np.clip(np.where(finite & (rise > 0), parabola, 0.1 * step), 0.1 * step, 0.5 * step)
+    n_rejected = np.where(accept, 0, state.n_rejected + 1)
+    status = np.select(
         [accept & (-slope / 2 <= tol), running & (n_rejected >= MAX_REJECTS), running & first & ~finite],
         [DONE, STALLED, FAILED],
         state.status,
     )
     return State(
         point,
-        jnp.where(accept, value, state.value),
+        np.where(accept, value, state.value),
         gradient,
-        jnp.where(taken, direction, state.direction),
-        jnp.where(accept, slope, state.slope),
-        jnp.where(accept, 1, shorter),
+        np.where(taken, direction, state.direction),
+        np.where(accept, slope, state.slope),
+        np.where(accept, 1, shorter),
         *history,
         state.n_evaluated + running,
         n_rejected,
-        status.astype(jnp.int32),
+        status,
     )
 
 
 def _dot(a, b):
-    return jnp.sum(a * b, -1)
+    return np.einsum("...i,...i->...", a, b)
 
 
 def _push(history, new, keep):
-    return jnp.where(keep, jnp.concatenate([new[None], history[:-1]]), history)
+    """History with a new pair in front, for the neurons that keep it."""
+    shifted = np.concatenate([new[None], history[:-1]])
+    return np.where(keep.reshape(-1, *[1] * (new.ndim - 1)), shifted, history)
 
 
 def _two_loops(gradient, history, precondition):
     """Inverse Hessian estimate times the gradient, newest pair first."""
-
-    def newest_first(q, pair):
-        move, change, inverse_curvature = pair
-        weight = inverse_curvature * _dot(move, q)
-        return q - weight[:, None] * change, weight
-
-    def oldest_first(q, pair):
-        (move, change, inverse_curvature), weight = pair
-        return q + (weight - inverse_curvature * _dot(change, q))[:, None] * move, None
-
-    q, weights = jax.lax.scan(newest_first, gradient, history)
-    return jax.lax.scan(oldest_first, precondition(q), (history, weights), reverse=True)[0]
+    pairs, q, weights = list(zip(*history, strict=True)), gradient, []
+    for move, change, inverse_curvature in pairs:
+        weights.append(inverse_curvature * _dot(move, q))
+        q = q - weights[-1][:, None] * change
+    q = precondition(q)
+    for (move, change, inverse_curvature), weight in zip(reversed(pairs), reversed(weights), strict=True):
+        q = q + (weight - inverse_curvature * _dot(change, q))[:, None] * move
+    return q
 
 
 class Coordinates(NamedTuple):
@@ -150,31 +140,50 @@ class Coordinates(NamedTuple):
     sd: Float[Array, "features"]
 
     def to_model(self, point):
-        coef = point[:, :-1] / self.sd[None]
+        """Coefficients and intercepts at a point."""
+        coef = point[:, :-1] / self.sd
         return coef, point[:, -1] - coef @ self.mean
 
     def from_model(self, coef, intercept):
-        return jnp.concatenate([coef * self.sd[None], (intercept + coef @ self.mean)[:, None]], 1)
+        """The point of coefficients and intercepts."""
+        return np.concatenate([coef * self.sd, (intercept + coef @ self.mean)[:, None]], 1)
 
     def gradient(self, d_coef, d_intercept):
-        d_intercept = d_intercept[:, None]
-        return jnp.concatenate([(d_coef - d_intercept * self.mean[None]) / self.sd[None], d_intercept], 1)
+        """Gradient at a point, from that in coefficients and intercepts."""
+        return np.concatenate([(d_coef - np.outer(d_intercept, self.mean)) / self.sd, d_intercept[:, None]], 1)
 
 
 class Preconditioner(NamedTuple):
-    """Inverse of each neuron's Hessian under the null model: its curvature times the correlation of the features."""
+    r"""Inverse of each neuron's Hessian under the null model, :math:`(c_n C + D)^{-1}`.
 
-    factor: Float[Array, "#neurons features features"]
+    c is the neuron's curvature, C the correlation of the features, D the curvature of the penalty. With
+    :math:`C = L L^\top` and the spectrum :math:`L^{-1} D L^{-\top} = Q M Q^\top`, one factor :math:`R = L^{-\top} Q`
+    serves every neuron: :math:`R\,(c_n + M)^{-1} R^\top`.
+    """
+
+    factor: Float[Array, "coordinates coordinates"]
+    spectrum: Float[Array, "coordinates"]
     curvature: PerNeuron
-    mask: Float[Array, "#neurons features"]
+    mask: Float[Array, "neurons coordinates"]
 
     def __call__(self, q: Points) -> Points:
-        inner = self.mask * q[:, :-1]
-        if len(self.factor) == 1:
-            inner = jax.scipy.linalg.cho_solve((self.factor[0], True), inner.T).T
-        else:
-            inner = jax.vmap(lambda f, v: jax.scipy.linalg.cho_solve((f, True), v))(self.factor, inner)
-        return jnp.concatenate([self.mask * inner, q[:, -1:]], 1) / self.curvature[:, None]
+        inner = (self.mask * q) @ self.factor / (self.curvature[:, None] + self.spectrum)
+        return self.mask * (inner @ self.factor.T)
+
+    @classmethod
+    def of(cls, correlation, pull, curvature, mask) -> "Preconditioner":
+        """From the correlation of the features, the curvature of the penalty in their coordinates, and the mask."""
+        n, last = len(correlation), len(correlation) + 1
+        matrix, penalty = np.eye(last), np.zeros(last)
+        matrix[:n, :n] = correlation + JITTER * np.eye(n)
+        penalty[:n] = pull
+        lower = np.linalg.cholesky(matrix)
+        factor = scipy.linalg.solve_triangular(lower, np.eye(last), lower=True).T
+        spectrum = np.zeros(last)
+        if penalty.any():
+            spectrum, turn = np.linalg.eigh(factor.T @ (penalty[:, None] * factor))
+            factor = factor @ turn
+        return cls(factor, spectrum, curvature, np.concatenate([mask, np.ones((len(mask), 1))], 1))
 
 
 class Problem(NamedTuple):
@@ -186,81 +195,79 @@ class Problem(NamedTuple):
     precondition: Preconditioner
 
 
-def fit(design, objective: Objective, mask, init, tol=OPTIONS["tol"], maxiter=OPTIONS["maxiter"]) -> Fit:
+@threadpool_limits.wrap(limits=1, user_api="blas")
+def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["maxiter"], report=None) -> Fit:
     """Exact fit of all neurons: one pass for the preconditioner, then one pass per trial point.
 
     A neuron is done when its loss, summed over bins, is within `tol` of the optimum as estimated by half the Newton
-    decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of it. Without a `tol` it is
-    that of the precision. `mask` and the coefficients of `init` have the features last.
+    decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of it. It goes on by the step
+    that this estimate is made of, which costs no pass and leaves a tenth of that or less. Without a `tol` it is
+    that of the precision. `mask` and the coefficients of `init` have the features last. `report` is called with the
+    state after every pass. NumPy's products are small beside XLA's: its threads would only wait for theirs.
     """
-    tol = TOL[design.X.dtype.name] if tol is None else tol
+    dtype = jnp.result_type(float)
+    eps = float(jnp.finfo(dtype).eps)
+    tol = TOL[dtype.name] if tol is None else tol
     (bins, events), moments = total(_objective.census, design)
-    bins = np.maximum(bins, 1)
     mean, null, silent = _objective.null_model(objective.model, bins, events)
-    problem = _prepare(objective, mask, bins, mean, null, moments)
-    if init is None:
-        init = np.zeros(mask.shape), null
-    state = _begin(problem, *(np.asarray(part, bins.dtype) for part in (*init, null)), silent)
+    bins = np.maximum(bins, 1)
+    problem, dependent = _prepare(objective, mask, bins, mean, null, moments, eps)
+    state = start(_first(problem, init, null, silent), silent)
     for _ in range(maxiter):
-        if not np.any(np.asarray(state.status) == RUNNING):
+        if not np.any(state.status == RUNNING):
             break
-        state = _tell(state, *_evaluate(design, problem, state), problem, tol)
-    coef, intercept = map(np.asarray, _end(problem.coordinates, state))
-    status = np.asarray(state.status)
-    stalled = (status == STALLED) | (status == FAILED)
-    return Fit(coef, intercept, np.asarray(state.n_evaluated), status == DONE, stalled, silent, mean)
+        value, gradient = _evaluate(design, problem, ask(state), dtype)
+        precondition = problem.precondition
+        state = tell(state, value, gradient, precondition, tol / bins, precondition.curvature, eps)
+        if report:
+            report(state)
+    done = state.status == DONE
+    coef, intercept = problem.coordinates.to_model(state.point + np.where(done[:, None], state.direction, 0))
+    stalled = (state.status == STALLED) | (state.status == FAILED)
+    coef, intercept = coef.astype(dtype), intercept.astype(dtype)
+    return Fit(coef, intercept, state.n_evaluated, done, stalled, silent, mean.astype(dtype), dependent)
 
 
-@jax.jit
-def _begin(problem, coef, intercept, null, silent):
-    """First state; a silent neuron stands at the null model whatever the others start from."""
-    coef = jnp.where(silent[:, None], 0, coef * problem.precondition.mask)
-    return start(problem.coordinates.from_model(coef, jnp.where(silent, null, intercept)), silent)
+def _first(problem: Problem, init, null, silent) -> Points:
+    """First point; a silent neuron stands at the null model whatever the others start from."""
+    coef, intercept = (np.zeros(problem.precondition.mask[:, 1:].shape), null) if init is None else init
+    coef = np.where(silent[:, None], 0, coef * problem.precondition.mask[:, :-1])
+    return problem.coordinates.from_model(coef, np.where(silent, null, intercept))
 
 
-@jax.jit
-def _end(coordinates, state):
-    return coordinates.to_model(state.point)
+def _evaluate(design, problem: Problem, point: Points, dtype):
+    """Mean loss and penalty of every neuron at its own point, with the gradient. Divides once."""
+    (model, penalty, strength), bins, coordinates, precondition = problem
+    coef, intercept = coordinates.to_model(point)
+    loss, d_coef, d_intercept = total(
+        _objective.loss_and_gradient, design, model, coef.astype(dtype), intercept.astype(dtype)
+    )
+    with np.errstate(invalid="ignore", over="ignore"):  # a trial too far away; `tell` will shorten the step
+        d_coef = d_coef / bins[:, None] + penalty.gradient(strength, coef)
+        gradient = precondition.mask * coordinates.gradient(d_coef, d_intercept / bins)
+    return loss / bins + penalty.penalty(strength, coef), gradient
 
 
-@jax.jit
-def _evaluate(design, problem: Problem, state: State):
-    """Mean loss and penalty of every neuron at its own trial point, with the gradient. Divides once."""
-    (model, penalty, strength), bins, coordinates, _ = problem
-    coef, intercept = coordinates.to_model(ask(state))
-    loss, d_coef, d_intercept = total(_objective.loss_and_gradient, design, model, coef, intercept)
-    cost, pull = jax.vjp(lambda c: penalty.penalty(strength, c), coef)
-    d_coef = d_coef / bins[:, None] + pull(jnp.ones_like(cost))[0]
-    return loss / bins + cost, coordinates.gradient(d_coef, d_intercept / bins)
-
-
-@jax.jit
-def _tell(state, value, gradient, problem: Problem, tol):
-    """`tell` with this problem's preconditioner; masked coefficients feel no gradient."""
-    precondition = problem.precondition
-    gradient = jnp.concatenate([gradient[:, :-1] * precondition.mask, gradient[:, -1:]], 1)
-    return tell(state, value, gradient, precondition, tol / problem.bins, precondition.curvature)
-
-
-def _prepare(objective, mask, bins, mean, null, moments) -> Problem:
-    """Coordinates and preconditioner from what the first pass over the data has summed."""
-    pull = objective.penalty.curvature(objective.strength)
-    own = bool(pull > 0 and mask.size * mask.shape[1] <= MAX_FACTORS)
-    arrays = (np.asarray(a, bins.dtype) for a in (mean, null, pull, mask))
-    return Problem(objective, bins, *_factor(objective.model, *moments, *arrays, own))
-
-
-@partial(jax.jit, static_argnums=8)
-def _factor(model, n_rows, feature_sum, gram, mean, null, pull, mask, own):
-    center = feature_sum / n_rows
-    covariance = gram / n_rows - jnp.outer(center, center)
-    variance = jnp.diag(covariance)
+def _prepare(objective: Objective, mask, bins, mean, null, moments, eps):
+    """Coordinates and preconditioner from what the first pass over the data has summed; features that others make."""
+    n_rows, feature_sum, gram = moments
+    center, power = feature_sum / n_rows, np.diag(gram) / n_rows
+    covariance = gram / n_rows - np.outer(center, center)
     # A column that never changes is the intercept's: its own coefficient is masked, and stays 0.
-    alive = variance > 8 * jnp.finfo(gram.dtype).eps * (jnp.diag(gram) / n_rows)
-    sd = jnp.sqrt(jnp.where(alive, variance, 1))
-    curvature = jax.vmap(jax.grad(jax.grad(model.loss)))(null, mean)
-    penalty = pull / (curvature if own else jnp.median(curvature, keepdims=True))
-    correlation = covariance / jnp.outer(sd, sd)
-    diagonal = JITTER + penalty[:, None] / sd[None] ** 2
-    factor = jax.vmap(lambda d: jnp.linalg.cholesky(correlation + jnp.diag(d)))(diagonal)
-    return Coordinates(center, sd), Preconditioner(factor, curvature, mask * alive[None])
+    alive = np.diag(covariance) > 8 * eps * power
+    sd = np.sqrt(np.where(alive, np.diag(covariance), 1))
+    correlation = np.where(np.outer(alive, alive), covariance / np.outer(sd, sd), 0)
+    curvature = np.asarray(objective.model.curvature(null, mean), float)
+    pull = objective.penalty.curvature(objective.strength) / sd**2
+    precondition = Preconditioner.of(correlation, pull, curvature, mask * alive)
+    dependent = _dependent(correlation, alive, 16 * eps) if not np.any(pull) else np.zeros(0, int)
+    return Problem(objective, bins, Coordinates(center, sd), precondition), dependent
+
+
+def _dependent(correlation, alive, tol) -> Int[Array, "some"]:
+    """Features that are a sum of others, to the precision of the correlations: the last of a pivoted factorisation."""
+    at = np.flatnonzero(alive)
+    if not len(at):
+        return at
+    _, pivots, rank, _ = scipy.linalg.lapack.dpstrf(correlation[np.ix_(at, at)], tol=tol, lower=1)
+    return np.sort(at[pivots[rank:] - 1])

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm import _check, _objective
-from popglm._design import Block, Dense, total
+from popglm._design import Block, Chunk, Stored, chunk_total, total
 from popglm._objective import Fit, Objective
 
 SOLVERS = ("GradientDescent", "LBFGS", "BFGS", "NonlinearCG", "ProximalGradient")
@@ -65,20 +65,24 @@ def update(name, options, objective, params, state, X, y, mask):
 
 
 def fit(design, objective: Objective, mask, init, name, options) -> Fit:
-    """Run a solver to its own stopping rule, for each neuron by itself; a neuron without an event is not moved."""
-    bins, events = map(np.asarray, total(_objective.tally, design))
-    bins = np.maximum(bins, 1)
+    """Run a solver to its own stopping rule, for each neuron by itself; a neuron without an event is not moved.
+
+    The design is of a single chunk.
+    """
+    dtype = jnp.result_type(float)
+    bins, events = total(_objective.tally, design)
     mean, null, silent = _objective.null_model(objective.model, bins, events)
-    zero = np.zeros(mask.shape, bins.dtype)
-    coef, intercept = (zero, null) if init is None else (np.asarray(part, bins.dtype) for part in init)
-    mask = np.asarray(mask, bins.dtype)
+    coef, intercept = (np.zeros(mask.shape), null) if init is None else init
+    bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
     run = _functions(name, options).run
-    (coef, intercept), n_iter, error = run(
-        (coef * mask, intercept), design, bins, objective, mask, _stepsize(name, options)
-    )
+    found, n_iter, error = run((coef, intercept), *design, bins, objective, mask, _stepsize(name, options))
     tol = options.get("tol", defaults(name)["tol"])
-    coef, intercept = np.where(silent[:, None], zero, coef), np.where(silent, null, intercept)
-    return Fit(coef, intercept, np.asarray(n_iter), silent | (np.asarray(error) <= tol), silent & False, silent, mean)
+    coef = np.where(silent[:, None], 0, found[0]).astype(dtype)
+    intercept = np.where(silent, null, found[1]).astype(dtype)
+    converged = silent | (np.asarray(error) <= tol)
+    return Fit(
+        coef, intercept, np.asarray(n_iter), converged, silent & False, silent, mean.astype(dtype), np.zeros(0, int)
+    )
 
 
 class Functions(NamedTuple):
@@ -112,7 +116,7 @@ def _compiled(name, options, search) -> Functions:
     def value_and_gradient(params, neuron, design, bins, objective, mask):
         coef, intercept = params
         model, penalty, strength = objective
-        sums = total(_one_neuron, design, model, coef[None], intercept[None], neuron)
+        sums = chunk_total(_one_neuron, design, model, coef[None], intercept[None], neuron)
         loss, d_coef, d_intercept = (s[0] / bins[neuron] for s in sums)
         cost, d_cost = jax.value_and_grad(lambda c: penalty.penalty(strength, c))(coef)
         return loss + cost, (mask[neuron] * (d_coef + d_cost), d_intercept)
@@ -172,12 +176,11 @@ def _batch(params, X, y, mask):
     coef, intercept = _check.parameters(params, (X.shape[1], *neurons), neurons or (1,))
     y = y if y.ndim == 2 else y[:, None]
     X, y = X.astype(coef.dtype), y.astype(coef.dtype)
-    counted = ~jnp.isnan(X).any(1, keepdims=True)
-    weight = (counted & ~jnp.isnan(y)).astype(coef.dtype)
-    X, y = jnp.where(counted, X, 0), jnp.where(weight > 0, y, 0)
-    bins = jnp.broadcast_to(jnp.maximum(weight.sum(0), 1), y.shape[1])
+    counted = ~jnp.isnan(X).any(1)
+    chunk = Chunk((Stored(jnp.where(counted[:, None], X, 0)),), y, counted, jnp.zeros(1, int), jnp.asarray(1))
+    bins = jnp.maximum(chunk.block(0).weight.sum(0), 1)
     start = mask * coef.reshape(len(coef), -1).T, intercept
-    return start, jnp.arange(y.shape[1]), Dense(X[None], y[None], weight[None], 1), bins
+    return start, jnp.arange(y.shape[1]), chunk, bins
 
 
 def _same_state(state, expected, name):

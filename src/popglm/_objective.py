@@ -18,13 +18,14 @@ class Objective(NamedTuple):
 
     model: object
     penalty: object
-    strength: Float[Array, ""]
+    strength: Float[Array | np.ndarray, ""]
 
 
 class Fit(NamedTuple):
     """What a solver found, on the host, neurons first.
 
     `stalled` neurons met round-off before their tolerance, `silent` ones have no event to fit; `mean` is the null model's.
+    `dependent` are features that others determine, so that their coefficients are not unique.
     """
 
     coef: np.ndarray
@@ -34,13 +35,13 @@ class Fit(NamedTuple):
     stalled: np.ndarray
     silent: np.ndarray
     mean: np.ndarray
+    dependent: np.ndarray
 
 
 def null_model(model, bins, events):
     """Mean count, linear predictor and silence of each neuron if no feature matters; on the host."""
-    bins, events = np.maximum(bins, 1), np.asarray(events)
-    mean = model.null_mean(events, bins)
-    return mean, np.asarray(model.link.forward(mean), bins.dtype), events <= 0
+    mean = model.null_mean(events, np.maximum(bins, 1))
+    return mean, np.asarray(model.link.forward(mean), float), events <= 0
 
 
 def weighted_sum(weight, entries):
@@ -80,6 +81,11 @@ def census(block):
     return tally(block), moments(block)
 
 
+def mean_rows(block, model, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
+    """Mean count of every bin, rows first."""
+    return model.mean(predictor(block, coef, intercept)).T
+
+
 def model_entries(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
     """Normalised log-likelihood of every bin."""
     return model.log_likelihood(predictor(block, coef, intercept), block.y.T)
@@ -96,6 +102,12 @@ def saturated_entries(block, model) -> Entries:
 
 
 @lru_cache
-def summed(entries):
+def summed(f):
     """The sum over a block's rows of one of the above, for `total`."""
-    return lambda block, *args: weighted_sum(block.weight.T, entries(block, *args))
+    return lambda block, *args: weighted_sum(block.weight.T, f(block, *args))
+
+
+@lru_cache
+def by_row(f):
+    """One of the above with the rows first, NaN where they do not count, for `entries`."""
+    return lambda block, *args: jnp.where(block.weight > 0, jnp.broadcast_to(f(block, *args).T, block.y.shape), jnp.nan)

@@ -41,6 +41,19 @@ def metadata(x, name):
     return np.asarray(x.get_info(name)) if known else None
 
 
+def is_epochs(x) -> bool:
+    """Whether x is an IntervalSet."""
+    nap = sys.modules.get("pynapple")
+    return nap is not None and isinstance(x, nap.IntervalSet)
+
+
+def inside(frame: Frame, epochs):
+    """Rows of a frame that lie inside epochs, and the epochs that are left of it."""
+    nap = sys.modules["pynapple"]
+    some = nap.Tsd(t=frame.times, d=np.arange(len(frame.times)), time_support=frame.epochs).restrict(epochs)
+    return np.asarray(some.values, int), some.time_support
+
+
 def is_events(x) -> bool:
     """Whether x holds times of events (Ts, TsGroup) rather than values on a time axis."""
     nap = sys.modules.get("pynapple")

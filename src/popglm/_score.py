@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,25 +11,25 @@ SCORES = ("log-likelihood", "pseudo-r2-McFadden", "pseudo-r2-Cohen")
 NULLS = ("scored", "train")
 
 
-def score(kind, model, coef, intercept, X, y, aggregate, null):
-    """Score of a model on X and y, by the mean over valid bins and neurons or by `aggregate` of all (time, neurons).
+def score(kind, model, coef, intercept, X, design, aggregate, null):
+    """Score of a model on a design of X, by the mean over valid bins and neurons or by `aggregate` of all (time, neurons).
 
     `null` gives the means of the null model, one per neuron. None takes them from y; a pseudo-R² then leaves out the
     neurons without an event in y, on which the null model is perfect.
     """
-    design = _design.dense(X, y)
-    bins, events = map(np.asarray, _design.total(_objective.tally, design))
-    _check.some_valid(bins.any())
+    tally = _design.total(_objective.tally, design)
+    _check.some_valid(tally is not None and tally[0].any())
+    bins, events = tally
     counted = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else events > 0
     if aggregate is None:
         measure = partial(_mean, design, bins, counted)
     else:
-        measure = partial(_aggregate, aggregate, design.rows(), _design.valid(X, y), counted)
+        measure = partial(_aggregate, aggregate, X, design, counted)
 
     reached = measure(_objective.model_entries, model, coef, intercept)
     if kind == "log-likelihood":
         return _plain(reached)
-    mean = model.null_mean(events, bins) if null is None else null
+    mean = model.null_mean(events, np.maximum(bins, 1)) if null is None else null
     least = measure(_objective.null_entries, model, jnp.asarray(model.link.forward(mean), coef.dtype))
     most = measure(_objective.saturated_entries, model) if kind == "pseudo-r2-Cohen" else 0
     missing, range_ = np.asarray(most - reached), np.asarray(most - least)
@@ -39,20 +38,20 @@ def score(kind, model, coef, intercept, X, y, aggregate, null):
 
 def _mean(design, bins, counted, entries, *args):
     """Mean log-likelihood over the valid bins of the neurons that count; the array of all bins is never made."""
-    sums = np.asarray(_design.total(_objective.summed(entries), design, *args))
+    sums = _design.total(_objective.summed(entries), design, *args)
     return sums[counted].sum() / max(bins[counted].sum(), 1)
 
 
-def _aggregate(function, block, valid, counted, entries, *args):
+def _aggregate(function, X, design, counted, entries, *args):
     """The user's function of the log-likelihoods, less the rows without any valid entry; single ones stay NaN."""
-    samples = np.asarray(_all_entries(entries, block, *args)).T[: len(valid)]
-    samples = np.where(valid, np.where(counted, samples, 0), np.nan)
+    samples = _all_entries(entries, X, design, *args)
+    valid = ~np.isnan(samples)
+    samples = np.where(valid & ~counted, 0, samples)
     return function(samples[valid.any(1)])
 
 
-@partial(jax.jit, static_argnums=0)
-def _all_entries(entries, block, *args):
-    return jnp.broadcast_to(entries(block, *args), block.y.T.shape)
+def _all_entries(entries, X, design, *args):
+    return X.take(_design.entries(_objective.by_row(entries), X, design, *args))
 
 
 def _plain(value):

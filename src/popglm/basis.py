@@ -5,13 +5,13 @@ A new basis is one class: its parameters, and `shape`, the functions on [0, 1].
 
 from abc import ABC, abstractmethod
 
-import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from popglm import _check, _convolve, _pynapple
+from popglm import _check, _design, _lazy, _pynapple
+from popglm._lazy import LazyFeatures
 
-__all__ = ["RaisedCosineLogConv"]
+__all__ = ["LazyFeatures", "RaisedCosineLogConv", "Sum"]
 
 
 class Conv(BaseEstimator, ABC):
@@ -81,28 +81,58 @@ class Conv(BaseEstimator, ABC):
         >>> X.shape
         (100, 15)
         """
+        X = self.lazy_features(inputs)
+        return _pynapple.wrap(np.asarray(X), X.frame, X.columns, X.metadata)
+
+    def lazy_features(self, inputs):
+        """Features as by `compute_features`, made one block at a time by whoever uses them, and never kept.
+
+        Parameters
+        ----------
+        inputs
+            Tsd, TsdFrame or array of shape (time,) or (time, inputs), one row per bin.
+
+        Returns
+        -------
+        LazyFeatures
+            Looks like a matrix of shape (time, inputs * n_basis_funcs) and keeps no more than the inputs. Accepted
+            wherever X is.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `compute_features`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.basis import RaisedCosineLogConv
+        >>> from popglm.glm import PopulationGLM
+        >>> counts = np.random.default_rng(0).poisson(0.1, (5000, 3))
+        >>> X = RaisedCosineLogConv(5, window_size=40).lazy_features(counts)
+        >>> PopulationGLM().fit(X, counts).coef_.shape
+        (15, 3)
+        """
         frame = _pynapple.unwrap(inputs)
         values = _check.inputs(frame.values)
         _check.regular(frame)
         kernel = self.kernel
         _check.full_rank(kernel)
         starts = _pynapple.epoch_starts(frame, len(values))
-        missing = _incomplete(values, starts, len(kernel))
-        if missing.all():
+        complete = _complete(values, starts, len(kernel))
+        if not complete.any():
             _check.long_enough(starts, len(kernel))
-        length = len(values)
-        padding = ((0, _convolve.padded_length(length) - length), (0, 0))
-        clean = np.nan_to_num(values, copy=True) if np.issubdtype(values.dtype, np.floating) else values
-        features = _convolve.causal_features(
-            jnp.asarray(np.pad(clean, padding)),
-            jnp.asarray(kernel, jnp.result_type(float)),
-            jnp.asarray(np.pad(missing, padding)),
-        )
+        clean = np.nan_to_num(values) if np.issubdtype(values.dtype, np.floating) else values
         units = list(range(values.shape[1]) if frame.columns is None else frame.columns)
         functions = range(kernel.shape[1])
         names = [f"{unit}:{function}" for unit in units for function in functions]
         origin = {"input": np.repeat(units, len(functions)), "function": np.tile(functions, len(units))}
-        return _pynapple.wrap(np.asarray(features)[:length], frame, names, origin)
+        term = _lazy.Term(_design.compact(clean), kernel)
+        return LazyFeatures((term,), complete, frame._replace(values=None), names, origin)
+
+    def __add__(self, other):
+        """Features of this basis and of another, each of an input of its own, side by side."""
+        return Sum(self, other)
 
     def split_by_feature(self, x, axis=1):
         """Split features, or coefficients, by the input that they belong to.
@@ -141,15 +171,106 @@ class Conv(BaseEstimator, ABC):
         return dict(zip(names.tolist(), np.split(values, n_inputs, axis), strict=True))
 
 
-def _incomplete(values, starts, window) -> np.ndarray:
-    """Rows of shape (time, 1) whose window reaches over the start of an epoch or holds a NaN."""
+class Sum(BaseEstimator):
+    """Several bases, each for an input of its own: ``(a + b).compute_features(x, z)`` has all features of x, then of z.
+
+    Parameters
+    ----------
+    *bases
+        What is added; sums are taken apart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.basis import RaisedCosineLogConv
+    >>> counts, image = np.zeros((500, 3)), np.zeros(500)
+    >>> history, stimulus = RaisedCosineLogConv(5, window_size=40), RaisedCosineLogConv(4, window_size=20)
+    >>> (history + stimulus).lazy_features(counts, image).shape
+    (500, 19)
+    """
+
+    def __init__(self, *bases):
+        self.bases = tuple(b for basis in bases for b in (basis.bases if isinstance(basis, Sum) else [basis]))
+        for basis in self.bases:
+            _check.basis(basis, Conv)
+
+    def get_params(self, deep=True):
+        """Give the bases by their place, as scikit-learn asks for parameters."""
+        return {}
+
+    def __add__(self, other):
+        """Add one more basis, with an input of its own."""
+        return Sum(self, other)
+
+    def compute_features(self, *inputs):
+        """Features of every input with its basis, side by side.
+
+        Parameters
+        ----------
+        *inputs
+            One for each basis, as for its own `compute_features`, all on one time axis.
+
+        Returns
+        -------
+        features
+            Shape (time, all features); a TsdFrame where the inputs come from pynapple. A row is NaN where the history
+            of any input is not complete.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer inputs than bases, or their times differ.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.basis import RaisedCosineLogConv
+        >>> basis = RaisedCosineLogConv(5, window_size=40) + RaisedCosineLogConv(4, window_size=20)
+        >>> basis.compute_features(np.zeros((500, 3)), np.zeros(500)).shape
+        (500, 19)
+        """
+        X = self.lazy_features(*inputs)
+        return _pynapple.wrap(np.asarray(X), X.frame, X.columns, X.metadata)
+
+    def lazy_features(self, *inputs):
+        """Make the same one block at a time, as `LazyFeatures`.
+
+        Parameters
+        ----------
+        *inputs
+            One for each basis, all on one time axis.
+
+        Returns
+        -------
+        LazyFeatures
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer inputs than bases, or their times differ.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.basis import RaisedCosineLogConv
+        >>> basis = RaisedCosineLogConv(5, window_size=40) + RaisedCosineLogConv(4, window_size=20)
+        >>> basis.lazy_features(np.zeros((500, 3)), np.zeros(500)).shape
+        (500, 19)
+        """
+        _check.one_each(self.bases, inputs)
+        each = zip(self.bases, inputs, strict=True)
+        return _lazy.side_by_side([basis.lazy_features(x) for basis, x in each])
+
+
+def _complete(values, starts, window) -> np.ndarray:
+    """Rows whose window lies inside their epoch and holds no NaN."""
     since_start = np.arange(len(values)) - np.repeat(starts[:-1], np.diff(starts))
-    missing = since_start < window
+    complete = since_start >= window
     if np.issubdtype(values.dtype, np.floating):
         seen = np.concatenate([[0], np.cumsum(np.isnan(values).any(1))])
         now = np.arange(len(values))
-        missing |= seen[now] > seen[np.maximum(now - window, 0)]
-    return missing[:, None]
+        complete &= seen[now] == seen[np.maximum(now - window, 0)]
+    return complete
 
 
 def _raised_cosines(x, peaks, gap, width):

@@ -114,6 +114,10 @@ class Poisson:
         """Negative log-likelihood up to terms without parameters; finite wherever the mean is."""
         return self.link.inverse(eta) - y * self.link.log_inverse(eta)
 
+    def curvature(self, eta, y):
+        """Second derivative of the loss in the linear predictor."""
+        return _curvature(self, eta, y)
+
     def log_likelihood(self, eta, y):
         """Normalised log-likelihood of every entry, with the term ``-log y!``."""
         return -self.loss(eta, y) - gammaln(y + 1)
@@ -125,6 +129,11 @@ class Poisson:
     def null_mean(self, events, bins):
         """Mean count of each neuron; half a spike where there is none, so that its logarithm is finite."""
         return np.maximum(events, 0.5) / np.maximum(bins, 1)
+
+
+@jax.jit
+def _curvature(model, eta, y):
+    return jax.vmap(jax.grad(jax.grad(model.loss)))(eta, y)
 
 
 @lru_cache

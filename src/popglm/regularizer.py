@@ -1,9 +1,8 @@
-"""Penalties on the coefficients. The intercept is never penalised."""
+"""Penalties on the coefficients, of NumPy and JAX arrays alike. The intercept is never penalised."""
 
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 
 __all__ = ["Ridge", "UnRegularized"]
 
@@ -24,7 +23,11 @@ class UnRegularized:
 
     def penalty(self, strength, coef):
         """Zero, per neuron."""
-        return jnp.zeros(coef.shape[:-1], coef.dtype)
+        return 0 * coef[..., 0]
+
+    def gradient(self, strength, coef):
+        """Zero, per coefficient."""
+        return 0 * coef
 
     def curvature(self, strength):
         """Second derivative of the penalty in any coefficient."""
@@ -54,7 +57,11 @@ class Ridge:
 
     def penalty(self, strength, coef):
         """Penalty of each neuron; `coef` has the features last."""
-        return strength / 2 * jnp.sum(coef**2, -1)
+        return strength / 2 * (coef**2).sum(-1)
+
+    def gradient(self, strength, coef):
+        """Its derivative in every coefficient."""
+        return strength * coef
 
     def curvature(self, strength):
         """Second derivative of the penalty in any coefficient."""

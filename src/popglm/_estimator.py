@@ -1,0 +1,473 @@
+"""What the estimators share: convert what the user gave, check it, call the core, store what came out."""
+
+import warnings
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from popglm import _check, _design, _fit, _jaxopt, _objective, _pynapple, _score, observation_models, regularizer
+from popglm._lazy import LazyFeatures
+from popglm._objective import Objective
+
+OBSERVATION_MODELS = {"Poisson": observation_models.Poisson}
+REGULARIZERS = {"UnRegularized": regularizer.UnRegularized, "Ridge": regularizer.Ridge}
+
+
+class Estimator(RegressorMixin, BaseEstimator, ABC):
+    """What GLM and PopulationGLM share. Constructors store their arguments; `fit` validates them."""
+
+    feature_mask = None
+    _columns = None
+
+    @staticmethod
+    @abstractmethod
+    def _public(array):
+        """Array that leads or ends with the neurons, as this estimator shows it."""
+
+    def __sklearn_tags__(self):
+        """What scikit-learn is told: counts in y, NaN in X, and a score that is no R² (it is a log-likelihood)."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.positive_only = True
+        tags.regressor_tags.poor_score = True
+        return tags
+
+    def fit(self, X, y, init_params=None, *, progress=False):
+        r"""Find the maximum of the (penalised) likelihood, of each neuron by itself.
+
+        The objective is the sum over neurons of the mean over valid bins,
+
+        .. math:: \sum_n \Bigl[ \frac{1}{|V_n|} \sum_{t \in V_n} \ell(\eta_{tn}, y_{tn}) + s\, P(w_n) \Bigr],
+           \qquad \eta_{tn} = x_t^\top w_n + b_n
+
+        Parameters
+        ----------
+        X
+            Features, shape (time, features): TsdFrame, array, or `LazyFeatures`. Rows with a NaN are left out.
+        y
+            Activity in each bin, shape (time,) for GLM, (time, neurons) for PopulationGLM. A NaN leaves out that bin
+            of that neuron.
+        init_params
+            Where to start, a pair (coef, intercept); by default at the null model.
+        progress
+            Whether to show a bar: passes over the data, neurons that are done. For the default solver.
+
+        Returns
+        -------
+        self
+            With `coef_`, `intercept_`, `n_iter_` and `converged_` (both per neuron).
+
+        Raises
+        ------
+        ValueError
+            If a setting is unknown, shapes or timestamps of X and y differ, or no bin is valid.
+        TypeError
+            If X or y does not hold real numbers.
+
+        Warns
+        -----
+        RuntimeWarning
+            Once for the neurons without an event, and once for those that did not converge, each named.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X, y = rng.normal(size=(1000, 5)), rng.poisson(0.2, (1000, 3))
+        >>> model = PopulationGLM().fit(X, y)
+        >>> model.converged_.all()
+        np.True_
+        """
+        objective, solver, options = self._settings()
+        _check.flag("progress", progress)
+        X, y = self._data(X, y, objective.model)
+        rows = _rows(X.values, centered=solver is None)
+        design = _design.design(rows, rows.place(y.values), **({} if solver is None else {"chunk_blocks": None}))
+        _check.some_valid(rows.counted.any() and not np.isnan(y.values).all())
+        n_features, n_neurons = X.values.shape[1], y.values.shape[1]
+        mask, start = _check.feature_mask(self.feature_mask, n_features, n_neurons), None
+        center = np.zeros(n_features) if rows.center is None else rows.center
+        if init_params is not None:
+            coef, intercept = self._checked(init_params, n_features, n_neurons)
+            coef = np.asarray(coef, float).reshape(n_features, -1).T
+            start = coef, np.asarray(intercept, float) + coef @ center
+        if solver is None:
+            with _progress(n_neurons, progress) as report:
+                result = _fit.fit(design, objective, mask, start, report=report, **options)
+            intercept = result.intercept - result.coef.astype(float) @ center
+            result = result._replace(intercept=intercept.astype(result.intercept.dtype))
+        else:
+            result = _jaxopt.fit(design, objective, mask, start, solver, options)
+        self._keep_fit(result, y.columns, X.columns)
+        return self
+
+    def _keep_fit(self, result, columns, features):
+        self.coef_, self.intercept_ = self._public(result.coef.T), result.intercept
+        self.n_features_in_ = result.coef.shape[1]
+        self.n_iter_, self.converged_ = result.n_iter, result.converged
+        self._columns, self._train_mean = columns, result.mean
+        self._warn(
+            result.silent, columns, "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
+        )
+        early = ~result.converged & ~result.stalled
+        self._warn(early, columns, "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs")
+        stalled = (
+            "the fit met round-off before it converged, so more iterations do not help. Scale X, compute in 64 bits"
+        )
+        self._warn(result.stalled, columns, stalled)
+        if len(result.dependent):
+            text = (
+                f"feature {_listed(result.dependent, features)}: a sum of other features, to the precision of X. Predictions "
+                "are right, but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
+            )
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+    def _warn(self, which, columns, text):
+        if np.any(which):
+            names = _listed(np.flatnonzero(which), columns)
+            warnings.warn(f"neuron {names}: {text}, or look at its data.", RuntimeWarning, stacklevel=4)
+
+    def initialize_params(self, X, y):
+        """Parameters to start from: coefficients 0 and each neuron's mean rate in `y`.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`; one batch is enough.
+
+        Returns
+        -------
+        params : tuple of jax.Array
+            (coef, intercept), of shapes (features, neurons) and (neurons,); (features,) and (1,) for GLM. A neuron
+            without an event in y starts at half an event.
+
+        Raises
+        ------
+        ValueError
+            If y does not fit the observation model, or no bin is valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> X, y = np.ones((4, 2)), np.array([[1, 0], [0, 0], [1, 2], [0, 2]])
+        >>> coef, intercept = PopulationGLM().initialize_params(X, y)
+        >>> np.exp(intercept).round(3).tolist()  # the mean counts
+        [0.5, 1.0]
+        """
+        model = self._settings()[0].model
+        X, y = self._data(X, y, model)
+        valid = _rows(X.values).place(~np.isnan(y.values)) & _rows(X.values).counted[:, None]
+        _check.some_valid(valid.any())
+        mean = model.null_mean(np.where(valid, y.values, 0).sum(0), valid.sum(0))
+        intercept = jnp.asarray(model.link.forward(mean), jnp.result_type(float))
+        return self._public(jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)), intercept
+
+    def initialize_state(self, X, y, params):
+        """State of the solver before the first `update`.
+
+        `update` uses the jaxopt solver of this name; without a name, gradient descent. For batches that differ, give
+        it a fixed step without momentum: a step size searched on one batch is wrong for the next.
+
+        Parameters
+        ----------
+        X, y
+            A batch.
+        params
+            From `initialize_params`.
+
+        Returns
+        -------
+        state : NamedTuple
+            To be given to `update` and replaced by what it returns.
+
+        Raises
+        ------
+        ValueError
+            If X, y and params do not belong together.
+
+        Warns
+        -----
+        UserWarning
+            If the solver searches its step size or accelerates.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> X, y = np.ones((4, 2)), np.array([[1, 0], [0, 0], [1, 2], [0, 2]])
+        >>> model = PopulationGLM(solver_name="GradientDescent",
+        ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
+        >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
+        """
+        objective, name, options = self._stepper()
+        trouble = [
+            word
+            for word, found in (
+                ("searches its step size on every batch", _jaxopt.searches(name, options)),
+                ("accelerates, so its steps remember other batches", _jaxopt.accelerates(name, options)),
+            )
+            if found
+        ]
+        if trouble:
+            warnings.warn(
+                f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. "
+                'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
+                UserWarning,
+                stacklevel=2,
+            )
+        X, y = self._data(X, y, objective.model, built=True)
+        _check.some_valid(_any_valid(X.values, y.values))
+        params, mask = self._checked(params, X.values.shape[1], y.values.shape[1]), self._mask(X, y)
+        return _jaxopt.initialize(name, options, objective, params, X.values, self._public(y.values), mask)
+
+    def update(self, params, state, X, y):
+        """One step of the solver on one batch.
+
+        Parameters
+        ----------
+        params, state
+            From `initialize_params` and `initialize_state`, or from the last `update`.
+        X, y
+            The batch, as for `fit`. Batches of one shape share one compilation.
+
+        Returns
+        -------
+        params, state : tuple
+            The next parameters and state. The parameters are also kept as `coef_` and `intercept_`.
+
+        Raises
+        ------
+        ValueError
+            If the batch does not belong to the parameters, its timestamps differ, or it has no valid bin.
+        TypeError
+            If the state belongs to another solver.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X, y = rng.normal(size=(1000, 5)), rng.poisson(0.2, (1000, 3))
+        >>> model = PopulationGLM(solver_name="GradientDescent",
+        ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
+        >>> params = model.initialize_params(X, y)
+        >>> state = model.initialize_state(X, y, params)
+        >>> params, state = model.update(params, state, X, y)
+        >>> params[0].shape
+        (5, 3)
+        """
+        objective, name, options = self._stepper()
+        X, y = self._data(X, y, objective.model, built=True)
+        _check.some_valid(_any_valid(X.values, y.values))
+        mask = self._mask(X, y)
+        params, state = _jaxopt.update(name, options, objective, params, state, X.values, self._public(y.values), mask)
+        self.coef_, self.intercept_ = params
+        self.n_features_in_, self._columns = X.values.shape[1], y.columns
+        for of_the_last_fit in ("_train_mean", "n_iter_", "converged_"):
+            self.__dict__.pop(of_the_last_fit, None)
+        return params, state
+
+    def predict(self, X):
+        r"""Mean count per bin, :math:`f(x_t^\top w_n + b_n)`; NaN where the features are.
+
+        Parameters
+        ----------
+        X
+            Features, shape (time, features).
+
+        Returns
+        -------
+        rate
+            Shape (time,) for GLM, (time, neurons) for PopulationGLM; a Tsd or TsdFrame if X is one, with the
+            columns that y had. Divide by the bin size for spikes per second.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit` or `update`.
+        ValueError
+            If X has another number of features than the model.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import GLM
+        >>> y = np.array([0, 1, 2, 1])
+        >>> GLM().fit(np.zeros((4, 1)), y).predict(np.zeros((2, 1))).round(3).tolist()  # no feature, so the mean
+        [1.0, 1.0]
+        """
+        _check.fitted(self)
+        X = self._features(X)
+        _check.n_features(len(self.coef_), X.values.shape[1], type(self).__name__)
+        model, rows = self._settings()[0].model, _rows(X.values)
+        design = _design.design(rows, np.zeros((len(rows.counted), 0), np.uint8))
+        rate = rows.take(_design.entries(_objective.mean_rows, rows, design, model, *self._core_params()))
+        return _pynapple.wrap(self._public(rate), X, self._columns)
+
+    def score(self, X, y, score_type="log-likelihood", aggregate_sample_scores=None, null="scored"):
+        r"""How well the model predicts `y`.
+
+        The log-likelihood is normalised (it has the term :math:`-\log y!`) and averaged over valid bins and neurons.
+        The pseudo-R² compares it with that of a model that knows only each neuron's mean rate:
+        :math:`1 - L / L_0` (McFadden), or :math:`1 - D / D_0` with deviances (Cohen). With the default null
+        model, neurons without an event in `y` are left out of it.
+
+        Parameters
+        ----------
+        X, y
+            Features and activity, best of data that the fit has not seen.
+        score_type
+            "log-likelihood", "pseudo-r2-McFadden" or "pseudo-r2-Cohen".
+        aggregate_sample_scores
+            A function of the log-likelihoods of all bins, an array (time, neurons), to be used instead of the mean;
+            for example ``lambda s: np.nanmean(s, axis=0)`` for one score per neuron.
+        null
+            Mean counts per bin of the null model: those of the y that is scored ("scored"), those of the y of `fit`
+            ("train"), or an array, one per neuron.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            The score; an array if `aggregate_sample_scores` returns one.
+
+        Raises
+        ------
+        ValueError
+            If `score_type` or `null` is unknown, or "train" is asked for after `update` instead of `fit`.
+
+        References
+        ----------
+        McFadden (1974) in *Frontiers in Econometrics*; Cohen et al. (2003), *Applied Multiple Regression*.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(2000, 2))
+        >>> y = rng.poisson(np.exp(X - 1))
+        >>> model = PopulationGLM().fit(X[:1000], y[:1000])
+        >>> model.score(X[1000:], y[1000:], score_type="pseudo-r2-McFadden") > 0.1
+        True
+        """
+        _check.fitted(self)
+        _check.option("score_type", score_type, _score.SCORES)
+        _check.function("aggregate_sample_scores", aggregate_sample_scores)
+        model = self._settings()[0].model
+        X, y = self._data(X, y, model)
+        _check.n_features(len(self.coef_), X.values.shape[1], type(self).__name__)
+        coef, intercept = self._core_params()
+        _check.n_neurons(len(intercept), y.values.shape[1])
+        aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
+        null = self._null_mean(null, len(intercept), needed=score_type != "log-likelihood")
+        rows = _rows(X.values)
+        design = _design.design(rows, rows.place(y.values))
+        return _score.score(score_type, model, coef, intercept, rows, design, aggregate, null)
+
+    def _null_mean(self, null, n_neurons, needed):
+        """Means of the null model; None for those of the y that is scored."""
+        if not isinstance(null, str):
+            return _check.null_means(null, n_neurons)
+        if _check.option("null", null, _score.NULLS) == "scored" or not needed:
+            return None
+        _check.trained(self)
+        return self._train_mean
+
+    def _settings(self):
+        """Objective, solver and options, from the constructor's arguments as they stand now."""
+        model = _check.instance("observation_model", self.observation_model, OBSERVATION_MODELS)
+        if self.inverse_link_function is not None:
+            link = _check.link(self.inverse_link_function, observation_models.LINKS)
+            model = replace(model, link=observation_models.link_of(link))
+        penalty = _check.instance("regularizer", self.regularizer, REGULARIZERS)
+        strength = _check.strength(self.regularizer_strength, penalty)
+        options = _check.options(self.solver_kwargs)
+        if self.solver_name is None:
+            _check.settings("the default solver", options, _fit.OPTIONS)
+        else:
+            _check.option("solver_name", self.solver_name, _jaxopt.SOLVERS)
+            _check.settings(self.solver_name, options, _jaxopt.defaults(self.solver_name))
+        return Objective(model, penalty, np.asarray(strength, jnp.result_type(float))), self.solver_name, options
+
+    def _stepper(self):
+        """The same for single steps: those of gradient descent if no solver is named."""
+        objective, solver, options = self._settings()
+        return (objective, solver, options) if solver else (objective, "GradientDescent", {})
+
+    def _features(self, X, *, built=False):
+        """X as an array of two dimensions, or as it is if it is lazy and need not be `built`; with its time axis."""
+        if isinstance(X, LazyFeatures):
+            _check.not_empty("X", X)
+            return X.frame._replace(values=np.asarray(X)) if built else X.frame
+        X = _pynapple.unwrap(X)
+        X = X._replace(values=_check.array("X", X.values, (2,)))
+        _check.finite("X", X.values)
+        return X
+
+    def _data(self, X, y, model, *, built=False):
+        """X and y with their time axes; aligned, and y of two dimensions, in the support of the model."""
+        _check.given(y)
+        X, y = self._features(X, built=built), _pynapple.unwrap(y)
+        y = y._replace(values=_check.array("y", y.values, self._y_dims))
+        _check.aligned(X, y)
+        _check.targets(y.values, model)
+        return X, y._replace(values=y.values.reshape(len(y.values), -1))
+
+    def _checked(self, params, n_features, n_neurons):
+        shape = self._public(np.empty((n_features, n_neurons))).shape
+        params = tuple(map(jnp.asarray, _check.parameters(params, shape, (n_neurons,))))
+        _check.finite_parameters(params)
+        return params
+
+    def _mask(self, X, y):
+        """Features of each neuron as (neurons, features), in the precision of the parameters."""
+        mask = _check.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
+        return mask.astype(jnp.result_type(float))
+
+    def _core_params(self):
+        """Coefficients as (neurons, features), and intercepts."""
+        intercept = jnp.asarray(self.intercept_)
+        return jnp.asarray(self.coef_).reshape(-1, len(intercept)).T, intercept
+
+
+def _rows(values, *, centered=False):
+    """Features as a design needs them."""
+    if isinstance(values, LazyFeatures):
+        return values.span(centered=centered)
+    return _design.InMemory(values, centered=centered)
+
+
+def _any_valid(X, y):
+    """Whether some bin counts for some neuron. A look at the last row is enough for most batches."""
+    if not (np.isnan(X[-1]).any() or np.isnan(y[-1]).any()):
+        return True
+    return bool((~np.isnan(X).any(1)[:, None] & ~np.isnan(y)).any())
+
+
+def _listed(which, names):
+    """Names of these, or their numbers; ten at most."""
+    some = [str(n if names is None else names[n]) for n in which[:10]]
+    return ", ".join(some) + (", ..." if len(which) > 10 else "")
+
+
+@contextmanager
+def _progress(n_neurons, wanted):
+    """A bar that moves with the neurons that are done, and the function that moves it; None if it is not wanted."""
+    if not wanted:
+        yield None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=n_neurons, unit="neuron") as bar:
+
+        def report(state):
+            bar.set_postfix(passes=int(state.n_evaluated.max()), refresh=False)
+            bar.update(int((state.status != _fit.RUNNING).sum()) - bar.n)
+
+        yield report

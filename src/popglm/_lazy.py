@@ -1,0 +1,205 @@
+"""Features that look like a matrix and are made one block at a time: `fit` never builds the matrix."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from popglm import _check, _design, _pynapple
+
+
+class Term(NamedTuple):
+    """One convolution: inputs of all bins, NaN replaced by 0, and the kernel of its basis."""
+
+    inputs: np.ndarray
+    kernel: np.ndarray
+
+    @property
+    def n_features(self):
+        return self.inputs.shape[1] * self.kernel.shape[1]
+
+    def source(self, start, size) -> _design.Convolved:
+        """The features of `size` bins from `start`. There are zeros before the first bin, and after the last."""
+        window = len(self.kernel)
+        out = np.zeros((window + size, self.inputs.shape[1]), self.inputs.dtype)
+        piece = self.inputs[max(start - window, 0) : start + size]
+        begin = max(window - start, 0)
+        out[begin : begin + len(piece)] = piece
+        return _design.Convolved(_design.on_device(out), jnp.asarray(self.kernel, jnp.result_type(float)))
+
+    def centered(self):
+        """The same with inputs that do not lie far from 0, and what its features then lack, None if nothing."""
+        center = _design.origin(self.inputs, np.ones(len(self.inputs), bool))
+        if center is None:
+            return self, None
+        return self._replace(inputs=self.inputs - center), np.outer(center, self.kernel.sum(0)).ravel()
+
+
+class Span(_design.Rows):
+    """Rows of lazy features for a design: from the first to the last that was asked for, others not counted."""
+
+    def __init__(self, terms, complete, index, *, centered=False):
+        self.first, self._at, stop = 0, None, len(complete)
+        if index is not None:
+            self.first, stop = int(index.min()), int(index.max()) + 1
+            self._at = index - self.first
+            if len(index) == stop - self.first and (np.diff(index) == 1).all():
+                self._at = None
+        self.counted = complete[self.first : stop]
+        if self._at is not None:
+            asked = np.zeros(len(self.counted), bool)
+            asked[self._at] = True
+            self.counted = self.counted & asked
+        self._terms, self.center = terms, None
+        if centered:
+            self._terms, lacks = zip(*(term.centered() for term in terms), strict=True)
+            if any(lack is not None for lack in lacks):
+                zeros = (np.zeros(term.n_features) for term in terms)
+                self.center = np.concatenate([z if lack is None else lack for z, lack in zip(zeros, lacks, strict=True)])
+
+    def sources(self, start, size):
+        """Inputs and their history."""
+        return tuple(term.source(self.first + start, size) for term in self._terms)
+
+    def place(self, y):
+        """The rows of y where the span has them, zeros between."""
+        if self._at is None:
+            return y
+        out = np.zeros((len(self.counted), *y.shape[1:]), y.dtype)
+        out[self._at] = y
+        return out
+
+    def take(self, entries):
+        """The rows that were asked for, in their order."""
+        return entries if self._at is None else entries[self._at]
+
+
+class LazyFeatures:
+    r"""Features of the past that look like a matrix and are never built by `fit`.
+
+    From `lazy_features` of a basis. They are accepted wherever X is, with the numbers of `compute_features`. Only the
+    counts are kept; the features of a few thousand bins at a time are made inside the loop over the data,
+
+    .. math:: X_{t,(n,k)} = \sum_{l=1}^{W} h_k(l)\, x_n(t - l).
+
+    A contiguous slice keeps the history from before the slice, as that of a matrix does, and so do `restrict` and
+    index arrays; ``basis.lazy_features(counts.restrict(epochs))`` starts it anew. ``numpy.asarray(X)`` builds the
+    matrix, with NaN in the rows whose history is not complete.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.basis import RaisedCosineLogConv
+    >>> counts = np.random.default_rng(0).poisson(0.1, (5000, 3))
+    >>> X = RaisedCosineLogConv(5, window_size=40).lazy_features(counts)
+    >>> X.shape, X[1000:2000].shape
+    ((5000, 15), (1000, 15))
+    """
+
+    ndim = 2
+
+    def __init__(self, terms, complete, frame, names=None, metadata=None, index=None):
+        self._terms, self._complete, self._frame, self._index = terms, complete, frame, index
+        self.columns, self.metadata = names, metadata
+
+    # How it looks
+
+    @property
+    def shape(self):
+        """(time, features)."""
+        length = len(self._complete) if self._index is None else len(self._index)
+        return length, sum(term.n_features for term in self._terms)
+
+    @property
+    def dtype(self):
+        """That of the features: the precision of JAX."""
+        return np.dtype(jnp.result_type(float))
+
+    @property
+    def size(self):
+        """Number of entries of the matrix."""
+        return self.shape[0] * self.shape[1]
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __repr__(self):
+        mega = self.size * self.dtype.itemsize / 1e6
+        return f"LazyFeatures(shape={self.shape}, dtype={self.dtype}): {mega:.0f} MB if it were built"
+
+    @property
+    def t(self):
+        """Times of the bins in seconds; None for inputs without a time axis."""
+        return None if self._frame.times is None else self._pick(self._frame.times)
+
+    @property
+    def time_support(self):
+        """Epochs, a pynapple IntervalSet; None for inputs without a time axis."""
+        return self._frame.epochs
+
+    # Parts of it
+
+    def _pick(self, values):
+        return values if self._index is None else values[self._index]
+
+    def _with(self, index, frame=None):
+        return LazyFeatures(self._terms, self._complete, frame or self._frame, self.columns, self.metadata, index)
+
+    def __getitem__(self, key):
+        """Rows by slice, mask or index stay lazy; single rows and some of the columns are built."""
+        rows, columns = _check.row_and_column(key, self.shape)
+        if rows is None:
+            some = self
+        else:
+            some = self._with(self._pick(np.arange(len(self._complete)))[rows])
+        if columns is not None:
+            return np.asarray(some)[:, columns]
+        return np.asarray(some)[0] if np.ndim(key) == 0 else some
+
+    def restrict(self, epochs):
+        """Keep the rows inside epochs, a pynapple IntervalSet. The history from before an epoch is kept."""
+        rows, inside = _pynapple.inside(self.frame, _check.intervals(self, epochs))
+        some = self[rows]
+        return some._with(some._index, self._frame._replace(epochs=inside))
+
+    # As others use it
+
+    @property
+    def frame(self) -> _pynapple.Frame:
+        """These features with their time axis."""
+        return _pynapple.Frame(self, self.t, self.time_support, self.columns)
+
+    def span(self, *, centered=False) -> Span:
+        """These rows for a design."""
+        return Span(self._terms, self._complete, self._index, centered=centered)
+
+    @property
+    def complete(self) -> np.ndarray:
+        """Which rows have a complete history, shape (time,); the others do not count in any sum."""
+        return self._pick(self._complete)
+
+    def __array__(self, dtype=None, copy=None):
+        """Build the matrix."""
+        if not len(self):
+            return np.empty(self.shape, dtype or self.dtype)
+        span = self.span()
+        empty = np.zeros((len(span.counted), 0), np.uint8)
+        matrix = span.take(_design.entries(_features, span, _design.design(span, empty)))
+        return matrix if dtype is None else matrix.astype(dtype, copy=False)
+
+
+def _features(block):
+    return block.X
+
+
+def side_by_side(features):
+    """Features of several inputs on one time axis as one matrix."""
+    first = features[0]
+    for other in features[1:]:
+        _check.aligned(first.frame, other.frame, "inputs 0", "inputs")
+    names = [f"{i}/{name}" for i, x in enumerate(features) for name in x.columns]
+    keys = ("input", "function")
+    metadata = {key: np.concatenate([np.asarray(x.metadata[key], object) for x in features]) for key in keys}
+    metadata["term"] = np.repeat(range(len(features)), [x.shape[1] for x in features])
+    terms = tuple(term for x in features for term in x._terms)
+    return LazyFeatures(terms, np.all([x._complete for x in features], 0), first._frame, names, metadata)
