@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pynapple as nap
 import pytest
 from samples import small_data
@@ -65,6 +66,14 @@ def count(values):
 
 def kernel(*args, **kwargs):
     return RaisedCosineLogConv(*args, **kwargs).kernel
+
+
+def table(values):
+    return pd.DataFrame(values, columns=list("abcd"))
+
+
+def lazy(s):
+    return s.basis.lazy_features(s.y)
 
 
 def simulate(s, **changes):
@@ -320,6 +329,99 @@ REFUSED = {
     "rates not a pair": (
         lambda s: random_coupling(jax.random.key(0), 2, s.basis, rates=5.0), TypeError, "`rates` must be a pair"
     ),
+    # What a review found
+    "X traced": (lambda s: jax.jit(s.model.predict)(s.X), TypeError, "`X` is being traced by JAX.*outside jit"),
+    "X a generator": (lambda s: fit((row for row in s.X), s.y), TypeError, "`X` must hold real numbers; got generator.*conv"),
+    "a constant mask of masked arrays": (
+        lambda s: fit(np.ma.array(s.X, mask=True), s.y), ValueError, "no bin is valid"
+    ),
+    "link of NumPy": (
+        lambda s: [fit(s.X, s.y, inverse_link_function=np.exp) for _ in range(2)], TypeError, "got NumPy's exp"
+    ),
+    "link that returns nothing": (
+        lambda s: fit(s.X, s.y, inverse_link_function=lambda eta: None), ValueError, "one real mean .*dtype object"
+    ),
+    "link over all bins": (
+        lambda s: simulate(s, inverse_link_function=jax.nn.softmax), ValueError, "one real mean for every linear predictor"
+    ),
+    "link negative far out": (
+        lambda s: simulate(s, inverse_link_function=lambda eta: eta + 4.5), ValueError, "must give positive means"
+    ),
+    "link complex": (
+        lambda s: fit(s.X, s.y, inverse_link_function=lambda eta: jnp.exp(eta) + 0j), ValueError, "one real mean"
+    ),
+    "link that stays below the data": (
+        lambda s: fit(s.X, s.y * 9, inverse_link_function=jax.nn.sigmoid), ValueError, "does not reach a mean count of"
+    ),
+    "stepsize that cannot be traced": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"stepsize": lambda i: 0.1 if i < 9 else 0.01}),
+        TypeError, "`stepsize` must be a number, or a JAX function.*jax.numpy.where",
+    ),
+    "stepsize that is negative later": (
+        lambda s: fit(s.X, s.y, solver_name="GradientDescent", solver_kwargs={"stepsize": lambda i: -0.1}),
+        ValueError, "`stepsize` must give a positive number",
+    ),
+    "stepsize beyond float32": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"stepsize": 1e60}), ValueError, "`stepsize` must be"
+    ),
+    "maxiter beyond 32 bits": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"maxiter": 10**12}), ValueError, "`maxiter` must be"
+    ),
+    "tol too large for a float": (lambda s: fit(s.X, s.y, solver_kwargs={"tol": 10**400}), ValueError, "`tol` must be"),
+    "strength beyond float32": (
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength=1e39), ValueError, "finite number"
+    ),
+    "decay as a word": (
+        lambda s: kernel(5, 40, enforce_decay_to_zero="no"), TypeError, "`enforce_decay_to_zero` must be True or False"
+    ),
+    "a window that no memory holds": (
+        lambda s: RaisedCosineLogConv(3, 10**9).compute_features(s.y), ValueError, "longer than the window of 1000000000"
+    ),
+    "a state of words": (
+        lambda s: s.stepper.update(s.params, ("a",), s.X, s.y), TypeError, "`state` must come from `initialize_state`"
+    ),
+    "aggregate returns words": (
+        lambda s: s.model.score(s.X, s.y, aggregate_sample_scores=lambda x: "a"), TypeError, "must return a number"
+    ),
+    "null True": (lambda s: s.model.score(s.X, s.y, "pseudo-r2-Cohen", null=True), ValueError, "`null` must be"),
+    "times that stand still": (
+        lambda s: count(nap.TsdFrame(t=np.repeat(np.arange(30), 2) * 0.1, d=s.y[:60])), ValueError, "times must increase"
+    ),
+    "split of chosen columns": (
+        lambda s: RaisedCosineLogConv(2, 10).split_by_feature(count(frame(s.y))[:, [0, 2, 1, 3]]), ValueError, "whole blocks"
+    ),
+    "split by another basis": (
+        lambda s: RaisedCosineLogConv(3, 10).split_by_feature(count(frame(s.y))), ValueError, "whole blocks of 3"
+    ),
+    "features in another order": (
+        lambda s: PopulationGLM().fit(count(frame(s.y)), s.y).predict(count(frame(s.y))[:, ::-1]),
+        ValueError, "feature names should match.*expected '0:0' where '2:1' came",
+    ),
+    "columns of a table in another order": (
+        lambda s: PopulationGLM().fit(table(s.X), s.y).score(table(s.X)[list("dcba")], s.y), ValueError, "should match"
+    ),
+    "unix time in float32": (lambda s: fit(s.X + np.array([1e6, 0, 0, 0]), s.y), ValueError, "standard deviations from 0"),
+    # Lazy features
+    "lazy rows twice": (lambda s: lazy(s)[[1, 1]], ValueError, "rows were asked for twice"),
+    "lazy rows out of range": (lambda s: lazy(s)[[600]], IndexError, "row 600 of 600 rows"),
+    "lazy rows by words": (lambda s: lazy(s)["a"], IndexError, "slice, whole numbers or a mask"),
+    "lazy mask of another length": (lambda s: lazy(s)[np.ones(5, bool)], IndexError, "a mask of length 600"),
+    "lazy with three axes": (lambda s: lazy(s)[:, :, None], IndexError, "two axes, time and features"),
+    "lazy without rows": (lambda s: fit(lazy(s)[:0], s.y[:0]), ValueError, "`X` must not be empty"),
+    "lazy without times": (lambda s: lazy(s).restrict(nap.IntervalSet(0, 1)), ValueError, "features with a time axis"),
+    "lazy restricted by numbers": (
+        lambda s: s.basis.lazy_features(frame(s.y)).restrict([0, 1]), TypeError, "must be a pynapple IntervalSet"
+    ),
+    "lazy of other lengths": (lambda s: fit(lazy(s), s.y[:-1]), ValueError, "same number of rows; got 600 and 599"),
+    "lazy, shifted": (
+        lambda s: fit(s.basis.lazy_features(frame(s.y)), frame(s.y, 1.0)), ValueError, "share their times"
+    ),
+    "progress as a word": (lambda s: PopulationGLM().fit(s.X, s.y, progress="yes"), TypeError, "`progress` must be True"),
+    "a basis plus a number": (lambda s: s.basis + 3, TypeError, "a basis can be added to a basis only; got 3"),
+    "a sum with one input": (lambda s: (s.basis + s.basis).lazy_features(s.y), ValueError, "2 bases needs as many inputs"),
+    "a sum of other times": (
+        lambda s: (s.basis + s.basis).lazy_features(frame(s.y), frame(s.y, 1.0)), ValueError, "inputs must share their times"
+    ),
     # Names
     "a module that is not there": (lambda s: popglm.plot, AttributeError, "has no attribute 'plot'; it has basis"),
 }  # fmt: skip
@@ -330,7 +432,7 @@ def test_refused_with_what_was_expected_what_came_and_the_fix(s, name):
     call, error, message = REFUSED[name]
     with pytest.raises(error, match=message) as caught:
         call(s)
-    assert type(caught.value) in (ValueError, TypeError, NotFittedError, AttributeError)
+    assert type(caught.value) in (ValueError, TypeError, NotFittedError, AttributeError, IndexError)
     raised_in = Path(caught.traceback[-1].path)
     assert raised_in.parent.name == "popglm", f"raised in {raised_in}"
 
@@ -374,6 +476,14 @@ ACCEPTED = {
     "two rows": lambda s: (s.X[:2], s.y[:2] + 1),
     "one valid row": lambda s: (put(s.X, slice(1, None), np.nan), s.y + 1),
     "an outlier of 1e4": lambda s: (put(s.X, (3, 0), 1e4), s.y),
+    "big-endian numbers": lambda s: (s.X.astype(">f4"), s.y.astype(">i2")),
+    "a constant column that is no binary fraction": lambda s: (put(s.X, (slice(None), 1), 0.1), s.y),
+    "a column that a sample takes for constant": lambda s: (
+        np.tile(s.X, (9, 1)) * [1, 0, 1, 1]
+        + np.where(np.arange(9 * N_BINS)[:, None] % 5 == 1, [0, 3, 0, 0], [0, 0.1, 0, 0]),
+        np.tile(s.y, (9, 1)),
+    ),
+    "lazy features": lambda s: (lazy(s), s.y),
     "a transposed view": lambda s: (np.asfortranarray(s.X)[::-1], s.y[::-1]),
 }
 
@@ -408,6 +518,49 @@ def test_one_update_on_it_is_finite(s, name):
     params = model.initialize_params(X, y)
     params, _ = model.update(params, model.initialize_state(X, y, params), X, y)
     assert all(np.isfinite(p).all() for p in params)
+
+
+MISSING = {
+    "a masked array": lambda X: np.ma.array(np.where(np.isnan(X), 1e6, X), mask=np.isnan(X)),
+    "a table of pandas": lambda X: pd.DataFrame(X).astype("Float64"),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_other_marks_of_missing_values_count_as_nan(s, name):
+    """The value under a mask is never seen, and neither pandas' NA nor a mask becomes a number."""
+    X, y = put(s.X, (slice(3, 9), 2), np.nan), put(s.y, (slice(40, 90), 1), np.nan)
+    expected, model = fit(X, y), fit(MISSING[name](X), MISSING[name](y))
+    np.testing.assert_array_equal(model.coef_, expected.coef_)
+    np.testing.assert_array_equal(model.predict(MISSING[name](X)), expected.predict(X))
+
+
+@pytest.mark.filterwarnings("ignore:Some epochs have no duration:UserWarning", "ignore:divide by zero:RuntimeWarning")
+def test_a_bin_in_no_epoch_is_refused(s):
+    with pytest.raises(ValueError, match=r"epochs .* must have a duration; got 1 row"):
+        s.model.predict(nap.TsdFrame(t=[1.0], d=s.X[:1]))
+
+
+def test_a_stopped_line_search_is_no_convergence(s):
+    """Far from the origin, gradient descent's search gives up: the small step that it ends with is no optimum."""
+    with pytest.warns(RuntimeWarning, match="before it converged"):
+        assert not fit(s.X + 1000.0, s.y, solver_name="GradientDescent").converged_.any()
+
+
+def test_a_diverging_solver_is_named_and_leaves_no_nan(s):
+    with pytest.warns(RuntimeWarning, match="lower the `stepsize` of a named solver"):
+        model = fit(
+            s.X, s.y * 1e6, solver_name="GradientDescent", solver_kwargs={"stepsize": 3.0, "acceleration": False}
+        )
+    assert np.isfinite(model.coef_).all() and not model.converged_.any()
+
+
+def test_an_update_inside_jit_keeps_nothing(s):
+    model = PopulationGLM(**PLAIN)
+    params, _ = jax.jit(lambda p, q: model.update(p, q, s.X, s.y))(s.params, s.state)
+    expected, _ = s.stepper.update(s.params, s.state, s.X, s.y)
+    np.testing.assert_allclose(params[0], expected[0], atol=1e-6)
+    assert not hasattr(model, "coef_")
 
 
 SHIFTED = [(1.0, 1e3), (1.0, 1e4), (1e-6, 0.0), (1e4, 0.0), (1e-3, 10.0), (1e4, -1e8), (1e10, 0.0)]

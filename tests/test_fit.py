@@ -1,11 +1,10 @@
 """Laws of the exact fit, and its agreement with other software."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.linear_model import PoissonRegressor
 
-from popglm import _design, _fit, _objective, observation_models, regularizer
+from popglm import _design, _objective, observation_models
 from popglm.glm import GLM, PopulationGLM
 
 # How far two fits of the same problem may lie apart: both stop within 0.0045 standard errors of the optimum (design).
@@ -41,32 +40,33 @@ def test_neurons_do_not_depend_on_their_order_or_number(precision, data, setting
     close(parts(some), parts(all_three)[:, [2, 0]], precision)
 
 
-@pytest.mark.parametrize("rows", [32, 50, 128, 600, 4096])
-def test_any_block_size_gives_the_same_sums(precision, data, rows):
+@pytest.fixture(params=[(32, 1), (64, 3), (128, 16), (2048, 16)], ids=str)
+def blocks(request, monkeypatch):
+    """Cut the data into blocks of these rows, and so many blocks into a chunk."""
+    monkeypatch.setattr(_design, "BLOCK_ROWS", request.param[0])
+    monkeypatch.setattr(_design, "CHUNK_BLOCKS", request.param[1])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_any_block_size_gives_the_same_sums(precision, blocks, data, whole):
     X, y = data
-    X, y = X.copy(), y.copy()
     X[7], y[20:30, 1] = np.nan, np.nan
     coef, intercept = np.full((3, 4), 0.1), np.array([-1.0, 0.0, 1.0])
-    model = observation_models.Poisson()
     valid = ~np.isnan(X).any(1)[:, None] & ~np.isnan(y)
     residual = np.where(valid, np.exp(np.nan_to_num(X) @ coef.T + intercept) - y, 0)
-    params = [jnp.asarray(a, precision) for a in (coef, intercept)]
-    for chunk_blocks in (1, 3, None):
-        design = _design.design(_design.InMemory(X), y, rows, chunk_blocks)
-        _, d_coef, d_intercept = _design.total(_objective.loss_and_gradient, design, model, *params)
-        tolerance = {"rtol": 1e-6, "atol": 1e-4 if precision == "float32" else 1e-12}
-        np.testing.assert_allclose(d_coef, residual.T @ np.nan_to_num(X), **tolerance)
-        np.testing.assert_allclose(d_intercept, residual.sum(0), **tolerance)
+    design = _design.design(_design.InMemory(X), y, whole=whole)
+    params = (np.asarray(a, precision) for a in (coef, intercept))
+    _, d_coef, d_intercept = _design.total(_objective.loss_and_gradient, design, observation_models.Poisson(), *params)
+    tolerance = {"rtol": 1e-6, "atol": 1e-4 if precision == "float32" else 1e-12}
+    np.testing.assert_allclose(d_coef, residual.T @ np.nan_to_num(X), **tolerance)
+    np.testing.assert_allclose(d_intercept, residual.sum(0), **tolerance)
 
 
-@pytest.mark.parametrize("rows", [32, 50, 128])
-def test_any_block_size_gives_the_same_fit(precision, data, rows):
+def test_any_block_size_gives_the_same_fit(precision, blocks, data, monkeypatch):
     X, y = data
-    objective = _objective.Objective(observation_models.Poisson(), regularizer.Ridge(), np.asarray(0.05, precision))
-    designs = (_design.design(_design.InMemory(X), y, r, 2) for r in (len(X), rows))
-    whole, cut = (_fit.fit(design, objective, np.ones((3, 4)), None) for design in designs)
-    close(cut.coef, whole.coef, precision)
-    close(cut.intercept, whole.intercept, precision)
+    cut = PopulationGLM(**RIDGE).fit(X, y)
+    monkeypatch.undo()
+    close(parts(cut), parts(PopulationGLM(**RIDGE).fit(X, y)), precision)
 
 
 @SETTINGS

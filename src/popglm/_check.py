@@ -4,7 +4,6 @@ import difflib
 import numbers
 import sys
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -25,36 +24,23 @@ def option(name, value, choices):
 
 
 def positive_integer(name, value, unit="", hint=""):
-    """A whole number of at least 1."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1:
+    """A whole number of at least 1, and one that 32 bits hold."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and 1 <= value <= INT32.max:
         return int(value)
     raise ValueError(f"`{name}` must be a positive integer{unit}; got {value!r}.{hint}")
 
 
 def number(name, value, low=-np.inf, *, strict=False):
     """A finite real number of at least `low` (above it, if strict)."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if real and np.isfinite(value) and (value > low if strict else value >= low):
-        return float(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        try:
+            real = float(value)
+        except OverflowError:
+            real = np.inf
+        if abs(real) <= float(jnp.finfo(jnp.result_type(float)).max) and (real > low if strict else real >= low):
+            return real
     bound = "" if low == -np.inf else f" {'above' if strict else 'of at least'} {low:g}"
     raise ValueError(f"`{name}` must be a finite number{bound}; got {value!r}.")
-
-
-def window_size(value):
-    """A window in bins; a fraction is most likely meant in seconds."""
-    hint = " If this is seconds, divide by the bin size." if isinstance(value, numbers.Real) else ""
-    return positive_integer("window_size", value, " number of bins", hint)
-
-
-def raised_cosine(n_basis_funcs, width, time_scaling, decay):
-    """Number, width and stretch of raised cosines."""
-    n = positive_integer("n_basis_funcs", n_basis_funcs)
-    if n == 1 and not decay:
-        raise ValueError("`n_basis_funcs` must be at least 2 with enforce_decay_to_zero=False; got 1.")
-    width = number("width", width, 1, strict=True)
-    if 2 * width != round(2 * width):
-        raise ValueError(f"`width` must be a multiple of 0.5, so that the functions sum to a constant; got {width}.")
-    return n, width, number("time_scaling", 50.0 if time_scaling is None else time_scaling, 0, strict=True)
 
 
 def array(name, x, n_dims):
@@ -63,12 +49,25 @@ def array(name, x, n_dims):
         raise TypeError(f"`{name}` holds spike times; expected counts per bin. Write {name}.count(bin_size).")
     if sys.modules.get("scipy.sparse") is not None and sys.modules["scipy.sparse"].issparse(x):
         raise TypeError(f"`{name}` is sparse; expected a dense array. Write {name}.toarray().")
+    if isinstance(x, jax.core.Tracer):
+        raise TypeError(
+            f"`{name}` is being traced by JAX; popglm compiles for itself. Call it outside jit, grad and vmap."
+        )
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        x = x.astype(float).filled(np.nan)
     try:
-        values = np.asarray(x)
-    except ValueError as error:
-        raise TypeError(f"`{name}` must be an array of numbers; its rows have different lengths.") from error
+        values = np.asarray(_pynapple.plain(x))
+    except Exception as error:
+        ragged = isinstance(error, ValueError) and isinstance(x, list | tuple)
+        why = "its rows have different lengths" if ragged else f"NumPy cannot read {type(x).__name__}: {error}"
+        raise TypeError(f"`{name}` must be an array of numbers; {why}.") from error
     if values.dtype.kind not in "biuf":
-        raise TypeError(f"`{name}` must hold real numbers; got {type(x).__name__} of dtype {values.dtype}.")
+        raise TypeError(
+            f"`{name}` must hold real numbers; got {type(x).__name__} of dtype {values.dtype}. If these are numbers, "
+            f"convert them: numpy.asarray({name}, float)."
+        )
+    if not values.dtype.isnative:
+        values = values.astype(values.dtype.newbyteorder("="))
     if values.dtype == np.float16 or values.dtype == np.longdouble:
         values = values.astype(np.float32 if values.itemsize == 2 else np.float64)
     if values.dtype.kind in "iu" and values.size and (values.max() > INT32.max or values.min() < INT32.min):
@@ -153,9 +152,12 @@ def pieces(values):
 
 def regular(frame):
     """Bins of one size inside every epoch: a removed bin would make neighbours of bins that are not."""
-    if frame.times is None or len(frame.times) < 3:
+    if frame.times is None:
         return
     step = np.diff(frame.times)
+    if not (step > 0).all():
+        row = int(np.argmin(step > 0))
+        raise ValueError(f"times must increase; {frame.times[row]:.6f} s is followed by {frame.times[row + 1]:.6f} s.")
     inside = ~np.isin(np.arange(1, len(frame.times)), _pynapple.epoch_starts(frame, len(frame.times)))
     if not inside.any():
         return
@@ -166,7 +168,7 @@ def regular(frame):
         raise ValueError(
             f"bins inside an epoch must follow each other at one distance; after {frame.times[row]:.6f} s comes "
             f"{frame.times[row + 1]:.6f} s, where {size:.6g} s is usual. Leave out time with `restrict(epochs)`, not by "
-            "indexing."
+            "indexing; bring irregular samples to bins with `bin_average`."
         )
 
 
@@ -184,12 +186,43 @@ def full_rank(kernel):
 
 def near(mean, sd):
     """Features whose variation survives beside their offset."""
-    lost = np.abs(mean) * jnp.finfo(jnp.result_type(float)).eps > 0.1 * sd
-    if (lost & (sd > 0)).any():
-        feature = int(np.argmax(lost & (sd > 0)))
+    lost = (np.abs(mean) * jnp.finfo(jnp.result_type(float)).eps > 0.01 * sd) & (sd > 0)
+    if lost.any():
+        feature = int(np.argmax(lost))
         raise ValueError(
             f"feature {feature} of X lies {abs(mean[feature]) / sd[feature]:.1g} standard deviations from 0, more than "
             f"{jnp.result_type(float)} can tell apart. Subtract its mean."
+        )
+
+
+def some_duration(frame):
+    """Epochs that hold all rows: pynapple drops those without duration, and their rows with them."""
+    if frame.epochs is not None and len(frame.times) and not len(frame.epochs):
+        raise ValueError(
+            f"the epochs of a pynapple object must have a duration; got {len(frame.times)} row(s) in none. Give its "
+            "time_support, or a plain array."
+        )
+
+
+def same_names(fitted, got):
+    """Features in the order of the fit, where both have names."""
+    if fitted is None or got is None or list(fitted) == list(got):
+        return
+    pairs = [(a, b) for a, b in zip(fitted, got, strict=False) if a != b]
+    raise ValueError(
+        "The feature names should match those that were passed during fit, in the same order; "
+        f"expected {pairs[0][0]!r} where {pairs[0][1]!r} came."
+    )
+
+
+def whole_blocks(inputs, functions, n_basis):
+    """Columns in whole blocks, one for each input, with all functions in order."""
+    blocks = np.asarray(inputs).reshape(-1, n_basis)
+    whole = (blocks == blocks[:, :1]).all() and (np.reshape(functions, (-1, n_basis)) == np.arange(n_basis)).all()
+    if not whole or len(set(blocks[:, 0].tolist())) < len(blocks):
+        raise ValueError(
+            f"columns must be whole blocks of {n_basis} functions, one for every input with a name of its own; got "
+            f"{[f'{i}:{f}' for i, f in zip(inputs, functions, strict=True)][:12]}. Split before you choose columns."
         )
 
 
@@ -199,7 +232,7 @@ def long_enough(starts, window):
     if longest <= window:
         raise ValueError(
             f"an epoch must be longer than the window of {window} bins to have a row with a complete history; "
-            f"the longest has {longest}. Use a shorter window or longer epochs."
+            f"the longest has {longest}. Use a shorter window or longer epochs (rows are bins, columns are inputs)."
         )
 
 
@@ -221,18 +254,6 @@ def aligned(X, y, one="X", other="y"):
         )
 
 
-def basis(value, kind):
-    """A basis that can be added to another."""
-    if not isinstance(value, kind):
-        raise TypeError(f"a basis can be added to a basis only; got {value!r}.")
-
-
-def one_each(bases, inputs):
-    """As many inputs as bases."""
-    if len(bases) != len(inputs):
-        raise ValueError(f"this sum of {len(bases)} bases needs as many inputs, in the same order; got {len(inputs)}.")
-
-
 def intervals(X, epochs):
     """Epochs, for features that have a time axis."""
     if X.t is None:
@@ -251,7 +272,11 @@ def row_and_column(key, shape):
     if isinstance(rows, slice):
         return (None if rows == slice(None) else rows), (columns[0] if columns else None)
     index = np.asarray(rows)
-    if index.dtype == bool and index.shape != shape[:1] or index.ndim > 1 or index.dtype.kind not in "biu" and index.size:
+    if (
+        (index.dtype == bool and index.shape != shape[:1])
+        or index.ndim > 1
+        or (index.dtype.kind not in "biu" and index.size)
+    ):
         raise IndexError(
             f"rows of lazy features must be given by a slice, whole numbers or a mask of length {shape[0]}; got "
             f"{type(rows).__name__} of dtype {index.dtype} and shape {index.shape}."
@@ -282,7 +307,7 @@ def flag(name, value):
 def given(y):
     """A y."""
     if y is None:
-        raise ValueError("`fit` requires y to be passed, but the target y is None. Give the counts as y.")
+        raise ValueError("this method requires y to be passed, but the target y is None. Give the counts as y.")
 
 
 def targets(values, model):
@@ -350,7 +375,7 @@ def pair(params):
             f"`params` must be a pair (coef, intercept); got {type(params).__name__}. Start from `initialize_params`."
         )
     for part in params:
-        dtype = getattr(part, "dtype", None)
+        dtype = part.dtype if isinstance(part, np.ndarray | jax.Array) else None
         if dtype is None or jax.dtypes.canonicalize_dtype(dtype) != jnp.result_type(float):
             raise TypeError(
                 f"`params` must hold arrays of {jnp.result_type(float)}; got {dtype or type(part).__name__}. "
@@ -361,7 +386,8 @@ def pair(params):
 
 def state(value):
     """What a solver passes from step to step."""
-    if not isinstance(value, tuple):
+    arrays = all(isinstance(leaf, np.ndarray | np.generic | jax.Array) for leaf in jax.tree.leaves(value))
+    if not isinstance(value, tuple) or not arrays:
         raise TypeError(f"`state` must come from `initialize_state` or the last `update`; got {type(value).__name__}.")
 
 
@@ -384,179 +410,3 @@ def finite_parameters(params):
     """Coefficients and intercepts without NaN or infinity."""
     if not all(np.isfinite(part).all() for part in params):
         raise ValueError("`params` must be finite; got NaN or an infinite value. Start from `initialize_params`.")
-
-
-def instance(name, value, classes):
-    """An object of one of the classes, made from its name if need be."""
-    if isinstance(value, str):
-        return classes[option(name, value, tuple(classes))]()
-    if type(value) in classes.values():
-        return value
-    raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
-
-
-def link(value, known):
-    """An inverse link function, or the name of one."""
-    names = tuple(key for key in known if isinstance(key, str))
-    if isinstance(value, str):
-        return option("inverse_link_function", value, names)
-    if not callable(value) or not isinstance(value, Hashable):
-        raise TypeError(f"`inverse_link_function` must be a function or one of {', '.join(names)}; got {value!r}.")
-    return value
-
-
-def increasing(function, predictor=(-4.0, -2.0, 0.0, 2.0, 4.0)):
-    """A function that JAX can trace, from linear predictors to means that are positive and increase."""
-    try:
-        means = np.asarray(jax.jit(function)(jnp.asarray(predictor)))
-    except Exception as error:
-        raise TypeError(
-            f"`inverse_link_function` must be a JAX function of an array, such as jnp.exp; got {function!r}, which "
-            f"JAX cannot trace ({type(error).__name__})."
-        ) from error
-    if means.shape != np.shape(predictor) or not (
-        np.isfinite(means).all() and means.min() > 0 and np.all(np.diff(means) > 0)
-    ):
-        raise ValueError(
-            f"`inverse_link_function` must give positive means that increase; at {predictor} it gives "
-            f"{np.round(means, 4).tolist()}. For counts use 'exp' or 'softplus'."
-        )
-
-
-def strength(value, penalty):
-    """The strength of a penalty; there is none to be given without one."""
-    if value is None:
-        return penalty.default_strength
-    if not penalty.default_strength and number("regularizer_strength", value, 0):
-        raise ValueError(f'`regularizer_strength` is {value!r} but there is no penalty. Set regularizer="Ridge".')
-    return number("regularizer_strength", value, 0)
-
-
-def options(value):
-    """Options of a solver."""
-    if value is None:
-        return {}
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"`solver_kwargs` must be a dictionary of options; got {value!r}.")
-
-
-SPELLED = {  # options that are words
-    "linesearch": ("zoom", "backtracking", "hager-zhang"),
-    "linesearch_init": ("increase", "max", "current"),
-    "condition": ("wolfe", "strong-wolfe", "armijo", "goldstein"),
-    "method": ("polak-ribiere", "fletcher-reeves", "hestenes-stiefel"),
-}
-
-
-def settings(solver, options, defaults):
-    """Options that a solver knows, each of the type of its default."""
-    for name, value in options.items():
-        option(f"solver_kwargs of {solver}", name, tuple(defaults))
-        default = defaults[name]
-        if value is None and default is None:
-            continue
-        if name in SPELLED:
-            option(name, value, SPELLED[name])
-        elif isinstance(default, bool):
-            if not isinstance(value, bool | np.bool_):
-                raise ValueError(f"`{name}` must be True or False; got {value!r}.")
-        elif isinstance(default, int):
-            positive_integer(name, value)
-        elif not (name == "stepsize" and callable(value)):
-            number(name, value, 0)
-
-
-def function(name, value):
-    """A function, or None."""
-    if value is not None and not callable(value):
-        raise TypeError(f"`{name}` must be a function of an array (time, neurons) or None; got {value!r}.")
-
-
-def trained(estimator):
-    """An estimator that knows the rates of its training data."""
-    if not hasattr(estimator, "_train_mean"):
-        raise ValueError(
-            'null="train" needs the rates of the training data, which `update` does not keep. Call `fit`, or give '
-            "the rates: null=counts.mean(0)."
-        )
-
-
-def null_means(value, n_neurons):
-    """Mean counts per bin for the null model, one per neuron."""
-    means = array("null", value, (0, 1)).astype(float)
-    if means.shape not in ((), (n_neurons,)) or not (np.isfinite(means) & (means > 0)).all():
-        raise ValueError(
-            f"`null` must be 'scored', 'train' or {n_neurons} positive mean counts per bin; got an array of shape "
-            f"{means.shape} with values from {means.min():g} to {means.max():g}."
-        )
-    return np.broadcast_to(means, n_neurons)
-
-
-def coupling(coef, intercept, n_basis):
-    """Couplings (neurons * basis, neurons) and intercepts (neurons,) that fit the basis."""
-    coef, intercept = array("coef", coef, (2,)).astype(float), array("intercept", intercept, (1,)).astype(float)
-    n = len(intercept)
-    if coef.shape != (n * n_basis, n):
-        raise ValueError(
-            f"`coef` must have shape (neurons * n_basis_funcs, neurons) = ({n * n_basis}, {n}); got {coef.shape}."
-        )
-    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
-        raise ValueError("`coef` and `intercept` must be finite.")
-    return coef, intercept
-
-
-def whole_bins(duration, bin_size):
-    """Number of bins of a duration, both in seconds."""
-    duration, bin_size = number("duration", duration, 0, strict=True), number("bin_size", bin_size, 0, strict=True)
-    n_bins = round(duration / bin_size)
-    if n_bins < 1 or abs(n_bins * bin_size - duration) > 1e-6 * bin_size * max(n_bins, 1):
-        raise ValueError(f"`duration` must be a whole number of bins of {bin_size} s; got {duration} s.")
-    return n_bins
-
-
-def no_explosion(means, limit, bin_size):
-    """Rates that stay below a limit."""
-    wild = ~(means < limit).all(1)
-    if wild.any():
-        t, neuron = int(np.argmax(wild)), int(np.argmax(~(means[np.argmax(wild)] < limit)))
-        raise ValueError(
-            f"the population explodes: neuron {neuron} passes {limit:g} spikes per bin at {t * bin_size:.3f} s. "
-            "Weaken the excitatory couplings, or lower the intercepts."
-        )
-
-
-def key(value):
-    """A random key of JAX."""
-    dtype = getattr(value, "dtype", None)
-    new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and value.shape == ()
-    if not (new or (dtype == np.uint32 and value.shape == (2,))):
-        seed = value if isinstance(value, numbers.Integral) else 0
-        raise TypeError(f"`key` must be a JAX key; got {value!r}. Write jax.random.key({seed}).")
-    return value
-
-
-def convolution(value):
-    """A basis with a kernel over lags."""
-    kernel = getattr(value, "kernel", None)
-    if not isinstance(kernel, np.ndarray):
-        raise TypeError(f"`basis` must be a convolution basis; got {value!r}. For example RaisedCosineLogConv(5, 40).")
-    return kernel
-
-
-def two(name, value):
-    """A pair of positive numbers, the lower first."""
-    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
-        raise TypeError(f"`{name}` must be a pair (lowest, highest); got {value!r}.")
-    low, high = (number(name, end, 0, strict=True) for end in value)
-    if low > high:
-        raise ValueError(f"`{name}` must be a pair (lowest, highest); got {low:g} before {high:g}.")
-    return low, high
-
-
-def share(name, value):
-    """A number from 0 to 1."""
-    value = number(name, value, 0)
-    if value > 1:
-        raise ValueError(f"`{name}` must be a share from 0 to 1; got {value}.")
-    return value

@@ -13,9 +13,7 @@ def band(kernel: Float[Array, "window basis"]) -> Float[Array, "rows columns bas
     return jnp.where(((lag >= 1) & (lag <= window))[..., None], kernel[jnp.clip(lag, 1, window) - 1], 0)
 
 
-def causal(
-    piece: Float[Array, "bins inputs"], kernel: Float[Array, "window basis"]
-) -> Float[Array, "rows features"]:
+def causal(piece: Float[Array, "bins inputs"], kernel: Float[Array, "window basis"]) -> Float[Array, "rows features"]:
     r"""Row t, input n, function k: :math:`\sum_{l=1}^{W} h_k(l)\, x_n(t - l)`. Never bin t itself.
 
     `piece` is the rows, a multiple of SUB_ROWS, after the `window` bins before them. The features are input-major:

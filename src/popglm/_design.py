@@ -122,15 +122,15 @@ class Design(NamedTuple):
         return iter(self.chunks)
 
 
-def design(X: Rows, y: Shaped[np.ndarray, "time neurons"], block_rows=BLOCK_ROWS, chunk_blocks=CHUNK_BLOCKS) -> Design:
-    """Cut X and y into chunks; without `chunk_blocks` into a single one, for loops that are compiled as a whole.
+def design(X: Rows, y: Shaped[np.ndarray, "time neurons"], *, whole=False) -> Design:
+    """Cut X and y into chunks, or take them as a `whole`, for loops that are compiled around all of the data.
 
     What is shorter than a chunk is padded to the next of few lengths. Chunks without a row that counts are left out.
     """
     length, y = len(y), compact(y)
-    rows = min(block_rows, _convolve.SUB_ROWS * grid(-(-length // _convolve.SUB_ROWS)))
+    rows = min(BLOCK_ROWS, _convolve.SUB_ROWS * grid(-(-length // _convolve.SUB_ROWS)))
     n_blocks = grid(-(-length // rows))
-    n_blocks = min(n_blocks, chunk_blocks or n_blocks)
+    n_blocks = n_blocks if whole else min(n_blocks, CHUNK_BLOCKS)
     size, starts, chunks = n_blocks * rows, [], []
     for start in range(0, length, size):
         counted = padded(X.counted[start : start + size], size)
@@ -226,13 +226,16 @@ def missing_rows(X) -> np.ndarray:
 def origin(values, counted) -> np.ndarray | None:
     """Where columns lie, if one lies so far from 0 that float32 would keep its offset and lose its variation."""
     step = max(len(values) // 1000, 1)
-    some = np.asarray(values[::step][counted[::step]], float)
-    if not len(some):
-        return None
-    mean = some.mean(0)
-    _check.near(mean, some.std(0))
-    far = np.abs(mean) > 10 * some.std(0)
-    return np.where(far, mean, 0) if far.any() else None
+    for some in (values[::step][counted[::step]], values[counted]):  # all rows only if a sample shows a need
+        if not len(some):
+            return None
+        mean, sd = some.mean(0, dtype=float), some.std(0, dtype=float)
+        sd = np.where(sd > 1e-12 * np.abs(mean), sd, 0)  # of a constant column round-off is left
+        far = np.abs(mean) > 10 * sd
+        if not far.any():
+            return None
+    _check.near(mean, sd)
+    return np.where(far, mean, 0)
 
 
 def grid(n: int) -> int:

@@ -5,12 +5,24 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from popglm import _check, _design, _fit, _jaxopt, _objective, _pynapple, _score, observation_models, regularizer
-from popglm._lazy import LazyFeatures
+from popglm import (
+    _check,
+    _data,
+    _design,
+    _fit,
+    _jaxopt,
+    _objective,
+    _pynapple,
+    _score,
+    _settings,
+    observation_models,
+    regularizer,
+)
 from popglm._objective import Objective
 
 OBSERVATION_MODELS = {"Poisson": observation_models.Poisson}
@@ -83,11 +95,11 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         >>> model.converged_.all()
         np.True_
         """
-        objective, solver, options = self._settings()
+        objective, solver, options = self._configure()
         _check.flag("progress", progress)
-        X, y = self._data(X, y, objective.model)
-        rows = _rows(X.values, centered=solver is None)
-        design = _design.design(rows, rows.place(y.values), **({} if solver is None else {"chunk_blocks": None}))
+        X, y = _data.pair(X, y, objective.model, self._y_dims)
+        rows = _data.rows(X.values, centered=solver is None)
+        design = _design.design(rows, rows.place(y.values), whole=solver is not None)
         _check.some_valid(rows.counted.any() and not np.isnan(y.values).all())
         n_features, n_neurons = X.values.shape[1], y.values.shape[1]
         mask, start = _check.feature_mask(self.feature_mask, n_features, n_neurons), None
@@ -109,6 +121,7 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
     def _keep_fit(self, result, columns, features):
         self.coef_, self.intercept_ = self._public(result.coef.T), result.intercept
         self.n_features_in_ = result.coef.shape[1]
+        self._keep_names(features)
         self.n_iter_, self.converged_ = result.n_iter, result.converged
         self._columns, self._train_mean = columns, result.mean
         self._warn(
@@ -117,7 +130,8 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         early = ~result.converged & ~result.stalled
         self._warn(early, columns, "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs")
         stalled = (
-            "the fit met round-off before it converged, so more iterations do not help. Scale X, compute in 64 bits"
+            "the fit met round-off before it converged, or a loss that is not finite, so more iterations do not help. "
+            "Scale X, start nearer, lower the `stepsize` of a named solver, compute in 64 bits"
         )
         self._warn(result.stalled, columns, stalled)
         if len(result.dependent):
@@ -126,6 +140,18 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
                 "are right, but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
             )
             warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+    def _keep_names(self, features):
+        """Names of the features, as scikit-learn keeps them: where there are any, and all are words."""
+        self.__dict__.pop("feature_names_in_", None)
+        if features is not None and all(isinstance(name, str) for name in features):
+            self.feature_names_in_ = np.asarray(features, object)
+
+    def _same_features(self, X):
+        """As many as the model has, in its order."""
+        _check.n_features(len(self.coef_), X.values.shape[1], type(self).__name__)
+        named = X.columns is not None and all(isinstance(name, str) for name in X.columns)
+        _check.same_names(getattr(self, "feature_names_in_", None), X.columns if named else None)
 
     def _warn(self, which, columns, text):
         if np.any(which):
@@ -160,9 +186,10 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         >>> np.exp(intercept).round(3).tolist()  # the mean counts
         [0.5, 1.0]
         """
-        model = self._settings()[0].model
-        X, y = self._data(X, y, model)
-        valid = _rows(X.values).place(~np.isnan(y.values)) & _rows(X.values).counted[:, None]
+        model = self._configure()[0].model
+        X, y = _data.pair(X, y, model, self._y_dims)
+        rows = _data.rows(X.values)
+        valid = rows.take(rows.counted)[:, None] & ~np.isnan(y.values)
         _check.some_valid(valid.any())
         mean = model.null_mean(np.where(valid, y.values, 0).sum(0), valid.sum(0))
         intercept = jnp.asarray(model.link.forward(mean), jnp.result_type(float))
@@ -221,8 +248,8 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
                 UserWarning,
                 stacklevel=2,
             )
-        X, y = self._data(X, y, objective.model, built=True)
-        _check.some_valid(_any_valid(X.values, y.values))
+        X, y = _data.pair(X, y, objective.model, self._y_dims, built=True)
+        _check.some_valid(_data.any_valid(X.values, y.values))
         params, mask = self._checked(params, X.values.shape[1], y.values.shape[1]), self._mask(X, y)
         return _jaxopt.initialize(name, options, objective, params, X.values, self._public(y.values), mask)
 
@@ -263,12 +290,15 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         (5, 3)
         """
         objective, name, options = self._stepper()
-        X, y = self._data(X, y, objective.model, built=True)
-        _check.some_valid(_any_valid(X.values, y.values))
+        X, y = _data.pair(X, y, objective.model, self._y_dims, built=True)
+        _check.some_valid(_data.any_valid(X.values, y.values))
         mask = self._mask(X, y)
         params, state = _jaxopt.update(name, options, objective, params, state, X.values, self._public(y.values), mask)
+        if isinstance(params[0], jax.core.Tracer):
+            return params, state  # inside somebody's jit, where nothing may be kept
         self.coef_, self.intercept_ = params
         self.n_features_in_, self._columns = X.values.shape[1], y.columns
+        self._keep_names(X.columns)
         for of_the_last_fit in ("_train_mean", "n_iter_", "converged_"):
             self.__dict__.pop(of_the_last_fit, None)
         return params, state
@@ -303,9 +333,9 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         [1.0, 1.0]
         """
         _check.fitted(self)
-        X = self._features(X)
-        _check.n_features(len(self.coef_), X.values.shape[1], type(self).__name__)
-        model, rows = self._settings()[0].model, _rows(X.values)
+        X = _data.features(X)
+        self._same_features(X)
+        model, rows = self._configure()[0].model, _data.rows(X.values)
         design = _design.design(rows, np.zeros((len(rows.counted), 0), np.uint8))
         rate = rows.take(_design.entries(_objective.mean_rows, rows, design, model, *self._core_params()))
         return _pynapple.wrap(self._public(rate), X, self._columns)
@@ -358,66 +388,47 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         """
         _check.fitted(self)
         _check.option("score_type", score_type, _score.SCORES)
-        _check.function("aggregate_sample_scores", aggregate_sample_scores)
-        model = self._settings()[0].model
-        X, y = self._data(X, y, model)
-        _check.n_features(len(self.coef_), X.values.shape[1], type(self).__name__)
+        _settings.function("aggregate_sample_scores", aggregate_sample_scores)
+        model = self._configure()[0].model
+        X, y = _data.pair(X, y, model, self._y_dims)
+        self._same_features(X)
         coef, intercept = self._core_params()
         _check.n_neurons(len(intercept), y.values.shape[1])
         aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
         null = self._null_mean(null, len(intercept), needed=score_type != "log-likelihood")
-        rows = _rows(X.values)
+        rows = _data.rows(X.values)
         design = _design.design(rows, rows.place(y.values))
         return _score.score(score_type, model, coef, intercept, rows, design, aggregate, null)
 
     def _null_mean(self, null, n_neurons, needed):
         """Means of the null model; None for those of the y that is scored."""
         if not isinstance(null, str):
-            return _check.null_means(null, n_neurons)
+            return _settings.null_means(null, n_neurons)
         if _check.option("null", null, _score.NULLS) == "scored" or not needed:
             return None
-        _check.trained(self)
+        _settings.trained(self)
         return self._train_mean
 
-    def _settings(self):
+    def _configure(self):
         """Objective, solver and options, from the constructor's arguments as they stand now."""
-        model = _check.instance("observation_model", self.observation_model, OBSERVATION_MODELS)
+        model = _settings.instance("observation_model", self.observation_model, OBSERVATION_MODELS)
         if self.inverse_link_function is not None:
-            link = _check.link(self.inverse_link_function, observation_models.LINKS)
+            link = _settings.link(self.inverse_link_function, observation_models.LINKS)
             model = replace(model, link=observation_models.link_of(link))
-        penalty = _check.instance("regularizer", self.regularizer, REGULARIZERS)
-        strength = _check.strength(self.regularizer_strength, penalty)
-        options = _check.options(self.solver_kwargs)
+        penalty = _settings.instance("regularizer", self.regularizer, REGULARIZERS)
+        strength = _settings.strength(self.regularizer_strength, penalty)
+        options = _settings.options(self.solver_kwargs)
         if self.solver_name is None:
-            _check.settings("the default solver", options, _fit.OPTIONS)
+            _settings.settings("the default solver", options, _fit.OPTIONS)
         else:
             _check.option("solver_name", self.solver_name, _jaxopt.SOLVERS)
-            _check.settings(self.solver_name, options, _jaxopt.defaults(self.solver_name))
+            _settings.settings(self.solver_name, options, _jaxopt.defaults(self.solver_name))
         return Objective(model, penalty, np.asarray(strength, jnp.result_type(float))), self.solver_name, options
 
     def _stepper(self):
         """The same for single steps: those of gradient descent if no solver is named."""
-        objective, solver, options = self._settings()
+        objective, solver, options = self._configure()
         return (objective, solver, options) if solver else (objective, "GradientDescent", {})
-
-    def _features(self, X, *, built=False):
-        """X as an array of two dimensions, or as it is if it is lazy and need not be `built`; with its time axis."""
-        if isinstance(X, LazyFeatures):
-            _check.not_empty("X", X)
-            return X.frame._replace(values=np.asarray(X)) if built else X.frame
-        X = _pynapple.unwrap(X)
-        X = X._replace(values=_check.array("X", X.values, (2,)))
-        _check.finite("X", X.values)
-        return X
-
-    def _data(self, X, y, model, *, built=False):
-        """X and y with their time axes; aligned, and y of two dimensions, in the support of the model."""
-        _check.given(y)
-        X, y = self._features(X, built=built), _pynapple.unwrap(y)
-        y = y._replace(values=_check.array("y", y.values, self._y_dims))
-        _check.aligned(X, y)
-        _check.targets(y.values, model)
-        return X, y._replace(values=y.values.reshape(len(y.values), -1))
 
     def _checked(self, params, n_features, n_neurons):
         shape = self._public(np.empty((n_features, n_neurons))).shape
@@ -434,20 +445,6 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         """Coefficients as (neurons, features), and intercepts."""
         intercept = jnp.asarray(self.intercept_)
         return jnp.asarray(self.coef_).reshape(-1, len(intercept)).T, intercept
-
-
-def _rows(values, *, centered=False):
-    """Features as a design needs them."""
-    if isinstance(values, LazyFeatures):
-        return values.span(centered=centered)
-    return _design.InMemory(values, centered=centered)
-
-
-def _any_valid(X, y):
-    """Whether some bin counts for some neuron. A look at the last row is enough for most batches."""
-    if not (np.isnan(X[-1]).any() or np.isnan(y[-1]).any()):
-        return True
-    return bool((~np.isnan(X).any(1)[:, None] & ~np.isnan(y)).any())
 
 
 def _listed(which, names):

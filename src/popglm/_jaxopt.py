@@ -75,14 +75,16 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
     run = _functions(name, options).run
-    found, n_iter, error = run((coef, intercept), *design, bins, objective, mask, _stepsize(name, options))
+    found = run((coef, intercept), *design, bins, objective, mask, _stepsize(name, options))
+    found, n_iter, error, slope = jax.tree.map(np.asarray, found)
     tol = options.get("tol", defaults(name)["tol"])
-    coef = np.where(silent[:, None], 0, found[0]).astype(dtype)
-    intercept = np.where(silent, null, found[1]).astype(dtype)
-    converged = silent | (np.asarray(error) <= tol)
-    return Fit(
-        coef, intercept, np.asarray(n_iter), converged, silent & False, silent, mean.astype(dtype), np.zeros(0, int)
-    )
+    # A line search that gives up looks like a small step, too: the gradient must agree.
+    converged = silent | (error <= tol) & (slope <= 100 * tol)
+    diverged = ~np.isfinite(np.column_stack(found)).all(1) & ~silent
+    coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
+    coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
+    arrays = (np.asarray(a, dtype) for a in (coef, intercept))
+    return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), np.zeros(0, int))
 
 
 class Functions(NamedTuple):
@@ -154,7 +156,11 @@ def _compiled(name, options, search) -> Functions:
         go = solver(stepsize).run
         one = lambda args: tuple(go(args[0], *prox, args[1], design, bins, objective, mask))
         end, state = over_neurons(one, (start, jnp.arange(len(bins))))
-        return end, state.iter_num, state.error
+        gradients = over_neurons(
+            lambda a: value_and_gradient(*a, design, bins, objective, mask)[1], (end, jnp.arange(len(bins)))
+        )
+        slope = jnp.hypot(jnp.linalg.norm(gradients[0], axis=1), gradients[1])
+        return end, state.iter_num, state.error, slope
 
     return Functions(init, update, run)
 

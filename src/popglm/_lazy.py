@@ -55,7 +55,9 @@ class Span(_design.Rows):
             self._terms, lacks = zip(*(term.centered() for term in terms), strict=True)
             if any(lack is not None for lack in lacks):
                 zeros = (np.zeros(term.n_features) for term in terms)
-                self.center = np.concatenate([z if lack is None else lack for z, lack in zip(zeros, lacks, strict=True)])
+                self.center = np.concatenate(
+                    [z if lack is None else lack for z, lack in zip(zeros, lacks, strict=True)]
+                )
 
     def sources(self, start, size):
         """Inputs and their history."""
@@ -148,13 +150,13 @@ class LazyFeatures:
     def __getitem__(self, key):
         """Rows by slice, mask or index stay lazy; single rows and some of the columns are built."""
         rows, columns = _check.row_and_column(key, self.shape)
-        if rows is None:
-            some = self
-        else:
+        first = key[0] if isinstance(key, tuple) else key
+        some = self
+        if rows is not None:
             some = self._with(self._pick(np.arange(len(self._complete)))[rows])
         if columns is not None:
-            return np.asarray(some)[:, columns]
-        return np.asarray(some)[0] if np.ndim(key) == 0 else some
+            some = np.asarray(some)[:, columns]
+        return np.asarray(some)[0] if isinstance(first, int | np.integer) else some
 
     def restrict(self, epochs):
         """Keep the rows inside epochs, a pynapple IntervalSet. The history from before an epoch is kept."""

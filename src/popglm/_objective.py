@@ -24,7 +24,8 @@ class Objective(NamedTuple):
 class Fit(NamedTuple):
     """What a solver found, on the host, neurons first.
 
-    `stalled` neurons met round-off before their tolerance, `silent` ones have no event to fit; `mean` is the null model's.
+    `stalled` neurons met round-off before their tolerance, or values that are not finite; `silent` ones have no event to
+    fit; `mean` is the null model's.
     `dependent` are features that others determine, so that their coefficients are not unique.
     """
 

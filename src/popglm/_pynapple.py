@@ -1,4 +1,4 @@
-"""pynapple in, pynapple out: the only file that imports pynapple, and only when it is used."""
+"""pynapple in, pynapple out: the only file that imports pynapple, and only when it is used. Tables of pandas go in."""
 
 import sys
 from typing import NamedTuple
@@ -17,11 +17,22 @@ class Frame(NamedTuple):
 
 def unwrap(x) -> Frame:
     """Array and time axis of a Tsd or TsdFrame; anything else is passed through."""
-    nap = sys.modules.get("pynapple")
+    nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
     if nap is None or not isinstance(x, (nap.Tsd, nap.TsdFrame, nap.TsdTensor)):
-        return Frame(x, None, None, None)
+        table = pandas is not None and isinstance(x, pandas.DataFrame)
+        return Frame(x, None, None, np.asarray(x.columns) if table else None)
     columns = np.asarray(x.columns) if isinstance(x, nap.TsdFrame) else None
     return Frame(x.values, x.t, x.time_support, columns)
+
+
+def plain(x):
+    """A table of pandas with only numbers, some of them missing, as an array of floats; anything else as it is."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(x, pandas.DataFrame | pandas.Series):
+        return x
+    kinds = x.dtypes if isinstance(x, pandas.DataFrame) else [x.dtype]
+    numeric = all(pandas.api.types.is_numeric_dtype(kind) for kind in kinds)
+    return x.to_numpy(float, na_value=np.nan) if numeric and np.asarray(x).dtype == object else x
 
 
 def wrap(values, frame: Frame, columns=None, metadata=None):

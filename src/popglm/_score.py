@@ -5,7 +5,7 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _design, _objective
+from popglm import _check, _design, _objective, _settings
 
 SCORES = ("log-likelihood", "pseudo-r2-McFadden", "pseudo-r2-Cohen")
 NULLS = ("scored", "train")
@@ -47,7 +47,7 @@ def _aggregate(function, X, design, counted, entries, *args):
     samples = _all_entries(entries, X, design, *args)
     valid = ~np.isnan(samples)
     samples = np.where(valid & ~counted, 0, samples)
-    return function(samples[valid.any(1)])
+    return _settings.samples(function(samples[valid.any(1)]))
 
 
 def _all_entries(entries, X, design, *args):

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from popglm import _check, _design, _lazy, _pynapple
+from popglm import _check, _design, _lazy, _pynapple, _settings
 from popglm._lazy import LazyFeatures
 
 __all__ = ["LazyFeatures", "RaisedCosineLogConv", "Sum"]
@@ -27,7 +27,7 @@ class Conv(BaseEstimator, ABC):
     @property
     def kernel(self) -> np.ndarray:
         """The functions over the window, of shape (window_size, n_basis_funcs). Row 0 is lag 1, the bin just before."""
-        window = _check.window_size(self.window_size)
+        window = _settings.window_size(self.window_size)
         return self.shape(np.linspace(0, 1, window))
 
     def evaluate_on_grid(self):
@@ -116,12 +116,12 @@ class Conv(BaseEstimator, ABC):
         frame = _pynapple.unwrap(inputs)
         values = _check.inputs(frame.values)
         _check.regular(frame)
+        _check.some_duration(frame)
+        starts = _pynapple.epoch_starts(frame, len(values))
+        _check.long_enough(starts, _settings.window_size(self.window_size))
         kernel = self.kernel
         _check.full_rank(kernel)
-        starts = _pynapple.epoch_starts(frame, len(values))
         complete = _complete(values, starts, len(kernel))
-        if not complete.any():
-            _check.long_enough(starts, len(kernel))
         clean = np.nan_to_num(values) if np.issubdtype(values.dtype, np.floating) else values
         units = list(range(values.shape[1]) if frame.columns is None else frame.columns)
         functions = range(kernel.shape[1])
@@ -164,9 +164,13 @@ class Conv(BaseEstimator, ABC):
         {0: (5, 2), 1: (5, 2), 2: (5, 2)}
         """
         n_basis = self.kernel.shape[1]
-        names = _pynapple.metadata(x, "input")
+        names, functions = (_pynapple.metadata(x, key) for key in ("input", "function"))
         values = _check.array("x", _pynapple.unwrap(x).values, (1, 2))
         n_inputs = _check.whole_inputs(values.shape, axis, n_basis)
+        if names is not None and values.ndim == 2 and axis % 2 == 1:
+            _check.whole_blocks(names, functions, n_basis)
+        else:
+            names = None
         names = np.arange(n_inputs) if names is None else names[::n_basis]
         return dict(zip(names.tolist(), np.split(values, n_inputs, axis), strict=True))
 
@@ -192,7 +196,7 @@ class Sum(BaseEstimator):
     def __init__(self, *bases):
         self.bases = tuple(b for basis in bases for b in (basis.bases if isinstance(basis, Sum) else [basis]))
         for basis in self.bases:
-            _check.basis(basis, Conv)
+            _settings.basis(basis, Conv)
 
     def get_params(self, deep=True):
         """Give the bases by their place, as scikit-learn asks for parameters."""
@@ -257,7 +261,7 @@ class Sum(BaseEstimator):
         >>> basis.lazy_features(np.zeros((500, 3)), np.zeros(500)).shape
         (500, 19)
         """
-        _check.one_each(self.bases, inputs)
+        _settings.one_each(self.bases, inputs)
         each = zip(self.bases, inputs, strict=True)
         return _lazy.side_by_side([basis.lazy_features(x) for basis, x in each])
 
@@ -323,9 +327,9 @@ class RaisedCosineLogConv(Conv):
 
     def shape(self, x):
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
-        n, width, scaling = _check.raised_cosine(
+        n, width, scaling = _settings.raised_cosine(
             self.n_basis_funcs, self.width, self.time_scaling, self.enforce_decay_to_zero
         )
         gap = 1 / (n + width - 1) if self.enforce_decay_to_zero else 1 / (n - 1)
-        stretched = np.log1p(scaling * np.asarray(x, float)) / np.log1p(scaling)
+        stretched = np.log1p(scaling * np.atleast_1d(np.asarray(x, float))) / np.log1p(scaling)
         return _raised_cosines(stretched, gap * np.arange(n), gap, width)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, xlogy
 
-from popglm import _check
+from popglm import _settings
 
 __all__ = ["Link", "Poisson"]
 
@@ -101,7 +101,7 @@ class Poisson:
     def __post_init__(self):
         """Take a name or a function for a link."""
         if not isinstance(self.link, Link):
-            object.__setattr__(self, "link", link_of(_check.link(self.link, LINKS)))
+            object.__setattr__(self, "link", link_of(_settings.link(self.link, LINKS)))
 
     support = (0.0, np.inf)
     support_name = "counts: zero or positive numbers"
@@ -144,15 +144,20 @@ def link_of(function) -> Link:
     """
     if function in LINKS:
         return LINKS[function]
-    _check.increasing(function)
+    _settings.increasing(function)
     name = getattr(function, "__name__", "custom")
     return Link(name, function, lambda eta: jnp.log(function(eta)), lambda mean: _bisect(function, mean))
 
 
 def _bisect(function, mean):
-    low, high = np.full(np.shape(mean), -60.0), np.full(np.shape(mean), 60.0)
-    for _ in range(60):
+    """Linear predictor of a mean: the bracket doubles until it holds the mean, then it is halved."""
+    width, at = 64.0, lambda x: np.asarray(function(jnp.asarray(np.full(np.shape(mean), x))), float)
+    while width < 2**20 and not np.all((at(-width) <= mean) & (mean <= at(width))):
+        width *= 2
+    _settings.reached(at(-width), at(width), mean)
+    low, high = np.full(np.shape(mean), -width), np.full(np.shape(mean), width)
+    for _ in range(70):
         middle = (low + high) / 2
-        below = np.asarray(function(jnp.asarray(middle))) < mean
+        below = at(middle) < mean
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return (low + high) / 2

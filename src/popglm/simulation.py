@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _pynapple, observation_models
+from popglm import _check, _pynapple, _settings, observation_models
 
 __all__ = ["Population", "random_coupling", "simulate_population"]
 
@@ -92,7 +92,7 @@ def random_coupling(
     """
     n = _check.positive_integer("n_neurons", n_neurons)
     bin_size = _check.number("bin_size", bin_size, 0, strict=True)
-    low, high = _check.two("rates", rates)
+    low, high = _settings.two("rates", rates)
     peaks = {
         "excitation": excitation,
         "inhibition": inhibition,
@@ -101,8 +101,8 @@ def random_coupling(
     }
     for name, peak in peaks.items():
         _check.number(name, peak)
-    connectivity, excitatory = _check.share("connectivity", connectivity), _check.share("excitatory", excitatory)
-    rng, area = _generator(_check.key(key)), _check.convolution(basis).sum(0)
+    connectivity, excitatory = _settings.share("connectivity", connectivity), _settings.share("excitatory", excitatory)
+    rng, area = _generator(_settings.key(key)), _settings.convolution(basis).sum(0)
     functions = np.arange(len(area))
     coupled, excites = rng.random((n, n)) < connectivity, rng.random((n, n)) < excitatory
     peak = coupled * np.where(excites, excitation, -inhibition) * rng.uniform(0.5, 1.5, (n, n))
@@ -161,14 +161,14 @@ def simulate_population(key, coef, intercept, basis, *, duration, bin_size=0.005
     >>> population.counts.shape
     (2000, 4)
     """
-    kernel = _check.convolution(basis)
-    coef, intercept = _check.coupling(coef, intercept, kernel.shape[1])
-    n_bins = _check.whole_bins(duration, bin_size)
-    link = observation_models.link_of(_check.link(inverse_link_function, observation_models.LINKS))
-    counts_key, times_key = jax.random.split(_check.key(key))
+    kernel = _settings.convolution(basis)
+    coef, intercept = _settings.coupling(coef, intercept, kernel.shape[1])
+    n_bins = _settings.whole_bins(duration, bin_size)
+    link = observation_models.link_of(_settings.link(inverse_link_function, observation_models.LINKS))
+    counts_key, times_key = jax.random.split(_settings.key(key))
     run = _run(counts_key, coef, intercept, kernel, jnp.result_type(float), link.inverse, n_bins)
     counts, rates = map(np.asarray, run)
-    _check.no_explosion(rates, MAX_MEAN, bin_size)
+    _settings.no_explosion(rates, MAX_MEAN, bin_size)
     filters = np.einsum("lk,nkm->nlm", kernel, coef.reshape(len(intercept), -1, len(intercept)))
     units, frame = _spikes(times_key, counts, bin_size)
     return Population(units, frame, rates, coef, intercept, filters)

@@ -1,0 +1,42 @@
+"""What a user gives as X and y, checked: arrays or lazy features, with the time axes that pynapple knows."""
+
+import numpy as np
+
+from popglm import _check, _design, _pynapple
+from popglm._lazy import LazyFeatures
+
+
+def features(X, *, built=False) -> _pynapple.Frame:
+    """X as an array of two dimensions, or as it is if it is lazy and need not be `built`."""
+    if isinstance(X, LazyFeatures):
+        _check.not_empty("X", X)
+        return X.frame._replace(values=np.asarray(X)) if built else X.frame
+    X = _pynapple.unwrap(X)
+    _check.some_duration(X)
+    X = X._replace(values=_check.array("X", X.values, (2,)))
+    _check.finite("X", X.values)
+    return X
+
+
+def pair(X, y, model, y_dims, *, built=False) -> tuple[_pynapple.Frame, _pynapple.Frame]:
+    """X and y, aligned; y in the support of the model and of two dimensions, where `y_dims` are those it must have."""
+    _check.given(y)
+    X, y = features(X, built=built), _pynapple.unwrap(y)
+    y = y._replace(values=_check.array("y", y.values, y_dims))
+    _check.aligned(X, y)
+    _check.targets(y.values, model)
+    return X, y._replace(values=y.values.reshape(len(y.values), -1))
+
+
+def rows(values, *, centered=False) -> _design.Rows:
+    """Features as a design needs them."""
+    if isinstance(values, LazyFeatures):
+        return values.span(centered=centered)
+    return _design.InMemory(values, centered=centered)
+
+
+def any_valid(X, y) -> bool:
+    """Whether some bin counts for some neuron. A look at the last row is enough for most batches."""
+    if not (np.isnan(X[-1]).any() or np.isnan(y[-1]).any()):
+        return True
+    return bool((~np.isnan(X).any(1)[:, None] & ~np.isnan(y)).any())

@@ -1,0 +1,278 @@
+"""Checks of settings: solvers, links, penalties, bases, simulations. Messages are as in `_check`."""
+
+import numbers
+from collections.abc import Hashable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popglm import _check
+
+
+def window_size(value):
+    """A window in bins; a fraction is most likely meant in seconds."""
+    hint = " If this is seconds, divide by the bin size." if isinstance(value, numbers.Real) else ""
+    return _check.positive_integer("window_size", value, " number of bins", hint)
+
+
+def raised_cosine(n_basis_funcs, width, time_scaling, decay):
+    """Number, width and stretch of raised cosines."""
+    n = _check.positive_integer("n_basis_funcs", n_basis_funcs)
+    if n == 1 and not decay:
+        raise ValueError("`n_basis_funcs` must be at least 2 with enforce_decay_to_zero=False; got 1.")
+    _check.flag("enforce_decay_to_zero", decay)
+    width = _check.number("width", width, 1, strict=True)
+    if 2 * width != round(2 * width):
+        raise ValueError(f"`width` must be a multiple of 0.5, so that the functions sum to a constant; got {width}.")
+    return n, width, _check.number("time_scaling", 50.0 if time_scaling is None else time_scaling, 0, strict=True)
+
+
+def basis(value, kind):
+    """A basis that can be added to another."""
+    if not isinstance(value, kind):
+        raise TypeError(f"a basis can be added to a basis only; got {value!r}.")
+
+
+def one_each(bases, inputs):
+    """As many inputs as bases."""
+    if len(bases) != len(inputs):
+        raise ValueError(f"this sum of {len(bases)} bases needs as many inputs, in the same order; got {len(inputs)}.")
+
+
+def instance(name, value, classes):
+    """An object of one of the classes, made from its name if need be."""
+    if isinstance(value, str):
+        return classes[_check.option(name, value, tuple(classes))]()
+    if type(value) in classes.values():
+        return value
+    raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
+
+
+def link(value, known):
+    """An inverse link function, or the name of one."""
+    names = tuple(key for key in known if isinstance(key, str))
+    if isinstance(value, str):
+        return _check.option("inverse_link_function", value, names)
+    if not callable(value) or not isinstance(value, Hashable):
+        raise TypeError(f"`inverse_link_function` must be a function or one of {', '.join(names)}; got {value!r}.")
+    return value
+
+
+def increasing(function, moderate=(-4.0, -2.0, 0.0, 2.0, 4.0), extreme=(-30.0, 30.0)):
+    """A function that JAX can trace, element by element, from linear predictors to means that are positive and increase."""
+    name = "`inverse_link_function`"
+    if isinstance(function, np.ufunc):
+        raise TypeError(f"{name} must be a JAX function of an array; got NumPy's {function.__name__}. Write jax.numpy.")
+    predictor = jnp.asarray([extreme[0], *moderate, extreme[1]])
+    try:
+        run = jax.jit(lambda eta: function(eta))
+        means, some = np.asarray(run(predictor)), np.asarray(run(predictor[:2]))
+    except Exception as error:
+        raise TypeError(
+            f"{name} must be a JAX function of an array, such as jnp.exp; got {function!r}, which JAX cannot trace "
+            f"({type(error).__name__})."
+        ) from error
+    if means.shape != predictor.shape or means.dtype != predictor.dtype or not np.array_equal(means[:2], some):
+        raise ValueError(
+            f"{name} must give one real mean for every linear predictor, by itself; for an array of shape "
+            f"{predictor.shape} it gives shape {means.shape} of dtype {means.dtype}."
+        )
+    inner = means[1:-1]
+    if not (
+        np.isfinite(inner).all() and means.min() > 0 and np.all(np.diff(inner) > 0) and np.all(np.diff(means) >= 0)
+    ):
+        raise ValueError(
+            f"{name} must give positive means that increase; at {np.asarray(predictor).tolist()} it gives "
+            f"{np.round(means, 4).tolist()}. For counts use 'exp' or 'softplus'."
+        )
+
+
+def reached(low, high, mean):
+    """A mean that an inverse link function takes between two linear predictors."""
+    missed = ~((low <= mean) & (mean <= high))
+    if missed.any():
+        raise ValueError(
+            f"`inverse_link_function` does not reach a mean count of {np.asarray(mean)[missed].flat[0]:.4g} per bin, which "
+            "the data have. For counts use 'exp' or 'softplus'."
+        )
+
+
+def steps(function):
+    """A step size as a function of the iteration that JAX can trace."""
+    try:
+        first = np.asarray(jax.jit(lambda i: function(i))(0))
+    except Exception as error:
+        raise TypeError(
+            f"`stepsize` must be a number, or a JAX function of the iteration that gives one; {function!r} cannot be "
+            f"traced ({type(error).__name__}). Use jax.numpy, and jax.numpy.where instead of if."
+        ) from error
+    if first.shape != () or not np.isfinite(first) or first <= 0:
+        raise ValueError(f"`stepsize` must give a positive number at every iteration; at 0 it gives {first}.")
+
+
+def samples(value):
+    """What an aggregate returns: numbers."""
+    try:
+        values = np.asarray(value)
+    except ValueError:
+        values = np.asarray(None)
+    if values.dtype.kind not in "biuf":
+        raise TypeError(
+            f"`aggregate_sample_scores` must return a number or an array of numbers; got {type(value).__name__}."
+        )
+    return values
+
+
+def strength(value, penalty):
+    """The strength of a penalty; there is none to be given without one."""
+    if value is None:
+        return penalty.default_strength
+    if not penalty.default_strength and _check.number("regularizer_strength", value, 0):
+        raise ValueError(f'`regularizer_strength` is {value!r} but there is no penalty. Set regularizer="Ridge".')
+    return _check.number("regularizer_strength", value, 0)
+
+
+def options(value):
+    """Options of a solver."""
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"`solver_kwargs` must be a dictionary of options; got {value!r}.")
+
+
+SPELLED = {  # options that are words
+    "linesearch": ("zoom", "backtracking", "hager-zhang"),
+    "linesearch_init": ("increase", "max", "current"),
+    "condition": ("wolfe", "strong-wolfe", "armijo", "goldstein"),
+    "method": ("polak-ribiere", "fletcher-reeves", "hestenes-stiefel"),
+}
+
+
+def settings(solver, options, defaults):
+    """Options that a solver knows, each of the type of its default."""
+    for name, value in options.items():
+        _check.option(f"solver_kwargs of {solver}", name, tuple(defaults))
+        default = defaults[name]
+        if value is None and default is None:
+            continue
+        if name in SPELLED:
+            _check.option(name, value, SPELLED[name])
+        elif isinstance(default, bool):
+            if not isinstance(value, bool | np.bool_):
+                raise ValueError(f"`{name}` must be True or False; got {value!r}.")
+        elif isinstance(default, int):
+            _check.positive_integer(name, value)
+        elif name == "stepsize" and callable(value):
+            steps(value)
+        elif name == "decrease_factor":
+            share(name, _check.number(name, value, 0, strict=True))
+        else:
+            _check.number(name, value, 0)
+
+
+def function(name, value):
+    """A function, or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"`{name}` must be a function of an array (time, neurons) or None; got {value!r}.")
+
+
+def trained(estimator):
+    """An estimator that knows the rates of its training data."""
+    if not hasattr(estimator, "_train_mean"):
+        raise ValueError(
+            'null="train" needs the rates of the training data, which `update` does not keep. Call `fit`, or give '
+            "the rates: null=counts.mean(0)."
+        )
+
+
+def null_means(value, n_neurons):
+    """Mean counts per bin for the null model, one per neuron."""
+    means = _check.array("null", value, (0, 1))
+    means = means.astype(float) if means.dtype != bool else np.full(means.shape, np.nan)
+    if means.shape not in ((), (n_neurons,)) or not (np.isfinite(means) & (means > 0)).all():
+        raise ValueError(
+            f"`null` must be 'scored', 'train' or {n_neurons} positive mean counts per bin; got an array of shape "
+            f"{means.shape} with values from {means.min():g} to {means.max():g}."
+        )
+    return np.broadcast_to(means, n_neurons)
+
+
+def coupling(coef, intercept, n_basis):
+    """Couplings (neurons * basis, neurons) and intercepts (neurons,) that fit the basis."""
+    coef, intercept = (
+        _check.array("coef", coef, (2,)).astype(float),
+        _check.array("intercept", intercept, (1,)).astype(float),
+    )
+    n = len(intercept)
+    if coef.shape != (n * n_basis, n):
+        raise ValueError(
+            f"`coef` must have shape (neurons * n_basis_funcs, neurons) = ({n * n_basis}, {n}); got {coef.shape}."
+        )
+    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        raise ValueError("`coef` and `intercept` must be finite.")
+    return coef, intercept
+
+
+def whole_bins(duration, bin_size):
+    """Number of bins of a duration, both in seconds."""
+    duration, bin_size = (
+        _check.number("duration", duration, 0, strict=True),
+        _check.number("bin_size", bin_size, 0, strict=True),
+    )
+    n_bins = round(duration / bin_size)
+    if n_bins < 1 or abs(n_bins * bin_size - duration) > 1e-6 * bin_size * max(n_bins, 1):
+        raise ValueError(f"`duration` must be a whole number of bins of {bin_size} s; got {duration} s.")
+    return n_bins
+
+
+def no_explosion(means, limit, bin_size):
+    """Rates that stay below a limit."""
+    wild = ~(means < limit).all(1)
+    if np.isnan(means).any():
+        raise ValueError(
+            "the rates become NaN. Check `inverse_link_function`, the couplings and the kernel of the basis."
+        )
+    if wild.any():
+        t, neuron = int(np.argmax(wild)), int(np.argmax(~(means[np.argmax(wild)] < limit)))
+        raise ValueError(
+            f"the population explodes: neuron {neuron} passes {limit:g} spikes per bin at {t * bin_size:.3f} s. "
+            "Weaken the excitatory couplings, or lower the intercepts."
+        )
+
+
+def key(value):
+    """A random key of JAX."""
+    dtype = getattr(value, "dtype", None)
+    new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and value.shape == ()
+    if not (new or (dtype == np.uint32 and value.shape == (2,))):
+        seed = value if isinstance(value, numbers.Integral) else 0
+        raise TypeError(f"`key` must be a JAX key; got {value!r}. Write jax.random.key({seed}).")
+    return value
+
+
+def convolution(value):
+    """A basis with a kernel over lags."""
+    kernel = getattr(value, "kernel", None)
+    if not isinstance(kernel, np.ndarray):
+        raise TypeError(f"`basis` must be a convolution basis; got {value!r}. For example RaisedCosineLogConv(5, 40).")
+    return kernel
+
+
+def two(name, value):
+    """A pair of positive numbers, the lower first."""
+    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
+        raise TypeError(f"`{name}` must be a pair (lowest, highest); got {value!r}.")
+    low, high = (_check.number(name, end, 0, strict=True) for end in value)
+    if low > high:
+        raise ValueError(f"`{name}` must be a pair (lowest, highest); got {low:g} before {high:g}.")
+    return low, high
+
+
+def share(name, value):
+    """A number from 0 to 1."""
+    value = _check.number(name, value, 0)
+    if value > 1:
+        raise ValueError(f"`{name}` must be a share from 0 to 1; got {value}.")
+    return value
