@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from samples import small_data
 
-from popglm import _jaxopt
+from popglm import _design, _jaxopt
 from popglm.basis import RaisedCosineLogConv
 from popglm.glm import PopulationGLM
 
@@ -88,6 +88,34 @@ def test_strengths_estimators_and_data_share_one_compilation(compilations, solve
         X, y = small_data(seed=5, n_bins=150)
         X[:20] = np.nan
         PopulationGLM(**solver, **RIDGE).fit(X, y.astype(int))
+
+
+def test_the_solver_itself_compiles_nothing(compilations):
+    """Two loops over the data, what one neuron's loss curves by, and nothing else, whatever the number of passes."""
+    X, y = small_data(n_bins=160, n_features=7)
+    PopulationGLM(**RIDGE).fit(X, y)
+    names = [name for name in compilations if "chunk" in str(name)]
+    assert len(names) == 2 and len(compilations) <= 6, compilations
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["dense", "lazy"])
+def test_recordings_of_other_lengths_share_one_compilation(compilations, lazy, monkeypatch):
+    """From one chunk on, every length; lengths below it in steps of an eighth or less."""
+    monkeypatch.setattr(_design, "BLOCK_ROWS", 96)
+    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 2)
+    basis, (_, y) = RaisedCosineLogConv(2, window_size=9), small_data(n_bins=3000)
+
+    def use(n):
+        X = basis.lazy_features(y[:n]) if lazy else basis.compute_features(y[:n])
+        model = PopulationGLM(**RIDGE).fit(X, y[:n])
+        return model.score(X, y[:n]), model.predict(X)
+
+    use(500)
+    with nothing_compiled(compilations):
+        for n in (300, 501, 1700, 3000):
+            use(n)
+    for n in range(1, 5000):
+        assert n <= _design.grid(n) <= 1.12 * n or n < 16
 
 
 def test_five_folds_share_one_compilation(compilations):

@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import PoissonRegressor
 
 from popglm import _design, _objective, observation_models
+from popglm.basis import RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 
 # How far two fits of the same problem may lie apart: both stop within 0.0045 standard errors of the optimum (design).
@@ -128,16 +129,57 @@ def test_agrees_with_statsmodels(float64, data):
         np.testing.assert_allclose(single.score(X, y[:, n], score_type="pseudo-r2-McFadden"), mcfadden, rtol=1e-8)
 
 
-def test_float32_is_within_a_hundredth_of_a_standard_error_of_statsmodels(population):
+@pytest.mark.parametrize(("functions", "window"), [(5, 40), (12, 100)])
+def test_overlapping_functions_agree_with_statsmodels(precision, population, functions, window):
+    """Full rank but ill-conditioned: 12 functions of 100 bins correlate to 0.9999."""
     import statsmodels.api as sm
 
-    from popglm.basis import RaisedCosineLogConv
-
-    X = RaisedCosineLogConv(5, window_size=40).compute_features(population.counts)
-    model, valid = PopulationGLM().fit(X, population.counts), ~np.isnan(X.values).any(1)
-    design = sm.add_constant(X.values[valid].astype(float))
+    counts = population.counts.values
+    X = RaisedCosineLogConv(functions, window_size=window).compute_features(counts)
+    model, valid = PopulationGLM().fit(X, counts), ~np.isnan(X).any(1)
+    design = sm.add_constant(X[valid].astype(float))
     for n in range(4):
-        theirs = sm.GLM(population.counts.values[valid, n], design, family=sm.families.Poisson()).fit(tol=1e-12)
-        ours = np.append(model.intercept_[n], model.coef_[:, n])
-        assert np.max(np.abs(ours - theirs.params) / theirs.bse) < 0.01
-        assert np.max(np.abs(design @ (ours - theirs.params))) < 1e-2
+        theirs = sm.GLM(counts[valid, n], design, family=sm.families.Poisson()).fit(tol=1e-14, maxiter=100)
+        off = np.append(model.intercept_[n], model.coef_[:, n]) - theirs.params
+        if precision == "float64":
+            np.testing.assert_allclose(off, 0, atol=1e-8 * np.abs(theirs.params).max())
+        else:
+            assert np.max(np.abs(off) / theirs.bse) < 0.01
+            assert np.max(np.abs(design @ off)) < 1e-3
+
+
+@pytest.mark.parametrize("width", [0.03, 0.045])
+@pytest.mark.parametrize("modulation", [10, 100, 1000])
+@pytest.mark.filterwarnings("ignore:feature:RuntimeWarning")  # wide bumps add up to a constant, to 7 digits
+def test_place_like_rates_converge(width, modulation):
+    """Neurons that fire in one place only, up to 1,000 times more than elsewhere; bumps of position that overlap."""
+    rng = np.random.default_rng(0)
+    position = np.cumsum(0.02 * rng.normal(size=30_000)) % 1
+
+    def near(center, width):
+        distance = np.abs(position[:, None] - center)
+        return np.exp(-((np.minimum(distance, 1 - distance) / width) ** 2) / 2)
+
+    X = near(np.arange(20) / 20, width)
+    y = rng.poisson(np.minimum(0.001 * modulation ** near(rng.random(10), 0.05), 1))
+    model = PopulationGLM().fit(X, y)
+    assert model.converged_.all() and model.n_iter_.max() < 100
+    residual = np.exp(X @ model.coef_.astype(float) + model.intercept_) - y
+    assert np.abs(X.T @ residual).max() < 2e-3 * np.sqrt(X.T**2 @ y).max()  # beside the gradient's own scatter
+
+
+def test_features_that_others_make_are_named_and_predictions_are_right(precision, data):
+    X, y = data
+    wide = np.c_[X, X[:, 0] + X[:, 1], X[:, 2]]
+    with pytest.warns(RuntimeWarning, match=r"feature \d, \d: a sum of other features.*not unique"):
+        model = PopulationGLM().fit(wide, y)
+    np.testing.assert_allclose(model.predict(wide), PopulationGLM().fit(X, y).predict(X), rtol=2e-3)
+    PopulationGLM(**RIDGE).fit(wide, y)  # with a penalty they are unique: no warning
+
+
+def test_progress_goes_to_the_error_stream_when_asked_for(data, capsys):
+    X, y = data
+    PopulationGLM().fit(X, y)
+    assert capsys.readouterr() == ("", "")
+    PopulationGLM().fit(X, y, progress=True)
+    assert "3/3" in capsys.readouterr().err

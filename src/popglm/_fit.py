@@ -16,7 +16,7 @@ from numpy import ndarray as Array
 from threadpoolctl import threadpool_limits
 
 from popglm import _objective
-from popglm._design import total
+from popglm._design import BLOCK_ROWS, total
 from popglm._objective import Fit, Objective
 
 OPTIONS = {"tol": None, "maxiter": 200}
@@ -24,7 +24,10 @@ TOL = {"float32": 1e-5, "float64": 1e-16}  # how much of a loss, summed over bin
 RUNNING, DONE, STALLED, FAILED = range(4)
 MEMORY = 8  # pairs of moves and gradient changes that are remembered
 MAX_REJECTS = 12
-JITTER = 1e-4  # of the correlation matrix; only the preconditioner sees it
+JITTER = 1e-4  # on the diagonals of Hessians, relative to them; only the preconditioner sees it
+PATIENCE = 10  # passes after which, again and again, a neuron that is not done gets a factor of its own
+GROUP = 8  # neurons whose Hessians are summed in one pass
+MAX_OWN = 5e7  # entries of all factors of neurons' own
 
 Points = Float[Array, "neurons coordinates"]
 PerNeuron = Float[Array, "neurons"]
@@ -91,7 +94,7 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
     rise = np.where(finite & ~first, value - state.value - step * state.slope, 1)
     parabola = -state.slope * step**2 / (2 * np.where(rise > 0, rise, 1))
     shorter = np.clip(np.where(finite & (rise > 0), parabola, 0.1 * step), 0.1 * step, 0.5 * step)
-    n_rejected = np.where(accept, 0, state.n_rejected + 1)
+    n_rejected = np.where(accept & (value < state.value), 0, state.n_rejected + 1)  # no gain, if level, is none
     status = np.select(
         [accept & (-slope / 2 <= tol), running & (n_rejected >= MAX_REJECTS), running & first & ~finite],
         [DONE, STALLED, FAILED],
@@ -154,36 +157,58 @@ class Coordinates(NamedTuple):
 
 
 class Preconditioner(NamedTuple):
-    r"""Inverse of each neuron's Hessian under the null model, :math:`(c_n C + D)^{-1}`.
+    r"""Inverse of each neuron's Hessian under the null model, :math:`(c_n C + D)^{-1}`, until it has one of its own.
 
     c is the neuron's curvature, C the correlation of the features, D the curvature of the penalty. With
     :math:`C = L L^\top` and the spectrum :math:`L^{-1} D L^{-\top} = Q M Q^\top`, one factor :math:`R = L^{-\top} Q`
-    serves every neuron: :math:`R\,(c_n + M)^{-1} R^\top`.
+    serves every neuron: :math:`R\,(c_n + M)^{-1} R^\top`. Neurons in `own` have a factor :math:`R_n R_n^\top`.
     """
 
+    correlation: Float[Array, "coordinates coordinates"]
+    penalty: Float[Array, "coordinates"]
     factor: Float[Array, "coordinates coordinates"]
     spectrum: Float[Array, "coordinates"]
     curvature: PerNeuron
     mask: Float[Array, "neurons coordinates"]
+    own: dict[int, Float[Array, "coordinates coordinates"]]
 
     def __call__(self, q: Points) -> Points:
         inner = (self.mask * q) @ self.factor / (self.curvature[:, None] + self.spectrum)
-        return self.mask * (inner @ self.factor.T)
+        out = inner @ self.factor.T
+        for neuron, factor in self.own.items():
+            out[neuron] = factor @ ((self.mask[neuron] * q[neuron]) @ factor)
+        return self.mask * out
 
     @classmethod
     def of(cls, correlation, pull, curvature, mask) -> "Preconditioner":
-        """From the correlation of the features, the curvature of the penalty in their coordinates, and the mask."""
+        """From the correlation of the features, the curvature of the penalty in their coordinates, and the mask.
+
+        The intercept is the last coordinate; the features are centred, so it is orthogonal to them.
+        """
         n, last = len(correlation), len(correlation) + 1
         matrix, penalty = np.eye(last), np.zeros(last)
-        matrix[:n, :n] = correlation + JITTER * np.eye(n)
-        penalty[:n] = pull
-        lower = np.linalg.cholesky(matrix)
-        factor = scipy.linalg.solve_triangular(lower, np.eye(last), lower=True).T
-        spectrum = np.zeros(last)
+        matrix[:n, :n], penalty[:n] = correlation, pull
+        factor, spectrum = _inverse_factor(matrix, JITTER), np.zeros(last)
         if penalty.any():
             spectrum, turn = np.linalg.eigh(factor.T @ (penalty[:, None] * factor))
             factor = factor @ turn
-        return cls(factor, spectrum, curvature, np.concatenate([mask, np.ones((len(mask), 1))], 1))
+        mask = np.concatenate([mask, np.ones((len(mask), 1))], 1)
+        return cls(matrix, penalty, factor, spectrum, curvature, mask, {})
+
+    def with_own(self, hessians: dict) -> "Preconditioner":
+        """Take these neurons' own Hessians of the loss, with the penalty and the mask."""
+        factors = {}
+        for neuron, hessian in hessians.items():
+            mask = self.mask[neuron]
+            matrix = np.outer(mask, mask) * (hessian + np.diag(self.penalty)) + np.diag(1 - mask)
+            factors[neuron] = _inverse_factor(matrix, JITTER * np.mean(np.diag(hessian)))
+        return self._replace(own=self.own | factors)
+
+
+def _inverse_factor(matrix, jitter):
+    """R with R R' the inverse of the matrix plus `jitter` on its diagonal."""
+    lower = np.linalg.cholesky(matrix + jitter * np.eye(len(matrix)))
+    return scipy.linalg.solve_triangular(lower, np.eye(len(matrix)), lower=True).T
 
 
 class Problem(NamedTuple):
@@ -213,9 +238,12 @@ def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["max
     bins = np.maximum(bins, 1)
     problem, dependent = _prepare(objective, mask, bins, mean, null, moments, eps)
     state = start(_first(problem, init, null, silent), silent)
-    for _ in range(maxiter):
-        if not np.any(state.status == RUNNING):
+    for n_passes in range(maxiter):
+        running = np.flatnonzero(state.status == RUNNING)
+        if not len(running):
             break
+        if n_passes and n_passes % PATIENCE == 0:
+            problem = _own_factors(design, problem, state, running, dtype)
         value, gradient = _evaluate(design, problem, ask(state), dtype)
         precondition = problem.precondition
         state = tell(state, value, gradient, precondition, tol / bins, precondition.curvature, eps)
@@ -246,6 +274,26 @@ def _evaluate(design, problem: Problem, point: Points, dtype):
         d_coef = d_coef / bins[:, None] + penalty.gradient(strength, coef)
         gradient = precondition.mask * coordinates.gradient(d_coef, d_intercept / bins)
     return loss / bins + penalty.penalty(strength, coef), gradient
+
+
+def _own_factors(design, problem: Problem, state: State, running, dtype) -> Problem:
+    """Factors from the Hessians of neurons that the null model's does not serve: they are strongly modulated."""
+    n_features = problem.coordinates.mean.size
+    n_rows = int(np.clip(BLOCK_ROWS * 64 // n_features, BLOCK_ROWS // 16, BLOCK_ROWS))
+    hessians, known = {}, problem.precondition
+    coef, intercept = (a.astype(dtype) for a in problem.coordinates.to_model(state.point))
+    units = [np.asarray(a, dtype) for a in problem.coordinates]
+    for group in np.array_split(running, -(-len(running) // GROUP)):
+        if (len(known.own) + len(hessians)) * known.factor.size > MAX_OWN:
+            break
+        some = np.resize(group, GROUP)  # of one length, so that one compilation serves all
+        model, f = problem.objective.model, _objective.steepest(n_rows)
+        for neuron, hessian, rest in zip(
+            group, *total(f, design, model, some, coef[some], intercept[some], *units), strict=False
+        ):
+            if np.isfinite(hessian).all() and np.isfinite(rest):  # else the point is too far away
+                hessians[neuron] = (hessian + rest * known.correlation) / problem.bins[neuron]
+    return problem._replace(precondition=known.with_own(hessians))
 
 
 def _prepare(objective: Objective, mask, bins, mean, null, moments, eps):

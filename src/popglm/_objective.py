@@ -64,6 +64,27 @@ def loss_and_gradient(block, model, coef: Coef, intercept: PerNeuron):
     return weighted_sum(weight, loss), residual @ block.X, residual.sum(1)
 
 
+@lru_cache
+def steepest(n_rows):
+    """For `total`: Hessians of some neurons over the `n_rows` rows of each block where their loss is most curved.
+
+    They are in standardised features and, last, the intercept. The curvature of all other rows comes as one number: for
+    a strongly modulated neuron few rows are nearly all of it.
+    """
+
+    def sums(block, model, neurons, coef: Coef, intercept: PerNeuron, mean, sd):
+        y = block.y.T[neurons]
+        curvature = model.curvature(predictor(block, coef, intercept), y)
+        counted = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
+        curvature = jnp.where(counted > 0, jnp.maximum(counted * curvature, 0), 0)
+        weights, rows = jax.lax.top_k(curvature, min(n_rows, curvature.shape[1]))
+        X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
+        hessians = jax.lax.map(lambda at: (at[0][:, None] * X[at[1]]).T @ X[at[1]], (weights, rows))
+        return hessians, curvature.sum(1) - weights.sum(1)
+
+    return sums
+
+
 def tally(block):
     """Valid bins of each neuron, and its events in them."""
     weight = jnp.broadcast_to(block.weight, block.y.shape)
