@@ -201,7 +201,7 @@ class Preconditioner(NamedTuple):
         for neuron, hessian in hessians.items():
             mask = self.mask[neuron]
             matrix = np.outer(mask, mask) * (hessian + np.diag(self.penalty)) + np.diag(1 - mask)
-            factors[neuron] = _inverse_factor(matrix, JITTER * np.mean(np.diag(hessian)))
+            factors[neuron] = _inverse_factor(matrix, JITTER * (np.mean(np.diag(hessian)) + self.curvature[neuron]))
         return self._replace(own=self.own | factors)
 
 
