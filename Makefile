@@ -1,6 +1,7 @@
 # The commands of the project; `make help` lists them. README.md gives the same as plain Python.
 
 VENV ?= .venv
+PEERS ?= .venv-bench
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BOOK := $(BIN)/jupyter-book build . -n -W --keep-going
@@ -11,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test test-full lint lab lock clean
+.PHONY: help env book test test-full lint lab lock bench clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -41,11 +42,22 @@ lint: $(READY) ## check the code, the prose and the workflows
 lab: $(READY) ## open the pages as notebooks in JupyterLab
 	$(BIN)/python book/lab.py
 
+bench: $(READY) $(PEERS)/.ready ## measure popglm and its peers, for the page on performance (half an hour, a quiet machine)
+	$(BIN)/python benchmarks/run.py --peers $(PEERS)/bin/python
+
+$(PEERS)/.ready: benchmarks/requirements.lock
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --require-hashes -r benchmarks/requirements.lock
+	@touch $@
+
 lock: ## renew the lock file (needs uv): one set of versions for Python 3.11 to 3.13
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		--extra notebooks --extra book --extra test --extra lint pyproject.toml --output-file $(LOCK)
+	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+		benchmarks/requirements.in --output-file benchmarks/requirements.lock
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) _build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) benchmarks/.cache _build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -168,20 +168,36 @@ def _add(sums, new):
 
 
 @partial(jax.jit, static_argnums=0)
-def _chunk_entries(f, chunk: Chunk, *args):
-    entries = jax.lax.map(lambda i: f(chunk.block(i), *args), jnp.arange(len(chunk.visited)))
-    return entries.reshape(-1, entries.shape[-1])
+def _block_entries(f, chunk: Chunk, i, *args):
+    return f(chunk.block(i), *args)
 
 
 def entries(f, X: Rows, design: Design, *args) -> np.ndarray:
     """``f(block, *args)``, an array (rows, ...), of all rows; NaN where X does not count."""
-    out = None
-    for start, chunk in zip(design.starts, design.chunks, strict=True):
-        some = np.asarray(_chunk_entries(f, chunk, *args))[: len(X.counted) - start]
-        if out is None:
-            out = aligned((len(X.counted), some.shape[1]), some.dtype)
-        out[start : start + len(some)] = some
+    out, length, waiting = None, len(X.counted), None
+    blocks = (
+        (start, chunk, i)
+        for start, chunk in zip(design.starts, design.chunks, strict=True)
+        for i in range(len(chunk.visited))
+    )
+    for start, chunk, i in blocks:
+        row = start + i * chunk.block_rows
+        if row >= length:
+            break
+        ready, waiting = waiting, (row, _block_entries(f, chunk, i, *args))  # computes while the one before is copied
+        out = _keep(out, ready, length)
+    out = _keep(out, waiting, length)
     out[~X.counted] = np.nan
+    return out
+
+
+def _keep(out, ready, length):
+    if ready is None:
+        return out
+    row, some = ready[0], np.asarray(ready[1])[: length - ready[0]]
+    if out is None:
+        out = aligned((length, some.shape[1]), some.dtype)
+    out[row : row + len(some)] = some
     return out
 
 

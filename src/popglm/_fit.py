@@ -305,7 +305,7 @@ def _prepare(objective: Objective, mask, bins, mean, null, moments, eps):
     alive = np.diag(covariance) > 8 * eps * power
     sd = np.sqrt(np.where(alive, np.diag(covariance), 1))
     correlation = np.where(np.outer(alive, alive), covariance / np.outer(sd, sd), 0)
-    curvature = np.asarray(objective.model.curvature(null, mean), float)
+    curvature = np.asarray(_objective.curvature(objective.model, null, mean), float)
     pull = objective.penalty.curvature(objective.strength) / sd**2
     precondition = Preconditioner.of(correlation, pull, curvature, mask * alive)
     dependent = _dependent(correlation, alive, 16 * eps) if not np.any(pull) else np.zeros(0, int)

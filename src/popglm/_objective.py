@@ -45,6 +45,12 @@ def null_model(model, bins, events):
     return mean, np.asarray(model.link.forward(mean), float), events <= 0
 
 
+@jax.jit
+def curvature(model, eta, y):
+    """Second derivative of the loss in the linear predictor, compiled as one."""
+    return model.curvature(eta, y)
+
+
 def weighted_sum(weight, entries):
     """Sum over rows; rows of weight 0 are left out, not multiplied, since 0 * inf is NaN."""
     return jnp.where(weight > 0, weight * entries, 0).sum(-1)

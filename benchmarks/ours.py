@@ -1,0 +1,176 @@
+"""popglm at the same work as its peers, and at what no peer does.
+
+Run it with popglm's environment, one process for each record:
+
+    python benchmarks/ours.py dense --data benchmarks/.cache/50x120000-1 --out dense.json
+
+Tasks: `dense` and `lazy` fit all neurons, from X in memory or from counts; `hour` is `lazy` for an hour of counts, and
+`hour-dense` builds X first; `small` is the same script on 1,000 bins: what a process needs before any data come;
+`features` and `update` are single calls; `rate` compares a fit with this machine's matrix products.
+"""
+
+import argparse
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from data import BASIS, WINDOW, batch
+from measure import peak_bytes, timed
+
+UPDATE = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
+HOUR = 720_000  # bins of 5 ms
+UPDATES = 200
+
+
+def basis():
+    """Return the basis of the benchmark's data."""
+    from popglm.basis import RaisedCosineLogConv
+
+    return RaisedCosineLogConv(BASIS, window_size=WINDOW)
+
+
+def fit(X, y):
+    """Fit a population with the default settings."""
+    from popglm.glm import PopulationGLM
+
+    return PopulationGLM().fit(X, y)
+
+
+def fit_lazily(counts):
+    """Fit a population without building X."""
+    return fit(basis().lazy_features(counts), counts)
+
+
+def twice(call, first, second):
+    """Return a record of a cold call and of a warm one on other data, and what the cold one found."""
+    cold, model = timed(lambda: call(*first))
+    warm, _ = timed(lambda: call(*second))
+    return {
+        "cold_s": cold,
+        "warm_s": warm,
+        "n_iter": int(model.n_iter_.max()),
+        "converged": bool(model.converged_.all()),
+    }, model
+
+
+def dense(folder):
+    """Fit with X in memory."""
+    X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
+    return twice(fit, (X, y), (X, np.ascontiguousarray(y[:, ::-1])))
+
+
+def lazy(folder):
+    """Fit from counts."""
+    counts = np.load(folder / "counts.npy")
+    return twice(fit_lazily, (counts,), (np.ascontiguousarray(counts[:, ::-1]),))
+
+
+def hour(folder, n_bins=HOUR):
+    """Fit an hour from counts, in a process that held nothing else; `bytes` is what the counts take."""
+    counts = np.array(np.load(folder / "counts.npy", mmap_mode="r")[:n_bins])
+    if len(counts) < n_bins:
+        raise SystemExit(f"{folder} holds less than {n_bins} bins")
+    cold, _ = timed(lambda: fit_lazily(counts))
+    peak = peak_bytes()
+    warm, model = timed(lambda: fit_lazily(counts))
+    return {"cold_s": cold, "warm_s": warm, "bins": len(counts), "counts_bytes": counts.nbytes} | peak, model
+
+
+def small(folder):
+    """Fit 1,000 bins by the same script."""
+    return hour(folder, 1000)
+
+
+def hour_dense(folder):
+    """Fit an hour with X in memory."""
+    counts = np.load(folder / "counts.npy")
+    features, X = timed(lambda: basis().compute_features(counts))
+    cold, _ = timed(lambda: fit(X, counts))
+    peak = peak_bytes()
+    warm, model = timed(lambda: fit(X, counts))
+    return {"cold_s": cold, "warm_s": warm, "features_s": features, "X_bytes": X.nbytes} | peak, model
+
+
+def features(folder):
+    """Compute all history features."""
+    counts = np.load(folder / "counts.npy").astype(np.float32)
+    call = lambda: basis().compute_features(counts).shape
+    cold, shape = timed(call)
+    return {"cold_s": cold, "warm_s": min(timed(call)[0] for _ in range(2)), "shape": shape}, None
+
+
+def update(folder):
+    """Take steps on one small batch, host work included: the first, and the median of the rest."""
+    import jax
+
+    from popglm.glm import PopulationGLM
+
+    X, y = batch(folder)
+    model = PopulationGLM(**UPDATE)
+    params = model.initialize_params(X, y)
+    state = model.initialize_state(X, y, params)
+    seconds = []
+    for _ in range(UPDATES):
+        spent, (params, state) = timed(lambda now=(params, state): jax.block_until_ready(model.update(*now, X, y)))
+        seconds.append(spent)
+    return {"cold_s": seconds[0], "warm_s": float(np.median(seconds[1:])), "shape": [*X.shape, y.shape[1]]}, None
+
+
+def rate(folder):
+    """Compare a warm fit with the matrix products of its own shapes: block by block, X from memory, nothing but products."""
+    import jax
+    import jax.numpy as jnp
+
+    from popglm import _design
+
+    X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
+    blocks = jnp.asarray(
+        X[: len(X) // _design.BLOCK_ROWS * _design.BLOCK_ROWS].reshape(-1, _design.BLOCK_ROWS, X.shape[1])
+    )
+    coef = jnp.asarray(np.random.default_rng(0).normal(size=(y.shape[1], X.shape[1])), X.dtype)
+
+    @jax.jit
+    def products(coef):
+        return jax.lax.fori_loop(
+            0, len(blocks), lambda i, sum_: sum_ + (coef @ blocks[i].T) @ blocks[i], jnp.zeros_like(coef)
+        )
+
+    @jax.jit
+    def gram(blocks):
+        return jax.lax.fori_loop(
+            0, len(blocks), lambda i, sum_: sum_ + blocks[i].T @ blocks[i], jnp.zeros((X.shape[1],) * 2)
+        )
+
+    share = []
+    for _ in range(5):  # in turn, since the machine's speed drifts
+        seconds, model = timed(lambda: fit(X, y))
+        one, _ = timed(lambda: products(coef).block_until_ready())
+        square, _ = timed(lambda: gram(blocks).block_until_ready())
+        share.append((model.n_iter_.max() * one + square) / seconds)
+    return {"share": share[1:], "warm_s": seconds}, None  # the first compiles
+
+
+TASKS = {"dense": dense, "lazy": lazy, "hour": hour, "hour-dense": hour_dense, "small": small}
+TASKS |= {"features": features, "update": update, "rate": rate}
+
+
+def main():
+    """Do what the command line asks for, and write the record."""
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("task", choices=TASKS)
+    ask.add_argument("--data", type=Path, required=True, help="a folder made by data.py")
+    ask.add_argument("--out", type=Path, required=True, help="the record, a .json file")
+    args = ask.parse_args()
+    record, model = TASKS[args.task](args.data)
+    versions = {name: metadata.version(name) for name in ("popglm", "jax", "numpy", "scipy", "pynapple")}
+    record = {"task": args.task, "versions": versions} | peak_bytes() | record | {"cpus": os.cpu_count()}
+    if model is not None:
+        np.savez(args.out.with_suffix(".npz"), coef=model.coef_, intercept=model.intercept_)
+    args.out.write_text(json.dumps(record, indent=2) + "\n", "utf8")
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()
