@@ -55,7 +55,7 @@ def test_any_block_size_gives_the_same_sums(precision, blocks, data, whole):
     coef, intercept = np.full((3, 4), 0.1), np.array([-1.0, 0.0, 1.0])
     valid = ~np.isnan(X).any(1)[:, None] & ~np.isnan(y)
     residual = np.where(valid, np.exp(np.nan_to_num(X) @ coef.T + intercept) - y, 0)
-    design = _design.design(_design.InMemory(X), y, whole=whole)
+    design = _design.Design(_design.Matrix(X), y, whole=whole)
     params = (np.asarray(a, precision) for a in (coef, intercept))
     _, d_coef, d_intercept = _design.total(_objective.loss_and_gradient, design, observation_models.Poisson(), *params)
     tolerance = {"rtol": 1e-6, "atol": 1e-4 if precision == "float32" else 1e-12}

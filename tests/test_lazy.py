@@ -113,7 +113,7 @@ def test_a_fit_never_builds_the_matrix(counts, monkeypatch):
 def test_small_counts_stay_small(counts):
     X = BASIS.lazy_features(counts.astype(float))
     assert X._terms[0].inputs.dtype == np.uint8
-    chunk = next(iter(_design.design(X.span(), counts)))
+    _, chunk = next(iter(_design.Design(X.span(), counts)))
     assert chunk.sources[0].inputs.dtype == chunk.y.dtype == np.uint8
     assert BASIS.lazy_features(counts + 0.5)._terms[0].inputs.dtype == np.float32
     assert BASIS.lazy_features(counts + 1000)._terms[0].inputs.dtype == np.float32
@@ -208,13 +208,12 @@ def test_inputs_are_not_changed(counts):
 def test_blocks_in_which_nothing_counts_are_not_visited(small_chunks):
     X, y = small_data(n_bins=640)
     X[:300] = np.nan
-    chunks = list(_design.design(_design.InMemory(X), y))
-    assert sum(int(chunk.n_visited) for chunk in chunks) == 6
-    X[:] = np.nan
-    assert len(_design.design(_design.InMemory(X), y).chunks) == 1
+    chunks = list(_design.Design(_design.Matrix(X), y))
+    assert sum(int(chunk.n_visited) for _, chunk in chunks) == 6
+    assert [start for start, _ in chunks] == [192, 384, 576]
 
 
 def test_zeros_before_the_first_bin():
-    term = _lazy.Term(np.arange(1, 7, dtype=np.uint8)[:, None], np.ones((3, 1)))
-    np.testing.assert_array_equal(term.source(0, 4).inputs[:, 0], [0, 0, 0, 1, 2, 3, 4])
-    np.testing.assert_array_equal(term.source(2, 6).inputs[:, 0], [0, 1, 2, 3, 4, 5, 6, 0, 0])
+    term = _lazy.Term(np.arange(1, 7, dtype=np.uint8)[:, None], np.ones((3, 1)), np.array([0, 6]))
+    np.testing.assert_array_equal(term.part(0, 4)[0].inputs[:, 0], [0, 0, 0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(term.part(2, 6)[0].inputs[:, 0], [0, 1, 2, 3, 4, 5, 6, 0, 0])

@@ -91,6 +91,16 @@ def _dimension_hint(values, n_dims):
     return ""
 
 
+def sliceable(name, values, n_dims=(1, 2)):
+    """Rows that are read when they are needed: their number, and numbers. What they hold is checked when it is read."""
+    if len(values.shape) not in n_dims or np.dtype(values.dtype).kind not in "biuf" or 0 in values.shape:
+        raise ValueError(
+            f"`{name}` must have {' or '.join(map(str, n_dims))} axes, time first, and hold real numbers; got "
+            f"{type(values).__name__} of shape {tuple(values.shape)} and dtype {values.dtype}."
+        )
+    return values
+
+
 def inputs(x):
     """Inputs of a convolution as (time, inputs)."""
     values = array("inputs", x, (1, 2))
@@ -238,9 +248,10 @@ def long_enough(starts, window):
 
 def aligned(X, y, one="X", other="y"):
     """X and y have one row per bin, and, where both carry times, the same times to the microsecond."""
-    if len(X.values) != len(y.values):
+    rows = X.values.shape[0], y.values.shape[0]
+    if rows[0] != rows[1]:
         raise ValueError(
-            f"{one} and {other} must have the same number of rows; got {len(X.values)} and {len(y.values)}. "
+            f"{one} and {other} must have the same number of rows; got {rows[0]} and {rows[1]}. "
             "Restrict both to the same epochs."
         )
     if X.times is None or y.times is None:
@@ -258,17 +269,31 @@ def intervals(X, epochs):
     """Epochs, for features that have a time axis."""
     if X.t is None:
         raise ValueError("`restrict` needs features with a time axis, made of a pynapple object; these have none.")
+    return interval_set(epochs)
+
+
+def interval_set(epochs):
+    """Epochs of pynapple."""
     if not _pynapple.is_epochs(epochs):
         raise TypeError(f"`epochs` must be a pynapple IntervalSet; got {type(epochs).__name__}.")
     return epochs
 
 
-def row_and_column(key, shape):
-    """Rows, None for all, and columns, None for all, of an index into a matrix of lazy features."""
+def group(units):
+    """Spike times of several neurons."""
+    if not _pynapple.is_group(units):
+        raise TypeError(f"`units` must be a pynapple TsGroup of spike times; got {type(units).__name__}.")
+    if not len(units):
+        raise ValueError("`units` must hold at least one neuron; got an empty TsGroup.")
+    return units
+
+
+def row_and_column(key, shape, what="lazy features", *, twice=False):
+    """Rows, None for all, and columns, None for all, of an index into a lazy matrix; rows may come twice if allowed."""
     rows, *columns = [k for k in (key if isinstance(key, tuple) else (key,)) if k is not Ellipsis] or [slice(None)]
     columns = [c for c in columns if not (isinstance(c, slice) and c == slice(None))]
     if len(columns) > 1 or any(k is None for k in (rows, *columns)):
-        raise IndexError(f"lazy features have two axes, time and features; got the index {key!r}.")
+        raise IndexError(f"{what} have two axes, time and {what.split()[1]}; got the index {key!r}.")
     if isinstance(rows, slice):
         return (None if rows == slice(None) else rows), (columns[0] if columns else None)
     index = np.asarray(rows)
@@ -278,7 +303,7 @@ def row_and_column(key, shape):
         or (index.dtype.kind not in "biu" and index.size)
     ):
         raise IndexError(
-            f"rows of lazy features must be given by a slice, whole numbers or a mask of length {shape[0]}; got "
+            f"rows of {what} must be given by a slice, whole numbers or a mask of length {shape[0]}; got "
             f"{type(rows).__name__} of dtype {index.dtype} and shape {index.shape}."
         )
     index = np.flatnonzero(index) if index.dtype == bool else index.astype(int).reshape(-1)
@@ -287,7 +312,7 @@ def row_and_column(key, shape):
     if index.min() < -shape[0] or index.max() >= shape[0]:
         raise IndexError(f"row {index[(index < -shape[0]) | (index >= shape[0])][0]} of {shape[0]} rows was asked for.")
     index = index % shape[0]
-    if len(np.unique(index)) < len(index):
+    if not twice and len(np.unique(index)) < len(index):
         raise ValueError("lazy features hold each row once; rows were asked for twice. Index numpy.asarray(X) instead.")
     return index, (columns[0] if columns else None)
 

@@ -13,6 +13,8 @@ def features(X, *, built=False) -> _pynapple.Frame:
         return X.frame._replace(values=np.asarray(X)) if built else X.frame
     X = _pynapple.unwrap(X)
     _check.some_duration(X)
+    if _design.is_stream(X.values) and not built:
+        return X._replace(values=_check.sliceable("X", X.values, (2,)))
     X = X._replace(values=_check.array("X", X.values, (2,)))
     _check.finite("X", X.values)
     return X
@@ -22,17 +24,41 @@ def pair(X, y, model, y_dims, *, built=False) -> tuple[_pynapple.Frame, _pynappl
     """X and y, aligned; y in the support of the model and of two dimensions, where `y_dims` are those it must have."""
     _check.given(y)
     X, y = features(X, built=built), _pynapple.unwrap(y)
-    y = y._replace(values=_check.array("y", y.values, y_dims))
+    if _design.is_stream(y.values) and not built:
+        y = y._replace(values=Checked(_check.sliceable("y", y.values, y_dims), model))
+    else:
+        y = y._replace(values=_check.array("y", y.values, y_dims))
+        _check.targets(y.values, model)
+        y = y._replace(values=y.values.reshape(len(y.values), -1))
     _check.aligned(X, y)
-    _check.targets(y.values, model)
-    return X, y._replace(values=y.values.reshape(len(y.values), -1))
+    return X, y
+
+
+class Checked:
+    """Activity that is read when it is sliced, and checked then; two dimensions."""
+
+    def __init__(self, values, model):
+        self.values, self.model, self.dtype = values, model, values.dtype
+        self.shape = tuple(values.shape) if len(values.shape) == 2 else (*values.shape, 1)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        some = _design.read(self.values, rows.start, rows.stop)
+        _check.targets(some, self.model)
+        return some
+
+    def __array__(self, dtype=None, copy=None):
+        """Read all."""
+        return np.asarray(_design.compact(self[0 : len(self)]), dtype)
 
 
 def rows(values, *, centered=False) -> _design.Rows:
     """Features as a design needs them."""
     if isinstance(values, LazyFeatures):
         return values.span(centered=centered)
-    return _design.InMemory(values, centered=centered)
+    return _design.Matrix(values, centered=centered)
 
 
 def any_valid(X, y) -> bool:

@@ -6,6 +6,7 @@ length share what was compiled, sums of many blocks are added in double precisio
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -75,19 +76,25 @@ class Chunk(NamedTuple):
 class Rows(ABC):
     """Features as a design needs them.
 
-    `counted` says which rows count, (time,). Where a feature lies far from 0, `center` is what was subtracted from the
-    features; else it is None.
+    Where a feature lies far from 0, `center` is what `part` subtracts from the features; else it is None. What is
+    `streamed` is read anew in every pass, a chunk at a time; anything else is kept in chunks.
     """
 
-    counted: Bool[np.ndarray, "time"]
-    center: np.ndarray | None
+    length: int
+    center: np.ndarray | None = None
+    streamed = False
 
     @abstractmethod
-    def sources(self, start: int, size: int) -> tuple[Stored | Convolved, ...]:
-        """Make the features of `size` rows from `start`, which may pass the end."""
+    def part(self, start: int, size: int) -> tuple[tuple[Stored | Convolved, ...], Bool[np.ndarray, "time"]]:
+        """Make the features of `size` rows from `start`, which may pass the end; and say which of them count."""
+
+    def counted(self) -> Bool[np.ndarray, "time"]:
+        """Say of all rows whether they count."""
+        step = BLOCK_ROWS * CHUNK_BLOCKS
+        return np.concatenate([self.part(at, step)[1] for at in range(0, self.length, step)])[: self.length]
 
     def place(self, y):
-        """The rows of y where `sources` has them."""
+        """The rows of y where `part` has them."""
         return y
 
     def take(self, entries):
@@ -95,52 +102,80 @@ class Rows(ABC):
         return entries
 
 
-class InMemory(Rows):
-    """Features that exist. `center` is subtracted before they are rounded to the precision of JAX."""
+class Matrix(Rows):
+    """Features that exist, in memory or streamed. `center` is subtracted before they are rounded to JAX's precision."""
 
-    def __init__(self, values: Shaped[np.ndarray, "time features"], *, centered=False):
-        self.values, self.counted = values, ~missing_rows(values)
-        self.center = origin(values, self.counted) if centered else None
+    def __init__(self, values, *, centered=False):
+        self.values, self.length, self.streamed = values, values.shape[0], is_stream(values)
+        self.center = origin(values) if centered else None
 
-    def sources(self, start, size):
+    def part(self, start, size):
         """Some rows; those with a NaN become 0, so that no sum ever meets a NaN. Copied only if they must change."""
-        values, counted = self.values[start : start + size], self.counted[start : start + size]
-        dtype = jnp.result_type(float)
+        values, dtype = read(self.values, start, start + size), jnp.result_type(float)
+        if self.streamed:
+            _check.finite("X", values)
+        counted = ~missing_rows(values)
         if len(values) < size or values.dtype != dtype or self.center is not None or not counted.all():
             values = padded(values if self.center is None else values - self.center, size, dtype)
             values[: len(counted)][~counted] = 0
-        return (Stored(on_device(values)),)
+        return (Stored(on_device(values)),), padded(counted, size)
 
 
-class Design(NamedTuple):
-    """X and y, cut into chunks of one shape that are kept."""
+class Design:
+    """X and y, cut into chunks of one shape; those without a row that counts are left out.
 
-    starts: list[int]
-    chunks: list[Chunk]
-
-    def __iter__(self) -> Iterator[Chunk]:
-        return iter(self.chunks)
-
-
-def design(X: Rows, y: Shaped[np.ndarray, "time neurons"], *, whole=False) -> Design:
-    """Cut X and y into chunks, or take them as a `whole`, for loops that are compiled around all of the data.
-
-    What is shorter than a chunk is padded to the next of few lengths. Chunks without a row that counts are left out.
+    What is shorter than a chunk is padded to the next of few lengths. A `whole` design is a single chunk, for loops that
+    are compiled around all of the data. Iterating gives pairs of the first row and the chunk.
     """
-    length, y = len(y), compact(y)
-    rows = min(BLOCK_ROWS, _convolve.SUB_ROWS * grid(-(-length // _convolve.SUB_ROWS)))
-    n_blocks = grid(-(-length // rows))
-    n_blocks = n_blocks if whole else min(n_blocks, CHUNK_BLOCKS)
-    size, starts, chunks = n_blocks * rows, [], []
-    for start in range(0, length, size):
-        counted = padded(X.counted[start : start + size], size)
-        some = np.flatnonzero(counted.reshape(n_blocks, rows).any(1))
-        if not len(some) and (chunks or start + size < length):  # a design has one chunk at least
-            continue
-        arrays = padded(y[start : start + size], size), counted, padded(some, n_blocks).astype(np.int32)
-        starts.append(start)
-        chunks.append(Chunk(X.sources(start, size), *map(on_device, arrays), jnp.asarray(len(some), jnp.int32)))
-    return Design(starts, chunks)
+
+    def __init__(self, X: Rows, y, *, whole=False):
+        self._X, self._y, self.length = X, y, y.shape[0]
+        rows = min(BLOCK_ROWS, _convolve.SUB_ROWS * grid(-(-self.length // _convolve.SUB_ROWS)))
+        n_blocks = grid(-(-self.length // rows))
+        self._n_blocks = n_blocks if whole else min(n_blocks, CHUNK_BLOCKS)
+        self._size = self._n_blocks * rows
+        self._kept = None if X.streamed or is_stream(y) else list(self._chunks())
+
+    def __iter__(self) -> Iterator[tuple[int, Chunk]]:
+        return iter(self._kept) if self._kept is not None else ahead(self._chunks())
+
+    def _chunks(self):
+        for start in range(0, self.length, self._size):
+            chunk = self._chunk(start)
+            if chunk is not None:
+                yield start, chunk
+
+    def _chunk(self, start) -> Chunk | None:
+        sources, counted = self._X.part(start, self._size)
+        blocks = np.flatnonzero(counted.reshape(self._n_blocks, -1).any(1))
+        if not len(blocks):
+            return None
+        y = padded(compact(read(self._y, start, start + self._size)), self._size)
+        arrays = y, counted, padded(blocks, self._n_blocks).astype(np.int32)
+        return Chunk(sources, *map(on_device, arrays), jnp.asarray(len(blocks), jnp.int32))
+
+
+def ahead(items: Iterator) -> Iterator:
+    """The same items, the next one being made in a thread while one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = pool.submit(next, items, None)
+            yield item
+
+
+def is_stream(values) -> bool:
+    """Whether these are rows that are read when they are sliced: a data set in a file, virtual counts, a memmap."""
+    in_memory = isinstance(values, np.ndarray | jax.Array) and not isinstance(values, np.memmap)
+    in_memory |= type(values).__module__.split(".")[0] in ("pandas", "scipy")  # tables and sparse matrices
+    return not in_memory and all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__"))
+
+
+def read(values, start, stop) -> np.ndarray:
+    """Some rows, as an array of two dimensions in this machine's byte order."""
+    some = np.asarray(values[start:stop])
+    some = some if some.dtype.isnative else some.astype(some.dtype.newbyteorder("="))
+    return some[:, None] if some.ndim == 1 else some
 
 
 @partial(jax.jit, static_argnums=0)
@@ -154,9 +189,10 @@ def chunk_total(f, chunk: Chunk, *args):
 def total(f, design, *args):
     """Sum of ``f(block, *args)`` over all blocks, as NumPy arrays of double precision."""
     sums, waiting = None, None
-    for chunk in design:
+    for _, chunk in design:
         started = chunk_total(f, chunk, *args)  # computes while the one before is added
         sums, waiting = _add(sums, waiting), started
+    _check.some_valid(waiting is not None)
     return _add(sums, waiting)
 
 
@@ -172,33 +208,29 @@ def _block_entries(f, chunk: Chunk, i, *args):
     return f(chunk.block(i), *args)
 
 
-def entries(f, X: Rows, design: Design, *args) -> np.ndarray:
-    """``f(block, *args)``, an array (rows, ...), of all rows; NaN where X does not count."""
-    out, length, waiting = None, len(X.counted), None
-    blocks = (
-        (start, chunk, i)
-        for start, chunk in zip(design.starts, design.chunks, strict=True)
-        for i in range(len(chunk.visited))
-    )
-    for start, chunk, i in blocks:
-        row = start + i * chunk.block_rows
-        if row >= length:
-            break
-        ready, waiting = waiting, (row, _block_entries(f, chunk, i, *args))  # computes while the one before is copied
-        out = _keep(out, ready, length)
-    out = _keep(out, waiting, length)
-    out[~X.counted] = np.nan
+def entries(f, design: Design, n_columns: int, *args) -> np.ndarray:
+    """``f(block, *args)``, an array (rows, columns), of all rows; NaN where X does not count."""
+    out, waiting = aligned((design.length, n_columns), jnp.result_type(float)), None
+    done = 0  # rows before it are written, or will be by what is waiting
+    for start, chunk in design:
+        out[done:start] = np.nan
+        for i in range(len(chunk.visited)):
+            row = start + i * chunk.block_rows
+            if row < design.length:
+                ready, waiting = waiting, (row, _block_entries(f, chunk, i, *args))  # computes while the last is copied
+                _keep(out, ready)
+        done = min(start + len(chunk.y), design.length)
+        _keep(out, waiting)
+        out[start:done][~np.asarray(chunk.counted)[: done - start]] = np.nan
+        waiting = None
+    out[done:] = np.nan
     return out
 
 
-def _keep(out, ready, length):
-    if ready is None:
-        return out
-    row, some = ready[0], np.asarray(ready[1])[: length - ready[0]]
-    if out is None:
-        out = aligned((length, some.shape[1]), some.dtype)
-    out[row : row + len(some)] = some
-    return out
+def _keep(out, ready):
+    if ready is not None:
+        row, some = ready
+        out[row : row + len(some)] = np.asarray(some)[: len(out) - row]
 
 
 def padded(values, size, dtype=None) -> np.ndarray:
@@ -239,19 +271,26 @@ def missing_rows(X) -> np.ndarray:
     return suspect
 
 
-def origin(values, counted) -> np.ndarray | None:
+def origin(values) -> np.ndarray | None:
     """Where columns lie, if one lies so far from 0 that float32 would keep its offset and lose its variation."""
-    step = max(len(values) // 1000, 1)
-    for some in (values[::step][counted[::step]], values[counted]):  # all rows only if a sample shows a need
-        if not len(some):
-            return None
-        mean, sd = some.mean(0, dtype=float), some.std(0, dtype=float)
-        sd = np.where(sd > 1e-12 * np.abs(mean), sd, 0)  # of a constant column round-off is left
-        far = np.abs(mean) > 10 * sd
-        if not far.any():
-            return None
+    n_rows = values.shape[0]
+    some = [read(values, at, at + 20) for at in range(0, n_rows, max(n_rows // 50, 20))]
+    mean, sd, far = _spread(np.concatenate(some))
+    if far.any() and not is_stream(values):  # all rows only if a sample shows a need
+        mean, sd, far = _spread(values)
     _check.near(mean, sd)
-    return np.where(far, mean, 0)
+    return np.where(far, mean, 0) if far.any() else None
+
+
+def _spread(values):
+    """Mean and standard deviation of each column, without NaN, and whether it lies far from 0."""
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        values = values[~np.isnan(values).any(1)]
+    if not len(values):
+        return np.zeros((3, values.shape[1])) > 0
+    mean, sd = values.mean(0, dtype=float), values.std(0, dtype=float)
+    sd = np.where(sd > 1e-12 * np.abs(mean), sd, 0)  # of a constant column round-off is left
+    return mean, sd, np.abs(mean) > 10 * sd
 
 
 def grid(n: int) -> int:

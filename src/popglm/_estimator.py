@@ -99,8 +99,7 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         _check.flag("progress", progress)
         X, y = _data.pair(X, y, objective.model, self._y_dims)
         rows = _data.rows(X.values, centered=solver is None)
-        design = _design.design(rows, rows.place(y.values), whole=solver is not None)
-        _check.some_valid(rows.counted.any() and not np.isnan(y.values).all())
+        design = _design.Design(rows, rows.place(y.values), whole=solver is not None)
         n_features, n_neurons = X.values.shape[1], y.values.shape[1]
         mask, start = _check.feature_mask(self.feature_mask, n_features, n_neurons), None
         center = np.zeros(n_features) if rows.center is None else rows.center
@@ -189,9 +188,9 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         model = self._configure()[0].model
         X, y = _data.pair(X, y, model, self._y_dims)
         rows = _data.rows(X.values)
-        valid = rows.take(rows.counted)[:, None] & ~np.isnan(y.values)
-        _check.some_valid(valid.any())
-        mean = model.null_mean(np.where(valid, y.values, 0).sum(0), valid.sum(0))
+        bins, events = _design.total(_objective.tally, _design.Design(rows, rows.place(y.values)))
+        _check.some_valid(bins.any())
+        mean = model.null_mean(events, bins)
         intercept = jnp.asarray(model.link.forward(mean), jnp.result_type(float))
         return self._public(jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)), intercept
 
@@ -336,8 +335,9 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         X = _data.features(X)
         self._same_features(X)
         model, rows = self._configure()[0].model, _data.rows(X.values)
-        design = _design.design(rows, np.zeros((len(rows.counted), 0), np.uint8))
-        rate = rows.take(_design.entries(_objective.mean_rows, rows, design, model, *self._core_params()))
+        params = self._core_params()
+        design = _design.Design(rows, np.zeros((rows.length, 0), np.uint8))
+        rate = rows.take(_design.entries(_objective.mean_rows, design, len(params[1]), model, *params))
         return _pynapple.wrap(self._public(rate), X, self._columns)
 
     def score(self, X, y, score_type="log-likelihood", aggregate_sample_scores=None, null="scored"):
@@ -397,7 +397,7 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
         null = self._null_mean(null, len(intercept), needed=score_type != "log-likelihood")
         rows = _data.rows(X.values)
-        design = _design.design(rows, rows.place(y.values))
+        design = _design.Design(rows, rows.place(y.values))
         return _score.score(score_type, model, coef, intercept, rows, design, aggregate, null)
 
     def _null_mean(self, null, n_neurons, needed):

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 from threadpoolctl import threadpool_limits
 
-from popglm import _objective
+from popglm import _check, _objective
 from popglm._design import BLOCK_ROWS, total
 from popglm._objective import Fit, Objective
 
@@ -234,6 +234,7 @@ def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["max
     eps = float(jnp.finfo(dtype).eps)
     tol = TOL[dtype.name] if tol is None else tol
     (bins, events), moments = total(_objective.census, design)
+    _check.some_valid(bins.any())
     mean, null, silent = _objective.null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
     problem, dependent = _prepare(objective, mask, bins, mean, null, moments, eps)

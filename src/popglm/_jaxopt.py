@@ -71,11 +71,13 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     """
     dtype = jnp.result_type(float)
     bins, events = total(_objective.tally, design)
+    _check.some_valid(bins.any())
+    ((_, chunk),) = design
     mean, null, silent = _objective.null_model(objective.model, bins, events)
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
     run = _functions(name, options).run
-    found = run((coef, intercept), *design, bins, objective, mask, _stepsize(name, options))
+    found = run((coef, intercept), chunk, bins, objective, mask, _stepsize(name, options))
     found, n_iter, error, slope = jax.tree.map(np.asarray, found)
     tol = options.get("tol", defaults(name)["tol"])
     # A line search that gives up looks like a small step, too: the gradient must agree.

@@ -9,48 +9,71 @@ from popglm import _check, _design, _pynapple
 
 
 class Term(NamedTuple):
-    """One convolution: inputs of all bins, NaN replaced by 0, and the kernel of its basis."""
+    """One convolution: inputs of all bins, in memory or streamed, the kernel of its basis, the first rows of epochs."""
 
-    inputs: np.ndarray
+    inputs: object
     kernel: np.ndarray
+    starts: np.ndarray
+    center: np.ndarray | None = None
+
+    @property
+    def n_inputs(self):
+        return 1 if len(self.inputs.shape) == 1 else self.inputs.shape[1]
 
     @property
     def n_features(self):
-        return self.inputs.shape[1] * self.kernel.shape[1]
+        return self.n_inputs * self.kernel.shape[1]
 
-    def source(self, start, size) -> _design.Convolved:
-        """The features of `size` bins from `start`. There are zeros before the first bin, and after the last."""
-        window = len(self.kernel)
-        out = np.zeros((window + size, self.inputs.shape[1]), self.inputs.dtype)
-        piece = self.inputs[max(start - window, 0) : start + size]
+    def part(self, start, size):
+        """The features of `size` bins from `start`, and which of them have a complete history.
+
+        There are zeros before the first bin, after the last, and for NaN.
+        """
+        window, first = len(self.kernel), max(start - len(self.kernel), 0)
+        piece = _design.read(self.inputs, first, start + size)
+        if _design.is_stream(self.inputs):
+            _check.finite("inputs", piece)
+            piece = _design.compact(piece)
+        counted = _complete(piece, np.arange(start, start + size), first, window, self.starts)
+        if self.center is not None:
+            piece = piece - self.center
+        if piece.dtype.kind == "f":
+            piece = np.nan_to_num(piece.astype(jnp.result_type(float), copy=False))
+        out = np.zeros((window + size, self.n_inputs), piece.dtype)
         begin = max(window - start, 0)
         out[begin : begin + len(piece)] = piece
-        return _design.Convolved(_design.on_device(out), jnp.asarray(self.kernel, jnp.result_type(float)))
+        kernel = jnp.asarray(self.kernel, jnp.result_type(float))
+        return _design.Convolved(_design.on_device(out), kernel), counted
 
     def centered(self):
         """The same with inputs that do not lie far from 0, and what its features then lack, None if nothing."""
-        center = _design.origin(self.inputs, np.ones(len(self.inputs), bool))
-        if center is None:
-            return self, None
-        return self._replace(inputs=self.inputs - center), np.outer(center, self.kernel.sum(0)).ravel()
+        center = None if self.inputs.dtype.kind in "biu" else _design.origin(self.inputs)
+        lacks = None if center is None else np.outer(center, self.kernel.sum(0)).ravel()
+        return self._replace(center=center), lacks
+
+
+def _complete(piece, rows, first, window, starts) -> np.ndarray:
+    """Rows whose window lies inside their epoch and holds no NaN of the piece, whose first row is `first`."""
+    complete = rows - starts[np.searchsorted(starts, rows, "right") - 1] >= window
+    complete &= rows < min(starts[-1], first + len(piece))
+    if piece.dtype.kind == "f":
+        seen = np.concatenate([[0], np.cumsum(np.isnan(piece).any(1))])
+        now = np.minimum(rows - first, len(piece))
+        complete &= seen[now] == seen[np.maximum(now - window, 0)]
+    return complete
 
 
 class Span(_design.Rows):
     """Rows of lazy features for a design: from the first to the last that was asked for, others not counted."""
 
-    def __init__(self, terms, complete, index, *, centered=False):
-        self.first, self._at, stop = 0, None, len(complete)
+    def __init__(self, terms, length, index, *, centered=False):
+        self.first, self.length, self._at, self._asked = 0, length, None, None
         if index is not None:
-            self.first, stop = int(index.min()), int(index.max()) + 1
-            self._at = index - self.first
-            if len(index) == stop - self.first and (np.diff(index) == 1).all():
-                self._at = None
-        self.counted = complete[self.first : stop]
-        if self._at is not None:
-            asked = np.zeros(len(self.counted), bool)
-            asked[self._at] = True
-            self.counted = self.counted & asked
-        self._terms, self.center = terms, None
+            self.first, self.length = int(index.min()), int(index.max()) + 1 - int(index.min())
+            if len(index) < self.length or not (np.diff(index) == 1).all():
+                self._at, self._asked = index - self.first, np.zeros(self.length, bool)
+                self._asked[self._at] = True
+        self._terms, self.streamed = terms, any(_design.is_stream(term.inputs) for term in terms)
         if centered:
             self._terms, lacks = zip(*(term.centered() for term in terms), strict=True)
             if any(lack is not None for lack in lacks):
@@ -59,15 +82,21 @@ class Span(_design.Rows):
                     [z if lack is None else lack for z, lack in zip(zeros, lacks, strict=True)]
                 )
 
-    def sources(self, start, size):
-        """Inputs and their history."""
-        return tuple(term.source(self.first + start, size) for term in self._terms)
+    def part(self, start, size):
+        """Inputs and their history; the rows that were asked for and have it complete."""
+        sources, counted = zip(*(term.part(self.first + start, size) for term in self._terms), strict=True)
+        counted = np.all(counted, 0)
+        counted[max(self.length - start, 0) :] = False
+        if self._asked is not None:
+            counted &= _design.padded(self._asked[start : start + size], size)
+        return sources, counted
 
     def place(self, y):
         """The rows of y where the span has them, zeros between."""
         if self._at is None:
             return y
-        out = np.zeros((len(self.counted), *y.shape[1:]), y.dtype)
+        y = np.asarray(y)
+        out = np.zeros((self.length, *y.shape[1:]), y.dtype)
         out[self._at] = y
         return out
 
@@ -76,7 +105,7 @@ class Span(_design.Rows):
         return entries if self._at is None else entries[self._at]
 
 
-class LazyFeatures:
+class LazyFeatures(_pynapple.Framed):
     r"""Features of the past that look like a matrix and are never built by `fit`.
 
     From `lazy_features` of a basis. They are accepted wherever X is, with the numbers of `compute_features`. Only the
@@ -100,8 +129,8 @@ class LazyFeatures:
 
     ndim = 2
 
-    def __init__(self, terms, complete, frame, names=None, metadata=None, index=None):
-        self._terms, self._complete, self._frame, self._index = terms, complete, frame, index
+    def __init__(self, terms, frame, names=None, metadata=None, index=None):
+        self._terms, self._frame, self._index, self._length = terms, frame, index, terms[0].inputs.shape[0]
         self.columns, self.metadata = names, metadata
 
     # How it looks
@@ -109,7 +138,7 @@ class LazyFeatures:
     @property
     def shape(self):
         """(time, features)."""
-        length = len(self._complete) if self._index is None else len(self._index)
+        length = self._length if self._index is None else len(self._index)
         return length, sum(term.n_features for term in self._terms)
 
     @property
@@ -145,7 +174,7 @@ class LazyFeatures:
         return values if self._index is None else values[self._index]
 
     def _with(self, index, frame=None):
-        return LazyFeatures(self._terms, self._complete, frame or self._frame, self.columns, self.metadata, index)
+        return LazyFeatures(self._terms, frame or self._frame, self.columns, self.metadata, index)
 
     def __getitem__(self, key):
         """Rows by slice, mask or index stay lazy; single rows and some of the columns are built."""
@@ -153,7 +182,7 @@ class LazyFeatures:
         first = key[0] if isinstance(key, tuple) else key
         some = self
         if rows is not None:
-            some = self._with(self._pick(np.arange(len(self._complete)))[rows])
+            some = self._with(self._pick(np.arange(self._length))[rows])
         if columns is not None:
             some = np.asarray(some)[:, columns]
         return np.asarray(some)[0] if isinstance(first, int | np.integer) else some
@@ -173,20 +202,21 @@ class LazyFeatures:
 
     def span(self, *, centered=False) -> Span:
         """These rows for a design."""
-        return Span(self._terms, self._complete, self._index, centered=centered)
+        return Span(self._terms, self._length, self._index, centered=centered)
 
     @property
     def complete(self) -> np.ndarray:
         """Which rows have a complete history, shape (time,); the others do not count in any sum."""
-        return self._pick(self._complete)
+        span = self.span()
+        return span.take(span.counted())
 
     def __array__(self, dtype=None, copy=None):
         """Build the matrix."""
         if not len(self):
             return np.empty(self.shape, dtype or self.dtype)
         span = self.span()
-        empty = np.zeros((len(span.counted), 0), np.uint8)
-        matrix = span.take(_design.entries(_features, span, _design.design(span, empty)))
+        empty = np.zeros((span.length, 0), np.uint8)
+        matrix = span.take(_design.entries(_features, _design.Design(span, empty), self.shape[1]))
         return matrix if dtype is None else matrix.astype(dtype, copy=False)
 
 
@@ -204,4 +234,4 @@ def side_by_side(features):
     metadata = {key: np.concatenate([np.asarray(x.metadata[key], object) for x in features]) for key in keys}
     metadata["term"] = np.repeat(range(len(features)), [x.shape[1] for x in features])
     terms = tuple(term for x in features for term in x._terms)
-    return LazyFeatures(terms, np.all([x._complete for x in features], 0), first._frame, names, metadata)
+    return LazyFeatures(terms, first._frame, names, metadata)

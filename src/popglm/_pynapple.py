@@ -15,9 +15,15 @@ class Frame(NamedTuple):
     columns: np.ndarray | None
 
 
+class Framed:
+    """An array of our own that knows its `frame`."""
+
+
 def unwrap(x) -> Frame:
     """Array and time axis of a Tsd or TsdFrame; anything else is passed through."""
     nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
+    if isinstance(x, Framed):
+        return x.frame
     if nap is None or not isinstance(x, (nap.Tsd, nap.TsdFrame, nap.TsdTensor)):
         table = pandas is not None and isinstance(x, pandas.DataFrame)
         return Frame(x, None, None, np.asarray(x.columns) if table else None)
@@ -50,6 +56,12 @@ def metadata(x, name):
     nap = sys.modules.get("pynapple")
     known = nap is not None and isinstance(x, nap.TsdFrame) and name in x.metadata_columns
     return np.asarray(x.get_info(name)) if known else None
+
+
+def is_group(x) -> bool:
+    """Whether x is a TsGroup."""
+    nap = sys.modules.get("pynapple")
+    return nap is not None and isinstance(x, nap.TsGroup)
 
 
 def is_epochs(x) -> bool:

@@ -18,7 +18,7 @@ def score(kind, model, coef, intercept, X, design, aggregate, null):
     neurons without an event in y, on which the null model is perfect.
     """
     tally = _design.total(_objective.tally, design)
-    _check.some_valid(tally is not None and tally[0].any())
+    _check.some_valid(tally[0].any())
     bins, events = tally
     counted = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else events > 0
     if aggregate is None:
@@ -44,14 +44,14 @@ def _mean(design, bins, counted, entries, *args):
 
 def _aggregate(function, X, design, counted, entries, *args):
     """The user's function of the log-likelihoods, less the rows without any valid entry; single ones stay NaN."""
-    samples = _all_entries(entries, X, design, *args)
+    samples = _all_entries(entries, X, design, len(counted), *args)
     valid = ~np.isnan(samples)
     samples = np.where(valid & ~counted, 0, samples)
     return _settings.samples(function(samples[valid.any(1)]))
 
 
-def _all_entries(entries, X, design, *args):
-    return X.take(_design.entries(_objective.by_row(entries), X, design, *args))
+def _all_entries(entries, X, design, n_neurons, *args):
+    return X.take(_design.entries(_objective.by_row(entries), design, n_neurons, *args))
 
 
 def _plain(value):

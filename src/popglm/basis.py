@@ -114,21 +114,20 @@ class Conv(BaseEstimator, ABC):
         (15, 3)
         """
         frame = _pynapple.unwrap(inputs)
-        values = _check.inputs(frame.values)
+        streamed = _design.is_stream(frame.values)
+        values = _check.sliceable("inputs", frame.values) if streamed else _check.inputs(frame.values)
         _check.regular(frame)
         _check.some_duration(frame)
-        starts = _pynapple.epoch_starts(frame, len(values))
+        starts = _pynapple.epoch_starts(frame, values.shape[0])
         _check.long_enough(starts, _settings.window_size(self.window_size))
         kernel = self.kernel
         _check.full_rank(kernel)
-        complete = _complete(values, starts, len(kernel))
-        clean = np.nan_to_num(values) if np.issubdtype(values.dtype, np.floating) else values
-        units = list(range(values.shape[1]) if frame.columns is None else frame.columns)
+        term = _lazy.Term(values if streamed else _design.compact(values), kernel, starts)
+        units = list(range(term.n_inputs) if frame.columns is None else frame.columns)
         functions = range(kernel.shape[1])
         names = [f"{unit}:{function}" for unit in units for function in functions]
         origin = {"input": np.repeat(units, len(functions)), "function": np.tile(functions, len(units))}
-        term = _lazy.Term(_design.compact(clean), kernel)
-        return LazyFeatures((term,), complete, frame._replace(values=None), names, origin)
+        return LazyFeatures((term,), frame._replace(values=None), names, origin)
 
     def __add__(self, other):
         """Features of this basis and of another, each of an input of its own, side by side."""
@@ -264,17 +263,6 @@ class Sum(BaseEstimator):
         _settings.one_each(self.bases, inputs)
         each = zip(self.bases, inputs, strict=True)
         return _lazy.side_by_side([basis.lazy_features(x) for basis, x in each])
-
-
-def _complete(values, starts, window) -> np.ndarray:
-    """Rows whose window lies inside their epoch and holds no NaN."""
-    since_start = np.arange(len(values)) - np.repeat(starts[:-1], np.diff(starts))
-    complete = since_start >= window
-    if np.issubdtype(values.dtype, np.floating):
-        seen = np.concatenate([[0], np.cumsum(np.isnan(values).any(1))])
-        now = np.arange(len(values))
-        complete &= seen[now] == seen[np.maximum(now - window, 0)]
-    return complete
 
 
 def _raised_cosines(x, peaks, gap, width):
