@@ -91,5 +91,13 @@ def batch(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(X[:1000, :10, :5]).reshape(1000, -1), np.ascontiguousarray(y[:1000, :10])
 
 
+def one(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return a small problem, where it counts what a tool needs beside the sums: one neuron, 10,000 bins, 20 features."""
+    y = np.load(folder / "y.npy", mmap_mode="r")
+    busiest = int(y[:10_000].sum(0).argmax())
+    X = np.load(folder / "X.npy", mmap_mode="r")
+    return np.ascontiguousarray(X[:10_000, 3:160:8]), np.ascontiguousarray(y[:10_000, busiest : busiest + 1])
+
+
 if __name__ == "__main__":
     print(prepare(*map(int, sys.argv[1:])))

@@ -6,7 +6,8 @@ Run it with popglm's environment, one process for each record:
 
 Tasks: `dense` and `lazy` fit all neurons, from X in memory or from counts; `hour` is `lazy` for an hour of counts, and
 `hour-dense` builds X first; `small` is the same script on 1,000 bins: what a process needs before any data come;
-`features` and `update` are single calls; `rate` compares a fit with this machine's matrix products.
+`features` and `update` are single calls, `one` is one neuron and few bins; `rate` compares a fit with this machine's
+matrix products.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from data import BASIS, WINDOW, batch
+from data import BASIS, WINDOW, batch, one
 from measure import peak_bytes, timed
 
 UPDATE = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
@@ -59,6 +60,17 @@ def dense(folder):
     """Fit with X in memory."""
     X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
     return twice(fit, (X, y), (X, np.ascontiguousarray(y[:, ::-1])))
+
+
+def small_fit(folder):
+    """Fit one neuron to few bins and features."""
+    X, y = one(folder)
+    cold, _ = timed(lambda: fit(X, y))
+    return {
+        "cold_s": cold,
+        "warm_s": float(np.median([timed(lambda: fit(X, y))[0] for _ in range(20)])),
+        "shape": X.shape,
+    }, None
 
 
 def lazy(folder):
@@ -153,7 +165,7 @@ def rate(folder):
 
 
 TASKS = {"dense": dense, "lazy": lazy, "hour": hour, "hour-dense": hour_dense, "small": small}
-TASKS |= {"features": features, "update": update, "rate": rate}
+TASKS |= {"one": small_fit, "features": features, "update": update, "rate": rate}
 
 
 def main():

@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from data import BASIS, WINDOW, batch
+from data import BASIS, WINDOW, batch, one
 from measure import peak_bytes, timed
 
 # All: Poisson counts, log link, no penalty, an intercept per neuron. Chosen among what each documents before measuring: the
@@ -122,6 +122,17 @@ def time_fit(peer, folder, neurons):
     return record | {"cold_s": cold, "warm_s": warm}, found
 
 
+def time_one(peer, folder):
+    """Return the record of one neuron and few bins: in this process, as anyone would."""
+    X, y = one(folder)
+    settings = SETTINGS[peer]
+    if "workers" in settings:
+        settings["workers"] = 1
+    cold, _ = timed(lambda: FITS[peer](X, y))
+    warm = float(np.median([timed(lambda: FITS[peer](X, y))[0] for _ in range(20)]))
+    return {"settings": settings, "shape": X.shape, "cold_s": cold, "warm_s": warm}
+
+
 def time_features(folder):
     """Return the record of NeMoS's history features of all counts, cold and twice warm."""
     counts = np.load(folder / "counts.npy").astype(np.float32)
@@ -168,12 +179,12 @@ def main():
     """Time what the command line asks for, and write the record."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("peer", choices=FITS)
-    ask.add_argument("--task", choices=("fit", "features", "update"), default="fit", help="the last two: nemos alone")
+    ask.add_argument("--task", choices=("fit", "one", "features", "update"), default="fit")
     ask.add_argument("--data", type=Path, required=True, help="a folder made by data.py")
     ask.add_argument("--out", type=Path, required=True, help="the record, a .json file")
     ask.add_argument("--neurons", type=int, help="fit only this many and scale the time (not nemos)")
     args = ask.parse_args()
-    if args.task != "fit" and args.peer != "nemos":
+    if args.task in ("features", "update") and args.peer != "nemos":
         ask.error("only nemos has this task")
 
     record = {"peer": args.peer, "task": args.task, "version": metadata.version(PACKAGES.get(args.peer, args.peer))}
@@ -184,6 +195,8 @@ def main():
             np.savez(args.out.with_suffix(".npz"), coef=coef, intercept=intercept)
             if SETTINGS[args.peer].get("workers", 1) > 1:
                 stop_workers()
+        elif args.task == "one":
+            timing = time_one(args.peer, args.data)
         else:
             timing = {"features": time_features, "update": time_update}[args.task](args.data)
     record |= timing | peak_bytes() | {"cpus": os.cpu_count()}

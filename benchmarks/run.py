@@ -88,6 +88,11 @@ def main():
             if not args.only_ours:
                 asked = "nemos", "--task", task
                 single[task]["nemos"] = measure(args.peers, peers, *asked, "--data", data, out=out(f"nemos-{task}"))
+        single["one"] = {"popglm": measure(sys.executable, ours, "one", "--data", data, out=out("one"))}
+        for peer in () if args.only_ours else (*PEERS, *ONCE):
+            single["one"][peer] = measure(
+                args.peers, peers, peer, "--task", "one", "--data", data, out=out(f"{peer}-one")
+            )
         single["rate"] = measure(sys.executable, ours, "rate", "--data", data, out=out("rate"))
         for task in ("small", "hour", "hour-dense"):
             single[task] = measure(sys.executable, ours, task, "--data", hour, out=out(task))
@@ -102,7 +107,7 @@ def main():
     if args.only_ours:
         old = json.loads(args.out.read_text("utf8"))
         record["fit"] = old["fit"] | fits
-        record |= {task: old[task] | single[task] for task in ("features", "update")}
+        record |= {task: old[task] | single[task] for task in ("features", "update", "one") if task in old}
     args.out.parent.mkdir(exist_ok=True)
     partial = args.out.with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=1) + "\n", "utf8")
@@ -144,6 +149,8 @@ def report(record):
         f"an hour: lazy {lazy['warm_s']:.1f} s, {lazy['warm_s'] / dense['warm_s']:.2f} times dense; "
         f"{extra:.0f} MB beside a small process and the counts"
     )
+    if len(record["one"]) > 1:
+        print("one neuron:", ", ".join(f"{name} {fit['warm_s'] * 1e3:.1f} ms" for name, fit in record["one"].items()))
     print(f"share of the matrix rate: {np.median(record['rate']['share']):.0%}")
 
 
