@@ -1,5 +1,6 @@
 """The README says nothing that was not run: its example here, its commands by `make test` and the workflow."""
 
+import json
 import re
 import subprocess
 import sys
@@ -14,11 +15,17 @@ WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text("utf8")
 
 
 def test_example_runs_and_draws(tmp_path):
-    (example,) = (text for language, text in BLOCKS if language == "python")
+    example = "".join(text for language, text in BLOCKS if language == "python")
     run = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert float(run.stdout.split(":")[1]) > 0.05
     assert (tmp_path / "couplings.svg").stat().st_size > 10_000
+
+
+def test_times_are_those_of_the_record():
+    record = json.loads((ROOT / "src/popglm/data/benchmarks.json").read_text("utf8"))
+    assert record["fit"]["dense"]["warm_s"] < 1 and record["fit"]["lazy"]["warm_s"] < 1
+    assert record["hour"]["warm_s"] < 5.5 and record["hour"]["peak_bytes"] < 0.6e9
 
 
 @pytest.mark.parametrize(

@@ -108,10 +108,12 @@ class Span(_design.Rows):
 class LazyFeatures(_pynapple.Framed):
     r"""Features of the past that look like a matrix and are never built by `fit`.
 
-    From `lazy_features` of a basis. They are accepted wherever X is, with the numbers of `compute_features`. Only the
-    counts are kept; the features of a few thousand bins at a time are made inside the loop over the data,
+    From `lazy_features` of a basis. Accepted wherever X is; the values equal those of `compute_features`. Only the inputs
+    are kept; the features of a few thousand bins at a time are made inside the loop over the data,
 
-    .. math:: X_{t,(n,k)} = \sum_{l=1}^{W} h_k(l)\, x_n(t - l).
+    .. math:: X_{t,(n,k)} = \sum_{l=1}^{W} h_k(l)\, x_n(t - l),
+
+    from the functions :math:`h_k` of the basis over its window of W bins and the inputs :math:`x_n`.
 
     A contiguous slice keeps the history from before the slice, as that of a matrix does, and so do `restrict` and
     index arrays; ``basis.lazy_features(counts.restrict(epochs))`` starts it anew. ``numpy.asarray(X)`` builds the

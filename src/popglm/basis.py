@@ -90,7 +90,8 @@ class Conv(BaseEstimator, ABC):
         Parameters
         ----------
         inputs
-            Tsd, TsdFrame or array of shape (time,) or (time, inputs), one row per bin.
+            Tsd, TsdFrame or array of shape (time,) or (time, inputs), one row per bin; or what is read when it is
+            sliced: `LazyCounts`, or a data set in a file (HDF5, zarr, memmap).
 
         Returns
         -------
@@ -180,15 +181,15 @@ class Sum(BaseEstimator):
     Parameters
     ----------
     *bases
-        What is added; sums are taken apart.
+        Bases, or sums of bases.
 
     Examples
     --------
     >>> import numpy as np
     >>> from popglm.basis import RaisedCosineLogConv
-    >>> counts, image = np.zeros((500, 3)), np.zeros(500)
+    >>> counts, speed = np.zeros((500, 3)), np.zeros(500)
     >>> history, stimulus = RaisedCosineLogConv(5, window_size=40), RaisedCosineLogConv(4, window_size=20)
-    >>> (history + stimulus).lazy_features(counts, image).shape
+    >>> (history + stimulus).lazy_features(counts, speed).shape
     (500, 19)
     """
 
@@ -198,7 +199,7 @@ class Sum(BaseEstimator):
             _settings.basis(basis, Conv)
 
     def get_params(self, deep=True):
-        """Give the bases by their place, as scikit-learn asks for parameters."""
+        """No parameters by name: the bases have places only."""
         return {}
 
     def __add__(self, other):
@@ -236,7 +237,7 @@ class Sum(BaseEstimator):
         return _pynapple.wrap(np.asarray(X), X.frame, X.columns, X.metadata)
 
     def lazy_features(self, *inputs):
-        """Make the same one block at a time, as `LazyFeatures`.
+        """Features as by `compute_features`, made one block at a time.
 
         Parameters
         ----------

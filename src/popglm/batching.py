@@ -1,4 +1,4 @@
-"""Recordings larger than memory: counts that are made of spike times when they are asked for."""
+"""Counts larger than memory: made of spike times when they are sliced."""
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class LazyCounts(_pynapple.Framed):
 
     @property
     def t(self):
-        """Centers of the bins in seconds."""
+        """Centres of the bins in seconds."""
         return _edges(self, np.arange(len(self))) + self._bin_size / 2
 
     @property
