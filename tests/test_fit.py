@@ -177,6 +177,13 @@ def test_features_that_others_make_are_named_and_predictions_are_right(precision
     PopulationGLM(**RIDGE).fit(wide, y)  # with a penalty they are unique: no warning
 
 
+def test_a_loose_tolerance_gives_no_step_that_was_not_tried(data):
+    """At a `tol` of thousands all are done at once, at the null model; the step that is left could be too long."""
+    X, y = data
+    model = PopulationGLM(solver_kwargs={"tol": 1e4}).fit(10 * X, y)
+    assert model.converged_.all() and not model.coef_.any()
+
+
 def test_progress_goes_to_the_error_stream_when_asked_for(data, capsys):
     X, y = data
     PopulationGLM().fit(X, y)

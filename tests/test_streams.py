@@ -113,6 +113,14 @@ def test_a_streamed_fit_equals_the_one_in_memory(small_chunks, population, tmp_p
     np.testing.assert_allclose(part.coef_, same.coef_, rtol=1e-5, atol=2e-5)
 
 
+def test_a_stream_is_in_the_precision_of_its_reader(small_chunks, population, float64):
+    """The thread that reads ahead computes in 64 bits where the one that asks does."""
+    stream, counts = count_lazily(population.units, 0.005), population.counts.values
+    streamed = PopulationGLM().fit(BASIS.lazy_features(stream), stream)
+    expected = PopulationGLM().fit(BASIS.compute_features(counts), counts)
+    np.testing.assert_allclose(streamed.coef_, expected.coef_, rtol=1e-9)
+
+
 def test_never_more_than_a_chunk_is_read(small_chunks, population):
     rows = Rows(population.counts.values)
     model = PopulationGLM().fit(BASIS.lazy_features(rows), rows)

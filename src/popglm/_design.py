@@ -157,10 +157,16 @@ class Design:
 
 def ahead(items: Iterator) -> Iterator:
     """The same items, the next one being made in a thread while one is used."""
+    precise = jax.config.jax_enable_x64  # which `with jax.enable_x64` sets for one thread
+
+    def make():
+        with jax.enable_x64(precise):
+            return next(items, None)
+
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(next, items, None)
+        waiting = pool.submit(make)
         while (item := waiting.result()) is not None:
-            waiting = pool.submit(next, items, None)
+            waiting = pool.submit(make)
             yield item
 
 

@@ -23,6 +23,7 @@ OPTIONS = {"tol": None, "maxiter": 200}
 TOL = {"float32": 1e-5, "float64": 1e-16}  # how much of a loss, summed over bins, may be left to gain
 RUNNING, DONE, STALLED, FAILED = range(4)
 MEMORY = 8  # pairs of moves and gradient changes that are remembered
+MAX_LAST = 1e-2  # largest `tol` that makes sure that the last step, which is not evaluated, is a small one
 MAX_REJECTS = 12
 JITTER = 1e-4  # on the diagonals of Hessians, relative to them; only the preconditioner sees it
 PATIENCE = 10  # passes after which, again and again, a neuron that is not done gets a factor of its own
@@ -251,7 +252,8 @@ def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["max
         if report:
             report(state)
     done = state.status == DONE
-    coef, intercept = problem.coordinates.to_model(state.point + np.where(done[:, None], state.direction, 0))
+    last = np.where(done[:, None] & (tol <= MAX_LAST), state.direction, 0)
+    coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
     return Fit(coef, intercept, state.n_evaluated, done, stalled, silent, mean.astype(dtype), dependent)
