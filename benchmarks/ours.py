@@ -5,7 +5,7 @@ Run it with popglm's environment, one process for each record:
     python benchmarks/ours.py dense --data benchmarks/.cache/50x120000-1 --out dense.json
 
 Tasks: `dense` and `lazy` fit all neurons, from X in memory or from counts; `hour` is `lazy` for an hour of counts, and
-`hour-dense` builds X first; `small` is the same script on 1,000 bins: what a process needs before any data come;
+`hour-dense` builds X first;
 `features` and `update` are single calls, `one` is one neuron and few bins; `rate` compares a fit with this machine's
 matrix products.
 """
@@ -79,20 +79,13 @@ def lazy(folder):
     return twice(fit_lazily, (counts,), (np.ascontiguousarray(counts[:, ::-1]),))
 
 
-def hour(folder, n_bins=HOUR):
+def hour(folder):
     """Fit an hour from counts, in a process that held nothing else; `bytes` is what the counts take."""
-    counts = np.array(np.load(folder / "counts.npy", mmap_mode="r")[:n_bins])
-    if len(counts) < n_bins:
-        raise SystemExit(f"{folder} holds less than {n_bins} bins")
+    counts = np.array(np.load(folder / "counts.npy", mmap_mode="r")[:HOUR])
     cold, _ = timed(lambda: fit_lazily(counts))
     peak = peak_bytes()
     warm, model = timed(lambda: fit_lazily(counts))
     return {"cold_s": cold, "warm_s": warm, "bins": len(counts), "counts_bytes": counts.nbytes} | peak, model
-
-
-def small(folder):
-    """Fit 1,000 bins by the same script."""
-    return hour(folder, 1000)
 
 
 def hour_dense(folder):
@@ -164,7 +157,7 @@ def rate(folder):
     return {"share": share[1:], "warm_s": seconds}, None  # the first compiles
 
 
-TASKS = {"dense": dense, "lazy": lazy, "hour": hour, "hour-dense": hour_dense, "small": small}
+TASKS = {"dense": dense, "lazy": lazy, "hour": hour, "hour-dense": hour_dense}
 TASKS |= {"one": small_fit, "features": features, "update": update, "rate": rate}
 
 

@@ -94,7 +94,7 @@ def main():
                 args.peers, peers, peer, "--task", "one", "--data", data, out=out(f"{peer}-one")
             )
         single["rate"] = measure(sys.executable, ours, "rate", "--data", data, out=out("rate"))
-        for task in ("small", "hour", "hour-dense"):
+        for task in ("hour", "hour-dense"):
             single[task] = measure(sys.executable, ours, task, "--data", hour, out=out(task))
         fits = {name: merged(records) for name, records in fits.items()}
         add_gaps(fits, data, out)
@@ -143,11 +143,10 @@ def report(record):
         if "nemos" in pair:
             ratio = pair["nemos"]["warm_s"] / pair["popglm"]["warm_s"]
             print(f"{task}: {pair['popglm']['warm_s'] * 1e3:.2f} ms; NeMoS takes {ratio:.1f} times as long")
-    lazy, dense, small = record["hour"], record["hour-dense"], record["small"]
-    extra = (lazy["peak_bytes"] - small["peak_bytes"] - lazy["counts_bytes"]) / 1e6
+    lazy, dense = record["hour"], record["hour-dense"]
     print(
         f"an hour: lazy {lazy['warm_s']:.1f} s, {lazy['warm_s'] / dense['warm_s']:.2f} times dense; "
-        f"{extra:.0f} MB beside a small process and the counts"
+        f"at most {lazy['peak_bytes'] / 1e9:.2f} GB, dense {dense['peak_bytes'] / 1e9:.2f} GB"
     )
     if len(record["one"]) > 1:
         print("one neuron:", ", ".join(f"{name} {fit['warm_s'] * 1e3:.1f} ms" for name, fit in record["one"].items()))

@@ -541,6 +541,46 @@ def test_a_bin_in_no_epoch_is_refused(s):
         s.model.predict(nap.TsdFrame(t=[1.0], d=s.X[:1]))
 
 
+def test_missing_values_in_every_sampled_row_do_not_hide_where_a_feature_lies():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20_000, 3)) + 5000
+    y = rng.poisson(np.exp(0.3 * (X[:, 1] - 5000) - 1))
+    for at in range(0, 20_000, 400):
+        X[at : at + 20, 0] = np.nan
+    np.testing.assert_allclose(GLM().fit(X, y).coef_, [0, 0.3, 0], atol=0.05)
+
+
+def test_a_masked_entry_of_the_start_is_no_offset(s):
+    mask, start = np.array([[1, 0, 1]] + [[1, 1, 1]] * 3), np.full((4, 3), 2.0, np.float32)
+    X = s.X + np.array([1000, 0, 0, 0])
+    model = PopulationGLM(feature_mask=mask).fit(X, s.y, (start * [[0], [1], [1], [1]], np.zeros(3, np.float32)))
+    other = PopulationGLM(feature_mask=mask).fit(
+        X, s.y, (start * mask * [[0], [1], [1], [1]] + (1 - mask) * 2, np.zeros(3))
+    )
+    np.testing.assert_allclose(other.coef_, model.coef_, atol=1e-3)
+
+
+def test_a_start_that_overflows_is_named(s):
+    with pytest.warns(RuntimeWarning, match="neuron 0, 1, 2: .*a loss that is not finite"):
+        model = PopulationGLM().fit(s.X, s.y, (np.zeros((4, 3)), np.full(3, 200.0)))
+    assert np.isfinite(model.coef_).all() and not model.converged_.any()
+
+
+def test_a_tensor_of_another_library_is_an_array(s):
+    class Tensor:
+        shape, dtype = s.X.shape, "torch.float32"
+
+        def __getitem__(self, key):
+            """Be sliced."""
+            return s.X[key]
+
+        def __array__(self, dtype=None, copy=None):
+            """Be an array."""
+            return s.X
+
+    np.testing.assert_array_equal(fit(Tensor(), s.y).coef_, fit(s.X, s.y).coef_)
+
+
 def test_a_stopped_line_search_is_no_convergence(s):
     """Far from the origin, gradient descent's search gives up: the small step that it ends with is no optimum."""
     with pytest.warns(RuntimeWarning, match="before it converged"):

@@ -5,6 +5,7 @@ import numpy as np
 import pynapple as nap
 import pytest
 from samples import small_data
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, cross_val_score
 
 from popglm import _design, _lazy
@@ -65,6 +66,8 @@ ROWS = {
     "a column": (slice(None), 4),
     "some columns": (slice(30, 200), [0, 8]),
     "a single entry": (50, 2),
+    "a column after an ellipsis": (..., 4),
+    "a row before one": (50, ...),
 }
 
 
@@ -115,8 +118,9 @@ def test_small_counts_stay_small(counts):
     assert X._terms[0].inputs.dtype == np.uint8
     _, chunk = next(iter(_design.Design(X.span(), counts)))
     assert chunk.sources[0].inputs.dtype == chunk.y.dtype == np.uint8
-    assert BASIS.lazy_features(counts + 0.5)._terms[0].inputs.dtype == np.float32
-    assert BASIS.lazy_features(counts + 1000)._terms[0].inputs.dtype == np.float32
+    for other in (counts + 0.5, counts + 1000, counts - 1):
+        (source,), _ = BASIS.lazy_features(other).span().part(0, 64)
+        assert source.inputs.dtype == np.float32
 
 
 def test_a_slice_keeps_its_history_and_a_restricted_input_starts_anew(recording):
@@ -172,7 +176,7 @@ def test_cross_validation_equals_that_of_the_matrix(counts, splitter):
     assert np.isfinite(search.best_score_)
 
 
-@pytest.mark.parametrize("offset", [0.0, 3e4])
+@pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_a_sum_of_bases_takes_several_inputs(small_chunks, counts, offset):
     """History and a stimulus, which may lie far from 0: its mean is taken out before float32 rounds it."""
     stimulus = np.random.default_rng(1).normal(size=900) + offset
@@ -198,11 +202,48 @@ def test_a_sum_knows_where_its_columns_come_from(recording):
     assert X.columns[-1] == "1/0:0" and len(set(X.columns)) == 10
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.float64])
+def test_a_stimulus_far_from_0_streams_as_it_fits_in_memory(small_chunks, counts, tmp_path, kind):
+    """Centred before float32 rounds it, whatever type it has and wherever it lies."""
+    stimulus = (np.random.default_rng(1).normal(size=900) * 3).round() + 30_000
+    stream = np.memmap(tmp_path / "stimulus", kind, "w+", shape=(900,))
+    stream[:] = stimulus
+    X, near = (BASIS.lazy_features(x) for x in (stimulus, stimulus - 30_000))
+    expected = PopulationGLM().fit(near, counts)
+    for fit in (PopulationGLM().fit(X, counts), PopulationGLM().fit(BASIS.lazy_features(stream), counts)):
+        np.testing.assert_allclose(fit.coef_, expected.coef_, atol=2e-4)
+
+
+def test_rows_out_of_order_keep_their_values(recording):
+    """pynapple sorts times without the values; so predictions for such rows are a plain array, in their order."""
+    X = BASIS.lazy_features(recording)
+    model, order = PopulationGLM().fit(X, recording), np.random.default_rng(0).permutation(270)
+    np.testing.assert_allclose(model.predict(X[order]), model.predict(X).values[order], rtol=1e-5)
+    epoch = nap.IntervalSet(3.5, 4.5)
+    same(np.asarray(X[order].restrict(epoch)), np.asarray(X)[order][np.isin(order, np.flatnonzero(recording.t > 3.5))])
+
+
+def test_names_are_those_of_the_built_features(recording):
+    """Features of plain arrays have no names that a later call would have to repeat."""
+    model = PopulationGLM().fit(BASIS.lazy_features(recording.values), recording.values)
+    assert np.isfinite(model.score(BASIS.lazy_features(recording), recording))
+    model.fit(BASIS.lazy_features(recording), recording)
+    assert np.isfinite(model.score(BASIS.compute_features(recording), recording))
+    assert repr(clone(BASIS + BASIS)) == repr(BASIS + BASIS) and (clone(BASIS + BASIS)).bases[0] is not BASIS
+
+
 def test_inputs_are_not_changed(counts):
     before = counts.copy()
     X = BASIS.lazy_features(counts)
     PopulationGLM().fit(X, counts).predict(X)
     np.testing.assert_array_equal(counts, before)
+    built = BASIS.compute_features(counts)
+    copy, small = built.copy(), counts.astype(np.uint8)
+    PopulationGLM().fit(built, small).score(built, small)  # where JAX shares the memory
+    np.testing.assert_array_equal(built, copy)
+    lazy, kept = BASIS.lazy_features(small), np.asarray(X)
+    small[:] = 0
+    np.testing.assert_array_equal(np.asarray(lazy), kept)
 
 
 def test_blocks_in_which_nothing_counts_are_not_visited(small_chunks):

@@ -1,5 +1,8 @@
 """Data that are never all in memory: the counts of pynapple, and the numbers of the fit in memory."""
 
+import io
+
+import h5py
 import numpy as np
 import pynapple as nap
 import pytest
@@ -28,8 +31,11 @@ def test_lazy_counts_are_those_of_pynapple(data):
     draw = lambda strategy, label: data.draw(strategy, label=label)
     bin_size = draw(st.sampled_from([0.001, 0.005, 0.01, 1 / 30, 0.25, 0.007]), "bin size")
     gaps = draw(st.lists(st.tuples(st.floats(0.01, 2), st.floats(0.02, 5)), min_size=1, max_size=4), "epochs")
-    begin = np.round(np.cumsum([g for g, _ in gaps]) + np.concatenate([[0], np.cumsum([n for _, n in gaps])[:-1]]), 6)
-    epochs = nap.IntervalSet(begin, np.round(begin + [n for _, n in gaps], 6))
+    digits = draw(st.sampled_from([6, 17]), "digits of the epochs")
+    begin = np.round(
+        np.cumsum([g for g, _ in gaps]) + np.concatenate([[0], np.cumsum([n for _, n in gaps])[:-1]]), digits
+    )
+    epochs = nap.IntervalSet(begin, np.round(begin + [n for _, n in gaps], digits))
     rng = np.random.default_rng(draw(st.integers(0, 99), "seed"))
     span = np.array([0, epochs.end[-1] + 1])
     on_edges = np.round(begin[0] + bin_size * rng.integers(0, 50, 30), 9)
@@ -139,9 +145,6 @@ def test_features_on_disk(small_chunks, population, tmp_path):
 
 def test_streams_know_epochs_and_names(recording):
     """A lazily loaded TsdFrame holds a data set of a file; its epochs and columns count as ever."""
-    h5py = pytest.importorskip("h5py")
-    import io
-
     with h5py.File(io.BytesIO(), "w") as file:
         data = file.create_dataset("counts", data=recording.values)
         frame = nap.TsdFrame(
@@ -159,10 +162,10 @@ def test_what_is_read_is_checked_then(small_chunks, population):
     counts = population.counts.values.astype(float)
     X = BASIS.lazy_features(Rows(counts))
     counts[5000, 1] = -1
-    with pytest.raises(ValueError, match=r"`y` must hold counts"):
+    with pytest.raises(ValueError, match=r"`y` must hold counts.*row 5000"):
         PopulationGLM().fit(X, Rows(counts))
     counts[5000, 1] = np.inf
-    with pytest.raises(ValueError, match=r"`inputs` must be finite"):
+    with pytest.raises(ValueError, match=r"`inputs` must be finite; row 5000"):
         PopulationGLM().fit(X, population.counts.values)
     counts[5000, 1] = np.nan
     assert PopulationGLM().fit(X, Rows(counts)).converged_.all()

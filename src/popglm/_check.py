@@ -120,11 +120,14 @@ def whole_inputs(shape, axis, n_basis):
     return shape[axis] // n_basis
 
 
-def finite(name, values):
-    """No infinite entry, none whose square overflows; NaN marks a missing value and is allowed. Return the range."""
+def finite(name, values, first=0):
+    """No infinite entry, none whose square overflows; NaN marks a missing value and is allowed. Return the range.
+
+    `first` is the number of the first row, where the values are a part of more.
+    """
     if values.dtype == bool:
         return 0, 1
-    low, high, row = np.inf, -np.inf, 0
+    low, high, row = np.inf, -np.inf, first
     dtype = jnp.result_type(float)
     limit = float(jnp.finfo(dtype).max) ** 0.4
     for piece in pieces(values):
@@ -196,7 +199,7 @@ def full_rank(kernel):
 
 def near(mean, sd):
     """Features whose variation survives beside their offset."""
-    lost = (np.abs(mean) * jnp.finfo(jnp.result_type(float)).eps > 0.01 * sd) & (sd > 0)
+    lost = (np.abs(mean) * jnp.finfo(jnp.result_type(float)).eps > 0.002 * sd) & (sd > 0)
     if lost.any():
         feature = int(np.argmax(lost))
         raise ValueError(
@@ -290,7 +293,9 @@ def group(units):
 
 def row_and_column(key, shape, what="lazy features", *, twice=False):
     """Rows, None for all, and columns, None for all, of an index into a lazy matrix; rows may come twice if allowed."""
-    rows, *columns = [k for k in (key if isinstance(key, tuple) else (key,)) if k is not Ellipsis] or [slice(None)]
+    key = key if isinstance(key, tuple) else (key,)
+    at = next((i for i, k in enumerate(key) if k is Ellipsis), len(key))
+    rows, *columns = (*key[:at], *[slice(None)] * (2 - len(key) + (at < len(key))), *key[at + 1 :])
     columns = [c for c in columns if not (isinstance(c, slice) and c == slice(None))]
     if len(columns) > 1 or any(k is None for k in (rows, *columns)):
         raise IndexError(f"{what} have two axes, time and {what.split()[1]}; got the index {key!r}.")
@@ -305,6 +310,10 @@ def row_and_column(key, shape, what="lazy features", *, twice=False):
         raise IndexError(
             f"rows of {what} must be given by a slice, whole numbers or a mask of length {shape[0]}; got "
             f"{type(rows).__name__} of dtype {index.dtype} and shape {index.shape}."
+        )
+    if columns and index.ndim == 1 and np.ndim(columns[0]) == 1:
+        raise IndexError(
+            f"{what} take an array of rows or one of columns, not both; index numpy.asarray of it instead."
         )
     index = np.flatnonzero(index) if index.dtype == bool else index.astype(int).reshape(-1)
     if not len(index):
@@ -335,15 +344,17 @@ def given(y):
         raise ValueError("this method requires y to be passed, but the target y is None. Give the counts as y.")
 
 
-def targets(values, model):
+def targets(values, model, first=0):
     """y in the support of the observation model; NaN is allowed."""
-    least, most = finite("y", values)
+    least, most = finite("y", values, first)
     low, high = model.support
     if least < low or most > high:
         outside = ((values < low) | (values > high)).reshape(len(values), -1)
         row = int(np.argmax(outside.any(1)))
         came = values.reshape(len(values), -1)[row][outside[row]][0]
-        raise ValueError(f"`y` must hold {model.support_name} for {type(model).__name__}; row {row} holds {came}.")
+        raise ValueError(
+            f"`y` must hold {model.support_name} for {type(model).__name__}; row {first + row} holds {came}."
+        )
 
 
 def some_valid(counted):

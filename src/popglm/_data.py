@@ -46,7 +46,7 @@ class Checked:
 
     def __getitem__(self, rows):
         some = _design.read(self.values, rows.start, rows.stop)
-        _check.targets(some, self.model)
+        _check.targets(some, self.model, rows.start)
         return some
 
     def __array__(self, dtype=None, copy=None):

@@ -113,7 +113,7 @@ class Matrix(Rows):
         """Some rows; those with a NaN become 0, so that no sum ever meets a NaN. Copied only if they must change."""
         values, dtype = read(self.values, start, start + size), jnp.result_type(float)
         if self.streamed:
-            _check.finite("X", values)
+            _check.finite("X", values, start)
         counted = ~missing_rows(values)
         if len(values) < size or values.dtype != dtype or self.center is not None or not counted.all():
             values = padded(values if self.center is None else values - self.center, size, dtype)
@@ -174,7 +174,12 @@ def is_stream(values) -> bool:
     """Whether these are rows that are read when they are sliced: a data set in a file, virtual counts, a memmap."""
     in_memory = isinstance(values, np.ndarray | jax.Array) and not isinstance(values, np.memmap)
     in_memory |= type(values).__module__.split(".")[0] in ("pandas", "scipy")  # tables and sparse matrices
-    return not in_memory and all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__"))
+    if in_memory or not all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__")):
+        return False
+    try:
+        return np.dtype(values.dtype).kind != "O"
+    except TypeError:  # a tensor of another library
+        return False
 
 
 def read(values, start, stop) -> np.ndarray:
@@ -260,13 +265,16 @@ def on_device(values):
     return jax.device_put(values, may_alias=True)
 
 
-def compact(values) -> np.ndarray:
-    """Small whole numbers as bytes, anything else in the precision of JAX: counts stay small until a block needs them."""
+def compact(values, *, keep=False) -> np.ndarray:
+    """Small whole numbers as bytes, until a block needs them.
+
+    Anything else is in the precision of JAX, or as it is, if it is to `keep` its digits.
+    """
     with np.errstate(invalid="ignore"):  # NaN, and numbers that are no byte
         whole = values.dtype.kind in "biu" or all((p == p.astype(np.uint8)).all() for p in _check.pieces(values))
     if whole and values.size and (values.dtype == bool or (values.min() >= 0 and values.max() <= 255)):
         return values.astype(np.uint8, copy=False)
-    return values.astype(jnp.result_type(float), copy=False)
+    return values if keep else values.astype(jnp.result_type(float), copy=False)
 
 
 def missing_rows(X) -> np.ndarray:
@@ -280,23 +288,27 @@ def missing_rows(X) -> np.ndarray:
 def origin(values) -> np.ndarray | None:
     """Where columns lie, if one lies so far from 0 that float32 would keep its offset and lose its variation."""
     n_rows = values.shape[0]
-    some = [read(values, at, at + 20) for at in range(0, n_rows, max(n_rows // 50, 20))]
-    mean, sd, far = _spread(np.concatenate(some))
-    if far.any() and not is_stream(values):  # all rows only if a sample shows a need
-        mean, sd, far = _spread(values)
+    sample = np.concatenate([read(values, at, at + 20) for at in range(0, n_rows, max(n_rows // 50, 20))])
+    mean, sd = _spread([sample], _spread([sample], 0)[0])
+    if (np.abs(mean) > 10 * sd).any() and not is_stream(values):  # all rows only if a sample shows a need
+        mean, sd = _spread(_check.pieces(values), mean)
     _check.near(mean, sd)
+    far = (np.abs(mean) > 10 * sd) & (sd > 0)
     return np.where(far, mean, 0) if far.any() else None
 
 
-def _spread(values):
-    """Mean and standard deviation of each column, without NaN, and whether it lies far from 0."""
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        values = values[~np.isnan(values).any(1)]
-    if not len(values):
-        return np.zeros((3, values.shape[1])) > 0
-    mean, sd = values.mean(0, dtype=float), values.std(0, dtype=float)
-    sd = np.where(sd > 1e-12 * np.abs(mean), sd, 0)  # of a constant column round-off is left
-    return mean, sd, np.abs(mean) > 10 * sd
+def _spread(parts, shift):
+    """Mean and standard deviation of each column, of what is not NaN; `shift` lies near the mean, so no digits are lost."""
+    n, first, second = 0, 0.0, 0.0
+    for part in parts:
+        off = np.asarray(part, float) - shift
+        known = ~np.isnan(off)
+        off = np.where(known, off, 0)
+        n, first, second = n + known.sum(0), first + off.sum(0), second + (off**2).sum(0)
+    n = np.maximum(n, 1)
+    mean = shift + first / n
+    sd = np.sqrt(np.maximum(second / n - (first / n) ** 2, 0))
+    return mean, np.where(sd > 1e-12 * np.abs(mean), sd, 0)  # of a constant column round-off is left
 
 
 def grid(n: int) -> int:

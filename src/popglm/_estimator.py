@@ -105,7 +105,7 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         center = np.zeros(n_features) if rows.center is None else rows.center
         if init_params is not None:
             coef, intercept = self._checked(init_params, n_features, n_neurons)
-            coef = np.asarray(coef, float).reshape(n_features, -1).T
+            coef = mask * np.asarray(coef, float).reshape(n_features, -1).T
             start = coef, np.asarray(intercept, float) + coef @ center
         if solver is None:
             with _progress(n_neurons, progress) as report:
@@ -295,6 +295,7 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
         params, state = _jaxopt.update(name, options, objective, params, state, X.values, self._public(y.values), mask)
         if isinstance(params[0], jax.core.Tracer):
             return params, state  # inside somebody's jit, where nothing may be kept
+        jax.block_until_ready(params)  # JAX may read the batch where it lies, and the next one may be written there
         self.coef_, self.intercept_ = params
         self.n_features_in_, self._columns = X.values.shape[1], y.columns
         self._keep_names(X.columns)

@@ -6,6 +6,7 @@ shortens each neuron's own step. The two know nothing of GLMs or data: they are 
 precision: beside a pass over the data their work is nothing, and nothing has to be compiled for it.
 """
 
+import threading
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ MAX_REJECTS = 12
 JITTER = 1e-4  # on the diagonals of Hessians, relative to them; only the preconditioner sees it
 PATIENCE = 10  # passes after which, again and again, a neuron that is not done gets a factor of its own
 GROUP = 8  # neurons whose Hessians are summed in one pass
-MAX_OWN = 5e7  # entries of all factors of neurons' own
+MAX_OWN = 2e7  # entries of all factors of neurons' own
 
 Points = Float[Array, "neurons coordinates"]
 PerNeuron = Float[Array, "neurons"]
@@ -49,6 +50,27 @@ class State(NamedTuple):
     n_evaluated: Int[Array, "neurons"]
     n_rejected: Int[Array, "neurons"]
     status: Int[Array, "neurons"]
+
+
+class _OneThread:
+    """One thread for NumPy's products, as long as anyone is inside; the number is the process's, so all share it."""
+
+    lock, inside, limits = threading.Lock(), 0, None
+
+    def __enter__(self):
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.limits = threadpool_limits(1, "blas")
+
+    def __exit__(self, *error):
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.limits.restore_original_limits()
+
+
+one_thread = _OneThread()
 
 
 def start(point: Points, silent: Bool[Array, "neurons"]) -> State:
@@ -92,7 +114,8 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
     direction = -_two_loops(gradient, history, precondition)
     slope = _dot(gradient, direction)
 
-    rise = np.where(finite & ~first, value - state.value - step * state.slope, 1)
+    with np.errstate(invalid="ignore"):  # before the first value that is finite
+        rise = np.where(finite & ~first, value - state.value - step * state.slope, 1)
     parabola = -state.slope * step**2 / (2 * np.where(rise > 0, rise, 1))
     shorter = np.clip(np.where(finite & (rise > 0), parabola, 0.1 * step), 0.1 * step, 0.5 * step)
     n_rejected = np.where(accept & (value < state.value), 0, state.n_rejected + 1)  # no gain, if level, is none
@@ -208,7 +231,13 @@ class Preconditioner(NamedTuple):
 
 def _inverse_factor(matrix, jitter):
     """R with R R' the inverse of the matrix plus `jitter` on its diagonal."""
-    lower = np.linalg.cholesky(matrix + jitter * np.eye(len(matrix)))
+    for more in (1, 10, 100, 1000):  # for sums in single precision over thousands of dependent columns
+        try:
+            lower = np.linalg.cholesky(matrix + more * jitter * np.eye(len(matrix)))
+            break
+        except np.linalg.LinAlgError:
+            if more == 1000:
+                raise
     return scipy.linalg.solve_triangular(lower, np.eye(len(matrix)), lower=True).T
 
 
@@ -221,16 +250,20 @@ class Problem(NamedTuple):
     precondition: Preconditioner
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["maxiter"], report=None) -> Fit:
     """Exact fit of all neurons: one pass for the preconditioner, then one pass per trial point.
 
     A neuron is done when its loss, summed over bins, is within `tol` of the optimum as estimated by half the Newton
     decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of it. It goes on by the step
-    that this estimate is made of, which costs no pass and leaves a tenth of that or less. Without a `tol` it is
+    that this estimate is made of, which costs no pass, unless it has not moved at all. Without a `tol` it is
     that of the precision. `mask` and the coefficients of `init` have the features last. `report` is called with the
     state after every pass. NumPy's products are small beside XLA's: its threads would only wait for theirs.
     """
+    with one_thread:
+        return _fit(design, objective, mask, init, tol, maxiter, report)
+
+
+def _fit(design, objective, mask, init, tol, maxiter, report) -> Fit:
     dtype = jnp.result_type(float)
     eps = float(jnp.finfo(dtype).eps)
     tol = TOL[dtype.name] if tol is None else tol
@@ -252,7 +285,8 @@ def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["max
         if report:
             report(state)
     done = state.status == DONE
-    last = np.where(done[:, None] & (tol <= MAX_LAST), state.direction, 0)
+    known = done & (state.inverse_curvature[0] > 0) & (tol <= MAX_LAST)  # a step whose length a move has tried
+    last = np.where(known[:, None], state.direction, 0)
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
@@ -284,10 +318,11 @@ def _own_factors(design, problem: Problem, state: State, running, dtype) -> Prob
     n_features = problem.coordinates.mean.size
     n_rows = int(np.clip(BLOCK_ROWS * 64 // n_features, BLOCK_ROWS // 16, BLOCK_ROWS))
     hessians, known = {}, problem.precondition
+    known = known._replace(own={neuron: factor for neuron, factor in known.own.items() if neuron in running})
     coef, intercept = (a.astype(dtype) for a in problem.coordinates.to_model(state.point))
     units = [np.asarray(a, dtype) for a in problem.coordinates]
     for group in np.array_split(running, -(-len(running) // GROUP)):
-        if (len(known.own) + len(hessians)) * known.factor.size > MAX_OWN:
+        if len({*known.own, *hessians, *group}) * known.factor.size > MAX_OWN:
             break
         some = np.resize(group, GROUP)  # of one length, so that one compilation serves all
         model, f = problem.objective.model, _objective.steepest(n_rows)

@@ -32,12 +32,12 @@ class Term(NamedTuple):
         window, first = len(self.kernel), max(start - len(self.kernel), 0)
         piece = _design.read(self.inputs, first, start + size)
         if _design.is_stream(self.inputs):
-            _check.finite("inputs", piece)
-            piece = _design.compact(piece)
+            _check.finite("inputs", piece, first)
+            piece = _design.compact(piece, keep=self.center is not None)
         counted = _complete(piece, np.arange(start, start + size), first, window, self.starts)
         if self.center is not None:
             piece = piece - self.center
-        if piece.dtype.kind == "f":
+        if piece.dtype != np.uint8:
             piece = np.nan_to_num(piece.astype(jnp.result_type(float), copy=False))
         out = np.zeros((window + size, self.n_inputs), piece.dtype)
         begin = max(window - start, 0)
@@ -45,9 +45,11 @@ class Term(NamedTuple):
         kernel = jnp.asarray(self.kernel, jnp.result_type(float))
         return _design.Convolved(_design.on_device(out), kernel), counted
 
-    def centered(self):
-        """The same with inputs that do not lie far from 0, and what its features then lack, None if nothing."""
-        center = None if self.inputs.dtype.kind in "biu" else _design.origin(self.inputs)
+    def centered(self, first, stop):
+        """The same with inputs that do not lie far from 0 in these rows, and what its features then lack, or None."""
+        streamed = _design.is_stream(self.inputs)
+        inputs = self.inputs if streamed else self.inputs[max(first - len(self.kernel), 0) : stop]
+        center = None if inputs.dtype == np.uint8 else _design.origin(inputs)
         lacks = None if center is None else np.outer(center, self.kernel.sum(0)).ravel()
         return self._replace(center=center), lacks
 
@@ -75,7 +77,9 @@ class Span(_design.Rows):
                 self._asked[self._at] = True
         self._terms, self.streamed = terms, any(_design.is_stream(term.inputs) for term in terms)
         if centered:
-            self._terms, lacks = zip(*(term.centered() for term in terms), strict=True)
+            self._terms, lacks = zip(
+                *(term.centered(self.first, self.first + self.length) for term in terms), strict=True
+            )
             if any(lack is not None for lack in lacks):
                 zeros = (np.zeros(term.n_features) for term in terms)
                 self.center = np.concatenate(
@@ -200,7 +204,8 @@ class LazyFeatures(_pynapple.Framed):
     @property
     def frame(self) -> _pynapple.Frame:
         """These features with their time axis."""
-        return _pynapple.Frame(self, self.t, self.time_support, self.columns)
+        named = self._frame.times is not None  # as the columns of `compute_features` are
+        return _pynapple.Frame(self, self.t, self.time_support, self.columns if named else None)
 
     def span(self, *, centered=False) -> Span:
         """These rows for a design."""
@@ -209,8 +214,8 @@ class LazyFeatures(_pynapple.Framed):
     @property
     def complete(self) -> np.ndarray:
         """Which rows have a complete history, shape (time,); the others do not count in any sum."""
-        span = self.span()
-        return span.take(span.counted())
+        span = self.span() if len(self) else None
+        return span.take(span.counted()) if span else np.zeros(0, bool)
 
     def __array__(self, dtype=None, copy=None):
         """Build the matrix."""

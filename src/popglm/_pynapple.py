@@ -42,8 +42,11 @@ def plain(x):
 
 
 def wrap(values, frame: Frame, columns=None, metadata=None):
-    """Tsd or TsdFrame on the time axis of `frame`; plain arrays stay plain. `metadata` says more about the columns."""
-    if frame.times is None:
+    """Tsd or TsdFrame on the time axis of `frame`; plain arrays, and rows out of order, stay plain.
+
+    `metadata` says more about the columns.
+    """
+    if frame.times is None or (np.diff(frame.times) <= 0).any():  # pynapple would sort the times, and not the values
         return values
     nap = sys.modules["pynapple"]
     if values.ndim == 1:
@@ -73,8 +76,9 @@ def is_epochs(x) -> bool:
 def inside(frame: Frame, epochs):
     """Rows of a frame that lie inside epochs, and the epochs that are left of it."""
     nap = sys.modules["pynapple"]
-    some = nap.Tsd(t=frame.times, d=np.arange(len(frame.times)), time_support=frame.epochs).restrict(epochs)
-    return np.asarray(some.values, int), some.time_support
+    order = np.argsort(frame.times, kind="stable")
+    some = nap.Tsd(t=frame.times[order], d=order, time_support=frame.epochs).restrict(epochs)
+    return np.sort(np.asarray(some.values, int)), some.time_support
 
 
 def is_events(x) -> bool:

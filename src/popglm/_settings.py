@@ -34,6 +34,12 @@ def basis(value, kind):
         raise TypeError(f"a basis can be added to a basis only; got {value!r}.")
 
 
+def some_bases(bases):
+    """At least one basis."""
+    if not bases:
+        raise ValueError("a sum of bases needs at least one; got none.")
+
+
 def one_each(bases, inputs):
     """As many inputs as bases."""
     if len(bases) != len(inputs):

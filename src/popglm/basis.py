@@ -6,7 +6,7 @@ A new basis is one class: its parameters, and `shape`, the functions on [0, 1].
 from abc import ABC, abstractmethod
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 from popglm import _check, _design, _lazy, _pynapple, _settings
 from popglm._lazy import LazyFeatures
@@ -123,7 +123,7 @@ class Conv(BaseEstimator, ABC):
         _check.long_enough(starts, _settings.window_size(self.window_size))
         kernel = self.kernel
         _check.full_rank(kernel)
-        term = _lazy.Term(values if streamed else _design.compact(values), kernel, starts)
+        term = _lazy.Term(values if streamed else np.array(_design.compact(values, keep=True)), kernel, starts)
         units = list(range(term.n_inputs) if frame.columns is None else frame.columns)
         functions = range(kernel.shape[1])
         names = [f"{unit}:{function}" for unit in units for function in functions]
@@ -175,7 +175,7 @@ class Conv(BaseEstimator, ABC):
         return dict(zip(names.tolist(), np.split(values, n_inputs, axis), strict=True))
 
 
-class Sum(BaseEstimator):
+class Sum:
     """Several bases, each for an input of its own: ``(a + b).compute_features(x, z)`` has all features of x, then of z.
 
     Parameters
@@ -194,13 +194,18 @@ class Sum(BaseEstimator):
     """
 
     def __init__(self, *bases):
+        _settings.some_bases(bases)
         self.bases = tuple(b for basis in bases for b in (basis.bases if isinstance(basis, Sum) else [basis]))
         for basis in self.bases:
             _settings.basis(basis, Conv)
 
-    def get_params(self, deep=True):
-        """No parameters by name: the bases have places only."""
-        return {}
+    def __repr__(self):
+        """The bases with a plus between them."""
+        return " + ".join(map(repr, self.bases))
+
+    def __sklearn_clone__(self):
+        """A sum of clones."""
+        return Sum(*map(clone, self.bases))
 
     def __add__(self, other):
         """Add one more basis, with an input of its own."""

@@ -60,10 +60,13 @@ class LazyCounts(_pynapple.Framed):
         rows, columns = _check.row_and_column(key, self.shape, "lazy counts", twice=True)
         if rows is None:
             rows = slice(None)
-        if isinstance(rows, slice):
+        if isinstance(rows, slice) and rows.step in (None, 1):
+            start, stop, _ = rows.indices(len(self))
+            out = self._count(start, max(start, stop))
+        else:
             rows = np.arange(len(self))[rows]
-        first, last = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
-        out = self._count(first, last)[rows - first]
+            first, last = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
+            out = self._count(first, last)[rows - first]
         single = isinstance(key[0] if isinstance(key, tuple) else key, int | np.integer)
         out = out[0] if single else out
         return out if columns is None else out[..., columns]
@@ -92,9 +95,11 @@ class LazyCounts(_pynapple.Framed):
 def count_lazily(units, bin_size, epochs=None):
     r"""Counts of spikes in bins, never all in memory: the values, times and columns of ``units.count(bin_size, epochs)``.
 
-    .. math:: y_{tn} = \#\{\text{spikes of neuron } n \text{ in } [a + t\,\Delta,\; a + (t + 1)\,\Delta)\}
+    Bin t of an epoch that starts at a counts the spikes s of each neuron with
 
-    in every epoch that starts at :math:`a`, each by itself.
+    .. math:: a + t\,\Delta \le s < a + (t + 1)\,\Delta,
+
+    and the last bin ends with its epoch.
 
     Parameters
     ----------
@@ -147,7 +152,8 @@ def _edges(counts, rows, epoch=None):
     """Left edges of bins, in the 9 digits that pynapple's times have; of one `epoch` if the rows may pass its end."""
     if epoch is None:
         epoch = np.searchsorted(counts._first, rows, "right") - 1
-    return np.round(counts._begin[epoch] + (rows - counts._first[epoch]) * round(counts._bin_size, 9), 9)
+    begin, row = counts._begin[epoch], rows - counts._first[epoch]
+    return np.where(row == 0, begin, np.round(begin + row * round(counts._bin_size, 9), 9))
 
 
 def _bin_of(times, edges, bin_size):
