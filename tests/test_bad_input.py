@@ -550,6 +550,18 @@ def test_missing_values_in_every_sampled_row_do_not_hide_where_a_feature_lies():
     np.testing.assert_allclose(GLM().fit(X, y).coef_, [0, 0.3, 0], atol=0.05)
 
 
+def test_a_feature_that_lies_elsewhere_in_the_bins_that_count_is_not_taken_for_constant():
+    """It drifts to 20,000, but y knows only the end, where it varies by a few units."""
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 20_000, 40_000)
+    x[-400:] = 19_000 + rng.normal(0, 5, 400)
+    y = np.full(40_000, np.nan)
+    y[-400:] = rng.poisson(np.exp(0.1 * (x[-400:] - 19_000)))
+    with pytest.raises(ValueError, match=r"feature 0 of X varies by .* in the bins that count.*Subtract its mean"):
+        GLM().fit(x[:, None], y)
+    np.testing.assert_allclose(GLM().fit(x[-400:, None], y[-400:]).coef_, 0.1, atol=0.03)
+
+
 def test_a_masked_entry_of_the_start_is_no_offset(s):
     mask, start = np.array([[1, 0, 1]] + [[1, 1, 1]] * 3), np.full((4, 3), 2.0, np.float32)
     X = s.X + np.array([1000, 0, 0, 0])

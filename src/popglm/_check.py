@@ -239,6 +239,20 @@ def whole_blocks(inputs, functions, n_basis):
         )
 
 
+def constant(X, y, features):
+    """Features that single precision took for constant do not vary in the bins that count. For arrays in memory."""
+    if not (len(features) and isinstance(X, np.ndarray) and isinstance(y, np.ndarray)):
+        return
+    some = X[~np.isnan(X).any(1) & ~np.isnan(y).all(1)][:, features].astype(float)
+    varies = np.ptp(some, axis=0) > 0
+    if varies.any():
+        feature, column = features[varies][0], some[:, varies][:, 0]
+        raise ValueError(
+            f"feature {feature} of X varies by {np.ptp(column):.3g} only, at {column.mean():.6g}, in the bins that count; "
+            f"{jnp.result_type(float)} cannot tell it from a constant. Subtract its mean there."
+        )
+
+
 def long_enough(starts, window):
     """Some epoch longer than the window, so that some row has a complete one."""
     longest = int(np.diff(starts).max())

@@ -114,6 +114,7 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
             result = result._replace(intercept=intercept.astype(result.intercept.dtype))
         else:
             result = _jaxopt.fit(design, objective, mask, start, solver, options)
+        _check.constant(X.values, y.values, result.constant)
         self._keep_fit(result, y.columns, X.columns)
         return self
 

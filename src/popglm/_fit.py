@@ -271,7 +271,7 @@ def _fit(design, objective, mask, init, tol, maxiter, report) -> Fit:
     _check.some_valid(bins.any())
     mean, null, silent = _objective.null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
-    problem, dependent = _prepare(objective, mask, bins, mean, null, moments, eps)
+    problem, dependent, constant = _prepare(objective, mask, bins, mean, null, moments, eps)
     state = start(_first(problem, init, null, silent), silent)
     for n_passes in range(maxiter):
         running = np.flatnonzero(state.status == RUNNING)
@@ -290,7 +290,7 @@ def _fit(design, objective, mask, init, tol, maxiter, report) -> Fit:
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    return Fit(coef, intercept, state.n_evaluated, done, stalled, silent, mean.astype(dtype), dependent)
+    return Fit(coef, intercept, state.n_evaluated, done, stalled, silent, mean.astype(dtype), dependent, constant)
 
 
 def _first(problem: Problem, init, null, silent) -> Points:
@@ -335,7 +335,7 @@ def _own_factors(design, problem: Problem, state: State, running, dtype) -> Prob
 
 
 def _prepare(objective: Objective, mask, bins, mean, null, moments, eps):
-    """Coordinates and preconditioner from what the first pass over the data has summed; features that others make."""
+    """Coordinates and preconditioner from the sums of the first pass; the features that others make, the constant ones."""
     n_rows, feature_sum, gram = moments
     center, power = feature_sum / n_rows, np.diag(gram) / n_rows
     covariance = gram / n_rows - np.outer(center, center)
@@ -347,7 +347,8 @@ def _prepare(objective: Objective, mask, bins, mean, null, moments, eps):
     pull = objective.penalty.curvature(objective.strength) / sd**2
     precondition = Preconditioner.of(correlation, pull, curvature, mask * alive)
     dependent = _dependent(correlation, alive, 16 * eps) if not np.any(pull) else np.zeros(0, int)
-    return Problem(objective, bins, Coordinates(center, sd), precondition), dependent
+    problem = Problem(objective, bins, Coordinates(center, sd), precondition)
+    return problem, dependent, np.flatnonzero(~alive & (power > 0))
 
 
 def _dependent(correlation, alive, tol) -> Int[Array, "some"]:

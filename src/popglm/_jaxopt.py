@@ -86,7 +86,7 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     arrays = (np.asarray(a, dtype) for a in (coef, intercept))
-    return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), np.zeros(0, int))
+    return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *np.zeros((2, 0), int))
 
 
 class Functions(NamedTuple):

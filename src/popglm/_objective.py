@@ -26,7 +26,8 @@ class Fit(NamedTuple):
 
     `stalled` neurons met round-off before their tolerance, or values that are not finite; `silent` ones have no event to
     fit; `mean` is the null model's.
-    `dependent` are features that others determine, so that their coefficients are not unique.
+    `dependent` are features that others determine, so that their coefficients are not unique; `constant` those that do not
+    vary, to the precision of the sums, and are not 0.
     """
 
     coef: np.ndarray
@@ -37,6 +38,7 @@ class Fit(NamedTuple):
     silent: np.ndarray
     mean: np.ndarray
     dependent: np.ndarray
+    constant: np.ndarray
 
 
 def null_model(model, bins, events):
