@@ -144,7 +144,7 @@ def count_lazily(units, bin_size, epochs=None):
 def _bins(begin, end, bin_size):
     """Number of bins of an epoch: those whose center lies in it."""
     n = max(int(np.ceil((end - begin) / bin_size)) + 1, 1) if end - begin > bin_size else 1
-    centers = np.round(begin + np.arange(max(n - 3, 0), n) * round(bin_size, 9), 9) + bin_size / 2
+    centers = _left(begin, np.arange(max(n - 3, 0), n), bin_size) + bin_size / 2
     return n - int((centers > end).sum())
 
 
@@ -152,8 +152,13 @@ def _edges(counts, rows, epoch=None):
     """Left edges of bins, in the 9 digits that pynapple's times have; of one `epoch` if the rows may pass its end."""
     if epoch is None:
         epoch = np.searchsorted(counts._first, rows, "right") - 1
-    begin, row = counts._begin[epoch], rows - counts._first[epoch]
-    return np.where(row == 0, begin, np.round(begin + row * round(counts._bin_size, 9), 9))
+    return _left(counts._begin[epoch], rows - counts._first[epoch], counts._bin_size)
+
+
+def _left(begin, row, bin_size):
+    """Left edges of bins of epochs: the first is the epoch's start, the others are rounded one after the other."""
+    second = np.round(begin + bin_size, 9)
+    return np.where(row == 0, begin, np.round(second + (row - 1) * round(bin_size, 9), 9))
 
 
 def _bin_of(times, edges, bin_size):
