@@ -120,8 +120,8 @@ class LazyFeatures(_pynapple.Framed):
     from the functions :math:`h_k` of the basis over its window of W bins and the inputs :math:`x_n`.
 
     A contiguous slice keeps the history from before the slice, as that of a matrix does, and so do `restrict` and
-    index arrays; ``basis.lazy_features(counts.restrict(epochs))`` starts it anew. ``numpy.asarray(X)`` builds the
-    matrix, with NaN in the rows whose history is not complete.
+    index arrays; lazy features of ``counts.restrict(epochs)`` start it anew. ``numpy.asarray(X)`` builds the matrix, with
+    NaN in the rows whose history is not complete.
 
     Examples
     --------
