@@ -560,6 +560,13 @@ def test_a_feature_that_lies_elsewhere_in_the_bins_that_count_is_not_taken_for_c
     with pytest.raises(ValueError, match=r"feature 0 of X varies by .* in the bins that count.*Subtract its mean"):
         GLM().fit(x[:, None], y)
     np.testing.assert_allclose(GLM().fit(x[-400:, None], y[-400:]).coef_, 0.1, atol=0.03)
+    basis, later = RaisedCosineLogConv(1, window_size=2), np.full(40_000, np.nan)
+    later[-390:] = y[-391:-1]  # follows the feature, which is the input one bin ago
+    with pytest.raises(ValueError, match=r"feature 0 of X varies by .* in the bins that count.*Subtract its mean"):
+        GLM().fit(basis.lazy_features(x), later)
+    np.testing.assert_allclose(GLM().fit(basis.lazy_features(x)[-390:], later[-390:]).coef_, 0.1, atol=0.03)
+    still = np.where(np.isnan(y), x, 19_000.0)  # where y is known, it is a constant: the intercept's
+    assert not GLM().fit(basis.lazy_features(still), later).coef_.any()
 
 
 def test_a_masked_entry_of_the_start_is_no_offset(s):

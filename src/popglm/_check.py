@@ -240,15 +240,21 @@ def whole_blocks(inputs, functions, n_basis):
 
 
 def constant(X, y, features):
-    """Features that single precision took for constant do not vary in the bins that count. For arrays in memory."""
-    if not (len(features) and isinstance(X, np.ndarray) and isinstance(y, np.ndarray)):
+    """Features that single precision took for constant do not vary in the bins that count. Read a part at a time."""
+    if not len(features):
         return
-    some = X[~np.isnan(X).any(1) & ~np.isnan(y).all(1)][:, features].astype(float)
-    varies = np.ptp(some, axis=0) > 0
+    low, high = np.full(len(features), np.inf), np.full(len(features), -np.inf)
+    for start in range(0, X.shape[0], 8192):
+        some = np.asarray(X[start : start + 8192])
+        known = ~np.isnan(some).any(1) & ~np.isnan(np.asarray(y[start : start + 8192])).all(1)
+        some = some[known][:, features].astype(float)
+        low, high = np.minimum(low, some.min(0, initial=np.inf)), np.maximum(high, some.max(0, initial=-np.inf))
+    round_off = 0 if isinstance(X, np.ndarray) else 1e-6 * np.abs(high)  # lazy features are sums in single precision
+    varies = high - low > round_off
     if varies.any():
-        feature, column = features[varies][0], some[:, varies][:, 0]
+        feature, least, most = features[varies][0], low[varies][0], high[varies][0]
         raise ValueError(
-            f"feature {feature} of X varies by {np.ptp(column):.3g} only, at {column.mean():.6g}, in the bins that count; "
+            f"feature {feature} of X varies by {most - least:.3g} only, at {most:.6g}, in the bins that count; "
             f"{jnp.result_type(float)} cannot tell it from a constant. Subtract its mean there."
         )
 
