@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from popglm import _convolve
 from popglm.basis import RaisedCosineLogConv
 
 
@@ -43,6 +44,25 @@ def test_equals_a_triple_loop(precision, length, window, functions):
     assert X.dtype == precision
     tolerance = 1e-5 if precision == "float32" else 1e-13
     np.testing.assert_allclose(X, by_hand(counts, basis.kernel, [0, length]), rtol=0, atol=tolerance)
+
+
+class Backwards(RaisedCosineLogConv):
+    """The longest function first."""
+
+    def shape(self, x):
+        return super().shape(x)[:, ::-1]
+
+
+def test_functions_reach_back_in_any_order(precision):
+    """Short functions are not convolved beyond their end, whichever come first."""
+    counts = np.random.default_rng(0).poisson(0.5, (300, 2)).astype(float)
+    basis = Backwards(5, window_size=40)
+    lags = [len(kernel) for kernel in _convolve.shortened(basis.kernel)]
+    assert lags[0] == 40 and lags == sorted(lags, reverse=True) and lags[-1] < 10
+    tolerance = 1e-5 if precision == "float32" else 1e-13
+    np.testing.assert_allclose(
+        basis.compute_features(counts), by_hand(counts, basis.kernel, [0, 300]), rtol=0, atol=tolerance
+    )
 
 
 def test_kernel_row_0_is_lag_1_exactly(basis):

@@ -256,5 +256,5 @@ def test_blocks_in_which_nothing_counts_are_not_visited(small_chunks):
 
 def test_zeros_before_the_first_bin():
     term = _lazy.Term(np.arange(1, 7, dtype=np.uint8)[:, None], np.ones((3, 1)), np.array([0, 6]))
-    np.testing.assert_array_equal(term.part(0, 4)[0].inputs[:, 0], [0, 0, 0, 1, 2, 3, 4])
-    np.testing.assert_array_equal(term.part(2, 6)[0].inputs[:, 0], [0, 1, 2, 3, 4, 5, 6, 0, 0])
+    np.testing.assert_array_equal(term.part(0, 4)[0].inputs[0], [0, 0, 0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(term.part(2, 6)[0].inputs[0], [0, 1, 2, 3, 4, 5, 6, 0, 0])

@@ -39,14 +39,20 @@ class Stored(NamedTuple):
 
 
 class Convolved(NamedTuple):
-    """Features of the past, which exist one block at a time. The inputs begin `window` bins before the first row."""
+    """Features of the past, which exist one block at a time. The inputs begin a window, the longest kernel, earlier."""
 
-    inputs: Shaped[Array, "bins inputs"]
-    kernel: Float[Array, "window basis"]
+    inputs: Shaped[Array, "inputs bins"]
+    kernels: tuple[Float[Array, "_lags _functions"], ...]
+
+    @classmethod
+    def of(cls, inputs, kernel) -> "Convolved":
+        """From all functions over the window."""
+        kernels = (jnp.asarray(some, jnp.result_type(float)) for some in _convolve.shortened(kernel))
+        return cls(on_device(inputs), tuple(kernels))
 
     def rows(self, start, n):
-        piece = jax.lax.dynamic_slice_in_dim(self.inputs, start, n + len(self.kernel))
-        return _convolve.causal(piece.astype(self.kernel.dtype), self.kernel)
+        piece = jax.lax.dynamic_slice_in_dim(self.inputs, start, n + max(map(len, self.kernels)), 1)
+        return _convolve.causal(piece.astype(self.kernels[0].dtype), self.kernels)
 
 
 class Chunk(NamedTuple):

@@ -39,11 +39,10 @@ class Term(NamedTuple):
             piece = piece - self.center
         if piece.dtype != np.uint8:
             piece = np.nan_to_num(piece.astype(jnp.result_type(float), copy=False))
-        out = np.zeros((window + size, self.n_inputs), piece.dtype)
+        out = np.zeros((self.n_inputs, window + size), piece.dtype)
         begin = max(window - start, 0)
-        out[begin : begin + len(piece)] = piece
-        kernel = jnp.asarray(self.kernel, jnp.result_type(float))
-        return _design.Convolved(_design.on_device(out), kernel), counted
+        out[:, begin : begin + len(piece)] = piece.T
+        return _design.Convolved.of(out, self.kernel), counted
 
     def centered(self, first, stop):
         """The same with inputs that do not lie far from 0 in these rows, and what its features then lack, or None."""
