@@ -30,6 +30,13 @@ def positive_integer(name, value, unit="", hint=""):
     raise ValueError(f"`{name}` must be a positive integer{unit}; got {value!r}.{hint}")
 
 
+def whole_number(name, value):
+    """A whole number that is not negative."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 0:
+        return int(value)
+    raise ValueError(f"`{name}` must be a whole number, 0 or above; got {value!r}.")
+
+
 def number(name, value, low=-np.inf, *, strict=False):
     """A finite real number of at least `low` (above it, if strict)."""
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -384,6 +391,42 @@ def some_valid(counted):
             "no bin is valid: every row holds a NaN in X or in y. Of every epoch the first `window_size` rows of "
             "features are NaN, so a batch must be longer than the window."
         )
+
+
+def some_batch(n):
+    """At least one batch."""
+    if not n:
+        raise ValueError("`batches` is empty: there is nothing to fit. A generator is empty after it was used once.")
+
+
+def batch(item):
+    """One batch is a pair (X, y)."""
+    if not (isinstance(item, tuple | list) and len(item) == 2):
+        raise TypeError(f"`batches` must give pairs (X, y); got {type(item).__name__}.")
+    return item
+
+
+def same_shape(expected, X, y):
+    """All batches have the features and neurons of the first."""
+    came = X.shape[1], y.shape[1]
+    if came != expected:
+        raise ValueError(f"all batches must have as many features and neurons as the first, {expected}; got {came}.")
+
+
+def same_stepper(before, now):
+    """The solver that made a state goes on with it."""
+    if before is not now:
+        raise TypeError(
+            "the state in `init` was made by another solver. Give `(params, None)` to start this one there."
+        )
+
+
+def iterable(batches):
+    """Something that gives batches."""
+    if isinstance(batches, tuple) and len(batches) == 2 and getattr(batches[0], "ndim", 0) == 2:
+        raise TypeError("`batches` must give pairs (X, y), many of them; got one pair. For a single one: [(X, y)].")
+    if not hasattr(batches, "__iter__"):
+        raise TypeError(f"`batches` must give pairs (X, y) when it is iterated; got {type(batches).__name__}.")
 
 
 def fitted(estimator):

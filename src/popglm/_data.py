@@ -21,14 +21,17 @@ def features(X, *, built=False) -> _pynapple.Frame:
 
 
 def pair(X, y, model, y_dims, *, built=False) -> tuple[_pynapple.Frame, _pynapple.Frame]:
-    """X and y, aligned; y in the support of the model and of two dimensions, where `y_dims` are those it must have."""
+    """X and y, aligned; y in the support of the model, if there is one yet, and of two dimensions of the `y_dims`."""
     _check.given(y)
     X, y = features(X, built=built), _pynapple.unwrap(y)
     if _design.is_stream(y.values) and not built:
         y = y._replace(values=Checked(_check.sliceable("y", y.values, y_dims), model))
     else:
         y = y._replace(values=_check.array("y", y.values, y_dims))
-        _check.targets(y.values, model)
+        if model is None:
+            _check.finite("y", y.values)
+        else:
+            _check.targets(y.values, model)
         y = y._replace(values=y.values.reshape(len(y.values), -1))
     _check.aligned(X, y)
     return X, y
@@ -46,7 +49,8 @@ class Checked:
 
     def __getitem__(self, rows):
         some = _design.read(self.values, rows.start, rows.stop)
-        _check.targets(some, self.model, rows.start)
+        if self.model is not None:
+            _check.targets(some, self.model, rows.start)
         return some
 
     def __array__(self, dtype=None, copy=None):

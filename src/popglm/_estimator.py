@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -24,12 +23,13 @@ from popglm import (
     regularizer,
 )
 from popglm._objective import Objective
+from popglm._steps import Steps
 
 OBSERVATION_MODELS = {"Poisson": observation_models.Poisson}
 REGULARIZERS = {"UnRegularized": regularizer.UnRegularized, "Ridge": regularizer.Ridge}
 
 
-class Estimator(RegressorMixin, BaseEstimator, ABC):
+class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
     """What GLM and PopulationGLM share. Constructors store their arguments; `fit` validates them."""
 
     feature_mask = None
@@ -158,152 +158,6 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
             names = _listed(np.flatnonzero(which), columns)
             warnings.warn(f"neuron {names}: {text}, or look at its data.", RuntimeWarning, stacklevel=4)
 
-    def initialize_params(self, X, y):
-        """Parameters to start from: coefficients 0 and each neuron's mean rate in `y`.
-
-        Parameters
-        ----------
-        X, y
-            As for `fit`; one batch is enough.
-
-        Returns
-        -------
-        params : tuple of jax.Array
-            (coef, intercept), of shapes (features, neurons) and (neurons,); (features,) and (1,) for GLM. A neuron
-            without an event in y starts at half an event.
-
-        Raises
-        ------
-        ValueError
-            If y does not fit the observation model, or no bin is valid.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from popglm.glm import PopulationGLM
-        >>> X, y = np.ones((4, 2)), np.array([[1, 0], [0, 0], [1, 2], [0, 2]])
-        >>> coef, intercept = PopulationGLM().initialize_params(X, y)
-        >>> np.exp(intercept).round(3).tolist()  # the mean counts
-        [0.5, 1.0]
-        """
-        model = self._configure()[0].model
-        X, y = _data.pair(X, y, model, self._y_dims)
-        rows = _data.rows(X.values)
-        bins, events = _design.total(_objective.tally, _design.Design(rows, rows.place(y.values)))
-        _check.some_valid(bins.any())
-        mean = model.null_mean(events, bins)
-        intercept = jnp.asarray(model.link.forward(mean), jnp.result_type(float))
-        return self._public(jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)), intercept
-
-    def initialize_state(self, X, y, params):
-        """State of the solver before the first `update`.
-
-        `update` uses the jaxopt solver of this name; without a name, gradient descent. For batches that differ, give
-        it a fixed step without momentum: a step size searched on one batch is wrong for the next.
-
-        Parameters
-        ----------
-        X, y
-            A batch.
-        params
-            From `initialize_params`.
-
-        Returns
-        -------
-        state : NamedTuple
-            To be given to `update` and replaced by what it returns.
-
-        Raises
-        ------
-        ValueError
-            If X, y and params do not belong together.
-
-        Warns
-        -----
-        UserWarning
-            If the solver searches its step size or accelerates.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from popglm.glm import PopulationGLM
-        >>> X, y = np.ones((4, 2)), np.array([[1, 0], [0, 0], [1, 2], [0, 2]])
-        >>> model = PopulationGLM(solver_name="GradientDescent",
-        ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
-        >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
-        """
-        objective, name, options = self._stepper()
-        trouble = [
-            word
-            for word, found in (
-                ("searches its step size on every batch", _jaxopt.searches(name, options)),
-                ("accelerates, so its steps remember other batches", _jaxopt.accelerates(name, options)),
-            )
-            if found
-        ]
-        if trouble:
-            warnings.warn(
-                f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. "
-                'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
-                UserWarning,
-                stacklevel=2,
-            )
-        X, y = _data.pair(X, y, objective.model, self._y_dims, built=True)
-        _check.some_valid(_data.any_valid(X.values, y.values))
-        params, mask = self._checked(params, X.values.shape[1], y.values.shape[1]), self._mask(X, y)
-        return _jaxopt.initialize(name, options, objective, params, X.values, self._public(y.values), mask)
-
-    def update(self, params, state, X, y):
-        """One step of the solver on one batch.
-
-        Parameters
-        ----------
-        params, state
-            From `initialize_params` and `initialize_state`, or from the last `update`.
-        X, y
-            The batch, as for `fit`. Batches of one shape share one compilation.
-
-        Returns
-        -------
-        params, state : tuple
-            The next parameters and state. The parameters are also kept as `coef_` and `intercept_`.
-
-        Raises
-        ------
-        ValueError
-            If the batch does not belong to the parameters, its timestamps differ, or it has no valid bin.
-        TypeError
-            If the state belongs to another solver.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from popglm.glm import PopulationGLM
-        >>> rng = np.random.default_rng(0)
-        >>> X, y = rng.normal(size=(1000, 5)), rng.poisson(0.2, (1000, 3))
-        >>> model = PopulationGLM(solver_name="GradientDescent",
-        ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
-        >>> params = model.initialize_params(X, y)
-        >>> state = model.initialize_state(X, y, params)
-        >>> params, state = model.update(params, state, X, y)
-        >>> params[0].shape
-        (5, 3)
-        """
-        objective, name, options = self._stepper()
-        X, y = _data.pair(X, y, objective.model, self._y_dims, built=True)
-        _check.some_valid(_data.any_valid(X.values, y.values))
-        mask = self._mask(X, y)
-        params, state = _jaxopt.update(name, options, objective, params, state, X.values, self._public(y.values), mask)
-        if isinstance(params[0], jax.core.Tracer):
-            return params, state  # inside somebody's jit, where nothing may be kept
-        jax.block_until_ready(params)  # JAX may read the batch where it lies, and the next one may be written there
-        self.coef_, self.intercept_ = params
-        self.n_features_in_, self._columns = X.values.shape[1], y.columns
-        self._keep_names(X.columns)
-        for of_the_last_fit in ("_train_mean", "n_iter_", "converged_"):
-            self.__dict__.pop(of_the_last_fit, None)
-        return params, state
-
     def predict(self, X):
         r"""Mean count per bin, :math:`f(x_t^\top w_n + b_n)`; NaN where the features are.
 
@@ -427,21 +281,11 @@ class Estimator(RegressorMixin, BaseEstimator, ABC):
             _settings.settings(self.solver_name, options, _jaxopt.defaults(self.solver_name))
         return Objective(model, penalty, np.asarray(strength, jnp.result_type(float))), self.solver_name, options
 
-    def _stepper(self):
-        """The same for single steps: those of gradient descent if no solver is named."""
-        objective, solver, options = self._configure()
-        return (objective, solver, options) if solver else (objective, "GradientDescent", {})
-
     def _checked(self, params, n_features, n_neurons):
         shape = self._public(np.empty((n_features, n_neurons))).shape
         params = tuple(map(jnp.asarray, _check.parameters(params, shape, (n_neurons,))))
         _check.finite_parameters(params)
         return params
-
-    def _mask(self, X, y):
-        """Features of each neuron as (neurons, features), in the precision of the parameters."""
-        mask = _check.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
-        return mask.astype(jnp.result_type(float))
 
     def _core_params(self):
         """Coefficients as (neurons, features), and intercepts."""

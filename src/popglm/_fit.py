@@ -185,7 +185,7 @@ class Preconditioner(NamedTuple):
 
     c is the neuron's curvature, C the correlation of the features, D the curvature of the penalty. With
     :math:`C = L L^\top` and the spectrum :math:`L^{-1} D L^{-\top} = Q M Q^\top`, one factor :math:`R = L^{-\top} Q`
-    serves every neuron: :math:`R\,(c_n + M)^{-1} R^\top`. Neurons in `own` have a factor :math:`R_n R_n^\top`.
+    serves every neuron: :math:`R\,(c_n + M)^{-1} R^\top`. Neurons in `own` have the Cholesky factor of their own Hessian.
     """
 
     correlation: Float[Array, "coordinates coordinates"]
@@ -199,8 +199,8 @@ class Preconditioner(NamedTuple):
     def __call__(self, q: Points) -> Points:
         inner = (self.mask * q) @ self.factor / (self.curvature[:, None] + self.spectrum)
         out = inner @ self.factor.T
-        for neuron, factor in self.own.items():
-            out[neuron] = factor @ ((self.mask[neuron] * q[neuron]) @ factor)
+        for neuron, lower in self.own.items():
+            out[neuron] = scipy.linalg.cho_solve((lower, True), self.mask[neuron] * q[neuron], check_finite=False)
         return self.mask * out
 
     @classmethod
@@ -225,20 +225,24 @@ class Preconditioner(NamedTuple):
         for neuron, hessian in hessians.items():
             mask = self.mask[neuron]
             matrix = np.outer(mask, mask) * (hessian + np.diag(self.penalty)) + np.diag(1 - mask)
-            factors[neuron] = _inverse_factor(matrix, JITTER * (np.mean(np.diag(hessian)) + self.curvature[neuron]))
+            jitter = JITTER * (np.mean(np.diag(hessian)) + self.curvature[neuron])
+            factors[neuron] = _cholesky(matrix, jitter)
         return self._replace(own=self.own | factors)
 
 
 def _inverse_factor(matrix, jitter):
     """R with R R' the inverse of the matrix plus `jitter` on its diagonal."""
-    for more in (1, 10, 100, 1000):  # for sums in single precision over thousands of dependent columns
+    return scipy.linalg.solve_triangular(_cholesky(matrix, jitter), np.eye(len(matrix)), lower=True).T
+
+
+def _cholesky(matrix, jitter):
+    """Lower factor of the matrix plus `jitter` on its diagonal."""
+    for more in (1, 10, 100):  # for sums in single precision over thousands of dependent columns
         try:
-            lower = np.linalg.cholesky(matrix + more * jitter * np.eye(len(matrix)))
-            break
+            return np.linalg.cholesky(matrix + more * jitter * np.eye(len(matrix)))
         except np.linalg.LinAlgError:
-            if more == 1000:
-                raise
-    return scipy.linalg.solve_triangular(lower, np.eye(len(matrix)), lower=True).T
+            continue
+    return np.linalg.cholesky(matrix + 1000 * jitter * np.eye(len(matrix)))
 
 
 class Problem(NamedTuple):
@@ -269,9 +273,9 @@ def _fit(design, objective, mask, init, tol, maxiter, report) -> Fit:
     tol = TOL[dtype.name] if tol is None else tol
     (bins, events), moments = total(_objective.census, design)
     _check.some_valid(bins.any())
-    mean, null, silent = _objective.null_model(objective.model, bins, events)
+    mean_count, null, silent = _objective.null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
-    problem, dependent, constant = _prepare(objective, mask, bins, mean, null, moments, eps)
+    problem, dependent, constant = prepare(objective, mask, bins, mean_count, null, moments, eps)
     state = start(_first(problem, init, null, silent), silent)
     for n_passes in range(maxiter):
         running = np.flatnonzero(state.status == RUNNING)
@@ -290,7 +294,7 @@ def _fit(design, objective, mask, init, tol, maxiter, report) -> Fit:
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    return Fit(coef, intercept, state.n_evaluated, done, stalled, silent, mean.astype(dtype), dependent, constant)
+    return Fit(coef, intercept, state.n_evaluated, done, stalled, silent, mean_count.astype(dtype), dependent, constant)
 
 
 def _first(problem: Problem, init, null, silent) -> Points:
@@ -301,12 +305,18 @@ def _first(problem: Problem, init, null, silent) -> Points:
 
 
 def _evaluate(design, problem: Problem, point: Points, dtype):
-    """Mean loss and penalty of every neuron at its own point, with the gradient. Divides once."""
-    (model, penalty, strength), bins, coordinates, precondition = problem
-    coef, intercept = coordinates.to_model(point)
-    loss, d_coef, d_intercept = total(
-        _objective.loss_and_gradient, design, model, coef.astype(dtype), intercept.astype(dtype)
+    """Mean loss and penalty of every neuron at its own point, with the gradient."""
+    coef, intercept = problem.coordinates.to_model(point)
+    arrays = coef.astype(dtype), intercept.astype(dtype)
+    return mean(
+        total(_objective.loss_and_gradient, design, problem.objective.model, *arrays), problem, coef, problem.bins
     )
+
+
+def mean(sums, problem: Problem, coef, bins):
+    """Mean loss and penalty, and their gradient in the problem's coordinates, from sums over so many bins."""
+    loss, d_coef, d_intercept = sums
+    (_, penalty, strength), _, coordinates, precondition = problem
     with np.errstate(invalid="ignore", over="ignore"):  # a trial too far away; `tell` will shorten the step
         d_coef = d_coef / bins[:, None] + penalty.gradient(strength, coef)
         gradient = precondition.mask * coordinates.gradient(d_coef, d_intercept / bins)
@@ -334,8 +344,11 @@ def _own_factors(design, problem: Problem, state: State, running, dtype) -> Prob
     return problem._replace(precondition=known.with_own(hessians))
 
 
-def _prepare(objective: Objective, mask, bins, mean, null, moments, eps):
-    """Coordinates and preconditioner from the sums of the first pass; the features that others make, the constant ones."""
+def prepare(objective: Objective, mask, bins, mean_count, null, moments, eps, few=0.0):
+    """Coordinates and preconditioner from the sums of the first pass; the features that others make, the constant ones.
+
+    `few` is added to the diagonal of the correlations, of 1, where few rows were seen.
+    """
     n_rows, feature_sum, gram = moments
     center, power = feature_sum / n_rows, np.diag(gram) / n_rows
     covariance = gram / n_rows - np.outer(center, center)
@@ -343,7 +356,8 @@ def _prepare(objective: Objective, mask, bins, mean, null, moments, eps):
     alive = np.diag(covariance) > 8 * eps * power
     sd = np.sqrt(np.where(alive, np.diag(covariance), 1))
     correlation = np.where(np.outer(alive, alive), covariance / np.outer(sd, sd), 0)
-    curvature = np.asarray(_objective.curvature(objective.model, null, mean), float)
+    correlation = correlation + few * np.eye(len(sd))
+    curvature = np.asarray(_objective.curvature(objective.model, null, mean_count), float)
     pull = objective.penalty.curvature(objective.strength) / sd**2
     precondition = Preconditioner.of(correlation, pull, curvature, mask * alive)
     dependent = _dependent(correlation, alive, 16 * eps) if not np.any(pull) else np.zeros(0, int)

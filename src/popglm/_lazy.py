@@ -186,7 +186,9 @@ class LazyFeatures(_pynapple.Framed):
         rows, columns = _check.row_and_column(key, self.shape)
         first = key[0] if isinstance(key, tuple) else key
         some = self
-        if rows is not None:
+        if isinstance(rows, slice) and self._index is None:
+            some = self._with(np.arange(*rows.indices(self._length)))
+        elif rows is not None:
             some = self._with(self._pick(np.arange(self._length))[rows])
         if columns is not None:
             some = np.asarray(some)[:, columns]

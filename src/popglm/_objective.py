@@ -93,6 +93,16 @@ def steepest(n_rows):
     return sums
 
 
+@jax.jit
+def sampled_hessians(block, model, coef: Coef, intercept: PerNeuron, mean, sd):
+    """Mean Hessian of each neuron over the rows of a sample, in standardised features and, last, the intercept."""
+    weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)
+    curvature = model.curvature(predictor(block, coef, intercept), block.y.T)
+    curvature = jnp.where(weight > 0, jnp.maximum(weight * curvature, 0), 0)
+    X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
+    return jax.lax.map(lambda w: (w[:, None] * X).T @ X, curvature / jnp.maximum(weight.sum(1, keepdims=True), 1))
+
+
 def tally(block):
     """Valid bins of each neuron, and its events in them."""
     weight = jnp.broadcast_to(block.weight, block.y.shape)

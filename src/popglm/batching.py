@@ -1,10 +1,13 @@
-"""Counts larger than memory: made of spike times when they are sliced."""
+"""A recording in parts: counts that are made of spike times when they are sliced, and windows for a fit by batches."""
 
+import itertools
+
+import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _pynapple
+from popglm import _check, _data, _design, _pynapple
 
-__all__ = ["LazyCounts", "count_lazily"]
+__all__ = ["LazyCounts", "Windows", "count_lazily", "random_windows", "sequential_blocks"]
 
 
 class LazyCounts(_pynapple.Framed):
@@ -166,3 +169,163 @@ def _bin_of(times, edges, bin_size):
     guess = np.clip(((times - edges[0]) / bin_size).astype(int), 0, len(edges) - 2)
     guess -= times < edges[guess]
     return guess + (times >= edges[guess + 1])
+
+
+class Windows:
+    """Windows of a recording, pairs (X, y) of arrays, from `random_windows` or `sequential_blocks`.
+
+    Every window has `n_bins` rows; a shorter piece is filled up with NaN, which no method counts. Iterate as often as you
+    like: each time is one pass over the recording. ``len(windows)`` is how many windows a pass has at most.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.batching import sequential_blocks
+    >>> X, y = np.ones((2500, 3)), np.ones((2500, 2))
+    >>> [x.shape for x, _ in sequential_blocks(X, y, n_bins=1000)]
+    [(1000, 3), (1000, 3), (1000, 3)]
+    """
+
+    def __init__(self, X, y, n_bins, seed):
+        self._flat = len(getattr(_pynapple.unwrap(y).values, "shape", ())) == 1
+        self._X, self._y = _data.pair(X, y, None, (1, 2))
+        self.n_bins = _check.positive_integer("n_bins", n_bins, " of rows")
+        self._seed, self._passes = seed, 0
+        self._epochs = _epochs(self._X if self._X.times is not None else self._y)
+
+    @property
+    def frames(self):
+        """X and y with what pynapple knows about them."""
+        return self._X, self._y
+
+    def __len__(self):
+        """Windows of a pass, at most."""
+        return sum(-(-(stop - start) // self.n_bins) + (self._seed is not None) for start, stop in self._epochs)
+
+    def __repr__(self):
+        """Number and length."""
+        kind = "in order" if self._seed is None else f"at random, seed={self._seed}"
+        return f"Windows({len(self)} of {self.n_bins} bins, {kind})"
+
+    def __iter__(self):
+        """The windows of the next pass."""
+        self._passes += 1
+        return self.of_pass(self._passes - 1)
+
+    def of_pass(self, number, skip=0):
+        """The windows of a pass by its number, of which the first `skip` are left out."""
+        windows = self._cut(number)
+        for start, stop in windows:
+            X, y = (
+                _filled(_design.read(values, start, stop), self.n_bins) for values in (self._X.values, self._y.values)
+            )
+            if not _data.any_valid(X, y):
+                continue
+            if skip:
+                skip -= 1
+            else:
+                yield X, y[:, 0] if self._flat else y
+
+    def _cut(self, number):
+        """First and last rows of tiles that cover every epoch once."""
+        rng = None if self._seed is None else np.random.default_rng([self._seed, number])
+        tiles = []
+        for start, stop in self._epochs:
+            first = start + self.n_bins if rng is None else start + int(rng.integers(1, self.n_bins + 1))
+            edges = [start, *range(first, stop, self.n_bins), stop]
+            tiles += list(itertools.pairwise(edges))
+        if rng is not None:
+            rng.shuffle(tiles)
+        return tiles
+
+
+def _epochs(frame):
+    """First rows of epochs, and the rows after their last."""
+    n_rows = frame.values.shape[0]
+    if frame.times is None or frame.epochs is None:
+        return [(0, n_rows)]
+    edges = [*np.searchsorted(frame.times, frame.epochs.start), n_rows]
+    return [(int(a), int(b)) for a, b in itertools.pairwise(edges) if a < b]
+
+
+def _filled(values, n_bins) -> np.ndarray:
+    """As many rows as a window has, in the precision of JAX, NaN where there are none."""
+    out = _design.aligned((n_bins, values.shape[1]), jnp.result_type(float))
+    out[: len(values)], out[len(values) :] = values, np.nan
+    return out
+
+
+def random_windows(X, y, n_bins, *, seed):
+    r"""Windows at random places, which cover a recording once per pass: batches for `fit_batches` and `update`.
+
+    Each pass cuts every epoch at a random phase :math:`\phi \in \{1, \dots, B\}` into tiles
+
+    .. math:: [0, \phi), [\phi, \phi + B), [\phi + B, \phi + 2B), \dots
+
+    of B bins and shuffles the tiles of all epochs, so that in every pass each bin counts once. Features of
+    the past are complete in every window, except at the start of an epoch. No window reaches over a gap.
+
+    Parameters
+    ----------
+    X
+        Features, shape (time, features): TsdFrame, array, `LazyFeatures`, or a data set in a file.
+    y
+        Activity, shape (time,) or (time, neurons), of the same kinds, or `LazyCounts`.
+    n_bins : int
+        Rows of a window, B.
+    seed : int
+        Of the cuts and the order. Pass number p is the same whenever the seed is.
+
+    Returns
+    -------
+    Windows
+        To be iterated any number of times, each time one pass.
+
+    Raises
+    ------
+    ValueError
+        If X and y do not have the same bins, or `n_bins` or `seed` is not a whole number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.batching import random_windows
+    >>> from popglm.glm import PopulationGLM
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(5000, 4)), rng.poisson(0.2, (5000, 3))
+    >>> batches = random_windows(X, y, n_bins=500, seed=0)
+    >>> PopulationGLM().fit_batches(batches, n_steps=3 * len(batches)).coef_.shape
+    (4, 3)
+    """
+    return Windows(X, y, n_bins, _check.whole_number("seed", seed))
+
+
+def sequential_blocks(X, y, n_bins):
+    r"""Windows one after the other, :math:`[0, B), [B, 2B), \dots` in every epoch: a recording from its start to its end.
+
+    For scores and sums by parts. For `fit_batches` take `random_windows`: neighbours in time resemble each other.
+
+    Parameters
+    ----------
+    X, y, n_bins
+        As for `random_windows`.
+
+    Returns
+    -------
+    Windows
+        To be iterated any number of times.
+
+    Raises
+    ------
+    ValueError
+        If X and y do not have the same bins, or `n_bins` is not a positive whole number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.batching import sequential_blocks
+    >>> blocks = sequential_blocks(np.ones((2500, 3)), np.ones((2500, 2)), n_bins=1000)
+    >>> len(blocks)
+    3
+    """
+    return Windows(X, y, n_bins, None)

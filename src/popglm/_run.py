@@ -1,0 +1,231 @@
+"""What `fit_batches` does around its steps: take batches, count passes, report, stop."""
+
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from itertools import islice
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popglm import _batches, _check, _design, _jaxopt, _objective
+from popglm._objective import Objective
+from popglm.batching import Windows
+
+
+class Stand(NamedTuple):
+    """Where a fit by batches stands: how it steps, the state of that, the pass, and how many batches of it were taken."""
+
+    stepper: object
+    solver: object
+    number: int = 0
+    taken: int = 0
+
+
+class Default(NamedTuple):
+    """The default solver of `_batches`."""
+
+    objective: Objective
+    mask: np.ndarray
+
+    def start(self, coef, intercept, X, y):
+        return _batches.start(coef, intercept)
+
+    def step(self, state, X, y):
+        return _batches.step(state, self.objective, self.mask, X, y)
+
+    def resume(self, state, params):
+        sample = state.sample._replace(X=state.sample.X.copy(), y=state.sample.y.copy())  # it is written to
+        coef, intercept = params if state.passing is None else (state.coef, state.intercept)
+        return state._replace(sample=sample, coef=coef, intercept=intercept)
+
+    def end_pass(self, state):
+        return _batches.end_pass(state, self.objective, self.mask)
+
+    def params(self, state):
+        return state.params
+
+    def done(self, state):
+        return state.done
+
+
+class Stepper(NamedTuple):
+    """Steps of a solver that the user chose. The state is that of the solver, with the parameters before it.
+
+    `init(params, X, y)` makes the solver's state, `update(params, state, X, y)` takes one step; parameters are those of
+    the core, neurons first.
+    """
+
+    objective: Objective
+    init: Callable
+    update: Callable
+
+    def start(self, coef, intercept, X, y):
+        if np.isnan(intercept).any():
+            bins, events = _design.total(_objective.tally, _batches.design(X, y))
+            _, null, _ = _objective.null_model(self.objective.model, bins, events)
+            intercept = np.where(np.isnan(intercept), null, intercept)
+        params = tuple(jnp.asarray(a, jnp.result_type(float)) for a in (coef, intercept))
+        return params, self.init(params, X, y)
+
+    def step(self, state, X, y):
+        (loss, *_), bins = mean_gradient(self.objective, state[0], X, y)
+        return self.update(*state, X, y), float(loss[bins > 0].mean())
+
+    def resume(self, state, params):
+        return tuple(jnp.asarray(a, jnp.result_type(float)) for a in params), state[1]
+
+    def end_pass(self, state):
+        return state
+
+    def params(self, state):
+        return tuple(np.asarray(a, float) for a in state[0])
+
+    def done(self, state):
+        return np.zeros(len(state[0][1]), bool)
+
+
+def of_jaxopt(objective, mask, name, options) -> Stepper:
+    """Steps of a jaxopt solver, those of `update`."""
+    mask = mask.astype(jnp.result_type(float))
+    public = lambda params: (params[0].T, params[1])
+
+    def update(params, state, X, y):
+        params, state = _jaxopt.update(name, options, objective, public(params), state, X, y, mask)
+        jax.block_until_ready(params)
+        return public(params), state
+
+    init = lambda params, X, y: _jaxopt.initialize(name, options, objective, public(params), X, y, mask)
+    return Stepper(objective, init, update)
+
+
+def of_optax(objective, mask, solver) -> Stepper:
+    """Steps of an object with optax's `init` and `update`, on the gradient of the batch's mean loss."""
+
+    def update(params, state, X, y):
+        (_, d_coef, d_intercept), _ = mean_gradient(objective, params, X, y)
+        gradient = tuple(jnp.asarray(a, params[0].dtype) for a in (mask * d_coef, d_intercept))
+        moves, state = solver.update(gradient, state, params)
+        return jax.tree.map(jnp.add, params, moves), state
+
+    return Stepper(objective, lambda params, X, y: solver.init(params), update)
+
+
+def mean_gradient(objective, params, X, y):
+    """Mean loss of a batch with the penalty and its gradient, and the bins of each neuron."""
+    model, penalty, strength = objective
+    sums, (bins, _) = _design.total(_batches.later_sums, _batches.design(X, y), model, *params)
+    loss, d_coef, d_intercept = sums
+    n, coef = np.maximum(bins, 1), np.asarray(params[0], float)
+    d_coef = d_coef / n[:, None] + penalty.gradient(strength, coef)
+    return (loss / n + penalty.penalty(strength, coef), d_coef, d_intercept / n), bins
+
+
+def batches_of(source, number, taken):
+    """Batches from a place in a pass on, pass by pass, None at the end of each; until a pass has none."""
+    once = iter(source) if not isinstance(source, Windows) else None
+    while True:
+        if isinstance(source, Windows):
+            passing = _design.ahead(source.of_pass(number, taken))
+        elif once is source:  # an iterator, which stands where it stands
+            passing = source
+        else:
+            passing = islice(iter(source), taken, None)
+        some = False
+        for item in passing:
+            some = True
+            yield item
+        if not (some or taken):
+            return
+        yield None
+        number, taken = number + 1, 0
+
+
+def run(source, n_steps, stepper, convert, start, params, stand, report, watch):
+    """Take `n_steps` steps. `convert` checks a batch; `report` and `watch` see every step, and `watch` may end the run.
+
+    Returns where the fit stands, and how many steps it took.
+    """
+    n, going = 0, None  # `going` is where this run stands, None before its first batch
+    for item in batches_of(source, *((0, 0) if stand is None else stand[2:])):
+        if item is None and going:
+            solver = going.stepper.end_pass(going.solver)
+            going = going._replace(solver=solver, number=going.number + 1, taken=0)
+            if going.stepper.done(solver).all():
+                break
+        if n == n_steps:
+            break
+        if item is None:
+            continue
+        X, y = convert(item)
+        if going is None:
+            how, begin = stepper(X, y), start(X, y)
+            if stand is None:
+                going = Stand(how, how.start(*begin, X, y))
+            else:
+                _check.same_stepper(type(stand.stepper), type(how))
+                going = stand._replace(stepper=how, solver=how.resume(stand.solver, begin))
+        solver, loss = going.stepper.step(going.solver, X, y)
+        going, n = going._replace(solver=solver, taken=going.taken + 1), n + 1
+        report(loss)
+        if watch(n, loss, going):
+            break
+    else:
+        _check.some_batch(n)
+        if n < n_steps:
+            warnings.warn(
+                f"the batches ended after {n} of {n_steps} steps. For more, give something that can be iterated again: a "
+                "list, `random_windows`, but no generator.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    return going, n
+
+
+class Watch:
+    """What happens after every step: history, callback, scores of held-out data. True ends the fit."""
+
+    def __init__(self, model, callback, held_out, check_every, patience):
+        self.model, self.callback, self.held_out = model, callback, held_out
+        self.check_every, self.patience = check_every, patience
+        self.history, self.best = {"loss": [], "checked": [], "score": []}, None
+
+    def __call__(self, n, loss, stand) -> bool:
+        self.history["loss"].append(loss)
+        stop = False
+        if self.callback is not None:
+            coef, intercept = stand.stepper.params(stand.solver)
+            stop = bool(self.callback(n, loss, (self.model._public(coef.T), intercept)))
+        return self._check(n, stand) or stop if self.held_out and n % self.check_every == 0 else stop
+
+    def _check(self, n, stand) -> bool:
+        params = stand.stepper.params(stand.solver)
+        self.model._adopt(*params)
+        score, scores = self.model.score(*self.held_out), self.history["score"]
+        if not scores or score > max(scores):
+            self.best = params
+        scores.append(score)
+        self.history["checked"].append(n)
+        return len(scores) - 1 - int(np.argmax(scores)) >= self.patience
+
+
+@contextmanager
+def progress(n_steps, wanted):
+    """A bar with the loss of the last batches and the time left, and the function that moves it."""
+    if not wanted:
+        yield lambda loss: None
+        return
+    from tqdm.auto import tqdm
+
+    smooth = None
+    with tqdm(total=n_steps, unit="step") as bar:
+
+        def report(loss):
+            nonlocal smooth
+            smooth = loss if smooth is None else 0.95 * smooth + 0.05 * loss
+            bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
+            bar.update()
+
+        yield report

@@ -1,0 +1,316 @@
+"""Fits a step at a time: `update` on batches by hand, and `fit_batches`, which takes the steps itself."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popglm import _batches, _check, _data, _design, _jaxopt, _objective, _run, _settings
+from popglm.batching import Windows
+
+
+class Steps:
+    """The stepwise methods of an estimator."""
+
+    def initialize_params(self, X, y):
+        """Parameters to start from: coefficients 0 and each neuron's mean rate in `y`.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`; one batch is enough.
+
+        Returns
+        -------
+        params : tuple of jax.Array
+            (coef, intercept), of shapes (features, neurons) and (neurons,); (features,) and (1,) for GLM. A neuron
+            without an event in y starts at half an event.
+
+        Raises
+        ------
+        ValueError
+            If y does not fit the observation model, or no bin is valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> X, y = np.ones((4, 2)), np.array([[1, 0], [0, 0], [1, 2], [0, 2]])
+        >>> coef, intercept = PopulationGLM().initialize_params(X, y)
+        >>> np.exp(intercept).round(3).tolist()  # the mean counts
+        [0.5, 1.0]
+        """
+        model = self._configure()[0].model
+        X, y = _data.pair(X, y, model, self._y_dims)
+        rows = _data.rows(X.values)
+        bins, events = _design.total(_objective.tally, _design.Design(rows, rows.place(y.values)))
+        _check.some_valid(bins.any())
+        mean = model.null_mean(events, bins)
+        intercept = jnp.asarray(model.link.forward(mean), jnp.result_type(float))
+        return self._public(jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)), intercept
+
+    def initialize_state(self, X, y, params):
+        """State of the solver before the first `update`.
+
+        `update` uses the jaxopt solver of this name; without a name, gradient descent. For batches that differ, give
+        it a fixed step without momentum: a step size searched on one batch is wrong for the next.
+
+        Parameters
+        ----------
+        X, y
+            A batch.
+        params
+            From `initialize_params`.
+
+        Returns
+        -------
+        state : NamedTuple
+            To be given to `update` and replaced by what it returns.
+
+        Raises
+        ------
+        ValueError
+            If X, y and params do not belong together.
+
+        Warns
+        -----
+        UserWarning
+            If the solver searches its step size or accelerates.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> X, y = np.ones((4, 2)), np.array([[1, 0], [0, 0], [1, 2], [0, 2]])
+        >>> model = PopulationGLM(solver_name="GradientDescent",
+        ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
+        >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
+        """
+        objective, name, options = self._stepper()
+        trouble = [
+            word
+            for word, found in (
+                ("searches its step size on every batch", _jaxopt.searches(name, options)),
+                ("accelerates, so its steps remember other batches", _jaxopt.accelerates(name, options)),
+            )
+            if found
+        ]
+        if trouble:
+            warnings.warn(
+                f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. "
+                'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
+                UserWarning,
+                stacklevel=2,
+            )
+        X, y = _data.pair(X, y, objective.model, self._y_dims, built=True)
+        _check.some_valid(_data.any_valid(X.values, y.values))
+        params, mask = self._checked(params, X.values.shape[1], y.values.shape[1]), self._mask(X, y)
+        return _jaxopt.initialize(name, options, objective, params, X.values, self._public(y.values), mask)
+
+    def update(self, params, state, X, y):
+        """One step of the solver on one batch.
+
+        Parameters
+        ----------
+        params, state
+            From `initialize_params` and `initialize_state`, or from the last `update`.
+        X, y
+            The batch, as for `fit`. Batches of one shape share one compilation.
+
+        Returns
+        -------
+        params, state : tuple
+            The next parameters and state. The parameters are also kept as `coef_` and `intercept_`.
+
+        Raises
+        ------
+        ValueError
+            If the batch does not belong to the parameters, its timestamps differ, or it has no valid bin.
+        TypeError
+            If the state belongs to another solver.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X, y = rng.normal(size=(1000, 5)), rng.poisson(0.2, (1000, 3))
+        >>> model = PopulationGLM(solver_name="GradientDescent",
+        ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
+        >>> params = model.initialize_params(X, y)
+        >>> state = model.initialize_state(X, y, params)
+        >>> params, state = model.update(params, state, X, y)
+        >>> params[0].shape
+        (5, 3)
+        """
+        objective, name, options = self._stepper()
+        X, y = _data.pair(X, y, objective.model, self._y_dims, built=True)
+        _check.some_valid(_data.any_valid(X.values, y.values))
+        mask = self._mask(X, y)
+        params, state = _jaxopt.update(name, options, objective, params, state, X.values, self._public(y.values), mask)
+        if isinstance(params[0], jax.core.Tracer):
+            return params, state  # inside somebody's jit, where nothing may be kept
+        jax.block_until_ready(params)  # JAX may read the batch where it lies, and the next one may be written there
+        self.coef_, self.intercept_ = params
+        self.n_features_in_, self._columns = X.values.shape[1], y.columns
+        self._keep_names(X.columns)
+        for of_the_last_fit in ("_train_mean", "n_iter_", "converged_"):
+            self.__dict__.pop(of_the_last_fit, None)
+        return params, state
+
+    def fit_batches(
+        self,
+        batches,
+        n_steps,
+        *,
+        init=None,
+        solver=None,
+        progress=False,
+        callback=None,
+        held_out=None,
+        check_every=50,
+        patience=5,
+    ):
+        r"""Fit by batches: `n_steps` steps, each of which sees one batch.
+
+        Without a solver, the first pass over the data takes a share of a Newton step for every batch,
+
+        .. math:: \theta_n \leftarrow \theta_n - \frac{m}{b}\, P_n^{-1} g_n,
+
+        with the mean gradient :math:`g_n` of a batch of m bins, b bins seen so far, and the Hessian :math:`P_n`
+        of neuron n, from a sample of the rows seen. If the batches then show the same bins again, their sums are those of
+        the whole recording, and every pass takes a step of the exact solver, until all neurons are at their optimum. A
+        pass that is not completed changes nothing: take ``n_steps=3 * len(batches)``, say.
+
+        Parameters
+        ----------
+        batches
+            Gives pairs (X, y) as for `update`: `random_windows`, a list, a generator. What can be iterated again gives
+            the next pass.
+        n_steps : int
+            Number of batches to take, at most.
+        init
+            None starts anew. A pair (params, state) of `initialize_params` and None starts at these parameters; with
+            ``model.batch_state_`` of an earlier call the fit goes on where it ended.
+        solver
+            None is the default. Or an object with the methods `init` and `update` of optax's transformations. A model
+            with a `solver_name` takes the steps of that solver, as `update` does.
+        progress
+            Whether to show a bar, with the loss of the last batches and the time left.
+        callback
+            Called after every step with its number, the mean loss of the batch and the parameters; a true value ends the fit.
+        held_out
+            A pair (X, y) that the fit does not see. Every `check_every` steps it is scored; after `patience` checks
+            without a better score the fit ends. The best parameters are kept.
+        check_every, patience : int
+            See `held_out`.
+
+        Returns
+        -------
+        self
+            With `coef_`, `intercept_`, `converged_` (per neuron), `n_iter_` (steps), `batch_state_`, and `history_`: a dict
+            with the `loss` of every step and the steps and scores of the checks.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch, or one has no valid bin or other features or neurons than the first.
+        TypeError
+            If `batches` does not give pairs.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the batches end early, and once for the neurons without an event.
+
+        References
+        ----------
+        Bertsekas (1996), *SIAM Journal on Optimization* 6:807-822.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.batching import random_windows
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(5000, 4))
+        >>> y = rng.poisson(np.exp(0.3 * X[:, :2] - 1))
+        >>> batches = random_windows(X, y, n_bins=500, seed=0)
+        >>> model = PopulationGLM().fit_batches(batches, n_steps=3 * len(batches))
+        >>> bool(np.allclose(model.coef_, PopulationGLM().fit(X, y).coef_, atol=1e-3))
+        True
+        """
+        objective, name, options = self._configure()
+        _check.iterable(batches)
+        n_steps = _check.positive_integer("n_steps", n_steps)
+        check_every, patience = (
+            _check.positive_integer(word, n) for word, n in (("check_every", check_every), ("patience", patience))
+        )
+        _check.flag("progress", progress)
+        _settings.function("callback", callback)
+        params, stand = _settings.beginning(init)
+        names, shape = {}, {}
+
+        def convert(item):
+            X, y = _data.pair(*_check.batch(item), objective.model, self._y_dims, built=True)
+            _check.same_shape(shape.setdefault("of", (X.values.shape[1], y.values.shape[1])), X.values, y.values)
+            _check.some_valid(_data.any_valid(X.values, y.values))
+            names.setdefault("X", X.columns), names.setdefault("y", y.columns)
+            return X.values, y.values
+
+        def start(X, y):
+            if params is None:
+                return np.zeros((y.shape[1], X.shape[1])), np.full(y.shape[1], np.nan)
+            coef, intercept = self._checked(params, X.shape[1], y.shape[1])
+            return mask(X, y) * np.asarray(coef, float).reshape(X.shape[1], -1).T, np.asarray(intercept, float)
+
+        def mask(X, y):
+            return _check.feature_mask(self.feature_mask, X.shape[1], y.shape[1])
+
+        def stepper(X, y):
+            if solver is not None:
+                return _run.of_optax(objective, mask(X, y), _settings.stepper(solver, name))
+            if name is not None:
+                return _run.of_jaxopt(objective, mask(X, y), name, options)
+            return _run.Default(objective, mask(X, y))
+
+        watch = _run.Watch(self, callback, held_out, check_every, patience)
+        with _run.progress(n_steps, progress) as report:
+            stand, n = _run.run(batches, n_steps, stepper, convert, start, params, stand, report, watch)
+        if isinstance(batches, Windows):
+            names = {key: frame.columns for key, frame in zip("Xy", batches.frames, strict=True)}
+        self._keep_batches(stand, objective, watch, names, n)
+        return self
+
+    def _keep_batches(self, stand, objective, watch, names, n):
+        state = stand.solver
+        self._columns, self.batch_state_, self.history_ = names["y"], stand, watch.history
+        self._keep_names(names["X"])
+        self.__dict__.pop("_train_mean", None)
+        if isinstance(state, _batches.State):
+            coef, intercept, mean, silent, converged = _batches.finished(state, objective)
+            self._train_mean = mean.astype(jnp.result_type(float))
+            self._warn(
+                silent, names["y"], "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
+            )
+        else:
+            (coef, intercept), converged = stand.stepper.params(state), stand.stepper.done(state)
+        self._adopt(*(watch.best or (coef, intercept)))
+        self.converged_, self.n_iter_ = converged, np.full(len(converged), n)
+
+    def _adopt(self, coef, intercept):
+        """Take these parameters of the core, neurons first."""
+        dtype = jnp.result_type(float)
+        self.coef_, self.intercept_ = self._public(np.asarray(coef, dtype).T), np.asarray(intercept, dtype)
+        self.n_features_in_ = coef.shape[1]
+
+    def _stepper(self):
+        """The same for single steps: those of gradient descent if no solver is named."""
+        objective, solver, options = self._configure()
+        return (objective, solver, options) if solver else (objective, "GradientDescent", {})
+
+    def _mask(self, X, y):
+        """Features of each neuron as (neurons, features), in the precision of the parameters."""
+        mask = _check.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
+        return mask.astype(jnp.result_type(float))
