@@ -94,8 +94,11 @@ def main():
                 args.peers, peers, peer, "--task", "one", "--data", data, out=out(f"{peer}-one")
             )
         single["rate"] = measure(sys.executable, ours, "rate", "--data", data, out=out("rate"))
-        for task in ("hour", "hour-dense"):
-            single[task] = measure(sys.executable, ours, task, "--data", hour, out=out(task))
+        hours = {}
+        for _ in range(args.rounds):
+            for task in ("hour", "hour-dense"):
+                hours.setdefault(task, []).append(measure(sys.executable, ours, task, "--data", hour, out=out(task)))
+        single |= {task: merged(records) for task, records in hours.items()}
         fits = {name: merged(records) for name, records in fits.items()}
         add_gaps(fits, data, out)
     record = {

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm import _check, _design, _fit, _objective
-from popglm._fit import DONE, TOL, Problem, one_thread
+from popglm._fit import DONE, TOL, Problem
 from popglm._objective import Objective
 
 SAMPLE = 2_000_000  # entries of the features that are kept to compute curvatures from
@@ -92,8 +92,7 @@ def start(coef, intercept) -> State:
 
 def step(state: State, objective: Objective, mask, X, y) -> tuple[State, float]:
     """Take in one batch: arrays (rows, features) and (rows, neurons). Also returns its mean loss."""
-    with one_thread:
-        return (_first_pass if state.passing is None else _later_pass)(state, objective, mask, design(X, y), X, y)
+    return (_first_pass if state.passing is None else _later_pass)(state, objective, mask, design(X, y), X, y)
 
 
 def design(X, y) -> _design.Design:
@@ -172,16 +171,15 @@ def _later_pass(state, objective, mask, data, X, y):
 
 def end_pass(state: State, objective: Objective, mask) -> State:
     """After the last batch of a pass: accept or shorten the steps that it was evaluated at."""
-    with one_thread:
-        if state.fresh:
-            return state
-        if state.passing is None:
-            return _start_passing(state, objective, mask)
-        *sums, bins, events = state.sums
-        if not (np.array_equal(bins, state.bins) and np.array_equal(events, state.events)):
-            coef, intercept = state.params  # every pass shows other bins: what they sum to can not be compared
-            return state._replace(coef=coef, intercept=intercept, passing=None, sums=None, fresh=True)
-        return _told(state, objective, mask, sums)
+    if state.fresh:
+        return state
+    if state.passing is None:
+        return _start_passing(state, objective, mask)
+    *sums, bins, events = state.sums
+    if not (np.array_equal(bins, state.bins) and np.array_equal(events, state.events)):
+        coef, intercept = state.params  # every pass shows other bins: what they sum to can not be compared
+        return state._replace(coef=coef, intercept=intercept, passing=None, sums=None, fresh=True)
+    return _told(state, objective, mask, sums)
 
 
 def _start_passing(state, objective, mask) -> State:

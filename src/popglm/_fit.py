@@ -14,7 +14,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from popglm import _check, _objective
 from popglm._design import BLOCK_ROWS, total
@@ -55,13 +55,14 @@ class State(NamedTuple):
 class _OneThread:
     """One thread for NumPy's products, as long as anyone is inside; the number is the process's, so all share it."""
 
-    lock, inside, limits = threading.Lock(), 0, None
+    lock, inside, limits, libraries = threading.Lock(), 0, None, None
 
     def __enter__(self):
         with self.lock:
             self.inside += 1
             if self.inside == 1:
-                self.limits = threadpool_limits(1, "blas")
+                self.libraries = self.libraries or ThreadpoolController()  # to look for them takes milliseconds
+                self.limits = self.libraries.limit(limits=1, user_api="blas")
 
     def __exit__(self, *error):
         with self.lock:

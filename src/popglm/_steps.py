@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _batches, _check, _data, _design, _jaxopt, _objective, _run, _settings
+from popglm import _batches, _check, _data, _design, _fit, _jaxopt, _objective, _run, _settings
 from popglm.batching import Windows
 
 
@@ -276,7 +276,7 @@ class Steps:
             return _run.Default(objective, mask(X, y))
 
         watch = _run.Watch(self, callback, held_out, check_every, patience)
-        with _run.progress(n_steps, progress) as report:
+        with _fit.one_thread, _run.progress(n_steps, progress) as report:
             stand, n = _run.run(batches, n_steps, stepper, convert, start, params, stand, report, watch)
         if isinstance(batches, Windows):
             names = {key: frame.columns for key, frame in zip("Xy", batches.frames, strict=True)}
