@@ -1,5 +1,7 @@
 """Fits by batches: windows cover the recording, the fit reaches the exact one, and goes on where it stopped."""
 
+import pickle
+
 import jax
 import numpy as np
 import pynapple as nap
@@ -280,6 +282,7 @@ REFUSED = {
         "batch_state_",
     ),
     "no solver": (lambda X, y: {"batches": [(X, y)], "n_steps": 3, "solver": "adam"}, TypeError, "init"),
+    "held-out features alone": (lambda X, y: {"batches": [(X, y)], "n_steps": 3, "held_out": X}, TypeError, "held_out"),
     "a callback": (lambda X, y: {"batches": [(X, y)], "n_steps": 3, "callback": 3}, TypeError, "callback"),
 }  # fmt: skip
 
@@ -301,5 +304,19 @@ def test_windows_refuse(kwargs, data):
 
 def test_a_state_of_another_solver_is_refused(data):
     first = PopulationGLM(**PLAIN).fit_batches([data], n_steps=2)
-    with pytest.raises(TypeError, match="another solver"):
+    with pytest.raises(TypeError, match="GradientDescent, not of"):
         PopulationGLM().fit_batches([data], n_steps=2, init=((first.coef_, first.intercept_), first.batch_state_))
+
+
+def test_a_solver_that_searches_is_warned_of(data):
+    with pytest.warns(UserWarning, match="wrong for batches"):
+        PopulationGLM(solver_name="LBFGS").fit_batches([data], n_steps=1)
+
+
+@pytest.mark.parametrize("settings", [{}, PLAIN], ids=["default", "named"])
+def test_what_was_fitted_can_be_pickled_and_goes_on(data, settings):
+    whole = PopulationGLM(**settings).fit_batches([data], n_steps=6)
+    part = pickle.loads(pickle.dumps(PopulationGLM(**settings).fit_batches([data], n_steps=2)))
+    params = part.coef_, part.intercept_
+    rest = PopulationGLM(**settings).fit_batches([data], n_steps=4, init=(params, part.batch_state_))
+    np.testing.assert_allclose(rest.coef_, whole.coef_, atol=1e-6)

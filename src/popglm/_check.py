@@ -399,10 +399,10 @@ def some_batch(n):
         raise ValueError("`batches` is empty: there is nothing to fit. A generator is empty after it was used once.")
 
 
-def batch(item):
+def batch(item, expected="`batches` must give pairs (X, y)"):
     """One batch is a pair (X, y)."""
     if not (isinstance(item, tuple | list) and len(item) == 2):
-        raise TypeError(f"`batches` must give pairs (X, y); got {type(item).__name__}.")
+        raise TypeError(f"{expected}; got {type(item).__name__}.")
     return item
 
 
@@ -415,9 +415,9 @@ def same_shape(expected, X, y):
 
 def same_stepper(before, now):
     """The solver that made a state goes on with it."""
-    if before is not now:
+    if before != now:
         raise TypeError(
-            "the state in `init` was made by another solver. Give `(params, None)` to start this one there."
+            f"the state in `init` is that of {before}, not of {now}. Give `(params, None)` to start this one there."
         )
 
 

@@ -16,7 +16,10 @@ from popglm.batching import Windows
 
 
 class Stand(NamedTuple):
-    """Where a fit by batches stands: how it steps, the state of that, the pass, and how many batches of it were taken."""
+    """Where a fit by batches stands: how it steps, the state of that, the pass, and how many batches of it were taken.
+
+    For the user, `stepper` is only the name of the way.
+    """
 
     stepper: object
     solver: object
@@ -29,6 +32,7 @@ class Default(NamedTuple):
 
     objective: Objective
     mask: np.ndarray
+    kind: str = "the default solver"
 
     def start(self, coef, intercept, X, y):
         return _batches.start(coef, intercept)
@@ -61,6 +65,7 @@ class Stepper(NamedTuple):
     objective: Objective
     init: Callable
     update: Callable
+    kind: str
 
     def start(self, coef, intercept, X, y):
         if np.isnan(intercept).any():
@@ -98,7 +103,7 @@ def of_jaxopt(objective, mask, name, options) -> Stepper:
         return public(params), state
 
     init = lambda params, X, y: _jaxopt.initialize(name, options, objective, public(params), X, y, mask)
-    return Stepper(objective, init, update)
+    return Stepper(objective, init, update, name)
 
 
 def of_optax(objective, mask, solver) -> Stepper:
@@ -110,7 +115,7 @@ def of_optax(objective, mask, solver) -> Stepper:
         moves, state = solver.update(gradient, state, params)
         return jax.tree.map(jnp.add, params, moves), state
 
-    return Stepper(objective, lambda params, X, y: solver.init(params), update)
+    return Stepper(objective, lambda params, X, y: solver.init(params), update, type(solver).__name__)
 
 
 def mean_gradient(objective, params, X, y):
@@ -165,7 +170,7 @@ def run(source, n_steps, stepper, convert, start, params, stand, report, watch):
             if stand is None:
                 going = Stand(how, how.start(*begin, X, y))
             else:
-                _check.same_stepper(type(stand.stepper), type(how))
+                _check.same_stepper(stand.stepper, how.kind)
                 going = stand._replace(stepper=how, solver=how.resume(stand.solver, begin))
         solver, loss = going.stepper.step(going.solver, X, y)
         going, n = going._replace(solver=solver, taken=going.taken + 1), n + 1

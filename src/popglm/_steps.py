@@ -88,21 +88,7 @@ class Steps:
         >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
         """
         objective, name, options = self._stepper()
-        trouble = [
-            word
-            for word, found in (
-                ("searches its step size on every batch", _jaxopt.searches(name, options)),
-                ("accelerates, so its steps remember other batches", _jaxopt.accelerates(name, options)),
-            )
-            if found
-        ]
-        if trouble:
-            warnings.warn(
-                f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. "
-                'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
-                UserWarning,
-                stacklevel=2,
-            )
+        _warn_of_batches(name, options)
         X, y = _data.pair(X, y, objective.model, self._y_dims, built=True)
         _check.some_valid(_data.any_valid(X.values, y.values))
         params, mask = self._checked(params, X.values.shape[1], y.values.shape[1]), self._mask(X, y)
@@ -223,6 +209,8 @@ class Steps:
         -----
         RuntimeWarning
             If the batches end early, and once for the neurons without an event.
+        UserWarning
+            If the model's own solver searches its step size or accelerates.
 
         References
         ----------
@@ -250,6 +238,9 @@ class Steps:
         _check.flag("progress", progress)
         _settings.function("callback", callback)
         params, stand = _settings.beginning(init)
+        held_out = None if held_out is None else _check.batch(held_out, "`held_out` must be a pair (X, y)")
+        if name is not None:
+            _warn_of_batches(name, options)
         names, shape = {}, {}
 
         def convert(item):
@@ -285,7 +276,8 @@ class Steps:
 
     def _keep_batches(self, stand, objective, watch, names, n):
         state = stand.solver
-        self._columns, self.batch_state_, self.history_ = names["y"], stand, watch.history
+        self._columns, self.history_ = names["y"], watch.history
+        self.batch_state_ = stand._replace(stepper=stand.stepper.kind)  # without functions, so that it can be pickled
         self._keep_names(names["X"])
         self.__dict__.pop("_train_mean", None)
         if isinstance(state, _batches.State):
@@ -314,3 +306,22 @@ class Steps:
         """Features of each neuron as (neurons, features), in the precision of the parameters."""
         mask = _check.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
         return mask.astype(jnp.result_type(float))
+
+
+def _warn_of_batches(name, options):
+    """Say if a solver's steps are wrong for batches."""
+    trouble = [
+        word
+        for word, found in (
+            ("searches its step size on every batch", _jaxopt.searches(name, options)),
+            ("accelerates, so its steps remember other batches", _jaxopt.accelerates(name, options)),
+        )
+        if found
+    ]
+    if trouble:
+        warnings.warn(
+            f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. "
+            'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
+            UserWarning,
+            stacklevel=3,
+        )
