@@ -4,6 +4,7 @@ import pickle
 
 import jax
 import numpy as np
+import pandas
 import pynapple as nap
 import pytest
 from samples import small_data
@@ -187,6 +188,114 @@ def test_a_fit_goes_on_where_it_stopped(cut):
     for _ in range(2):  # going on leaves the state as it was
         rest = PopulationGLM().fit_batches(windows, n_steps=70 - cut, init=(params, part.batch_state_))
         np.testing.assert_allclose(rest.coef_, whole.coef_, atol=1e-6)
+
+
+# Hard data: batches in time order, which see something new late
+
+
+def late_source(X):
+    X[:1000, 0] *= 1e-4
+
+
+def outlier(X):
+    X[2000] *= 60
+
+
+def heavy_tails(X):
+    X[:] = np.exp(2 * X)
+
+
+@pytest.mark.parametrize("change", [late_source, outlier, heavy_tails], ids=lambda change: change.__name__)
+def test_rows_unlike_those_before_do_not_ruin_the_fit(change):
+    X, y = small_data(n_bins=4000)
+    change(X)
+    y = np.random.default_rng(1).poisson(np.exp(np.log1p(np.abs(X)) * np.sign(X) @ np.full((4, 3), 0.2) - 1)) * 1.0
+    batches = [(X[at : at + 400], y[at : at + 400]) for at in range(0, 4000, 400)]
+    full = PopulationGLM().fit(X, y).score(X, y, "pseudo-r2-McFadden")
+    one, three = (PopulationGLM().fit_batches(batches, n_steps=n).score(X, y, "pseudo-r2-McFadden") for n in (10, 30))
+    assert one > 0.1 * full and three > 0.85 * full, (one, three, full)
+
+
+def test_a_bad_start_is_left():
+    X, y = small_data(n_bins=4000)
+    windows = random_windows(X, y, 200, seed=0)
+    far = (np.full((4, 3), 50.0), np.full(3, 100.0))
+    model = PopulationGLM().fit_batches(windows, n_steps=5 * len(windows), init=(far, None))
+    np.testing.assert_allclose(model.coef_, PopulationGLM().fit(X, y).coef_, atol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [100.0, 1e4])
+def test_features_far_from_0(offset):
+    X, y = small_data(n_bins=4000)
+    X[:, 0] += offset
+    windows = random_windows(X, y, 400, seed=0)
+    full, model = PopulationGLM().fit(X, y), PopulationGLM().fit_batches(windows, n_steps=5 * len(windows))
+    np.testing.assert_allclose(model.coef_, full.coef_, atol=1e-4)
+    with pytest.raises(ValueError, match="Subtract its mean"):
+        PopulationGLM().fit_batches([(X + 1e6, y)], n_steps=1)
+
+
+def test_activity_that_is_not_whole_numbers_reaches_the_optimum():
+    X, y = small_data(n_bins=4000)
+    y = np.abs(y + np.random.default_rng(0).normal(scale=0.3, size=y.shape))
+    windows = random_windows(X, y, 200, seed=0)
+    assert PopulationGLM().fit_batches(windows, n_steps=10 * len(windows)).converged_.all()
+
+
+def test_many_neurons_keep_a_small_sample():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(2000, 2)), rng.poisson(0.2, (2000, 100)).astype(float)
+    sample = PopulationGLM().fit_batches([(X, y)], n_steps=1).batch_state_.solver.sample
+    assert sample.X.nbytes + sample.y.nbytes < 10e6
+
+
+def test_neurons_that_failed_are_named():
+    X, y = small_data(n_bins=400)
+    named = PopulationGLM(solver_name="GradientDescent", solver_kwargs={"stepsize": 1e6, "acceleration": False})
+    with pytest.warns(RuntimeWarning, match="neuron 0, 1, 2: the fit met round-off"):
+        named.fit_batches([(X, y)], n_steps=20)
+
+
+# Ends and goings on
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3])
+def test_a_stop_at_the_end_of_a_pass_loses_nothing(passes):
+    X, y = small_data(n_bins=4000)
+    batches = [(X[at : at + 400], y[at : at + 400]) for at in range(0, 4000, 400)]
+    whole = PopulationGLM().fit_batches(batches, n_steps=45)
+    part = PopulationGLM().fit_batches(batches, n_steps=45, callback=lambda n, *_: n == 10 * passes)
+    init = (part.coef_, part.intercept_), part.batch_state_
+    rest = PopulationGLM().fit_batches(batches, n_steps=45 - 10 * passes, init=init)
+    np.testing.assert_allclose(rest.coef_, whole.coef_, atol=1e-6)
+
+
+def test_a_generator_loses_no_batch():
+    X, y = small_data()
+    batches = iter([(X[at : at + 100], y[at : at + 100]) for at in range(0, 600, 100)])
+    first = PopulationGLM().fit_batches(batches, n_steps=3)
+    init = (first.coef_, first.intercept_), first.batch_state_
+    with pytest.warns(RuntimeWarning, match="ended after 3 of 9"):
+        PopulationGLM().fit_batches(batches, n_steps=9, init=init)
+
+
+def test_names_are_those_of_the_last_fit():
+    X, y = small_data()
+    named, other = (pandas.DataFrame(X, columns=list(names)) for names in ("wxyz", "abcd"))
+    model = PopulationGLM().fit(named, y).fit_batches([(other, y)], n_steps=4, held_out=(other, y), check_every=2)
+    assert model.feature_names_in_.tolist() == list("abcd")
+    assert not hasattr(model.fit(named, y), "batch_state_")
+    with pytest.raises(ValueError, match="columns of the first"):
+        PopulationGLM().fit_batches([(other, y), (other[list("dcba")], y)], n_steps=2)
+
+
+def test_going_on_with_other_data_is_refused():
+    X, y = small_data()
+    model = PopulationGLM().fit_batches([(X, y)], n_steps=1)
+    with pytest.raises(ValueError, match="as the first"):
+        PopulationGLM().fit_batches(
+            [(X[:, :2], y)], n_steps=1, init=((model.coef_, model.intercept_), model.batch_state_)
+        )
 
 
 # Other solvers

@@ -8,19 +8,25 @@ the rows. Once the batches have shown the same bins a second time, what they sum
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from popglm import _check, _design, _fit, _objective
-from popglm._fit import DONE, TOL, Problem
+from popglm._fit import DONE, RUNNING, TOL, Problem
 from popglm._objective import Objective
 
 SAMPLE = 2_000_000  # entries of the features that are kept to compute curvatures from
-LEAST = 4096  # rows of the sample at least
+LEAST, MOST = 4096, 32768  # rows of the sample
 PRIOR = 2  # events per feature that hold a neuron where it starts, on the first pass
 TRUST = 4  # rows per feature at which a sampled Hessian weighs as much as the null model's
 GROWTH = 1.3  # of the bins seen, before the curvature is computed again
-MAX_MOVE = 1.0  # of the linear predictor in one step, root mean square
+MAX_MOVE = 1.0  # of the linear predictor in one step, root mean square over the rows seen so far
+MAX_CHANGE = 3.0  # of the linear predictor in one step, in any row of the batch
+LOST = (
+    3.0,
+    5.0,
+)  # excess over the null model's loss on a new batch, in roots of its events and in nats, that no noise makes
 
 
 class Sample(NamedTuple):
@@ -35,7 +41,7 @@ class Sample(NamedTuple):
     @classmethod
     def empty(cls, n_features, n_neurons) -> "Sample":
         """Of fixed capacity, so that what is computed from it is compiled once."""
-        rows, dtype = max(LEAST, SAMPLE // n_features), jnp.result_type(float)
+        rows, dtype = int(np.clip(SAMPLE // (n_features + n_neurons), LEAST, MOST)), jnp.result_type(float)
         return cls(np.zeros((rows, n_features), dtype), np.full((rows, n_neurons), np.nan, dtype), 0, 1, 0)
 
     def with_rows(self, X, y) -> "Sample":
@@ -53,10 +59,14 @@ class Sample(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that the next step needs. `passing` is None on the first pass, and as long as batches show new bins."""
+    """All that the next step needs. `passing` is None on the first pass, and as long as batches show new bins.
+
+    All features are those of the user minus `center`, the mean of the first batch, so none lies far from 0.
+    """
 
     coef: np.ndarray
     intercept: np.ndarray
+    center: np.ndarray | None
     bins: np.ndarray  # seen on the first pass, per neuron, with their events and moments
     events: np.ndarray
     moments: tuple
@@ -64,21 +74,32 @@ class State(NamedTuple):
     problem: Problem | None
     renew_at: float  # bins
     passing: _fit.State | None
-    sums: tuple | None  # losses, gradients, bins and events of this pass
+    sums: tuple | None  # of this pass: losses, gradients, bins, events and features
     fresh: bool  # whether batches show bins that passes before did not
 
     @property
-    def params(self):
-        """Coefficients and intercepts that these steps have led to."""
+    def here(self):
+        """Coefficients and intercepts that these steps have led to, for the centred features."""
         if self.passing is None:
             return self.coef, self.intercept
-        ahead = np.where(self.done, 1, self.passing.step * (self.passing.n_rejected == 0))
+        ahead = np.where(self.converged, 1, self.passing.step * (self.passing.n_rejected == 0))
         return self.problem.coordinates.to_model(self.passing.point + ahead[:, None] * self.passing.direction)
 
     @property
-    def done(self):
+    def params(self):
+        """The same for the features of the user."""
+        coef, intercept = self.here
+        return coef, intercept - (0 if self.center is None else coef @ self.center)
+
+    @property
+    def converged(self):
         """Which neurons are at their optimum."""
         return np.zeros(len(self.bins), bool) if self.passing is None else self.passing.status == DONE
+
+    @property
+    def ended(self):
+        """Which neurons no further pass would move."""
+        return np.zeros(len(self.bins), bool) if self.passing is None else self.passing.status != RUNNING
 
 
 def start(coef, intercept) -> State:
@@ -87,11 +108,25 @@ def start(coef, intercept) -> State:
     zeros = np.zeros(n_neurons)
     moments = 0.0, np.zeros(n_features), np.zeros((n_features, n_features))
     sample = Sample.empty(n_features, n_neurons)
-    return State(coef, intercept, zeros, zeros, moments, sample, None, 0.0, None, None, False)
+    return State(coef, intercept, None, zeros, zeros, moments, sample, None, 0.0, None, None, False)
+
+
+def resumed(state: State, coef, intercept) -> State:
+    """The same state with other parameters, if it is not amid an exact pass; nobody else writes to its sample."""
+    sample = state.sample._replace(X=state.sample.X.copy(), y=state.sample.y.copy())
+    if state.passing is None:
+        center = 0 if state.center is None else coef @ state.center
+        state = state._replace(coef=coef, intercept=intercept + center)
+    return state._replace(sample=sample)
 
 
 def step(state: State, objective: Objective, mask, X, y) -> tuple[State, float]:
     """Take in one batch: arrays (rows, features) and (rows, neurons). Also returns its mean loss."""
+    if state.center is None:
+        center, sd = _design.spread([X], _design.spread([X], 0)[0])
+        _check.near(center, sd)
+        state = state._replace(center=center, intercept=state.intercept + state.coef @ center)
+    X = X - state.center  # in double precision; the design rounds it
     return (_first_pass if state.passing is None else _later_pass)(state, objective, mask, design(X, y), X, y)
 
 
@@ -101,34 +136,50 @@ def design(X, y) -> _design.Design:
 
 
 def _first_pass(state, objective, mask, data, X, y):
-    if np.isnan(state.intercept).any():
-        bins, events = _design.total(_objective.tally, data)
-        _, null, _ = _objective.null_model(objective.model, bins, events)
-        state = state._replace(intercept=np.where(np.isnan(state.intercept), null, state.intercept))
-    (new_bins, new_events), new_moments, sums = _total(_first_sums, state.coef, state.intercept, objective, data)
-    counted = ~_design.missing_rows(X)
+    tally = _design.total(_objective.tally, data)
+    _, null, _ = _objective.null_model(objective.model, state.bins + tally[0], state.events + tally[1])
+    state = state._replace(intercept=np.where(np.isnan(state.intercept), null, state.intercept))
+    state, new_moments, sums = _guarded(state, objective, data, null, *tally)
+    new_bins, counted = tally[0], ~_design.missing_rows(X)
     state = state._replace(
         bins=state.bins + new_bins,
-        events=state.events + new_events,
+        events=state.events + tally[1],
         moments=tuple(a + b for a, b in zip(state.moments, new_moments, strict=True)),
         sample=state.sample.with_rows(X[counted], y[counted]),
     )
     if state.bins.max() >= state.renew_at:
         state = _renewed(state, objective, mask)._replace(renew_at=GROWTH * state.bins.max())
     loss, gradient = _fit.mean(sums, state.problem, state.coef, np.maximum(new_bins, 1))
-    state = _moved(state, gradient, new_bins)
+    state = _moved(state, gradient, new_bins, X[counted])
     return state, float(loss[new_bins > 0].mean())
 
 
-def _moved(state, gradient, new_bins) -> State:
+def _guarded(state, objective, data, null, bins, events):
+    """Sums of a batch where the parameters stand. A neuron that they do not describe at all goes back to the null model.
+
+    Its steps went too far for rows like these: of a feature that had hardly varied, or of an outlier.
+    """
+    moments, sums, null_loss = _total(_first_sums, state.coef, state.intercept, objective, data, null)
+    finite = np.isfinite(sums[0]) & np.isfinite(sums[1]).all(1)
+    lost = ~finite | (sums[0] > null_loss + LOST[0] * np.sqrt(events) + LOST[1])
+    lost &= (bins > 0) & state.coef.any(1) | ~finite
+    if not lost.any():
+        return state, moments, sums
+    coef, intercept = np.where(lost[:, None], 0, state.coef), np.where(lost, null, state.intercept)
+    _, sums, _ = _total(_first_sums, coef, intercept, objective, data, null)
+    return state._replace(coef=coef, intercept=intercept), moments, sums
+
+
+def _moved(state, gradient, new_bins, X) -> State:
     """The share that a batch has in a Newton step."""
     coordinates, precondition = state.problem.coordinates, state.problem.precondition
     held = PRIOR * coordinates.mean.size / np.maximum(precondition.curvature, 1e-9)
     move = -(new_bins / (state.bins + held))[:, None] * precondition(gradient)
     size = np.sqrt(np.einsum("nf,fg,ng->n", move, precondition.correlation, move))
-    move *= np.minimum(1, MAX_MOVE / np.maximum(size, 1e-12))[:, None]
-    coef, intercept = coordinates.to_model(coordinates.from_model(state.coef, state.intercept) + move)
-    return state._replace(coef=coef, intercept=intercept)
+    coef, intercept = coordinates.to_model(move)  # a move from coefficients 0 and intercept 0
+    change = np.abs(X.astype(np.float32) @ coef.T.astype(np.float32) + intercept).max(0)
+    shorter = np.minimum(1, np.minimum(MAX_MOVE / np.maximum(size, 1e-12), MAX_CHANGE / np.maximum(change, 1e-12)))
+    return state._replace(coef=state.coef + shorter[:, None] * coef, intercept=state.intercept + shorter * intercept)
 
 
 def _renewed(state, objective, mask) -> State:
@@ -138,7 +189,7 @@ def _renewed(state, objective, mask) -> State:
     n_features = state.coef.shape[1]
     few = n_features / bins.max()  # the correlations of few rows are not to be trusted in every direction
     problem = _fit.prepare(objective, mask, bins, mean, null, state.moments, eps, few)[0]
-    return state._replace(problem=_with_own(problem, state.sample, objective, state.params, few))
+    return state._replace(problem=_with_own(problem, state.sample, objective, state.here, few))
 
 
 def _with_own(problem, sample, objective, params, few) -> Problem:
@@ -162,11 +213,11 @@ def _with_own(problem, sample, objective, params, few) -> Problem:
 
 def _later_pass(state, objective, mask, data, X, y):
     coef, intercept = state.problem.coordinates.to_model(_fit.ask(state.passing))
-    sums, tally = _total(later_sums, coef, intercept, objective, data)
-    new = (*sums, *tally)
-    state = state._replace(sums=new if state.sums is None else tuple(map(np.add, state.sums, new)))
-    bins = tally[0]
-    return state, float((sums[0] / np.maximum(bins, 1))[bins > 0].mean())
+    _, null, _ = _objective.null_model(objective.model, state.bins, state.events)
+    new = _total(later_sums, coef, intercept, objective, data, null)
+    loss, bins = new[0][0], new[1][0]
+    state = state._replace(sums=new if state.sums is None else jax.tree.map(np.add, state.sums, new))
+    return state, float((loss / np.maximum(bins, 1))[bins > 0].mean())
 
 
 def end_pass(state: State, objective: Objective, mask) -> State:
@@ -175,11 +226,20 @@ def end_pass(state: State, objective: Objective, mask) -> State:
         return state
     if state.passing is None:
         return _start_passing(state, objective, mask)
-    *sums, bins, events = state.sums
-    if not (np.array_equal(bins, state.bins) and np.array_equal(events, state.events)):
-        coef, intercept = state.params  # every pass shows other bins: what they sum to can not be compared
+    if not _same_bins(state):
+        coef, intercept = state.here  # every pass shows other bins: what they sum to can not be compared
         return state._replace(coef=coef, intercept=intercept, passing=None, sums=None, fresh=True)
-    return _told(state, objective, mask, sums)
+    return _told(state, objective)
+
+
+def _same_bins(state) -> bool:
+    """Whether this pass showed the bins of the first, as far as their sums tell, to round-off."""
+    _, (bins, events), features, _ = state.sums
+    _, first, gram = state.moments
+    eps = float(jnp.finfo(jnp.result_type(float)).eps)
+    apart = np.abs(features - first) / np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
+    same_events = np.abs(events - state.events) <= 1e3 * eps * state.events
+    return bool(np.array_equal(bins, state.bins) and same_events.all() and (apart < 1e-2).all())
 
 
 def _start_passing(state, objective, mask) -> State:
@@ -189,36 +249,57 @@ def _start_passing(state, objective, mask) -> State:
     return state._replace(passing=_fit.start(point, silent), renew_at=np.inf)
 
 
-def _told(state, objective, mask, sums) -> State:
+def _told(state, objective) -> State:
     dtype = jnp.result_type(float)
+    sums, _, _, null_loss = state.sums
     bins, few = np.maximum(state.bins, 1), state.coef.shape[1] / state.bins.max()
-    coef, _ = state.problem.coordinates.to_model(_fit.ask(state.passing))
-    value, gradient = _fit.mean(sums, state.problem, coef, bins)
     params = state.problem.coordinates.to_model(_fit.ask(state.passing))
+    value, gradient = _fit.mean(sums, state.problem, params[0], bins)
     problem = _with_own(state.problem, state.sample, objective, params, few)
     precondition, eps = problem.precondition, float(jnp.finfo(dtype).eps)
-    tol = TOL[dtype.name] / bins
-    passing = _fit.tell(state.passing, value, gradient, precondition, tol, precondition.curvature, eps)
+    first = (state.passing.n_evaluated == 0) & (state.passing.status == RUNNING)
+    passing = _fit.tell(
+        state.passing, value, gradient, precondition, TOL[dtype.name] / bins, precondition.curvature, eps
+    )
+    worse = first & ~(value <= null_loss / bins + 1e3 * eps * np.abs(null_loss / bins))
+    if worse.any() and params[0][worse].any():  # the first pass led them astray: let the solver begin where `fit` does
+        _, null, _ = _objective.null_model(objective.model, state.bins, state.events)
+        passing = _fit.restarted(passing, worse, problem.coordinates.from_model(np.zeros_like(params[0]), null))
     return state._replace(problem=problem, passing=passing, sums=None)
 
 
 def finished(state: State, objective: Objective):
-    """Coefficients, intercepts, means and silence of all neurons, and which are at their optimum."""
+    """Coefficients, intercepts, means and silence of all neurons; which are at their optimum, and which failed."""
     _check.some_valid(state.bins.any())
     mean, null, silent = _objective.null_model(objective.model, state.bins, state.events)
     coef, intercept = state.params
-    return np.where(silent[:, None], 0, coef), np.where(silent, null, intercept), mean, silent, state.done | silent
+    failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept) | state.ended & ~state.converged
+    return (
+        np.where(silent[:, None], 0, coef),
+        np.where(silent, null, intercept),
+        mean,
+        silent,
+        state.converged | silent,
+        failed,
+    )
 
 
-def _total(f, coef, intercept, objective, data):
+def _total(f, coef, intercept, objective, data, null):
     dtype = jnp.result_type(float)
-    return _design.total(f, data, objective.model, coef.astype(dtype), intercept.astype(dtype))
+    return _design.total(f, data, objective.model, *(a.astype(dtype) for a in (coef, intercept, null)))
 
 
-def _first_sums(block, model, coef, intercept):
-    return *_objective.census(block), _objective.loss_and_gradient(block, model, coef, intercept)
+def _null_loss(block, model, null):
+    return _objective.weighted_sum(block.weight.T, model.loss(null[:, None], block.y.T))
 
 
-def later_sums(block, model, coef, intercept):
-    """Losses with gradients, and whether these are the bins of the first pass."""
-    return _objective.loss_and_gradient(block, model, coef, intercept), _objective.tally(block)
+def _first_sums(block, model, coef, intercept, null):
+    losses = _objective.loss_and_gradient(block, model, coef, intercept)
+    return _objective.moments(block), losses, _null_loss(block, model, null)
+
+
+def later_sums(block, model, coef, intercept, null):
+    """Losses with gradients, whether these are the bins of the first pass, and the loss of the null model."""
+    features = (block.weight.max(1, keepdims=True) * block.X).sum(0)
+    losses = _objective.loss_and_gradient(block, model, coef, intercept)
+    return losses, _objective.tally(block), features, _null_loss(block, model, null)

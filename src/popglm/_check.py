@@ -406,11 +406,15 @@ def batch(item, expected="`batches` must give pairs (X, y)"):
     return item
 
 
-def same_shape(expected, X, y):
-    """All batches have the features and neurons of the first."""
-    came = X.shape[1], y.shape[1]
-    if came != expected:
+def as_first(what, expected, came):
+    """Every batch has the shape and the columns, where it names them, of the first."""
+    if what == "shape" and came != expected:
         raise ValueError(f"all batches must have as many features and neurons as the first, {expected}; got {came}.")
+    if what != "shape" and expected is not None and came is not None and list(expected) != list(came):
+        raise ValueError(
+            f"all batches must have the columns of the first, in its order; in `{what}` {list(expected)} were expected and "
+            f"{list(came)} came. Select the columns by name."
+        )
 
 
 def same_stepper(before, now):

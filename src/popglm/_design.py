@@ -295,15 +295,15 @@ def origin(values) -> np.ndarray | None:
     """Where columns lie, if one lies so far from 0 that float32 would keep its offset and lose its variation."""
     n_rows = values.shape[0]
     sample = np.concatenate([read(values, at, at + 20) for at in range(0, n_rows, max(n_rows // 50, 20))])
-    mean, sd = _spread([sample], _spread([sample], 0)[0])
+    mean, sd = spread([sample], spread([sample], 0)[0])
     if (np.abs(mean) > 10 * sd).any() and not is_stream(values):  # all rows only if a sample shows a need
-        mean, sd = _spread(_check.pieces(values), mean)
+        mean, sd = spread(_check.pieces(values), mean)
     _check.near(mean, sd)
     far = (np.abs(mean) > 10 * sd) & (sd > 0)
     return np.where(far, mean, 0) if far.any() else None
 
 
-def _spread(parts, shift):
+def spread(parts, shift):
     """Mean and standard deviation of each column, of what is not NaN; `shift` lies near the mean, so no digits are lost."""
     n, first, second = 0, 0.0, 0.0
     for part in parts:

@@ -119,6 +119,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         return self
 
     def _keep_fit(self, result, columns, features):
+        self._forget()
         self.coef_, self.intercept_ = self._public(result.coef.T), result.intercept
         self.n_features_in_ = result.coef.shape[1]
         self._keep_names(features)

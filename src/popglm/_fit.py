@@ -139,6 +139,16 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
     )
 
 
+def restarted(state: State, which: Bool[Array, "neurons"], point: Points) -> State:
+    """The same state, in which some neurons are not evaluated yet and stand at these points."""
+    anew = start(point, np.zeros(len(point), bool))
+    history = {"moves", "changes", "inverse_curvature"}  # these lead with the pairs
+    pick = lambda name, old, new: np.where(
+        which.reshape((1,) * (name in history) + (-1,) + (1,) * (old.ndim - 1 - (name in history))), new, old
+    )
+    return State(*(pick(name, *both) for name, both in zip(State._fields, zip(state, anew, strict=True), strict=True)))
+
+
 def _dot(a, b):
     return np.einsum("...i,...i->...", a, b)
 

@@ -1,7 +1,7 @@
 """What `fit_batches` does around its steps: take batches, count passes, report, stop."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
@@ -18,11 +18,12 @@ from popglm.batching import Windows
 class Stand(NamedTuple):
     """Where a fit by batches stands: how it steps, the state of that, the pass, and how many batches of it were taken.
 
-    For the user, `stepper` is only the name of the way.
+    `shape` is (features, neurons). For the user, `stepper` is only the name of the way.
     """
 
     stepper: object
     solver: object
+    shape: tuple[int, int]
     number: int = 0
     taken: int = 0
 
@@ -41,9 +42,7 @@ class Default(NamedTuple):
         return _batches.step(state, self.objective, self.mask, X, y)
 
     def resume(self, state, params):
-        sample = state.sample._replace(X=state.sample.X.copy(), y=state.sample.y.copy())  # it is written to
-        coef, intercept = params if state.passing is None else (state.coef, state.intercept)
-        return state._replace(sample=sample, coef=coef, intercept=intercept)
+        return _batches.resumed(state, *params)
 
     def end_pass(self, state):
         return _batches.end_pass(state, self.objective, self.mask)
@@ -51,8 +50,8 @@ class Default(NamedTuple):
     def params(self, state):
         return state.params
 
-    def done(self, state):
-        return state.done
+    def ended(self, state):
+        return state.ended.all()
 
 
 class Stepper(NamedTuple):
@@ -88,8 +87,8 @@ class Stepper(NamedTuple):
     def params(self, state):
         return tuple(np.asarray(a, float) for a in state[0])
 
-    def done(self, state):
-        return np.zeros(len(state[0][1]), bool)
+    def ended(self, state):
+        return False
 
 
 def of_jaxopt(objective, mask, name, options) -> Stepper:
@@ -121,23 +120,24 @@ def of_optax(objective, mask, solver) -> Stepper:
 def mean_gradient(objective, params, X, y):
     """Mean loss of a batch with the penalty and its gradient, and the bins of each neuron."""
     model, penalty, strength = objective
-    sums, (bins, _) = _design.total(_batches.later_sums, _batches.design(X, y), model, *params)
-    loss, d_coef, d_intercept = sums
+    data = _batches.design(X, y)
+    loss, d_coef, d_intercept = _design.total(_objective.loss_and_gradient, data, model, *params)
+    bins, _ = _design.total(_objective.tally, data)
     n, coef = np.maximum(bins, 1), np.asarray(params[0], float)
     d_coef = d_coef / n[:, None] + penalty.gradient(strength, coef)
     return (loss / n + penalty.penalty(strength, coef), d_coef, d_intercept / n), bins
 
 
 def batches_of(source, number, taken):
-    """Batches from a place in a pass on, pass by pass, None at the end of each; until a pass has none."""
-    once = iter(source) if not isinstance(source, Windows) else None
+    """Batches from a place in a pass on, pass by pass, None at the end of each; until a pass has none.
+
+    An iterator stands where it stands, and has no second pass.
+    """
     while True:
         if isinstance(source, Windows):
             passing = _design.ahead(source.of_pass(number, taken))
-        elif once is source:  # an iterator, which stands where it stands
-            passing = source
         else:
-            passing = islice(iter(source), taken, None)
+            passing = source if isinstance(source, Iterator) else islice(iter(source), taken, None)
         some = False
         for item in passing:
             some = True
@@ -148,34 +148,31 @@ def batches_of(source, number, taken):
         number, taken = number + 1, 0
 
 
-def run(source, n_steps, stepper, convert, start, params, stand, report, watch):
+def run(source, n_steps, stepper, convert, start, stand, report, watch):
     """Take `n_steps` steps. `convert` checks a batch; `report` and `watch` see every step, and `watch` may end the run.
 
-    Returns where the fit stands, and how many steps it took.
+    `stand` is None before the first batch. Returns where the fit stands, and how many steps it took.
     """
-    n, going = 0, None  # `going` is where this run stands, None before its first batch
-    for item in batches_of(source, *((0, 0) if stand is None else stand[2:])):
-        if item is None and going:
-            solver = going.stepper.end_pass(going.solver)
-            going = going._replace(solver=solver, number=going.number + 1, taken=0)
-            if going.stepper.done(solver).all():
+    n, once = 0, isinstance(source, Iterator)
+    for item in batches_of(source, *((0, 0) if stand is None else stand[3:])):
+        if item is None and stand:
+            solver = stand.stepper.end_pass(stand.solver)
+            stand = stand._replace(solver=solver, number=stand.number + 1, taken=0)
+            if stand.stepper.ended(solver):
                 break
-        if n == n_steps:
+        if n == n_steps:  # after a look at whether the pass is over
             break
         if item is None:
             continue
         X, y = convert(item)
-        if going is None:
-            how, begin = stepper(X, y), start(X, y)
-            if stand is None:
-                going = Stand(how, how.start(*begin, X, y))
-            else:
-                _check.same_stepper(stand.stepper, how.kind)
-                going = stand._replace(stepper=how, solver=how.resume(stand.solver, begin))
-        solver, loss = going.stepper.step(going.solver, X, y)
-        going, n = going._replace(solver=solver, taken=going.taken + 1), n + 1
+        if stand is None:
+            shape = X.shape[1], y.shape[1]
+            how = stepper(shape)
+            stand = Stand(how, how.start(*start(shape), X, y), shape)
+        solver, loss = stand.stepper.step(stand.solver, X, y)
+        stand, n = stand._replace(solver=solver, taken=stand.taken + 1), n + 1
         report(loss)
-        if watch(n, loss, going):
+        if watch(n, loss, stand) or (once and n == n_steps):
             break
     else:
         _check.some_batch(n)
@@ -186,7 +183,7 @@ def run(source, n_steps, stepper, convert, start, params, stand, report, watch):
                 RuntimeWarning,
                 stacklevel=3,
             )
-    return going, n
+    return stand, n
 
 
 class Watch:
@@ -209,7 +206,8 @@ class Watch:
         params = stand.stepper.params(stand.solver)
         self.model._adopt(*params)
         score, scores = self.model.score(*self.held_out), self.history["score"]
-        if not scores or score > max(scores):
+        score = score if np.isfinite(score) else -np.inf
+        if score > max(scores, default=-np.inf):
             self.best = params
         scores.append(score)
         self.history["checked"].append(n)

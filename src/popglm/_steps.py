@@ -167,7 +167,8 @@ class Steps:
         with the mean gradient :math:`g_n` of a batch of m bins, b bins seen so far, and the Hessian :math:`P_n`
         of neuron n, from a sample of the rows seen. If the batches then show the same bins again, their sums are those of
         the whole recording, and every pass takes a step of the exact solver, until all neurons are at their optimum. A
-        pass that is not completed changes nothing: take ``n_steps=3 * len(batches)``, say.
+        pass that is not completed changes nothing: take ``n_steps=3 * len(batches)``, say. On the first pass a neuron whose
+        loss on a new batch is far above that of its mean rate alone goes back to that rate.
 
         Parameters
         ----------
@@ -177,8 +178,9 @@ class Steps:
         n_steps : int
             Number of batches to take, at most.
         init
-            None starts anew. A pair (params, state) of `initialize_params` and None starts at these parameters; with
-            ``model.batch_state_`` of an earlier call the fit goes on where it ended.
+            None starts anew. A pair (params, state) of `initialize_params` and None starts at these parameters, which
+            the first batches move as far as any others; with the parameters and the ``batch_state_`` of an earlier call the
+            fit goes on where it ended.
         solver
             None is the default. Or an object with the methods `init` and `update` of optax's transformations. A model
             with a `solver_name` takes the steps of that solver, as `update` does.
@@ -208,7 +210,7 @@ class Steps:
         Warns
         -----
         RuntimeWarning
-            If the batches end early, and once for the neurons without an event.
+            If the batches end early, and once for the neurons without an event and for those that failed.
         UserWarning
             If the model's own solver searches its step size or accelerates.
 
@@ -241,37 +243,42 @@ class Steps:
         held_out = None if held_out is None else _check.batch(held_out, "`held_out` must be a pair (X, y)")
         if name is not None:
             _warn_of_batches(name, options)
-        names, shape = {}, {}
+        self._forget()
+        expected = {} if stand is None else {"shape": stand.shape}
 
         def convert(item):
             X, y = _data.pair(*_check.batch(item), objective.model, self._y_dims, built=True)
-            _check.same_shape(shape.setdefault("of", (X.values.shape[1], y.values.shape[1])), X.values, y.values)
+            came = {"shape": (X.values.shape[1], y.values.shape[1]), "X": X.columns, "y": y.columns}
+            for what in came:
+                _check.as_first(what, expected.setdefault(what, came[what]), came[what])
             _check.some_valid(_data.any_valid(X.values, y.values))
-            names.setdefault("X", X.columns), names.setdefault("y", y.columns)
             return X.values, y.values
 
-        def start(X, y):
+        def start(shape):
+            n_features, n_neurons = shape
             if params is None:
-                return np.zeros((y.shape[1], X.shape[1])), np.full(y.shape[1], np.nan)
-            coef, intercept = self._checked(params, X.shape[1], y.shape[1])
-            return mask(X, y) * np.asarray(coef, float).reshape(X.shape[1], -1).T, np.asarray(intercept, float)
+                return np.zeros((n_neurons, n_features)), np.full(n_neurons, np.nan)
+            coef, intercept = self._checked(params, *shape)
+            coef = np.asarray(coef, float).reshape(n_features, -1).T
+            return _check.feature_mask(self.feature_mask, *shape) * coef, np.asarray(intercept, float)
 
-        def mask(X, y):
-            return _check.feature_mask(self.feature_mask, X.shape[1], y.shape[1])
-
-        def stepper(X, y):
+        def stepper(shape):
+            mask = _check.feature_mask(self.feature_mask, *shape)
             if solver is not None:
-                return _run.of_optax(objective, mask(X, y), _settings.stepper(solver, name))
-            if name is not None:
-                return _run.of_jaxopt(objective, mask(X, y), name, options)
-            return _run.Default(objective, mask(X, y))
+                return _run.of_optax(objective, mask, _settings.stepper(solver, name))
+            return _run.Default(objective, mask) if name is None else _run.of_jaxopt(objective, mask, name, options)
 
+        if stand is not None:
+            how = stepper(stand.shape)
+            _check.same_stepper(stand.stepper, how.kind)
+            stand = stand._replace(stepper=how, solver=how.resume(stand.solver, start(stand.shape)))
+        if isinstance(batches, Windows):
+            expected |= {key: frame.columns for key, frame in zip("Xy", batches.frames, strict=True)}
+            self._keep_names(expected["X"])
         watch = _run.Watch(self, callback, held_out, check_every, patience)
         with _fit.one_thread, _run.progress(n_steps, progress) as report:
-            stand, n = _run.run(batches, n_steps, stepper, convert, start, params, stand, report, watch)
-        if isinstance(batches, Windows):
-            names = {key: frame.columns for key, frame in zip("Xy", batches.frames, strict=True)}
-        self._keep_batches(stand, objective, watch, names, n)
+            stand, n = _run.run(batches, n_steps, stepper, convert, start, stand, report, watch)
+        self._keep_batches(stand, objective, watch, expected, n)
         return self
 
     def _keep_batches(self, stand, objective, watch, names, n):
@@ -279,17 +286,32 @@ class Steps:
         self._columns, self.history_ = names["y"], watch.history
         self.batch_state_ = stand._replace(stepper=stand.stepper.kind)  # without functions, so that it can be pickled
         self._keep_names(names["X"])
-        self.__dict__.pop("_train_mean", None)
         if isinstance(state, _batches.State):
-            coef, intercept, mean, silent, converged = _batches.finished(state, objective)
+            coef, intercept, mean, silent, converged, failed = _batches.finished(state, objective)
             self._train_mean = mean.astype(jnp.result_type(float))
             self._warn(
                 silent, names["y"], "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
             )
         else:
-            (coef, intercept), converged = stand.stepper.params(state), stand.stepper.done(state)
+            coef, intercept = stand.stepper.params(state)
+            converged = np.zeros(len(coef), bool)
+            failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
+        self._warn(failed, names["y"], "the fit met round-off, or a loss that is not finite. Scale X, start nearer")
         self._adopt(*(watch.best or (coef, intercept)))
         self.converged_, self.n_iter_ = converged, np.full(len(converged), n)
+
+    def _forget(self):
+        """What an earlier fit knew of its data."""
+        for known in (
+            "_columns",
+            "_train_mean",
+            "feature_names_in_",
+            "batch_state_",
+            "history_",
+            "n_iter_",
+            "converged_",
+        ):
+            self.__dict__.pop(known, None)
 
     def _adopt(self, coef, intercept):
         """Take these parameters of the core, neurons first."""

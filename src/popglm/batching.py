@@ -249,8 +249,9 @@ def _epochs(frame):
 
 
 def _filled(values, n_bins) -> np.ndarray:
-    """As many rows as a window has, in the precision of JAX, NaN where there are none."""
-    out = _design.aligned((n_bins, values.shape[1]), jnp.result_type(float))
+    """As many rows as a window has, NaN where there are none; whole numbers in the precision of JAX."""
+    dtype = values.dtype if values.dtype.kind == "f" else jnp.result_type(float)
+    out = _design.aligned((n_bins, values.shape[1]), dtype)
     out[: len(values)], out[len(values) :] = values, np.nan
     return out
 
