@@ -120,6 +120,24 @@ def resumed(state: State, coef, intercept) -> State:
     return state._replace(sample=sample)
 
 
+def packed(state: State):
+    """The state for a file: what is not of the objective, which is made of settings."""
+    return state if state.problem is None else state._replace(problem=state.problem._replace(objective=None))
+
+
+def unpacked(saved, objective: Objective) -> State:
+    """The state again, from the same as plain tuples."""
+    state = State(*saved)
+    state = state._replace(sample=Sample(*state.sample))
+    if state.passing is not None:
+        state = state._replace(passing=_fit.State(*state.passing))
+    if state.problem is not None:
+        _, bins, coordinates, precondition = state.problem
+        parts = _fit.Coordinates(*coordinates), _fit.Preconditioner(*precondition)
+        state = state._replace(problem=Problem(objective, bins, *parts))
+    return state
+
+
 def step(state: State, objective: Objective, mask, X, y) -> tuple[State, float]:
     """Take in one batch: arrays (rows, features) and (rows, neurons). Also returns its mean loss."""
     if state.center is None:

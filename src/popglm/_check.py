@@ -393,46 +393,6 @@ def some_valid(counted):
         )
 
 
-def some_batch(n):
-    """At least one batch."""
-    if not n:
-        raise ValueError("`batches` is empty: there is nothing to fit. A generator is empty after it was used once.")
-
-
-def batch(item, expected="`batches` must give pairs (X, y)"):
-    """One batch is a pair (X, y)."""
-    if not (isinstance(item, tuple | list) and len(item) == 2):
-        raise TypeError(f"{expected}; got {type(item).__name__}.")
-    return item
-
-
-def as_first(what, expected, came):
-    """Every batch has the shape and the columns, where it names them, of the first."""
-    if what == "shape" and came != expected:
-        raise ValueError(f"all batches must have as many features and neurons as the first, {expected}; got {came}.")
-    if what != "shape" and expected is not None and came is not None and list(expected) != list(came):
-        raise ValueError(
-            f"all batches must have the columns of the first, in its order; in `{what}` {list(expected)} were expected and "
-            f"{list(came)} came. Select the columns by name."
-        )
-
-
-def same_stepper(before, now):
-    """The solver that made a state goes on with it."""
-    if before != now:
-        raise TypeError(
-            f"the state in `init` is that of {before}, not of {now}. Give `(params, None)` to start this one there."
-        )
-
-
-def iterable(batches):
-    """Something that gives batches."""
-    if isinstance(batches, tuple) and len(batches) == 2 and getattr(batches[0], "ndim", 0) == 2:
-        raise TypeError("`batches` must give pairs (X, y), many of them; got one pair. For a single one: [(X, y)].")
-    if not hasattr(batches, "__iter__"):
-        raise TypeError(f"`batches` must give pairs (X, y) when it is iterated; got {type(batches).__name__}.")
-
-
 def fitted(estimator):
     """An estimator with coefficients."""
     if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):

@@ -11,6 +11,8 @@ from sklearn.base import BaseEstimator, RegressorMixin
 
 from popglm import (
     _check,
+    _check_runs,
+    _checkpoint,
     _data,
     _design,
     _fit,
@@ -48,7 +50,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         tags.regressor_tags.poor_score = True
         return tags
 
-    def fit(self, X, y, init_params=None, *, progress=False):
+    def fit(self, X, y, init_params=None, *, progress=False, checkpoint=None):
         r"""Find the maximum of the (penalised) likelihood, of each neuron by itself.
 
         The objective is the sum over neurons of the mean over valid bins,
@@ -67,6 +69,10 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
             Where to start, a pair (coef, intercept); by default at the null model.
         progress
             Whether to show a bar: passes over the data, neurons that are done. For the default solver.
+        checkpoint
+            Path of a file (.npz) that the fit is written to every 30 s and at its end. If the file is there, the same call goes
+            on from it, or returns at once what it found; an interrupted fit ends with the very numbers of one that
+            was not. `maxiter` may grow between the calls. Settings and data are compared. For the default solver.
 
         Returns
         -------
@@ -76,9 +82,12 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If a setting is unknown, shapes or timestamps of X and y differ, or no bin is valid.
+            If a setting is unknown, shapes or timestamps of X and y differ, or no bin is valid; or if the checkpoint is
+            damaged, or of another fit or other data.
         TypeError
             If X or y does not hold real numbers.
+        OSError
+            If the checkpoint cannot be written. The last one is untouched.
 
         Warns
         -----
@@ -97,6 +106,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         """
         objective, solver, options = self._configure()
         _check.flag("progress", progress)
+        _check_runs.stepwise(solver, checkpoint)
         X, y = _data.pair(X, y, objective.model, self._y_dims)
         rows = _data.rows(X.values, centered=solver is None)
         design = _design.Design(rows, rows.place(y.values), whole=solver is not None)
@@ -107,16 +117,29 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
             coef, intercept = self._checked(init_params, n_features, n_neurons)
             coef = mask * np.asarray(coef, float).reshape(n_features, -1).T
             start = coef, np.asarray(intercept, float) + coef @ center
+        keep = None
+        if checkpoint is not None:
+            keep = self._checkpoint(checkpoint, objective, options, X, y, start)
+            keep.same_data(design)
         if solver is None:
             with _progress(n_neurons, progress) as report:
-                result = _fit.fit(design, objective, mask, start, report=report, **options)
+                result = _fit.fit(design, objective, mask, start, report=report, keep=keep, **options)
             intercept = result.intercept - result.coef.astype(float) @ center
             result = result._replace(intercept=intercept.astype(result.intercept.dtype))
         else:
             result = _jaxopt.fit(design, objective, mask, start, solver, options)
         _check.constant(X.values, y.values, result.constant)
         self._keep_fit(result, y.columns, X.columns)
+        if keep:
+            keep.close()
         return self
+
+    def _checkpoint(self, path, objective, options, X, y, start):
+        """The checkpoint of a fit with these settings, to these data."""
+        mask = _check.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
+        settings = {"method": f"fit of {type(self).__name__}"} | _checkpoint.of_objective(objective, mask)
+        settings |= _checkpoint.of_options(options) | _checkpoint.of_frame("X", X) | _checkpoint.of_frame("y", y)
+        return _checkpoint.Checkpoint(path, settings | {"init": start and _checkpoint.of_arrays(*start)})
 
     def _keep_fit(self, result, columns, features):
         self._forget()

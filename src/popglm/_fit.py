@@ -7,6 +7,7 @@ precision: beside a pass over the data their work is nothing, and nothing has to
 """
 
 import threading
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -50,6 +51,25 @@ class State(NamedTuple):
     n_evaluated: Int[Array, "neurons"]
     n_rejected: Int[Array, "neurons"]
     status: Int[Array, "neurons"]
+
+
+class Kept(NamedTuple):
+    """A run as it is written to a file between two passes. `found` is what it has led to, if it has ended."""
+
+    state: State
+    own: dict[int, Float[Array, "coordinates coordinates"]]
+    n_passes: int
+    found: Fit | None
+
+    @classmethod
+    def of(cls, saved) -> "Kept":
+        """From the same as plain tuples, as a file has it."""
+        state, own, n_passes, found = saved
+        return cls(State(*state), own, n_passes, None if found is None else Fit(*found))
+
+    def over(self, maxiter) -> bool:
+        """Whether nothing is left to be done in so many passes."""
+        return self.found is not None and (self.n_passes >= maxiter or not (self.state.status == RUNNING).any())
 
 
 class _OneThread:
@@ -265,20 +285,24 @@ class Problem(NamedTuple):
     precondition: Preconditioner
 
 
-def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["maxiter"], report=None) -> Fit:
+def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["maxiter"], report=None, keep=None) -> Fit:
     """Exact fit of all neurons: one pass for the preconditioner, then one pass per trial point.
 
     A neuron is done when its loss, summed over bins, is within `tol` of the optimum as estimated by half the Newton
     decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of it. It goes on by the step
     that this estimate is made of, which costs no pass, unless it has not moved at all. Without a `tol` it is
     that of the precision. `mask` and the coefficients of `init` have the features last. `report` is called with the
-    state after every pass. NumPy's products are small beside XLA's: its threads would only wait for theirs.
+    state after every pass, `keep` is the checkpoint, or None. NumPy's products are small beside XLA's: its threads would
+    only wait for theirs.
     """
     with one_thread:
-        return _fit(design, objective, mask, init, tol, maxiter, report)
+        return _fit(design, objective, mask, init, tol, maxiter, report, keep)
 
 
-def _fit(design, objective, mask, init, tol, maxiter, report) -> Fit:
+def _fit(design, objective, mask, init, tol, maxiter, report, keep) -> Fit:
+    kept = Kept.of(keep.saved) if keep and keep.saved else None
+    if kept and kept.over(maxiter):
+        return kept.found
     dtype = jnp.result_type(float)
     eps = float(jnp.finfo(dtype).eps)
     tol = TOL[dtype.name] if tol is None else tol
@@ -287,25 +311,31 @@ def _fit(design, objective, mask, init, tol, maxiter, report) -> Fit:
     mean_count, null, silent = _objective.null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
     problem, dependent, constant = prepare(objective, mask, bins, mean_count, null, moments, eps)
-    state = start(_first(problem, init, null, silent), silent)
-    for n_passes in range(maxiter):
-        running = np.flatnonzero(state.status == RUNNING)
-        if not len(running):
-            break
+    own = problem.precondition.own
+    state, own, n_passes, _ = kept or Kept(start(_first(problem, init, null, silent), silent), own, 0, None)
+    problem = problem._replace(precondition=problem.precondition._replace(own=own))
+    while n_passes < maxiter and len(running := np.flatnonzero(state.status == RUNNING)):
         if n_passes and n_passes % PATIENCE == 0:
             problem = _own_factors(design, problem, state, running, dtype)
         value, gradient = _evaluate(design, problem, ask(state), dtype)
         precondition = problem.precondition
         state = tell(state, value, gradient, precondition, tol / bins, precondition.curvature, eps)
+        n_passes += 1
         if report:
             report(state)
+        if keep:
+            keep.offer(partial(Kept, state, precondition.own, n_passes, None))
     done = state.status == DONE
     known = done & (state.inverse_curvature[0] > 0) & (tol <= MAX_LAST)  # a step whose length a move has tried
     last = np.where(known[:, None], state.direction, 0)
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    return Fit(coef, intercept, state.n_evaluated, done, stalled, silent, mean_count.astype(dtype), dependent, constant)
+    mean_count = mean_count.astype(dtype)
+    found = Fit(coef, intercept, state.n_evaluated, done, stalled, silent, mean_count, dependent, constant)
+    if keep:
+        keep.hold(partial(Kept, state, problem.precondition.own, n_passes, found))
+    return found
 
 
 def _first(problem: Problem, init, null, silent) -> Points:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -10,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _batches, _check, _design, _jaxopt, _objective
+from popglm import _batches, _check_runs, _design, _jaxopt, _objective
 from popglm._objective import Objective
 from popglm.batching import Windows
+
+DEFAULT = "the default solver"
 
 
 class Stand(NamedTuple):
@@ -33,7 +36,7 @@ class Default(NamedTuple):
 
     objective: Objective
     mask: np.ndarray
-    kind: str = "the default solver"
+    kind: str = DEFAULT
 
     def start(self, coef, intercept, X, y):
         return _batches.start(coef, intercept)
@@ -43,6 +46,12 @@ class Default(NamedTuple):
 
     def resume(self, state, params):
         return _batches.resumed(state, *params)
+
+    def packed(self, state):
+        return _batches.packed(state)
+
+    def unpacked(self, saved, like):
+        return _batches.unpacked(saved, self.objective)
 
     def end_pass(self, state):
         return _batches.end_pass(state, self.objective, self.mask)
@@ -80,6 +89,17 @@ class Stepper(NamedTuple):
 
     def resume(self, state, params):
         return tuple(jnp.asarray(a, jnp.result_type(float)) for a in params), state[1]
+
+    def packed(self, state):
+        return tuple(jax.tree.leaves(state))
+
+    def unpacked(self, saved, like):
+        """The numbers are of the file, what they mean is of the solver, which makes the state before a first step."""
+        leaves, meaning = jax.tree.flatten(like())
+        _check_runs.same_state(leaves, saved)
+        return jax.tree.unflatten(
+            meaning, [jnp.asarray(a, jnp.asarray(b).dtype) for a, b in zip(saved, leaves, strict=True)]
+        )
 
     def end_pass(self, state):
         return state
@@ -128,16 +148,18 @@ def mean_gradient(objective, params, X, y):
     return (loss / n + penalty.penalty(strength, coef), d_coef, d_intercept / n), bins
 
 
-def batches_of(source, number, taken):
+def batches_of(source, number, taken, *, anew=False):
     """Batches from a place in a pass on, pass by pass, None at the end of each; until a pass has none.
 
-    An iterator stands where it stands, and has no second pass.
+    An iterator stands where it stands, unless it is made `anew`, and has no second pass.
     """
     while True:
         if isinstance(source, Windows):
             passing = _design.ahead(source.of_pass(number, taken))
+        elif isinstance(source, Iterator) and not anew:
+            passing = source
         else:
-            passing = source if isinstance(source, Iterator) else islice(iter(source), taken, None)
+            passing = islice(iter(source), taken, None)
         some = False
         for item in passing:
             some = True
@@ -148,19 +170,45 @@ def batches_of(source, number, taken):
         number, taken = number + 1, 0
 
 
-def run(source, n_steps, stepper, convert, start, stand, report, watch):
+def reopened(keep, source, stepper, convert, start, watch):
+    """Where a run stood when it was last written, and the batches from there on, after a look at the last one it had seen."""
+    solver, shape, number, taken, n, stopped, watched = keep.saved
+    items = batches_of(source, number, taken - 1, anew=True)
+    X, y = convert(_check_runs.same_batch(next(items, None), keep.path))
+    keep.same_data(_batches.design(X, y))
+    how = stepper(shape)
+    solver = how.unpacked(solver, lambda: how.start(*start(shape), X, y))
+    watch.resume(watched)
+    return Stand(how, solver, shape, number, taken), n, stopped, items
+
+
+def kept(stand, n, stopped, watch):
+    """A run as it is written to a file, right after a step."""
+    how, solver, *place = stand
+    return how.packed(solver), *place, n, stopped, watch.kept
+
+
+def run(source, n_steps, stepper, convert, start, stand, report, watch, keep=None):
     """Take `n_steps` steps. `convert` checks a batch; `report` and `watch` see every step, and `watch` may end the run.
 
-    `stand` is None before the first batch. Returns where the fit stands, and how many steps it took.
+    `stand` is None before the first batch, `keep` is the checkpoint, or None. Returns where the fit stands, and how many
+    steps it took.
     """
     n, once = 0, isinstance(source, Iterator)
-    for item in batches_of(source, *((0, 0) if stand is None else stand[3:])):
+    if keep and keep.saved:
+        stand, n, stopped, items = reopened(keep, source, stepper, convert, start, watch)
+        report(watch.history["loss"][-1], n)
+        if stopped or (once and n >= n_steps):
+            return stand, n
+    else:
+        items = batches_of(source, *((0, 0) if stand is None else stand[3:]))
+    for item in items:
         if item is None and stand:
             solver = stand.stepper.end_pass(stand.solver)
             stand = stand._replace(solver=solver, number=stand.number + 1, taken=0)
             if stand.stepper.ended(solver):
                 break
-        if n == n_steps:  # after a look at whether the pass is over
+        if n >= n_steps:  # after a look at whether the pass is over
             break
         if item is None:
             continue
@@ -172,10 +220,13 @@ def run(source, n_steps, stepper, convert, start, stand, report, watch):
         solver, loss = stand.stepper.step(stand.solver, X, y)
         stand, n = stand._replace(solver=solver, taken=stand.taken + 1), n + 1
         report(loss)
-        if watch(n, loss, stand) or (once and n == n_steps):
+        stopped = watch(n, loss, stand)
+        if keep:
+            keep.offer(partial(kept, stand, n, stopped, watch), partial(_batches.design, X, y))
+        if stopped or (once and n == n_steps):
             break
     else:
-        _check.some_batch(n)
+        _check_runs.some_batch(n)
         if n < n_steps:
             warnings.warn(
                 f"the batches ended after {n} of {n_steps} steps. For more, give something that can be iterated again: a "
@@ -193,6 +244,16 @@ class Watch:
         self.model, self.callback, self.held_out = model, callback, held_out
         self.check_every, self.patience = check_every, patience
         self.history, self.best = {"loss": [], "checked": [], "score": []}, None
+
+    @property
+    def kept(self):
+        """What it knows, as it is written to a file."""
+        return {name: np.asarray(values) for name, values in self.history.items()}, self.best
+
+    def resume(self, kept):
+        """Know this again."""
+        history, self.best = kept
+        self.history = {name: values.tolist() for name, values in history.items()}
 
     def __call__(self, n, loss, stand) -> bool:
         self.history["loss"].append(loss)
@@ -218,17 +279,17 @@ class Watch:
 def progress(n_steps, wanted):
     """A bar with the loss of the last batches and the time left, and the function that moves it."""
     if not wanted:
-        yield lambda loss: None
+        yield lambda loss, n=1: None
         return
     from tqdm.auto import tqdm
 
     smooth = None
     with tqdm(total=n_steps, unit="step") as bar:
 
-        def report(loss):
+        def report(loss, n=1):
             nonlocal smooth
             smooth = loss if smooth is None else 0.95 * smooth + 0.05 * loss
             bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
-            bar.update()
+            bar.update(n)
 
         yield report

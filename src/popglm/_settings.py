@@ -282,30 +282,3 @@ def share(name, value):
     if value > 1:
         raise ValueError(f"`{name}` must be a share from 0 to 1; got {value}.")
     return value
-
-
-def beginning(init):
-    """Parameters and the place to go on from; None starts anew."""
-    if init is None:
-        return None, None
-    if not (isinstance(init, tuple | list) and len(init) == 2 and isinstance(init[0], tuple | list)):
-        raise TypeError(
-            "`init` must be None or a pair (params, state), where params is (coef, intercept) and state None or "
-            f"the `batch_state_` of an earlier fit; got {type(init).__name__}."
-        )
-    params, stand = init
-    _check.pair(params)
-    if stand is not None and type(stand).__name__ != "Stand":
-        raise TypeError(
-            f"the state in `init` must be None or the `batch_state_` of an earlier fit; got {type(stand).__name__}."
-        )
-    return params, stand
-
-
-def stepper(solver, name):
-    """An object with `init` and `update`, in a model without a solver of its own."""
-    if name is not None:
-        raise ValueError(f"the model has the solver {name!r} and `fit_batches` was given another. Give one of them.")
-    if not (callable(getattr(solver, "init", None)) and callable(getattr(solver, "update", None))):
-        raise TypeError(f"`solver` must have the methods `init` and `update`; got {type(solver).__name__}.")
-    return solver

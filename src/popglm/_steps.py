@@ -6,7 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _batches, _check, _data, _design, _fit, _jaxopt, _objective, _run, _settings
+from popglm import (
+    _batches,
+    _check,
+    _check_runs,
+    _checkpoint,
+    _data,
+    _design,
+    _fit,
+    _jaxopt,
+    _objective,
+    _run,
+    _settings,
+)
 from popglm.batching import Windows
 
 
@@ -157,6 +169,7 @@ class Steps:
         held_out=None,
         check_every=50,
         patience=5,
+        checkpoint=None,
     ):
         r"""Fit by batches: `n_steps` steps, each of which sees one batch.
 
@@ -193,6 +206,10 @@ class Steps:
             without a better score the fit ends. The best parameters are kept.
         check_every, patience : int
             See `held_out`.
+        checkpoint
+            Path of a file (.npz) that the fit is written to every 30 s and at its end. If the file is there, the same call goes
+            on from it, with the same batches in the same order, or returns at once what it found; `n_steps`, which counts
+            all steps, may grow between the calls. Settings and the last batch that was seen are compared.
 
         Returns
         -------
@@ -203,9 +220,12 @@ class Steps:
         Raises
         ------
         ValueError
-            If there is no batch, or one has no valid bin or other features or neurons than the first.
+            If there is no batch, or one has no valid bin or other features or neurons than the first; or if the checkpoint
+            is damaged, or of another fit or other data.
         TypeError
             If `batches` does not give pairs.
+        OSError
+            If the checkpoint cannot be written. The last one is untouched.
 
         Warns
         -----
@@ -232,25 +252,29 @@ class Steps:
         True
         """
         objective, name, options = self._configure()
-        _check.iterable(batches)
+        _check_runs.iterable(batches)
         n_steps = _check.positive_integer("n_steps", n_steps)
         check_every, patience = (
             _check.positive_integer(word, n) for word, n in (("check_every", check_every), ("patience", patience))
         )
         _check.flag("progress", progress)
         _settings.function("callback", callback)
-        params, stand = _settings.beginning(init)
-        held_out = None if held_out is None else _check.batch(held_out, "`held_out` must be a pair (X, y)")
+        params, stand = _check_runs.beginning(init)
+        held_out = None if held_out is None else _check_runs.batch(held_out, "`held_out` must be a pair (X, y)")
         if name is not None:
             _warn_of_batches(name, options)
+        keep = None
+        if checkpoint is not None:
+            settings = {"check_every": check_every, "patience": patience, "held_out": held_out is not None}
+            keep = self._checkpoint_of_batches(checkpoint, objective, name, solver, options, batches, params, settings)
         self._forget()
         expected = {} if stand is None else {"shape": stand.shape}
 
         def convert(item):
-            X, y = _data.pair(*_check.batch(item), objective.model, self._y_dims, built=True)
+            X, y = _data.pair(*_check_runs.batch(item), objective.model, self._y_dims, built=True)
             came = {"shape": (X.values.shape[1], y.values.shape[1]), "X": X.columns, "y": y.columns}
             for what in came:
-                _check.as_first(what, expected.setdefault(what, came[what]), came[what])
+                _check_runs.as_first(what, expected.setdefault(what, came[what]), came[what])
             _check.some_valid(_data.any_valid(X.values, y.values))
             return X.values, y.values
 
@@ -265,21 +289,36 @@ class Steps:
         def stepper(shape):
             mask = _check.feature_mask(self.feature_mask, *shape)
             if solver is not None:
-                return _run.of_optax(objective, mask, _settings.stepper(solver, name))
+                return _run.of_optax(objective, mask, _check_runs.stepper(solver, name))
             return _run.Default(objective, mask) if name is None else _run.of_jaxopt(objective, mask, name, options)
 
         if stand is not None:
             how = stepper(stand.shape)
-            _check.same_stepper(stand.stepper, how.kind)
+            _check_runs.same_stepper(stand.stepper, how.kind)
             stand = stand._replace(stepper=how, solver=how.resume(stand.solver, start(stand.shape)))
         if isinstance(batches, Windows):
             expected |= {key: frame.columns for key, frame in zip("Xy", batches.frames, strict=True)}
             self._keep_names(expected["X"])
         watch = _run.Watch(self, callback, held_out, check_every, patience)
         with _fit.one_thread, _run.progress(n_steps, progress) as report:
-            stand, n = _run.run(batches, n_steps, stepper, convert, start, stand, report, watch)
+            stand, n = _run.run(batches, n_steps, stepper, convert, start, stand, report, watch, keep)
         self._keep_batches(stand, objective, watch, expected, n)
+        if keep:
+            keep.close()
         return self
+
+    def _checkpoint_of_batches(self, path, objective, name, solver, options, batches, params, settings):
+        """The checkpoint of a fit with these settings, by these batches."""
+        how = _run.DEFAULT if name is None and solver is None else name or type(solver).__name__
+        mask = () if self.feature_mask is None else _check.array("feature_mask", self.feature_mask, (2,))
+        settings |= {"method": f"fit_batches of {type(self).__name__}", "solver": how, "batches": None}
+        settings |= _checkpoint.of_objective(objective, mask) | _checkpoint.of_options(options)
+        settings["init"] = params and _checkpoint.of_arrays(*params)
+        if isinstance(batches, Windows):
+            settings["batches"] = repr(batches)
+            for letter, frame in zip("Xy", batches.frames, strict=True):
+                settings |= _checkpoint.of_frame(letter, frame)
+        return _checkpoint.Checkpoint(path, settings)
 
     def _keep_batches(self, stand, objective, watch, names, n):
         state = stand.solver

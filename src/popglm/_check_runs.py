@@ -1,0 +1,170 @@
+"""Checks of runs that take many steps: their batches, the states they go on from, their files. Messages are as in `_check`."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from popglm import _check
+
+
+def iterable(batches):
+    """Something that gives batches."""
+    if isinstance(batches, tuple) and len(batches) == 2 and getattr(batches[0], "ndim", 0) == 2:
+        raise TypeError("`batches` must give pairs (X, y), many of them; got one pair. For a single one: [(X, y)].")
+    if not hasattr(batches, "__iter__"):
+        raise TypeError(f"`batches` must give pairs (X, y) when it is iterated; got {type(batches).__name__}.")
+
+
+def some_batch(n):
+    """At least one batch."""
+    if not n:
+        raise ValueError("`batches` is empty: there is nothing to fit. A generator is empty after it was used once.")
+
+
+def batch(item, expected="`batches` must give pairs (X, y)"):
+    """One batch is a pair (X, y)."""
+    if not (isinstance(item, tuple | list) and len(item) == 2):
+        raise TypeError(f"{expected}; got {type(item).__name__}.")
+    return item
+
+
+def as_first(what, expected, came):
+    """Every batch has the shape and the columns, where it names them, of the first."""
+    if what == "shape" and came != expected:
+        raise ValueError(f"all batches must have as many features and neurons as the first, {expected}; got {came}.")
+    if what != "shape" and expected is not None and came is not None and list(expected) != list(came):
+        raise ValueError(
+            f"all batches must have the columns of the first, in its order; in `{what}` {list(expected)} were expected and "
+            f"{list(came)} came. Select the columns by name."
+        )
+
+
+def same_stepper(before, now):
+    """The solver that made a state goes on with it."""
+    if before != now:
+        raise TypeError(
+            f"the state in `init` is that of {before}, not of {now}. Give `(params, None)` to start this one there."
+        )
+
+
+def beginning(init):
+    """Parameters and the place to go on from; None starts anew."""
+    if init is None:
+        return None, None
+    if not (isinstance(init, tuple | list) and len(init) == 2 and isinstance(init[0], tuple | list)):
+        raise TypeError(
+            "`init` must be None or a pair (params, state), where params is (coef, intercept) and state None or "
+            f"the `batch_state_` of an earlier fit; got {type(init).__name__}."
+        )
+    params, stand = init
+    _check.pair(params)
+    if stand is not None and type(stand).__name__ != "Stand":
+        raise TypeError(
+            f"the state in `init` must be None or the `batch_state_` of an earlier fit; got {type(stand).__name__}."
+        )
+    return params, stand
+
+
+def stepper(solver, name):
+    """An object with `init` and `update`, in a model without a solver of its own."""
+    if name is not None:
+        raise ValueError(f"the model has the solver {name!r} and `fit_batches` was given another. Give one of them.")
+    if not (callable(getattr(solver, "init", None)) and callable(getattr(solver, "update", None))):
+        raise TypeError(f"`solver` must have the methods `init` and `update`; got {type(solver).__name__}.")
+    return solver
+
+
+def file_to_write(name, value):
+    """A path whose folder exists and takes files."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz', or None; got {value!r}.")
+    path = Path(value).expanduser().absolute()
+    if not path.name or path.is_dir():
+        raise ValueError(f"`{name}` must be the path of a file; {value} is a folder. Append a name: run.npz.")
+    if not path.parent.is_dir():
+        raise ValueError(f"the folder of `{name}` must exist; {path.parent} does not. Make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"the folder of `{name}` must be writable; {path.parent} is not. Choose another.")
+    return path
+
+
+def storable(array, value):
+    """Numbers, which a file can hold without running anything when it is read."""
+    if array.dtype.kind not in "biufc":
+        raise TypeError(
+            f"a file can hold numbers and arrays of numbers only; the state of this solver holds {type(value).__name__}. "
+            "Leave out `checkpoint`, or take another solver."
+        )
+
+
+def whole_file(whole, path, kind):
+    """A file that can be read."""
+    if not whole:
+        raise ValueError(
+            f"{path} is not a whole {kind} of popglm: it is damaged, truncated, or another kind of file. It was not changed. "
+            "Delete it to start anew, or give another path."
+        )
+
+
+def file_kind(path, found, expected):
+    """A file of this kind, as this version writes it."""
+    if found != expected:
+        raise ValueError(
+            f"{path} must be a {expected[0]} of version {expected[1]}; it is a {found[0]} of version {found[1]}. Read it "
+            "with the popglm that wrote it, or give another path."
+        )
+
+
+def same_fit(path, then, now):
+    """A checkpoint of the fit that is asked for."""
+    for name in then | now:
+        if then.get(name) != now.get(name):
+            raise ValueError(
+                f"{path} is the checkpoint of another fit: {name} was {then.get(name)} there and is {now.get(name)} here. "
+                "Give another path, or delete it to start anew."
+            )
+
+
+def same_data(path, then, now, eps):
+    """A checkpoint of these data: the same y, and X with the same sums, to the round-off of another machine."""
+    scale = np.sqrt(np.outer(now["activity"], now["power"]))
+    same = then["checksum"] == now["checksum"] and then["products"].shape == now["products"].shape
+    same = same and bool(
+        (np.abs(then["products"] - now["products"]) <= 16 * eps * scale).all()
+        and (np.abs(then["power"] - now["power"]) <= 16 * eps * now["power"]).all()
+    )
+    if not same:
+        what = "X" if then["checksum"] == now["checksum"] else "y"
+        raise ValueError(
+            f"{path} is the checkpoint of a fit to other data: {what} is not what it was. Give another path, or delete it to "
+            "start anew. Batches must come in the same order again."
+        )
+
+
+def same_state(expected, got):
+    """As many numbers as the solver's state has, of the same shapes."""
+    if [np.shape(a) for a in expected] != [np.shape(a) for a in got]:
+        raise ValueError(
+            "the state in the checkpoint is not one of this solver: it has other shapes. Take the versions that wrote it, or "
+            "delete the checkpoint to start anew."
+        )
+
+
+def same_batch(item, path):
+    """Batches that reach as far as those of the checkpoint."""
+    if item is None:
+        raise ValueError(
+            f"{path} is the checkpoint of a fit to other data: the batches end before those that it has taken. Give another "
+            "path, or delete it to start anew."
+        )
+    return item
+
+
+def stepwise(name, checkpoint):
+    """The default solver, which can be interrupted between two passes."""
+    if checkpoint is not None and name is not None:
+        raise ValueError(
+            f"`checkpoint` is for the default solver; {name!r} runs in one piece. Leave out `solver_name`, or take "
+            "its steps by `fit_batches`."
+        )

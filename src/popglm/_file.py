@@ -1,0 +1,81 @@
+"""Files of arrays with a header in JSON (.npz): written whole or not at all, and read without running what stands in them.
+
+A file holds a tree of tuples, dictionaries, numbers, words and arrays. Which classes they belong to, the reader knows.
+"""
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from popglm import _check_runs
+
+PARTIAL = ".partial"
+
+
+def write(path: Path, kind: str, version: int, tree):
+    """Write to a name beside it and move: a file of this name is always a whole one, or the one before."""
+    arrays: list[np.ndarray] = []
+    header = json.dumps({"kind": kind, "version": version, "tree": _described(tree, arrays)})
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with open(partial, "wb") as file:
+            np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **{str(i): a for i, a in enumerate(arrays)})
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f"the {kind} could not be written: {error.strerror}. What was at this place before is untouched. Make room, or "
+            "give another path",
+            str(path),
+        ) from error
+
+
+def read(path: Path, kind: str, version: int):
+    """The tree of a file; an error if it is not whole, or another kind or version."""
+    content = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as parts:
+            whole = parts.testzip() is None  # the checksum of every part
+        with np.load(io.BytesIO(content), allow_pickle=False) as parts:
+            arrays = {name: parts[name] for name in parts.files}
+        header = json.loads(bytes(arrays.pop("header")))
+        found = header["kind"], header["version"]
+        tree = _rebuilt(header["tree"], arrays) if found == (kind, version) else None
+    except Exception:  # a damaged zip raises nearly anything
+        whole = False
+    _check_runs.whole_file(whole, path, kind)
+    _check_runs.file_kind(path, found, (kind, version))
+    return tree
+
+
+def _described(tree, arrays: list):
+    """A tree for JSON. Its arrays are appended to a list and stand there by their numbers."""
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return tree
+    if isinstance(tree, tuple | list):
+        return [_described(part, arrays) for part in tree]
+    if isinstance(tree, dict):
+        keys = (key if isinstance(key, str) else int(key) for key in tree)
+        return {"items": [[key, _described(part, arrays)] for key, part in zip(keys, tree.values(), strict=True)]}
+    array = np.asarray(tree)
+    _check_runs.storable(array, tree)
+    arrays.append(array)
+    return {"array": len(arrays) - 1}
+
+
+def _rebuilt(description, arrays):
+    """The tree again; what was a list is a tuple."""
+    if isinstance(description, list):
+        return tuple(_rebuilt(part, arrays) for part in description)
+    if isinstance(description, dict):
+        if "array" in description:
+            return arrays[str(description["array"])]
+        return {key: _rebuilt(part, arrays) for key, part in description["items"]}
+    return description

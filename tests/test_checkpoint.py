@@ -1,0 +1,403 @@
+"""Runs that survive: stopped anywhere and started again, they end with the very numbers of a run that never was."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import zipfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pynapple as nap
+import pytest
+
+from popglm import _batches, _checkpoint, _fit
+from popglm.basis import RaisedCosineLogConv
+from popglm.batching import count_lazily, random_windows
+from popglm.glm import GLM, PopulationGLM
+
+KILLS = int(os.environ.get("KILLS", "3"))  # processes killed per way to fit; `make test-full` kills more
+PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
+EXACT = {"solver_kwargs": {"tol": 1e-9}}  # more than ten passes, so that neurons get factors of their own
+X = np.random.default_rng(0).normal(size=(6000, 12))
+Y = np.random.default_rng(1).poisson(np.exp(X[:, :3] @ [[0.9, 0, 0.2], [0, -1.2, 0], [0.1, 0, 0]] - 1))
+GAPS = np.where(np.random.default_rng(2).random(Y.shape) < 0.01, np.nan, Y)
+MASK = np.random.default_rng(3).integers(0, 2, (12, 3))
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process."""
+
+
+class Momentum:
+    """Steps as optax takes them, with a number in their state."""
+
+    def init(self, params):
+        return jax.tree.map(jnp.zeros_like, params), 0
+
+    def update(self, gradient, state, params):
+        moves = jax.tree.map(lambda m, g: 0.9 * m - 0.05 * g, state[0], gradient)
+        return moves, (moves, state[1] + 1)
+
+
+def windows(X=X, y=Y):
+    return random_windows(X, y, 350, seed=1)
+
+
+def lazily(units):
+    counts = count_lazily(units, 0.01)
+    return RaisedCosineLogConv(3, window_size=20).lazy_features(counts), counts
+
+
+FITS = {
+    "fit": (EXACT, lambda model, p, **kw: model.fit(X, Y, **kw)),
+    "fit, ridge, gaps": (EXACT | {"regularizer": "Ridge"}, lambda model, p, **kw: model.fit(X, GAPS, **kw)),
+    "fit, far from 0": (EXACT, lambda model, p, **kw: model.fit(X + 50, Y, **kw)),
+    "fit from a stream": (EXACT, lambda model, p, **kw: model.fit(*lazily(p.units), **kw)),
+    "fit, mask, init": (
+        EXACT | {"feature_mask": MASK},
+        lambda model, p, **kw: model.fit(X, Y, (np.full((12, 3), 0.1), np.zeros(3)), **kw),
+    ),
+    "windows": ({}, lambda model, p, **kw: model.fit_batches(windows(), 60, **kw)),
+    "windows of a stream": (
+        {},
+        lambda model, p, **kw: model.fit_batches(random_windows(*lazily(p.units), 700, seed=1), 30, **kw),
+    ),
+    "a list": ({}, lambda model, p, **kw: model.fit_batches(list(windows()), 40, **kw)),
+    "a generator": ({}, lambda model, p, **kw: model.fit_batches((pair for pair in windows()), 15, **kw)),
+    "held-out data": (
+        {},
+        lambda model, p, **kw: model.fit_batches(
+            windows(X[:4500], Y[:4500]), 60, held_out=(X[4500:], Y[4500:]), check_every=4, patience=2, **kw
+        ),
+    ),
+    "gradient descent": (PLAIN, lambda model, p, **kw: model.fit_batches(windows(), 25, **kw)),
+    "steps of another library": (
+        {},
+        lambda model, p, **kw: model.fit_batches(windows(), 25, solver=Momentum(), **kw),
+    ),
+}
+
+
+def same(a, b):
+    """Bitwise, in all that a fit leaves behind."""
+    for name in ("coef_", "intercept_", "n_iter_", "converged_", "_train_mean"):
+        assert np.array_equal(getattr(a, name, 0), getattr(b, name, 0)), name
+    assert getattr(a, "history_", None) == getattr(b, "history_", None)
+
+
+def interrupted_every(n, monkeypatch):
+    """From now on a run is written at every step, and every n-th writing is the last thing that its process does."""
+    written, close = [0], _checkpoint.Checkpoint.close
+
+    def close_and_stop(self):
+        close(self)
+        written[0] += 1
+        if written[0] % n == 0:
+            raise Interrupted
+
+    monkeypatch.setattr(_checkpoint, "EVERY", 0.0)
+    monkeypatch.setattr(_checkpoint.Checkpoint, "close", close_and_stop)
+    return written
+
+
+@pytest.mark.filterwarnings("ignore:neuron")
+@pytest.mark.parametrize("name", FITS)
+def test_a_run_that_is_stopped_and_started_again_is_the_run(monkeypatch, tmp_path, population, name):
+    settings, fit = FITS[name]
+    path = tmp_path / "run.npz"
+    expected = fit(PopulationGLM(**settings), population)
+    with monkeypatch.context() as patch:
+        written, starts = interrupted_every(4, patch), 0
+        while True:
+            starts += 1
+            try:
+                model = fit(PopulationGLM(**settings), population, checkpoint=path)
+                break
+            except Interrupted:
+                assert starts <= written[0]
+    same(model, expected)
+    assert starts > 2 and os.listdir(tmp_path) == ["run.npz"]
+    written_once = tmp_path / "once.npz"
+    same(fit(PopulationGLM(**settings), population, checkpoint=written_once), expected)
+    forbidden = lambda *args: pytest.fail("a finished run must not compute again")
+    for module, step in ((_fit, "_evaluate"), (_batches, "step")):
+        monkeypatch.setattr(module, step, forbidden)
+    for finished in (path, written_once):
+        content = finished.read_bytes()
+        same(fit(PopulationGLM(**settings), population, checkpoint=str(finished)), expected)
+        assert finished.read_bytes() == content
+
+
+def test_in_double_precision(monkeypatch, tmp_path, float64):
+    expected = PopulationGLM(**EXACT).fit(X, Y)
+    with monkeypatch.context() as patch:
+        interrupted_every(9, patch)
+        with pytest.raises(Interrupted):
+            PopulationGLM(**EXACT).fit(X, Y, checkpoint=tmp_path / "run.npz")
+    same(PopulationGLM(**EXACT).fit(X, Y, checkpoint=tmp_path / "run.npz"), expected)
+    with jax.enable_x64(False), pytest.raises(ValueError, match="precision was float64 there and is float32 here"):
+        PopulationGLM(**EXACT).fit(X, Y, checkpoint=tmp_path / "run.npz")
+
+
+def test_a_run_may_be_made_longer(tmp_path):
+    short, path = {"solver_kwargs": EXACT["solver_kwargs"] | {"maxiter": 3}}, tmp_path / "fit.npz"
+    with pytest.warns(RuntimeWarning, match="stopped before it converged"):
+        first = PopulationGLM(**short).fit(X, Y, checkpoint=path)
+    with pytest.warns(RuntimeWarning, match="stopped before it converged"):
+        same(PopulationGLM(**short).fit(X, Y, checkpoint=path), first)
+    same(PopulationGLM(**EXACT).fit(X, Y, checkpoint=path), PopulationGLM(**EXACT).fit(X, Y))
+
+    path, n = tmp_path / "batches.npz", len(windows())
+    for n_steps in (3, n - 1, n, n + 1, 2 * n, 6 * n):
+        expected = PopulationGLM().fit_batches(windows(), n_steps)
+        same(PopulationGLM().fit_batches(windows(), n_steps, checkpoint=path), expected)
+    same(PopulationGLM().fit_batches(windows(), 2, checkpoint=path), expected)  # it has more steps than these
+
+
+def test_a_single_neuron_and_a_callback_that_ends_the_run(tmp_path):
+    run = lambda **kw: GLM().fit_batches(windows(y=Y[:, 0]), 50, callback=lambda n, *_: n == 7, **kw)
+    for _ in range(2):
+        same(run(checkpoint=tmp_path / "run.npz"), run())
+    assert run(checkpoint=tmp_path / "run.npz").n_iter_ == 7
+
+
+def test_it_is_written_every_thirty_seconds(monkeypatch, tmp_path):
+    now, path = [0.0], tmp_path / "run.npz"
+    monkeypatch.setattr(_checkpoint.time, "monotonic", lambda: now[0])
+    sizes = []
+
+    def ten_seconds(n, *_):
+        sizes.append(path.stat().st_mtime_ns if path.exists() else 0)
+        now[0] += 10
+
+    PopulationGLM().fit_batches(windows(), 12, callback=ten_seconds, checkpoint=path)
+    writings = np.flatnonzero(np.diff(sizes)) + 1
+    assert sizes[:3] == [0, 0, 0] and writings.tolist() == [3, 6, 9], sizes
+
+
+# What does not belong to the file
+
+
+OTHER = {
+    "other activity": ({}, (X, Y[::-1]), "y is not what it was"),
+    "one neuron, shifted by a bin": ({}, (X, np.c_[np.roll(Y[:, 0], 1), Y[:, 1:]]), "y is not what it was"),
+    "other features": ({}, (X[:, ::-1], Y), "X is not what it was"),
+    "one feature scaled": ({}, (X * np.r_[1.001, np.ones(11)], Y), "X is not what it was"),
+    "fewer bins": ({}, (X[:-1], Y[:-1]), r"shape of X was \[6000, 12\] there and is \[5999, 12\] here"),
+    "another type": ({}, (X.astype(np.float32), Y), "dtype of X was float64 there and is float32 here"),
+    "a penalty": ({"regularizer": "Ridge"}, (X, Y), "regularizer was UnRegularized there and is Ridge here"),
+    "a link": ({"inverse_link_function": "softplus"}, (X, Y), "inverse_link_function was .* there"),
+    "a mask": ({"feature_mask": MASK}, (X, Y), "feature_mask was .* there"),
+    "a tolerance": ({"solver_kwargs": {"tol": 1e-3}}, (X, Y), "tol was None there and is 0.001 here"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_another_fit_is_refused_and_the_file_kept(tmp_path, name):
+    settings, data, text = OTHER[name]
+    path = tmp_path / "run.npz"
+    PopulationGLM().fit(X, Y, checkpoint=path)
+    content = path.read_bytes()
+    with pytest.raises(ValueError, match=rf"run\.npz is the checkpoint of .*{text}.*Give another path"):
+        PopulationGLM(**settings).fit(*data, checkpoint=path)
+    if "tol" not in name:
+        path = tmp_path / "batches.npz"
+        PopulationGLM().fit_batches(windows(), 5, checkpoint=path)
+        with pytest.raises(ValueError, match=r"batches\.npz is the checkpoint of"):
+            PopulationGLM(**settings).fit_batches(windows(*data), 5, checkpoint=path)
+    assert (tmp_path / "run.npz").read_bytes() == content
+
+
+def test_a_single_spike_that_moved_is_noticed(tmp_path):
+    moved = Y.copy()
+    moved[[3000, 3001], 0] += [1, -1] if Y[3001, 0] else [-1, 1]
+    PopulationGLM().fit(X, Y, checkpoint=tmp_path / "run.npz")
+    with pytest.raises(ValueError, match="y is not what it was"):
+        PopulationGLM().fit(X, np.maximum(moved, 0), checkpoint=tmp_path / "run.npz")
+
+
+def test_other_epochs_and_other_windows_are_refused(tmp_path, recording):
+    path, basis = tmp_path / "run.npz", RaisedCosineLogConv(2, window_size=5)
+    PopulationGLM().fit(basis.lazy_features(recording), recording, checkpoint=path)
+    joined = nap.TsdFrame(t=recording.t, d=recording.values, columns=recording.columns)
+    with pytest.raises(ValueError, match=r"epochs of y was 3 from 0 to 4.5 s, .* there and is 1 from"):
+        PopulationGLM().fit(basis.lazy_features(recording), joined, checkpoint=path)
+    with pytest.raises(ValueError, match="method was fit of PopulationGLM there and is fit_batches of Pop"):
+        PopulationGLM().fit_batches(windows(), 5, checkpoint=path)
+    path = tmp_path / "batches.npz"
+    PopulationGLM().fit_batches(windows(), 5, checkpoint=path)
+    with pytest.raises(ValueError, match=r"batches was Windows\(.*seed=1\) there and is Windows\(.*seed=2\) here"):
+        PopulationGLM().fit_batches(random_windows(X, Y, 350, seed=2), 9, checkpoint=path)
+    with pytest.raises(ValueError, match="solver was the default solver there and is Momentum here"):
+        PopulationGLM().fit_batches(windows(), 9, solver=Momentum(), checkpoint=path)
+    path = tmp_path / "list.npz"
+    pairs = list(windows())
+    PopulationGLM().fit_batches(pairs, 5, checkpoint=path)
+    with pytest.raises(ValueError, match="Batches must come in the same order"):
+        PopulationGLM().fit_batches(pairs[::-1], 9, checkpoint=path)
+    with pytest.raises(ValueError, match="the batches end before those that it has taken"):
+        PopulationGLM().fit_batches(pairs[:3], 9, checkpoint=path)
+
+
+def test_a_damaged_file_is_refused_and_kept(tmp_path):
+    path = tmp_path / "run.npz"
+    expected = PopulationGLM().fit_batches(windows(), 5, checkpoint=path)
+    content, rng = path.read_bytes(), random.Random(0)
+    damaged = [content[:n] for n in (0, 1, 100, len(content) // 2, len(content) - 1)] + [b"not a zip" * 100]
+    for _ in range(60):
+        at = rng.randrange(len(content))
+        damaged.append(content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :])
+    refused = 0
+    for some in damaged:
+        path.write_bytes(some)
+        try:
+            same(PopulationGLM().fit_batches(windows(), 5, checkpoint=path), expected)  # a date inside the zip, say
+        except ValueError as error:
+            refused += 1
+            assert "run.npz is not a whole checkpoint" in str(error) and "Delete it to start anew" in str(error)
+        assert path.read_bytes() == some
+    assert refused > 50
+
+
+def test_the_file_holds_arrays_and_json_and_no_pickle(tmp_path):
+    path = tmp_path / "run.npz"
+    PopulationGLM().fit_batches(windows(), 30, checkpoint=path)
+    with np.load(path, allow_pickle=False) as parts:
+        assert all(parts[name].dtype.kind in "biuf" for name in parts.files)
+        header = json.loads(bytes(parts["header"]))
+    assert header["kind"] == "checkpoint" and header["version"] == 1
+    assert zipfile.is_zipfile(path)
+    settings = json.loads(header["tree"][0])
+    assert settings["shape of X"] == [6000, 12] and "seed=1" in settings["batches"]
+
+
+def test_another_version_is_named(monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoint, "VERSION", 99)
+        PopulationGLM().fit(X, Y, checkpoint=tmp_path / "run.npz")
+    with pytest.raises(ValueError, match="must be a checkpoint of version 1; it is a checkpoint of version 99"):
+        PopulationGLM().fit(X, Y, checkpoint=tmp_path / "run.npz")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda folder: 3, TypeError, "`checkpoint` must be the path of a file"),
+        (lambda folder: folder, ValueError, "is a folder. Append a name"),
+        (lambda folder: folder / "missing" / "run.npz", ValueError, "missing does not. Make it first"),
+    ],
+)
+def test_bad_paths(tmp_path, make, error, text):
+    for run in (
+        lambda p: PopulationGLM().fit(X, Y, checkpoint=p),
+        lambda p: PopulationGLM().fit_batches(windows(), 3, checkpoint=p),
+    ):
+        with pytest.raises(error, match=text):
+            run(make(tmp_path))
+
+
+def test_a_named_solver_has_no_checkpoint_of_fit(tmp_path):
+    with pytest.raises(ValueError, match="`checkpoint` is for the default solver; 'GradientDescent' runs in one piece"):
+        PopulationGLM(**PLAIN).fit(X, Y, checkpoint=tmp_path / "run.npz")
+
+
+def test_a_state_of_words_is_refused(tmp_path):
+    class Wordy(Momentum):
+        def init(self, params):
+            return "a word"
+
+        def update(self, gradient, state, params):
+            return jax.tree.map(lambda g: -0.01 * g, gradient), np.asarray(["a", "word"])
+
+    with pytest.raises(TypeError, match=r"numbers only; the state of this solver holds (str|ndarray)"):
+        PopulationGLM().fit_batches(windows(), 3, solver=Wordy(), checkpoint=tmp_path / "run.npz")
+
+
+# Real processes
+
+
+CHILD = """
+import resource, sys
+import numpy as np
+from popglm import _checkpoint
+from popglm.batching import random_windows
+from popglm.glm import PopulationGLM
+
+way, path, out, limit = sys.argv[1:]
+rng = np.random.default_rng(0)
+X = rng.normal(size=(20_000, 60))
+y = rng.poisson(np.exp(X[:, :8] * np.linspace(-1, 1, 8) - 1))
+if float(limit):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))  # as a disk that is full
+_checkpoint.EVERY = 0.0
+checkpoint = None if path == "none" else path
+print("ready", flush=True)
+if way == "fit":
+    model = PopulationGLM(solver_kwargs={"tol": 1e-9}).fit(X, y, checkpoint=checkpoint)
+else:
+    model = PopulationGLM().fit_batches(random_windows(X, y, 500, seed=0), 200, checkpoint=checkpoint)
+print("fitted", flush=True)
+np.savez(out, coef=model.coef_, intercept=model.intercept_, n_iter=model.n_iter_)
+"""
+
+
+def child(way, path, out, limit=0):
+    """One more process that fits."""
+    command = [sys.executable, "-c", textwrap.dedent(CHILD), way, str(path), str(out), str(limit)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process):
+    """Its output, and how long the fit took after it was ready."""
+    assert process.stdout.readline() == "ready\n", process.stderr.read()
+    start = time.monotonic()
+    assert process.stdout.readline() == "fitted\n", process.stderr.read()
+    seconds = time.monotonic() - start
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return seconds
+
+
+@pytest.mark.parametrize("way", ["fit", "fit_batches"])
+def test_killed_processes_end_bitwise_where_one_that_lives_does(tmp_path, way):
+    path, rng = tmp_path / "run.npz", random.Random(way)
+    finished(child(way, "none", tmp_path / "expected.npz"))
+    seconds = finished(child(way, tmp_path / "alive.npz", tmp_path / "alive_found.npz"))
+    seen = 0
+    for _ in range(KILLS):
+        process = child(way, path, tmp_path / "found.npz")
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        time.sleep(seconds * rng.uniform(0.2, 0.9))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        seen += path.exists()
+    finished(child(way, path, tmp_path / "found.npz"))
+    expected, *found = (np.load(tmp_path / f"{name}.npz") for name in ("expected", "alive_found", "found"))
+    for name in expected.files:
+        for other in found:
+            assert np.array_equal(expected[name], other[name]), name
+    assert seen, "no process lived long enough to write: kill later"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of this kind")
+def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path):
+    path = tmp_path / "run.npz"
+    finished(child("fit_batches", path, tmp_path / "found.npz"))
+    content = path.read_bytes()
+    path.unlink()
+    process = child("fit_batches", path, tmp_path / "found.npz", limit=len(content) // 2)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode and f"[Errno {errno.EFBIG}]" in errors and "the checkpoint could not be written" in errors
+    assert not list(Path(tmp_path).glob("run.npz*"))
+    path.write_bytes(content)  # a finished run that is made longer, with no room for it
+    again = child("fit_batches", path, tmp_path / "found.npz", limit=len(content) // 2)
+    again.communicate(timeout=120)
+    assert path.read_bytes() == content and not list(tmp_path.glob("*.partial"))
