@@ -7,10 +7,8 @@ import random
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 import zipfile
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -134,6 +132,44 @@ def test_a_run_that_is_stopped_and_started_again_is_the_run(monkeypatch, tmp_pat
         content = finished.read_bytes()
         same(fit(PopulationGLM(**settings), population, checkpoint=str(finished)), expected)
         assert finished.read_bytes() == content
+
+
+INSIDE = {
+    "a step": (_batches, "_moved", 9),
+    "the look at a batch": (_batches, "_guarded", 9),
+    "a new curvature": (_batches, "_renewed", 5),
+    "the end of a pass": (_batches, "_told", 1),
+    "a pass": (_fit, "_evaluate", 6),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_who_stops_a_run_by_hand_loses_what_was_not_finished_and_no_more(monkeypatch, tmp_path, name):
+    """Ctrl-C in the middle of a step: the file holds the state before it, although thirty seconds have not passed."""
+    module, step, last = INSIDE[name]
+    path, calls, whole = tmp_path / "run.npz", [0], getattr(module, step)
+    if module is _fit:
+        fit = lambda **kw: PopulationGLM(**EXACT).fit(X, Y, **kw)
+    else:
+        fit = lambda **kw: PopulationGLM().fit_batches(windows(), 60, **kw)
+
+    def stopped_inside(*args):
+        calls[0] += 1
+        if calls[0] == last:
+            raise KeyboardInterrupt
+        return whole(*args)
+
+    expected = fit()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, stopped_inside)
+        with pytest.raises(KeyboardInterrupt):
+            fit(checkpoint=path)
+    steps = []
+    monkeypatch.setattr(module, step, lambda *args: steps.append(0) or whole(*args))
+    same(fit(checkpoint=path), expected)
+    gone_on = len(steps)
+    same(fit(), expected)
+    assert gone_on == len(steps) - gone_on - (last - 1), "it goes on with the very step that was stopped"
 
 
 def test_in_double_precision(monkeypatch, tmp_path, float64):
@@ -331,11 +367,11 @@ from popglm import _checkpoint
 from popglm.batching import random_windows
 from popglm.glm import PopulationGLM
 
-way, path, out, limit = sys.argv[1:]
+way, path, out, n_steps, limit = sys.argv[1:]
 rng = np.random.default_rng(0)
 X = rng.normal(size=(20_000, 60))
 y = rng.poisson(np.exp(X[:, :8] * np.linspace(-1, 1, 8) - 1))
-if float(limit):
+if int(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))  # as a disk that is full
 _checkpoint.EVERY = 0.0
 checkpoint = None if path == "none" else path
@@ -343,15 +379,15 @@ print("ready", flush=True)
 if way == "fit":
     model = PopulationGLM(solver_kwargs={"tol": 1e-9}).fit(X, y, checkpoint=checkpoint)
 else:
-    model = PopulationGLM().fit_batches(random_windows(X, y, 500, seed=0), 200, checkpoint=checkpoint)
+    model = PopulationGLM().fit_batches(random_windows(X, y, 500, seed=0), int(n_steps), checkpoint=checkpoint)
 print("fitted", flush=True)
 np.savez(out, coef=model.coef_, intercept=model.intercept_, n_iter=model.n_iter_)
 """
 
 
-def child(way, path, out, limit=0):
+def child(way, path, out, n_steps=200, limit=0):
     """One more process that fits."""
-    command = [sys.executable, "-c", textwrap.dedent(CHILD), way, str(path), str(out), str(limit)]
+    command = [sys.executable, "-c", CHILD, way, *map(str, (path, out, n_steps, limit))]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -389,15 +425,16 @@ def test_killed_processes_end_bitwise_where_one_that_lives_does(tmp_path, way):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of this kind")
 def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path):
-    path = tmp_path / "run.npz"
-    finished(child("fit_batches", path, tmp_path / "found.npz"))
+    path, out = tmp_path / "run.npz", tmp_path / "found.npz"
+    finished(child("fit_batches", path, out, n_steps=50))
     content = path.read_bytes()
-    path.unlink()
-    process = child("fit_batches", path, tmp_path / "found.npz", limit=len(content) // 2)
+    process = child("fit_batches", path, out, limit=len(content) // 2)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode and f"[Errno {errno.EFBIG}]" in errors and "the checkpoint could not be written" in errors
-    assert not list(Path(tmp_path).glob("run.npz*"))
-    path.write_bytes(content)  # a finished run that is made longer, with no room for it
-    again = child("fit_batches", path, tmp_path / "found.npz", limit=len(content) // 2)
-    again.communicate(timeout=120)
+    assert process.returncode and f"[Errno {errno.EFBIG}] the checkpoint could not be written: " in errors, errors
+    assert "What was at this place before is untouched. Make room" in errors
     assert path.read_bytes() == content and not list(tmp_path.glob("*.partial"))
+    finished(child("fit_batches", path, out))  # there is room again
+    found = np.load(out)["coef"]
+    path.unlink()
+    finished(child("fit_batches", path, out))
+    assert np.array_equal(np.load(out)["coef"], found)

@@ -30,7 +30,11 @@ LOST = (
 
 
 class Sample(NamedTuple):
-    """Every `stride`-th row that counted, in batches of any size; when it is full every other row is dropped."""
+    """Every `stride`-th row that counted, in batches of any size; when it is full every other row is dropped.
+
+    The arrays have room for more than `n` rows. Rows are appended in place and never changed, so that an earlier sample
+    stays what it was.
+    """
 
     X: np.ndarray
     y: np.ndarray
@@ -44,16 +48,25 @@ class Sample(NamedTuple):
         rows, dtype = int(np.clip(SAMPLE // (n_features + n_neurons), LEAST, MOST)), jnp.result_type(float)
         return cls(np.zeros((rows, n_features), dtype), np.full((rows, n_neurons), np.nan, dtype), 0, 1, 0)
 
+    @classmethod
+    def of(cls, X, y, stride, skip) -> "Sample":
+        """Of these rows, with room for more."""
+        sample = cls.empty(X.shape[1], y.shape[1])
+        sample.X[: len(X)], sample.y[: len(X)] = X, y
+        return cls(sample.X, sample.y, len(X), stride, skip)
+
+    @property
+    def parts(self):
+        """What `of` makes the sample from."""
+        return self.X[: self.n], self.y[: self.n], self.stride, self.skip
+
     def with_rows(self, X, y) -> "Sample":
         """Take in the rows of a batch."""
         some = slice(self.skip, None, self.stride)
         n_new = len(X[some])
         if self.n + n_new > len(self.X):
-            n = -(-self.n // 2)
-            self.X[:n], self.y[:n] = self.X[: self.n : 2].copy(), self.y[: self.n : 2].copy()
-            self.y[n:] = np.nan
-            skip = self.skip + (self.n % 2) * self.stride
-            return self._replace(n=n, stride=2 * self.stride, skip=skip).with_rows(X, y)
+            half = self.X[: self.n : 2], self.y[: self.n : 2]
+            return Sample.of(*half, 2 * self.stride, self.skip + (self.n % 2) * self.stride).with_rows(X, y)
         self.X[self.n : self.n + n_new], self.y[self.n : self.n + n_new] = X[some], y[some]
         return self._replace(n=self.n + n_new, skip=self.skip + n_new * self.stride - len(X))
 
@@ -113,7 +126,7 @@ def start(coef, intercept) -> State:
 
 def resumed(state: State, coef, intercept) -> State:
     """The same state with other parameters, if it is not amid an exact pass; nobody else writes to its sample."""
-    sample = state.sample._replace(X=state.sample.X.copy(), y=state.sample.y.copy())
+    sample = Sample.of(*state.sample.parts)
     if state.passing is None:
         center = 0 if state.center is None else coef @ state.center
         state = state._replace(coef=coef, intercept=intercept + center)
@@ -122,13 +135,14 @@ def resumed(state: State, coef, intercept) -> State:
 
 def packed(state: State):
     """The state for a file: what is not of the objective, which is made of settings."""
-    return state if state.problem is None else state._replace(problem=state.problem._replace(objective=None))
+    problem = None if state.problem is None else state.problem._replace(objective=None)
+    return state._replace(problem=problem, sample=state.sample.parts)
 
 
 def unpacked(saved, objective: Objective) -> State:
     """The state again, from the same as plain tuples."""
     state = State(*saved)
-    state = state._replace(sample=Sample(*state.sample))
+    state = state._replace(sample=Sample.of(*state.sample))
     if state.passing is not None:
         state = state._replace(passing=_fit.State(*state.passing))
     if state.problem is not None:

@@ -50,6 +50,13 @@ class Checkpoint:
         if time.monotonic() - self._written_at >= EVERY:
             self.close()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        """Write the last state, whatever ended the run: its end, an error, or who runs it."""
+        self.close()
+
     def close(self):
         """Write the state that is held, unless it is written."""
         if self._state is None:

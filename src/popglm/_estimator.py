@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -121,17 +121,16 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         if checkpoint is not None:
             keep = self._checkpoint(checkpoint, objective, options, X, y, start)
             keep.same_data(design)
-        if solver is None:
-            with _progress(n_neurons, progress) as report:
-                result = _fit.fit(design, objective, mask, start, report=report, keep=keep, **options)
-            intercept = result.intercept - result.coef.astype(float) @ center
-            result = result._replace(intercept=intercept.astype(result.intercept.dtype))
-        else:
-            result = _jaxopt.fit(design, objective, mask, start, solver, options)
-        _check.constant(X.values, y.values, result.constant)
-        self._keep_fit(result, y.columns, X.columns)
-        if keep:
-            keep.close()
+        with keep or nullcontext():  # at its end, when the fit is kept, the file is written
+            if solver is None:
+                with _progress(n_neurons, progress) as report:
+                    result = _fit.fit(design, objective, mask, start, report=report, keep=keep, **options)
+                intercept = result.intercept - result.coef.astype(float) @ center
+                result = result._replace(intercept=intercept.astype(result.intercept.dtype))
+            else:
+                result = _jaxopt.fit(design, objective, mask, start, solver, options)
+            _check.constant(X.values, y.values, result.constant)
+            self._keep_fit(result, y.columns, X.columns)
         return self
 
     def _checkpoint(self, path, objective, options, X, y, start):

@@ -1,6 +1,7 @@
 """Fits a step at a time: `update` on batches by hand, and `fit_batches`, which takes the steps itself."""
 
 import warnings
+from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
@@ -300,11 +301,10 @@ class Steps:
             expected |= {key: frame.columns for key, frame in zip("Xy", batches.frames, strict=True)}
             self._keep_names(expected["X"])
         watch = _run.Watch(self, callback, held_out, check_every, patience)
-        with _fit.one_thread, _run.progress(n_steps, progress) as report:
-            stand, n = _run.run(batches, n_steps, stepper, convert, start, stand, report, watch, keep)
-        self._keep_batches(stand, objective, watch, expected, n)
-        if keep:
-            keep.close()
+        with keep or nullcontext():  # at its end, when the fit is kept, the file is written
+            with _fit.one_thread, _run.progress(n_steps, progress) as report:
+                stand, n = _run.run(batches, n_steps, stepper, convert, start, stand, report, watch, keep)
+            self._keep_batches(stand, objective, watch, expected, n)
         return self
 
     def _checkpoint_of_batches(self, path, objective, name, solver, options, batches, params, settings):
