@@ -143,6 +143,23 @@ INSIDE = {
 }
 
 
+def test_an_error_in_a_callback_repeats_its_step_and_no_more(tmp_path):
+    run = lambda **kw: PopulationGLM().fit_batches(
+        windows(X[:4500], Y[:4500]), 60, held_out=(X[4500:], Y[4500:]), check_every=4, patience=3, **kw
+    )
+    steps = []
+
+    def fails(n, *_):
+        steps.append(n)
+        if n == 8 and len(steps) == 8:
+            raise RuntimeError("a mistake of the user's")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        run(callback=fails, checkpoint=tmp_path / "run.npz")
+    same(run(callback=fails, checkpoint=tmp_path / "run.npz"), run())
+    assert steps == [*range(1, 9), *range(8, steps[-1] + 1)] and len(steps) > 12
+
+
 @pytest.mark.parametrize("name", INSIDE)
 def test_who_stops_a_run_by_hand_loses_what_was_not_finished_and_no_more(monkeypatch, tmp_path, name):
     """Ctrl-C in the middle of a step: the file holds the state before it, although thirty seconds have not passed."""

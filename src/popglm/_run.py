@@ -185,7 +185,7 @@ def reopened(keep, source, stepper, convert, start, watch):
 def kept(stand, n, stopped, watch):
     """A run as it is written to a file, right after a step."""
     how, solver, *place = stand
-    return how.packed(solver), *place, n, stopped, watch.kept
+    return how.packed(solver), *place, n, stopped, watch.kept(n)
 
 
 def run(source, n_steps, stepper, convert, start, stand, report, watch, keep=None):
@@ -245,10 +245,11 @@ class Watch:
         self.check_every, self.patience = check_every, patience
         self.history, self.best = {"loss": [], "checked": [], "score": []}, None
 
-    @property
-    def kept(self):
-        """What it knows, as it is written to a file."""
-        return {name: np.asarray(values) for name, values in self.history.items()}, self.best
+    def kept(self, n):
+        """What it knew after n steps, as it is written to a file: the run may have been stopped in a later one."""
+        checks = sum(step <= n for step in self.history["checked"])
+        lengths = {"loss": n, "checked": checks, "score": checks}
+        return {name: np.asarray(self.history[name][:length]) for name, length in lengths.items()}, self.best
 
     def resume(self, kept):
         """Know this again."""
