@@ -143,7 +143,9 @@ class Design:
         self._kept = None if X.streamed or is_stream(y) else list(self._chunks())
 
     def __iter__(self) -> Iterator[tuple[int, Chunk]]:
-        return iter(self._kept) if self._kept is not None else ahead(self._chunks())
+        if self._kept is not None:
+            return iter(self._kept)
+        return self._chunks() if self.length <= self._size else ahead(self._chunks())
 
     def _chunks(self):
         for start in range(0, self.length, self._size):

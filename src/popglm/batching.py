@@ -214,17 +214,23 @@ class Windows:
 
     def of_pass(self, number, skip=0):
         """The windows of a pass by its number, of which the first `skip` are left out."""
-        windows = self._cut(number)
-        for start, stop in windows:
-            X, y = (
-                _filled(_design.read(values, start, stop), self.n_bins) for values in (self._X.values, self._y.values)
-            )
+        for start, stop in self._cut(number):
+            X, y = (self._window(values, start, stop) for values in (self._X.values, self._y.values))
             if not _data.any_valid(X, y):
                 continue
             if skip:
                 skip -= 1
             else:
                 yield X, y[:, 0] if self._flat else y
+
+    def _window(self, values, start, stop) -> np.ndarray:
+        """Some rows, NaN below them. As many rows as a window has are read of any recording that has them.
+
+        So lazy features are made by one compiled loop.
+        """
+        first = max(min(start, values.shape[0] - self.n_bins), 0)
+        some = _design.read(values, first, first + self.n_bins)[start - first : stop - first]
+        return _filled(some, self.n_bins)
 
     def _cut(self, number):
         """First and last rows of tiles that cover every epoch once."""
