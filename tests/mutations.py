@@ -56,6 +56,32 @@ FAULTS = {
     "columns ordered (function, input)": Fault(
         "_convolve.py", '"crb,snc->srnb"', '"crb,snc->srbn"', "test_features.py", "triple_loop"
     ),
+    "windows of other lengths are compiled anew": Fault(
+        "batching.py", "first + self.n_bins)[start", "stop)[start", "test_compile.py", "one_compilation and windows"
+    ),
+    "a checkpoint is written over the last one": Fault(
+        "_file.py", "partial = path.with_name(path.name + PARTIAL)", "partial = path", "test_checkpoint.py", "full_disk"
+    ),
+    "a checkpoint forgets the factors of neurons' own": Fault(
+        "_fit.py",
+        "keep.offer(partial(Kept, state, precondition.own, n_passes, None))",
+        "keep.offer(partial(Kept, state, {}, n_passes, None))",
+        "test_checkpoint.py",
+        "started_again and fit",
+    ),
+    "a checkpoint does not know its data": Fault(
+        "_check_runs.py", "    if not same:", "    if False:", "test_checkpoint.py", "single_spike or another_fit"
+    ),
+    "a run goes on one batch too early": Fault(
+        "_run.py",
+        "number, taken - 1, anew=True",
+        "number, taken - 2, anew=True",
+        "test_checkpoint.py",
+        "list or generator",
+    ),
+    "a stopped run keeps the losses of later steps": Fault(
+        "_run.py", '"loss": n,', '"loss": None,', "test_checkpoint.py", "callback_repeats"
+    ),
     "windows leave out the last rows": Fault(
         "batching.py", "self.n_bins), stop]", "self.n_bins)]", "test_batches.py", "every_bin_once"
     ),

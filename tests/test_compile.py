@@ -9,6 +9,7 @@ from samples import small_data
 
 from popglm import _design, _jaxopt
 from popglm.basis import RaisedCosineLogConv
+from popglm.batching import count_lazily, random_windows
 from popglm.glm import PopulationGLM
 
 PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
@@ -145,3 +146,14 @@ def test_features_predictions_and_scores_compile_once(compilations):
         y = small_data(seed=2, n_bins=170)[1]
         X = RaisedCosineLogConv(2, window_size=10).compute_features(y)
         use(X, y)
+
+
+@pytest.mark.parametrize("kind", ["lazy", "virtual"])
+def test_windows_of_every_length_are_made_by_one_compilation(compilations, population, kind):
+    """The pieces at the ends of epochs are shorter, at another phase in every pass."""
+    counts = population.counts if kind == "lazy" else count_lazily(population.units, 0.005)
+    windows = random_windows(RaisedCosineLogConv(2, window_size=11).lazy_features(counts), counts, 700, seed=0)
+    list(windows)
+    with nothing_compiled(compilations):
+        shapes = {x.shape for _ in range(5) for x, _ in windows}
+    assert shapes == {(700, 8)}
