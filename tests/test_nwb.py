@@ -7,7 +7,6 @@ import numpy as np
 import pynapple as nap
 import pynwb
 import pytest
-from hdmf.backends.hdf5 import H5DataIO
 
 from popglm import _design
 from popglm.basis import RaisedCosineLogConv
@@ -30,7 +29,7 @@ def path(population, tmp_path_factory):
     file.add_epoch(start_time=0.0, stop_time=60.0)
     kinds = {"counts": counts.astype(np.int16), "stimulus": stimulus, "speed": stimulus[:, 0]}
     for name, values in kinds.items():
-        data = H5DataIO(values, chunks=(512, *values.shape[1:]), compression="gzip")
+        data = pynwb.H5DataIO(values, chunks=(512, *values.shape[1:]), compression="gzip")
         series = pynwb.TimeSeries(name=name, data=data, unit="none", rate=1 / BIN, starting_time=BIN / 2)
         file.add_acquisition(series)
     with pynwb.NWBHDF5IO(out, "w") as io:
