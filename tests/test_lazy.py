@@ -1,5 +1,7 @@
 """Lazy features: the numbers of the matrix that is never built, whoever asks for them and whatever part of it."""
 
+import tracemalloc
+
 import jax
 import numpy as np
 import pynapple as nap
@@ -258,3 +260,15 @@ def test_zeros_before_the_first_bin():
     term = _lazy.Term(np.arange(1, 7, dtype=np.uint8)[:, None], np.ones((3, 1)), np.array([0, 6]))
     np.testing.assert_array_equal(term.part(0, 4)[0].inputs[0], [0, 0, 0, 1, 2, 3, 4])
     np.testing.assert_array_equal(term.part(2, 6)[0].inputs[0], [0, 1, 2, 3, 4, 5, 6, 0, 0])
+
+
+def test_a_slice_of_a_part_costs_what_it_holds():
+    """Windows of features that are restricted to epochs: many of them, each a thousandth of the recording."""
+    X = RaisedCosineLogConv(3, window_size=20).lazy_features(np.zeros(2_000_000, np.uint8))[
+        np.r_[0:900_000, 10**6 : 2 * 10**6]
+    ]
+    tracemalloc.start()
+    some = X[500_000:501_000]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert some.shape == (1000, 3) and peak < 1e6

@@ -192,7 +192,13 @@ def is_stream(values) -> bool:
 
 def read(values, start, stop) -> np.ndarray:
     """Some rows, as an array of two dimensions in this machine's byte order."""
-    some = np.asarray(values[start:stop])
+    try:
+        some = np.asarray(values[start:stop])
+    except OSError as error:  # HDF5 does not say that its file is closed
+        error.add_note(
+            f"Rows {start} to {stop} were to be read from a file. It must be open, and so stay until the end."
+        )
+        raise
     some = some if some.dtype.isnative else some.astype(some.dtype.newbyteorder("="))
     return some[:, None] if some.ndim == 1 else some
 

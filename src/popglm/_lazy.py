@@ -98,6 +98,8 @@ class Span(_design.Rows):
         """The rows of y where the span has them, zeros between."""
         if self._at is None:
             return y
+        if _design.is_stream(y) and (np.diff(self._at) > 0).all():
+            return Placed(y, self._at, self.length)
         y = np.asarray(y)
         out = np.zeros((self.length, *y.shape[1:]), y.dtype)
         out[self._at] = y
@@ -106,6 +108,24 @@ class Span(_design.Rows):
     def take(self, entries):
         """The rows that were asked for, in their order."""
         return entries if self._at is None else entries[self._at]
+
+
+class Placed:
+    """Streamed activity on the rows of a span, zeros between: what lies between was left out, and is not counted."""
+
+    def __init__(self, y, at, length):
+        self._y, self._at, self.shape, self.dtype = y, at, (length, *y.shape[1:]), y.dtype
+
+    def __getitem__(self, rows):
+        """Read those of these rows that y has; they follow each other there."""
+        start, stop = rows.start, min(rows.stop, len(self))
+        first, last = np.searchsorted(self._at, [start, stop])
+        out = np.zeros((stop - start, *self.shape[1:]), self.dtype)
+        out[self._at[first:last] - start] = self._y[first:last]
+        return out
+
+    def __len__(self):
+        return self.shape[0]
 
 
 class LazyFeatures(_pynapple.Framed):
@@ -186,10 +206,10 @@ class LazyFeatures(_pynapple.Framed):
         rows, columns = _check.row_and_column(key, self.shape)
         first = key[0] if isinstance(key, tuple) else key
         some = self
-        if isinstance(rows, slice) and self._index is None:
-            some = self._with(np.arange(*rows.indices(self._length)))
+        if rows is not None and self._index is not None:
+            some = self._with(self._index[rows])
         elif rows is not None:
-            some = self._with(self._pick(np.arange(self._length))[rows])
+            some = self._with(np.arange(*rows.indices(self._length)) if isinstance(rows, slice) else rows)
         if columns is not None:
             some = np.asarray(some)[:, columns]
         return np.asarray(some)[0] if isinstance(first, int | np.integer) else some
