@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-WINDOW, BASIS = 100, 8  # bins of 5 ms
+WINDOW, BASIS, BIN = 100, 8, 0.005  # bins, functions, seconds
 CACHE = Path(__file__).parent / ".cache"
 LOUDEST = 1.0  # log of the largest expected count per bin: keeps the simulation from running away
 BLOCK = 4096

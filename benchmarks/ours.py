@@ -6,8 +6,8 @@ Run it with popglm's environment, one process for each record:
 
 Tasks: `dense` and `lazy` fit all neurons, from X in memory or from counts; `hour` is `lazy` for an hour of counts, and
 `hour-dense` builds X first;
-`features` and `update` are single calls, `one` is one neuron and few bins; `rate` compares a fit with this machine's
-matrix products.
+`features` and `update` are single calls, `one` is one neuron and few bins; `windows` makes batches and takes steps on them;
+`rate` compares a fit with this machine's matrix products.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from data import BASIS, WINDOW, batch, one
+from data import BASIS, BIN, WINDOW, batch, one
 from measure import peak_bytes, timed
 
 UPDATE = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
@@ -123,6 +123,27 @@ def update(folder):
     return {"cold_s": seconds[0], "warm_s": float(np.median(seconds[1:])), "shape": [*X.shape, y.shape[1]]}, None
 
 
+def windows(folder):
+    """Make windows of 5 s of all neurons from lazy features of counts in memory and of spike times, and take steps on them."""
+    import pynapple as nap
+
+    from popglm.batching import count_lazily, random_windows
+    from popglm.glm import PopulationGLM
+
+    counts = np.load(folder / "counts.npy")
+    epoch = nap.IntervalSet(0, len(counts) * BIN)
+    trains = {n: nap.Ts((np.flatnonzero(train) + 0.5) * BIN, time_support=epoch) for n, train in enumerate(counts.T)}
+    sources = {"lazy": counts, "streamed": count_lazily(nap.TsGroup(trains, time_support=epoch), BIN)}
+    made, record = {}, {}
+    for name, y in sources.items():
+        some = random_windows(basis().lazy_features(y), y, n_bins=1000, seed=0)
+        made[name] = list(some)  # compiles
+        record[f"{name}_s"] = min(timed(lambda some=some: sum(1 for _ in some))[0] for _ in range(3)) / len(made[name])
+    take = lambda: PopulationGLM().fit_batches(made["lazy"], n_steps=3 * len(made["lazy"]))
+    cold, warm = (timed(take)[0] / (3 * len(made["lazy"])) for _ in range(2))
+    return record | {"cold_s": cold, "warm_s": warm, "shape": [*made["lazy"][0][0].shape, counts.shape[1]]}, None
+
+
 def rate(folder):
     """Compare a warm fit with the matrix products of its own shapes: block by block, X from memory, nothing but products."""
     import jax
@@ -158,7 +179,7 @@ def rate(folder):
 
 
 TASKS = {"dense": dense, "lazy": lazy, "hour": hour, "hour-dense": hour_dense}
-TASKS |= {"one": small_fit, "features": features, "update": update, "rate": rate}
+TASKS |= {"one": small_fit, "features": features, "update": update, "windows": windows, "rate": rate}
 
 
 def main():

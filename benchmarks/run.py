@@ -93,6 +93,7 @@ def main():
             single["one"][peer] = measure(
                 args.peers, peers, peer, "--task", "one", "--data", data, out=out(f"{peer}-one")
             )
+        single["windows"] = measure(sys.executable, ours, "windows", "--data", data, out=out("windows"))
         single["rate"] = measure(sys.executable, ours, "rate", "--data", data, out=out("rate"))
         hours = {}
         for _ in range(args.rounds):
@@ -153,6 +154,11 @@ def report(record):
     )
     if len(record["one"]) > 1:
         print("one neuron:", ", ".join(f"{name} {fit['warm_s'] * 1e3:.1f} ms" for name, fit in record["one"].items()))
+    windows = record["windows"]
+    print(
+        f"windows of lazy features: {windows['lazy_s'] * 1e3:.1f} ms, of spike times {windows['streamed_s'] * 1e3:.1f} ms; "
+        f"a step on one {windows['warm_s'] * 1e3:.1f} ms"
+    )
     print(f"share of the matrix rate: {np.median(record['rate']['share']):.0%}")
 
 

@@ -10,6 +10,7 @@ features that are never built, at most 1 GB more than the same process takes for
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -20,16 +21,17 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from data import BASIS, CACHE, prepare
+from data import BASIS, BIN, CACHE, prepare
 from measure import peak_bytes, timed
 from run import machine
 
 RECORD = Path(__file__).parent.parent / "src/popglm/data/scaling.json"
-NEURONS, BIN, SEED = 50, 0.005, 1
+NEURONS, SEED = 50, 1
 LITTLE, HOUR, LONGEST = 1_000, 720_000, 6_250_000  # bins; the features of the longest take 10 GB
 LENGTHS = (120_000, 360_000, HOUR, 3 * HOUR, LONGEST)
 DENSE_UP_TO = 3 * HOUR  # 3.5 GB of features
 WINDOW, PASSES = 2_000, 3  # of batches: 10 s
+UPDATES, STEP = 500, 0.1  # by hand, as the guide to batches takes them
 
 
 def counts(folder, n_bins):
@@ -85,12 +87,31 @@ def batches(folder, n_bins):
     return PopulationGLM().fit_batches(windows, n_steps=PASSES * len(windows))
 
 
+def updates(folder, n_bins):
+    """Steps by hand on the same windows, of a fixed size."""
+    from ours import basis
+
+    from popglm.batching import random_windows
+    from popglm.glm import PopulationGLM
+
+    y = spikes(folder, n_bins)
+    windows = random_windows(basis().lazy_features(y), y, n_bins=WINDOW, seed=0)
+    model = PopulationGLM(solver_name="GradientDescent", solver_kwargs={"stepsize": STEP, "acceleration": False})
+    params = state = None
+    for X, counted in itertools.islice(itertools.chain.from_iterable(itertools.repeat(windows)), UPDATES):
+        params = model.initialize_params(X, counted) if params is None else params
+        state = model.initialize_state(X, counted, params) if state is None else state
+        params, state = model.update(params, state, X, counted)
+    return model
+
+
 WAYS = {
     "dense": dense,
     "virtual": lambda folder, n_bins: lazily(np.array(counts(folder, n_bins))),  # counts in memory
     "streamed": lambda folder, n_bins: lazily(spikes(folder, n_bins)),  # counts that are made of spike times
     "on disk": lambda folder, n_bins: lazily(counts(folder, n_bins)),  # counts in a file
     "batches": batches,
+    "updates": updates,
 }
 
 
@@ -103,7 +124,8 @@ def one(way, folder, n_bins, out):
 
     y = counts(folder, n_bins)
     record["pseudo_r2"] = model.score(basis().lazy_features(y), y, score_type="pseudo-r2-McFadden")
-    record |= {"n_iter": int(model.n_iter_.max()), "converged": bool(model.converged_.all())}
+    if way != "updates":
+        record |= {"n_iter": int(model.n_iter_.max()), "converged": bool(model.converged_.all())}
     np.savez(out.with_suffix(".npz"), coef=model.coef_)
     out.write_text(json.dumps(record), "utf8")
 
@@ -175,6 +197,7 @@ def main():
         "features": NEURONS * BASIS,
         "bin_size": BIN,
         "batches": {"window": WINDOW, "passes": PASSES},
+        "updates": {"window": WINDOW, "steps": UPDATES, "size": STEP},
         "little": {"bins": LITTLE, "peak_bytes": little},
         "fits": fits,
     }
