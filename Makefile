@@ -33,7 +33,8 @@ book: $(READY) ## execute the pages and build the book into _build/html
 test: $(READY) ## run every test: the package, the pages, the strict build (twice), the built site
 	$(BIN)/python tests/run.py
 
-test-full: test ## the same, and whether the tests notice when the code is wrong
+test-full: test ## the same, many killed runs, and whether the tests notice when the code is wrong
+	KILLS=30 $(BIN)/python -m pytest -q tests/test_checkpoint.py -k killed
 	$(BIN)/python tests/mutations.py
 
 lint: $(READY) ## check the code, the prose and the workflows

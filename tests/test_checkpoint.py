@@ -248,11 +248,17 @@ OTHER = {
     "one neuron, shifted by a bin": ({}, (X, np.c_[np.roll(Y[:, 0], 1), Y[:, 1:]]), "y is not what it was"),
     "other features": ({}, (X[:, ::-1], Y), "X is not what it was"),
     "one feature scaled": ({}, (X * np.r_[1.001, np.ones(11)], Y), "X is not what it was"),
+    "a sign where nobody fires": ({}, (np.where(Y.any(1)[:, None], X, -X), Y), "X is not what it was"),
+    "one entry": (
+        {},
+        (X + 1e-4 * (np.arange(6000) == 3000)[:, None] * (np.arange(12) == 3), Y),
+        "X is not what it was",
+    ),
     "fewer bins": ({}, (X[:-1], Y[:-1]), r"shape of X was \[6000, 12\] there and is \[5999, 12\] here"),
     "another type": ({}, (X.astype(np.float32), Y), "dtype of X was float64 there and is float32 here"),
     "a penalty": ({"regularizer": "Ridge"}, (X, Y), "regularizer was UnRegularized there and is Ridge here"),
-    "a link": ({"inverse_link_function": "softplus"}, (X, Y), "inverse_link_function was .* there"),
-    "a mask": ({"feature_mask": MASK}, (X, Y), "feature_mask was .* there"),
+    "a link": ({"inverse_link_function": "softplus"}, (X, Y), "inverse_link_function was exp .* there and is softplus"),
+    "a mask": ({"feature_mask": MASK}, (X, Y), "feature_mask was None there"),
     "a tolerance": ({"solver_kwargs": {"tol": 1e-3}}, (X, Y), "tol was None there and is 0.001 here"),
 }
 
@@ -298,10 +304,123 @@ def test_other_epochs_and_other_windows_are_refused(tmp_path, recording):
     path = tmp_path / "list.npz"
     pairs = list(windows())
     PopulationGLM().fit_batches(pairs, 5, checkpoint=path)
-    with pytest.raises(ValueError, match="Batches must come in the same order"):
-        PopulationGLM().fit_batches(pairs[::-1], 9, checkpoint=path)
+    for others in (pairs[::-1], pairs[:3], [(9 * pairs[0][0], pairs[0][1]), *pairs[1:]]):
+        with pytest.raises(ValueError, match=r"batches was 18, checksum .* there"):
+            PopulationGLM().fit_batches(others, 9, checkpoint=path)
+    path = tmp_path / "generator.npz"
+    PopulationGLM().fit_batches(iter(pairs), 5, checkpoint=path)
+    with pytest.raises(ValueError, match=r"is not what it was\. Batches must come in the same order"):
+        PopulationGLM().fit_batches(iter(pairs[::-1]), 9, checkpoint=path)
+    with pytest.raises(ValueError, match="X is not what it was"):
+        PopulationGLM().fit_batches(((x.astype(np.float32), y) for x, y in pairs), 9, checkpoint=path)
     with pytest.raises(ValueError, match="the batches end before those that it has taken"):
-        PopulationGLM().fit_batches(pairs[:3], 9, checkpoint=path)
+        PopulationGLM().fit_batches(iter(pairs[:3]), 9, checkpoint=path)
+
+
+def test_batches_of_other_data_in_memory_are_refused_wherever_they_differ(tmp_path, population):
+    """Spike times, inputs and held-out data too, although only one window is read."""
+    basis, counts, path = RaisedCosineLogConv(3, window_size=20), population.counts, tmp_path / "run.npz"
+    moved = counts.values.copy()
+    at = np.flatnonzero(moved[:-1, 0] & ~moved[1:, 0].astype(bool))[0]
+    moved[[at, at + 1], 0] = moved[[at + 1, at], 0]
+    moved = nap.TsdFrame(t=counts.t, d=moved, time_support=counts.time_support, columns=counts.columns)
+    trains = {
+        n: nap.Ts(np.r_[population.units[n].t[:1] + 1e-4 * (n == 0), population.units[n].t[1:]]) for n in range(4)
+    }
+    jittered = nap.TsGroup(trains, time_support=population.units.time_support)
+    make = lambda counts: random_windows(basis.lazy_features(counts), counts, 700, seed=1)
+    lazy = [count_lazily(units, 0.005) for units in (population.units, jittered)]
+    for first, second in ((counts, moved), lazy):
+        PopulationGLM().fit_batches(make(first), 3, checkpoint=path)
+        with pytest.raises(ValueError, match="in memory was checksum"):
+            PopulationGLM().fit_batches(make(second), 3, checkpoint=path)
+        path.unlink()
+    run = lambda held_out: PopulationGLM().fit_batches(windows(), 9, held_out=held_out, check_every=4, checkpoint=path)
+    run((X[:500], Y[:500]))
+    with pytest.raises(ValueError, match="held_out was"):
+        run((X[:500], Y[:500] + 1))
+
+
+def test_batches_may_come_in_one_buffer_that_is_written_again(tmp_path):
+    def buffer():
+        X, y = np.empty((350, 12)), np.empty((350, 3))
+        for some, counts in windows():
+            X[:], y[:] = some, counts
+            yield X, y
+
+    class Again:
+        def __iter__(self):
+            return buffer()
+
+    for make in (buffer, Again):
+        path, expected = tmp_path / f"{make.__name__}.npz", PopulationGLM().fit_batches(make(), 13)
+        for n_steps in (7, 7, 13):
+            model = PopulationGLM().fit_batches(make(), n_steps, checkpoint=path)
+        same(model, expected)
+
+
+def test_a_run_that_goes_on_from_a_state_has_a_checkpoint_too(tmp_path):
+    pairs = list(windows())
+    first = PopulationGLM().fit_batches(iter(pairs), 8)
+    at = (first.coef_, first.intercept_), first.batch_state_
+    run = lambda **kw: PopulationGLM().fit_batches(iter(pairs[8:]), 6, **kw)
+    for _ in range(2):
+        same(run(init=at, checkpoint=tmp_path / "run.npz"), run(init=at))
+    with pytest.raises(ValueError, match="init was"):
+        run(init=(at[0], None), checkpoint=tmp_path / "run.npz")
+
+
+class Odd(Momentum):
+    """A state of Python's numbers, and arrays of NumPy in double precision."""
+
+    def init(self, params):
+        return jax.tree.map(lambda p: np.zeros(p.shape), params), 1.0, np.float64(0.1)
+
+    def update(self, gradient, state, params):
+        moves = jax.tree.map(lambda m, g: 0.9 * m - 0.005 * state[1] * np.asarray(g, float), state[0], gradient)
+        return moves, (moves, state[1] / 1.1, state[2] / 3)
+
+
+def test_numbers_of_other_libraries_stay_what_they_are(monkeypatch, tmp_path):
+    run = lambda **kw: PopulationGLM().fit_batches(windows(), 25, solver=Odd(), **kw)
+    expected = run()
+    with monkeypatch.context() as patch:
+        interrupted_every(5, patch)
+        with pytest.raises(Interrupted):
+            run(checkpoint=tmp_path / "run.npz")
+    model = run(checkpoint=tmp_path / "run.npz")
+    same(model, expected)
+    leaves, others = (jax.tree.leaves(m.batch_state_.solver[1]) for m in (model, expected))
+    assert [type(leaf) for leaf in leaves] == [type(leaf) for leaf in others]
+
+
+def test_a_step_that_shrinks_is_known_by_its_sizes(tmp_path):
+    steps = lambda first: {
+        "solver_name": "GradientDescent",
+        "solver_kwargs": {"stepsize": lambda i: first / (1.0 + i), "acceleration": False},
+    }
+    for _ in range(2):
+        PopulationGLM(**steps(0.1)).fit_batches(windows(), 5, checkpoint=tmp_path / "run.npz")
+    with pytest.raises(ValueError, match=r"stepsize was \[0.1.* there and is \[0.2"):
+        PopulationGLM(**steps(0.2)).fit_batches(windows(), 5, checkpoint=tmp_path / "run.npz")
+
+
+def test_two_runs_may_share_a_path(monkeypatch, tmp_path):
+    """Each writes to a name of its own; what a killed one left is removed after a while."""
+    path = tmp_path / "run.npz"
+    left, new = tmp_path / "run.npz.123.partial", tmp_path / "run.npz.124.partial"
+    left.write_bytes(b"half"), new.write_bytes(b"half of another, which lives")
+    os.utime(left, (0, 0))
+    PopulationGLM().fit(X, Y, checkpoint=path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.npz", "run.npz.124.partial"]
+
+
+def test_a_link_leads_to_the_file(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "run.npz"
+    path.symlink_to(tmp_path / "elsewhere" / "run.npz")
+    PopulationGLM().fit(X, Y, checkpoint=path)
+    assert path.is_symlink() and (tmp_path / "elsewhere" / "run.npz").is_file()
 
 
 def test_a_damaged_file_is_refused_and_kept(tmp_path):
@@ -350,6 +469,9 @@ def test_another_version_is_named(monkeypatch, tmp_path):
         (lambda folder: 3, TypeError, "`checkpoint` must be the path of a file"),
         (lambda folder: folder, ValueError, "is a folder. Append a name"),
         (lambda folder: folder / "missing" / "run.npz", ValueError, "missing does not. Make it first"),
+        (lambda folder: "", ValueError, "'' is a folder"),
+        (lambda folder: "~nobody-of-this-name/run.npz", ValueError, "is none"),
+        (lambda folder: "a\0b.npz", ValueError, "is none"),
     ],
 )
 def test_bad_paths(tmp_path, make, error, text):
@@ -374,8 +496,17 @@ def test_a_state_of_words_is_refused(tmp_path):
         def update(self, gradient, state, params):
             return jax.tree.map(lambda g: -0.01 * g, gradient), np.asarray(["a", "word"])
 
-    with pytest.raises(TypeError, match=r"numbers only; the state of this solver holds (str|ndarray)"):
-        PopulationGLM().fit_batches(windows(), 3, solver=Wordy(), checkpoint=tmp_path / "run.npz")
+    class Random(Wordy):
+        def update(self, gradient, state, params):
+            return jax.tree.map(lambda g: -0.01 * g, gradient), jax.random.key(0)
+
+    steps = []
+    for solver in (Wordy(), Random()):
+        with pytest.raises(TypeError, match=r"numbers only; the state of this solver holds (str|ndarray|PRNGKeyArray)"):
+            PopulationGLM().fit_batches(
+                windows(), 9, solver=solver, callback=lambda n, *_: steps.append(n), checkpoint=tmp_path / "run.npz"
+            )
+    assert steps == [1, 1], "said at the first step"
 
 
 # Real processes
@@ -428,20 +559,22 @@ def test_killed_processes_end_bitwise_where_one_that_lives_does(tmp_path, way):
     path, rng = tmp_path / "run.npz", random.Random(way)
     finished(child(way, "none", tmp_path / "expected.npz"))
     seconds = finished(child(way, tmp_path / "alive.npz", tmp_path / "alive_found.npz"))
-    seen = 0
-    for _ in range(KILLS):
-        process = child(way, path, tmp_path / "found.npz")
-        assert process.stdout.readline() == "ready\n", process.stderr.read()
-        time.sleep(seconds * rng.uniform(0.2, 0.9))
+    written = lambda: path.stat().st_mtime_ns if path.exists() else 0
+    killed = 0
+    for n in range(KILLS):
+        process, before = child(way, path, tmp_path / "found.npz"), written()
+        while process.poll() is None and written() == before:  # until it has come farther than the last one
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.5) * seconds if n else 0)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        seen += path.exists()
+        killed += process.returncode == -signal.SIGKILL
     finished(child(way, path, tmp_path / "found.npz"))
     expected, *found = (np.load(tmp_path / f"{name}.npz") for name in ("expected", "alive_found", "found"))
     for name in expected.files:
         for other in found:
             assert np.array_equal(expected[name], other[name]), name
-    assert seen, "no process lived long enough to write: kill later"
+    assert killed, "every process was done before it was killed"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of this kind")

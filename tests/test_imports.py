@@ -87,7 +87,7 @@ ALLOWED = {
     "basis": {"_check", "_design", "_lazy", "_pynapple", "_settings"},
     "batching": {"_check", "_data", "_design", "_pynapple"},
     "_batches": {"_check", "_design", "_fit", "_objective"},
-    "_run": {"_batches", "_check_runs", "_design", "_jaxopt", "_objective", "batching"},
+    "_run": {"_batches", "_check_runs", "_checkpoint", "_design", "_jaxopt", "_objective", "batching"},
     "_steps": {
         "_batches",
         "_check",

@@ -79,9 +79,12 @@ def file_to_write(name, value):
     """A path whose folder exists and takes files."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz', or None; got {value!r}.")
-    path = Path(value).expanduser().absolute()
-    if not path.name or path.is_dir():
-        raise ValueError(f"`{name}` must be the path of a file; {value} is a folder. Append a name: run.npz.")
+    try:
+        path = Path(value).expanduser().resolve()  # of a link, what it leads to
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ValueError(f"`{name}` must be the path of a file; {value!r} is none: {error}.") from None
+    if not str(value) or path.is_dir():
+        raise ValueError(f"`{name}` must be the path of a file; {value!r} is a folder. Append a name: run.npz.")
     if not path.parent.is_dir():
         raise ValueError(f"the folder of `{name}` must exist; {path.parent} does not. Make it first.")
     if not os.access(path.parent, os.W_OK):
@@ -89,13 +92,18 @@ def file_to_write(name, value):
     return path
 
 
-def storable(array, value):
-    """Numbers, which a file can hold without running anything when it is read."""
+def storable(value):
+    """Numbers, which a file can hold without running anything when it is read, as an array."""
+    try:
+        array = np.asarray(value)
+    except TypeError:  # a random key of JAX
+        array = np.asarray(None)
     if array.dtype.kind not in "biufc":
         raise TypeError(
             f"a file can hold numbers and arrays of numbers only; the state of this solver holds {type(value).__name__}. "
             "Leave out `checkpoint`, or take another solver."
         )
+    return array
 
 
 def whole_file(whole, path, kind):
@@ -126,25 +134,24 @@ def same_fit(path, then, now):
             )
 
 
-def same_data(path, then, now, eps):
-    """A checkpoint of these data: the same y, and X with the same sums, to the round-off of another machine."""
-    scale = np.sqrt(np.outer(now["activity"], now["power"]))
-    same = then["checksum"] == now["checksum"] and then["products"].shape == now["products"].shape
-    same = same and bool(
-        (np.abs(then["products"] - now["products"]) <= 16 * eps * scale).all()
-        and (np.abs(then["power"] - now["power"]) <= 16 * eps * now["power"]).all()
-    )
-    if not same:
-        what = "X" if then["checksum"] == now["checksum"] else "y"
+def same_data(path, then, now, tolerance, what):
+    """A checkpoint of these data: the same y and X, or X with the same sums, to the round-off of another machine."""
+    other = next((name for name in ("y", "X") if then[name] != now[name]), None)
+    if other is None and any(
+        a.shape != b.shape or (np.abs(a - b) > tolerance * scale).any()
+        for a, b, scale in zip(then["sums"], now["sums"], now["scales"], strict=True)
+    ):
+        other = "X"
+    if other:
         raise ValueError(
-            f"{path} is the checkpoint of a fit to other data: {what} is not what it was. Give another path, or delete it to "
-            "start anew. Batches must come in the same order again."
+            f"{path} is the checkpoint of a fit to other data: {other} is not what it was. {what}Give another path, or "
+            "delete it to start anew."
         )
 
 
 def same_state(expected, got):
     """As many numbers as the solver's state has, of the same shapes."""
-    if [np.shape(a) for a in expected] != [np.shape(a) for a in got]:
+    if list(map(np.shape, expected)) != list(map(np.shape, got)):
         raise ValueError(
             "the state in the checkpoint is not one of this solver: it has other shapes. Take the versions that wrote it, or "
             "delete the checkpoint to start anew."

@@ -44,6 +44,11 @@ class Checked:
         self.values, self.model, self.dtype = values, model, values.dtype
         self.shape = tuple(values.shape) if len(values.shape) == 2 else (*values.shape, 1)
 
+    @property
+    def made_of(self):
+        """What it reads."""
+        return (self.values,)
+
     def __len__(self):
         return self.shape[0]
 

@@ -70,9 +70,10 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         progress
             Whether to show a bar: passes over the data, neurons that are done. For the default solver.
         checkpoint
-            Path of a file (.npz) that the fit is written to every 30 s and at its end. If the file is there, the same call goes
-            on from it, or returns at once what it found; an interrupted fit ends with the very numbers of one that
-            was not. `maxiter` may grow between the calls. Settings and data are compared. For the default solver.
+            Path of a file (.npz) that the fit is written to every 30 s, between two passes, and whenever it ends. If the file
+            is there, the same call goes on from it, or returns at once what it found; an interrupted fit ends with the very
+            numbers of one that was not. `maxiter` may grow between the calls. Settings and data are compared. For the
+            default solver.
 
         Returns
         -------
@@ -120,7 +121,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         keep = None
         if checkpoint is not None:
             keep = self._checkpoint(checkpoint, objective, options, X, y, start)
-            keep.same_data(design)
+            keep.same_data(_checkpoint.of_design(design))
         with keep or nullcontext():  # at its end, when the fit is kept, the file is written
             if solver is None:
                 with _progress(n_neurons, progress) as report:
@@ -138,7 +139,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         mask = _check.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
         settings = {"method": f"fit of {type(self).__name__}"} | _checkpoint.of_objective(objective, mask)
         settings |= _checkpoint.of_options(options) | _checkpoint.of_frame("X", X) | _checkpoint.of_frame("y", y)
-        return _checkpoint.Checkpoint(path, settings | {"init": start and _checkpoint.of_arrays(*start)})
+        return _checkpoint.Checkpoint(path, settings | {"init": start and _checkpoint.of_values(*start)})
 
     def _keep_fit(self, result, columns, features):
         self._forget()

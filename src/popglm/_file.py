@@ -3,9 +3,12 @@
 A file holds a tree of tuples, dictionaries, numbers, words and arrays. Which classes they belong to, the reader knows.
 """
 
+import contextlib
+import glob
 import io
 import json
 import os
+import time
 import zipfile
 from pathlib import Path
 
@@ -20,13 +23,14 @@ def write(path: Path, kind: str, version: int, tree):
     """Write to a name beside it and move: a file of this name is always a whole one, or the one before."""
     arrays: list[np.ndarray] = []
     header = json.dumps({"kind": kind, "version": version, "tree": _described(tree, arrays)})
-    partial = path.with_name(path.name + PARTIAL)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")  # another run may write to the same path
     try:
         with open(partial, "wb") as file:
             np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **{str(i): a for i, a in enumerate(arrays)})
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        _to_disk(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OSError(
@@ -34,7 +38,25 @@ def write(path: Path, kind: str, version: int, tree):
             f"the {kind} could not be written: {error.strerror}. What was at this place before is untouched. Make room, or "
             "give another path",
             str(path),
-        ) from error
+        ) from None
+
+
+def _to_disk(folder: Path):
+    """See to it that a move outlives a power failure, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def clear(path: Path, seconds: float):
+    """Remove what was left by processes that were killed while they wrote, so long ago."""
+    for partial in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL}"):
+        with contextlib.suppress(OSError):  # of another who does the same
+            if time.time() - partial.stat().st_mtime > seconds:
+                partial.unlink()
 
 
 def read(path: Path, kind: str, version: int):
@@ -55,6 +77,11 @@ def read(path: Path, kind: str, version: int):
     return tree
 
 
+def can_hold(tree):
+    """Whether a file can hold this; an error if not."""
+    _described(tree, [])
+
+
 def _described(tree, arrays: list):
     """A tree for JSON. Its arrays are appended to a list and stand there by their numbers."""
     if tree is None or isinstance(tree, bool | int | float | str):
@@ -64,8 +91,7 @@ def _described(tree, arrays: list):
     if isinstance(tree, dict):
         keys = (key if isinstance(key, str) else int(key) for key in tree)
         return {"items": [[key, _described(part, arrays)] for key, part in zip(keys, tree.values(), strict=True)]}
-    array = np.asarray(tree)
-    _check_runs.storable(array, tree)
+    array = _check_runs.storable(tree)
     arrays.append(array)
     return {"array": len(arrays) - 1}
 

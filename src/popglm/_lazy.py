@@ -158,6 +158,11 @@ class LazyFeatures(_pynapple.Framed):
         self._terms, self._frame, self._index, self._length = terms, frame, index, terms[0].inputs.shape[0]
         self.columns, self.metadata = names, metadata
 
+    @property
+    def made_of(self):
+        """Inputs, and the rows that were asked for."""
+        return (*(term.inputs for term in self._terms), *(() if self._index is None else (self._index,)))
+
     # How it looks
 
     @property

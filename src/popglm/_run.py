@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _batches, _check_runs, _design, _jaxopt, _objective
+from popglm import _batches, _check_runs, _checkpoint, _design, _jaxopt, _objective
 from popglm._objective import Objective
 from popglm.batching import Windows
 
@@ -91,15 +91,17 @@ class Stepper(NamedTuple):
         return tuple(jnp.asarray(a, jnp.result_type(float)) for a in params), state[1]
 
     def packed(self, state):
-        return tuple(jax.tree.leaves(state))
+        """Numbers, NumPy's and JAX's arrays stay what they are: they round differently."""
+        numpy = lambda leaf: isinstance(leaf, np.ndarray | np.generic)
+        return tuple({"numpy": np.asarray(leaf)} if numpy(leaf) else leaf for leaf in jax.tree.leaves(state))
 
     def unpacked(self, saved, like):
         """The numbers are of the file, what they mean is of the solver, which makes the state before a first step."""
+        known = [leaf["numpy"][()] if isinstance(leaf, dict) else leaf for leaf in saved]
+        known = [jnp.asarray(a) if isinstance(b, np.ndarray) else a for a, b in zip(known, saved, strict=True)]
         leaves, meaning = jax.tree.flatten(like())
-        _check_runs.same_state(leaves, saved)
-        return jax.tree.unflatten(
-            meaning, [jnp.asarray(a, jnp.asarray(b).dtype) for a, b in zip(saved, leaves, strict=True)]
-        )
+        _check_runs.same_state(leaves, known)
+        return jax.tree.unflatten(meaning, known)
 
     def end_pass(self, state):
         return state
@@ -170,22 +172,31 @@ def batches_of(source, number, taken, *, anew=False):
         number, taken = number + 1, 0
 
 
-def reopened(keep, source, stepper, convert, start, watch):
-    """Where a run stood when it was last written, and the batches from there on, after a look at the last one it had seen."""
-    solver, shape, number, taken, n, stopped, watched = keep.saved
-    items = batches_of(source, number, taken - 1, anew=True)
-    X, y = convert(_check_runs.same_batch(next(items, None), keep.path))
-    keep.same_data(_batches.design(X, y))
-    how = stepper(shape)
-    solver = how.unpacked(solver, lambda: how.start(*start(shape), X, y))
-    watch.resume(watched)
-    return Stand(how, solver, shape, number, taken), n, stopped, items
+class Kept(NamedTuple):
+    """A run as it is written to a file, right after step `n`; `stopped` if it was to end there."""
 
+    solver: tuple
+    place: tuple  # shape, pass, and how many batches of it were taken
+    n: int
+    stopped: bool
+    watched: tuple
 
-def kept(stand, n, stopped, watch):
-    """A run as it is written to a file, right after a step."""
-    how, solver, *place = stand
-    return how.packed(solver), *place, n, stopped, watch.kept(n)
+    @classmethod
+    def after(cls, n, stand, stopped, watch) -> "Kept":
+        how, solver, *place = stand
+        return cls(how.packed(solver), tuple(place), n, stopped, watch.kept(n))
+
+    def reopened(self, source, stepper, convert, start, watch, keep):
+        """Where the run stood, and the batches from there on, after a look at the last one that it had seen."""
+        shape, number, taken = self.place
+        before = self.n - 1 if isinstance(source, Iterator) else taken - 1
+        items = batches_of(source, number, before, anew=True)
+        X, y = convert(_check_runs.same_batch(next(items, None), keep.path))
+        keep.same_data(_checkpoint.of_batch(X, y), "Batches must come in the same order again. ")
+        how = stepper(shape)
+        solver = how.unpacked(self.solver, lambda: how.start(*start(shape), X, y))
+        watch.resume(self.watched)
+        return Stand(how, solver, shape, number, taken), items
 
 
 def run(source, n_steps, stepper, convert, start, stand, report, watch, keep=None):
@@ -196,9 +207,11 @@ def run(source, n_steps, stepper, convert, start, stand, report, watch, keep=Non
     """
     n, once = 0, isinstance(source, Iterator)
     if keep and keep.saved:
-        stand, n, stopped, items = reopened(keep, source, stepper, convert, start, watch)
+        kept = Kept(*keep.saved)
+        stand, items = kept.reopened(source, stepper, convert, start, watch, keep)
+        n = kept.n
         report(watch.history["loss"][-1], n)
-        if stopped or (once and n >= n_steps):
+        if kept.stopped or (once and n >= n_steps):
             return stand, n
     else:
         items = batches_of(source, *((0, 0) if stand is None else stand[3:]))
@@ -222,7 +235,8 @@ def run(source, n_steps, stepper, convert, start, stand, report, watch, keep=Non
         report(loss)
         stopped = watch(n, loss, stand)
         if keep:
-            keep.offer(partial(kept, stand, n, stopped, watch), partial(_batches.design, X, y))
+            seen = X.copy(), y.copy()  # the next batch may be written where this one was
+            keep.offer(partial(Kept.after, n, stand, stopped, watch), partial(_checkpoint.of_batch, *seen))
         if stopped or (once and n == n_steps):
             break
     else:
@@ -249,7 +263,8 @@ class Watch:
         """What it knew after n steps, as it is written to a file: the run may have been stopped in a later one."""
         checks = sum(step <= n for step in self.history["checked"])
         lengths = {"loss": n, "checked": checks, "score": checks}
-        return {name: np.asarray(self.history[name][:length]) for name, length in lengths.items()}, self.best
+        best = None if self.best is None or self.best[0] > n else self.best  # else that step finds it again
+        return {name: np.asarray(self.history[name][:length]) for name, length in lengths.items()}, best
 
     def resume(self, kept):
         """Know this again."""
@@ -270,7 +285,7 @@ class Watch:
         score, scores = self.model.score(*self.held_out), self.history["score"]
         score = score if np.isfinite(score) else -np.inf
         if score > max(scores, default=-np.inf):
-            self.best = params
+            self.best = n, params
         scores.append(score)
         self.history["checked"].append(n)
         return len(scores) - 1 - int(np.argmax(scores)) >= self.patience

@@ -208,9 +208,10 @@ class Steps:
         check_every, patience : int
             See `held_out`.
         checkpoint
-            Path of a file (.npz) that the fit is written to every 30 s and at its end. If the file is there, the same call goes
-            on from it, with the same batches in the same order, or returns at once what it found; `n_steps`, which counts
-            all steps, may grow between the calls. Settings and the last batch that was seen are compared.
+            Path of a file (.npz) that the fit is written to every 30 s and whenever it ends. If the file is there, the same
+            call goes on from it, with the same batches in the same order, or returns at once what it found; `n_steps`, which
+            counts all steps, may grow between the calls, unless a callback or held-out data have ended the fit. Settings are
+            compared (of a solver object its name only), data in memory, and of others the last batch that was seen.
 
         Returns
         -------
@@ -266,8 +267,12 @@ class Steps:
             _warn_of_batches(name, options)
         keep = None
         if checkpoint is not None:
-            settings = {"check_every": check_every, "patience": patience, "held_out": held_out is not None}
-            keep = self._checkpoint_of_batches(checkpoint, objective, name, solver, options, batches, params, settings)
+            checks = held_out and [check_every, patience, _checkpoint.of_values(*held_out)]
+            init = params and [_checkpoint.of_values(*params), *(stand or ())[3:]]
+            settings = {"held_out": checks, "init": init, "solver": name or _run.DEFAULT}
+            if solver is not None:
+                settings["solver"] = type(solver).__name__
+            keep = self._checkpoint_of_batches(checkpoint, objective, options, batches, settings)
         self._forget()
         expected = {} if stand is None else {"shape": stand.shape}
 
@@ -307,17 +312,17 @@ class Steps:
             self._keep_batches(stand, objective, watch, expected, n)
         return self
 
-    def _checkpoint_of_batches(self, path, objective, name, solver, options, batches, params, settings):
+    def _checkpoint_of_batches(self, path, objective, options, batches, settings):
         """The checkpoint of a fit with these settings, by these batches."""
-        how = _run.DEFAULT if name is None and solver is None else name or type(solver).__name__
-        mask = () if self.feature_mask is None else _check.array("feature_mask", self.feature_mask, (2,))
-        settings |= {"method": f"fit_batches of {type(self).__name__}", "solver": how, "batches": None}
+        mask = None if self.feature_mask is None else _check.array("feature_mask", self.feature_mask, (2,))
+        settings |= {"method": f"fit_batches of {type(self).__name__}", "batches": None}
         settings |= _checkpoint.of_objective(objective, mask) | _checkpoint.of_options(options)
-        settings["init"] = params and _checkpoint.of_arrays(*params)
         if isinstance(batches, Windows):
-            settings["batches"] = repr(batches)
-            for letter, frame in zip("Xy", batches.frames, strict=True):
-                settings |= _checkpoint.of_frame(letter, frame)
+            frames = [_checkpoint.of_frame(letter, frame) for letter, frame in zip("Xy", batches.frames, strict=True)]
+            values = _checkpoint.of_values(*(frame.values for frame in batches.frames))
+            settings |= {"batches": repr(batches), "in memory": values} | frames[0] | frames[1]
+        elif isinstance(batches, list | tuple):
+            settings["batches"] = f"{len(batches)}, {_checkpoint.of_values(batches)}"
         return _checkpoint.Checkpoint(path, settings)
 
     def _keep_batches(self, stand, objective, watch, names, n):
@@ -336,7 +341,7 @@ class Steps:
             converged = np.zeros(len(coef), bool)
             failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
         self._warn(failed, names["y"], "the fit met round-off, or a loss that is not finite. Scale X, start nearer")
-        self._adopt(*(watch.best or (coef, intercept)))
+        self._adopt(*((coef, intercept) if watch.best is None else watch.best[1]))
         self.converged_, self.n_iter_ = converged, np.full(len(converged), n)
 
     def _forget(self):

@@ -49,6 +49,11 @@ class LazyCounts(_pynapple.Framed):
         return f"LazyCounts(shape={self.shape}, bin_size={self._bin_size} s)"
 
     @property
+    def made_of(self):
+        """Spike times."""
+        return tuple(self._trains)
+
+    @property
     def t(self):
         """Centres of the bins in seconds."""
         return _edges(self, np.arange(len(self))) + self._bin_size / 2
