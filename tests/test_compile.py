@@ -149,11 +149,10 @@ def test_features_predictions_and_scores_compile_once(compilations):
 
 
 @pytest.mark.parametrize("kind", ["lazy", "virtual"])
-def test_windows_of_every_length_are_made_by_one_compilation(compilations, population, kind):
-    """The pieces at the ends of epochs are shorter, at another phase in every pass."""
+def test_windows_of_every_length_are_made_by_few_compilations(compilations, population, kind):
+    """The pieces at the ends of epochs are shorter, at another phase in every pass: 700 bins, 350, 175 and so on."""
     counts = population.counts if kind == "lazy" else count_lazily(population.units, 0.005)
     windows = random_windows(RaisedCosineLogConv(2, window_size=11).lazy_features(counts), counts, 700, seed=0)
-    list(windows)
-    with nothing_compiled(compilations):
-        shapes = {x.shape for _ in range(5) for x, _ in windows}
-    assert shapes == {(700, 8)}
+    lengths = {int((~np.isnan(y[:, 0])).sum()) for _ in range(20) for _, y in windows}
+    assert len(lengths) > 30
+    assert len([name for name in compilations if "entries" in str(name)]) <= 10, compilations

@@ -272,3 +272,16 @@ def test_a_slice_of_a_part_costs_what_it_holds():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert some.shape == (1000, 3) and peak < 1e6
+
+
+def test_a_long_recording_is_not_kept_in_pieces(monkeypatch):
+    """The pieces of inputs and activity would be as large as both: they are cut anew in every pass, to the same numbers."""
+    y = np.random.default_rng(0).poisson(0.2, (3000, 2))
+    monkeypatch.setattr(_design, "BLOCK_ROWS", 256)
+    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 2)
+    expected = PopulationGLM().fit(BASIS.lazy_features(y), y)
+    monkeypatch.setattr(_lazy, "LONG", 1000)
+    X = BASIS.lazy_features(y)
+    assert _design.Design(X.span(), y)._kept is None and X[:900].span().streamed is False
+    model = PopulationGLM().fit(X, y)
+    assert np.array_equal(model.coef_, expected.coef_) and np.array_equal(model.intercept_, expected.intercept_)

@@ -181,7 +181,7 @@ def test_batches_of_a_file(session, reads, part):
     windows = random_windows(X, y, n_bins=1000, seed=0)
     model = PopulationGLM().fit_batches(windows, n_steps=3 * len(windows))
     assert max(reads) <= CHUNK + WINDOW
-    assert sum(reads) < 3.2 * (len(X) + len(windows) * WINDOW)
+    assert sum(reads) < 3.5 * (len(X) + len(windows) * WINDOW)  # pieces at ends are read with some rows more
     exact = PopulationGLM().fit(X, y)
     assert np.abs(model.coef_ - exact.coef_).max() < 0.01 * np.abs(exact.coef_).max()
 

@@ -83,7 +83,7 @@ class Rows(ABC):
     """Features as a design needs them.
 
     Where a feature lies far from 0, `center` is what `part` subtracts from the features; else it is None. What is
-    `streamed` is read anew in every pass, a chunk at a time; anything else is kept in chunks.
+    `streamed` is made anew in every pass, a chunk at a time; anything else is kept in chunks.
     """
 
     length: int

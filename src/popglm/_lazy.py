@@ -7,6 +7,8 @@ import numpy as np
 
 from popglm import _check, _design, _pynapple
 
+LONG = 2**20  # bins
+
 
 class Term(NamedTuple):
     """One convolution: inputs of all bins, in memory or streamed, the kernel of its basis, the first rows of epochs."""
@@ -74,7 +76,10 @@ class Span(_design.Rows):
             if len(index) < self.length or not (np.diff(index) == 1).all():
                 self._at, self._asked = index - self.first, np.zeros(self.length, bool)
                 self._asked[self._at] = True
-        self._terms, self.streamed = terms, any(_design.is_stream(term.inputs) for term in terms)
+        self._terms = (
+            terms  # those of a long recording are cut anew in every pass: to keep the pieces would double them
+        )
+        self.streamed = self.length > LONG or any(_design.is_stream(term.inputs) for term in terms)
         if centered:
             self._terms, lacks = zip(
                 *(term.centered(self.first, self.first + self.length) for term in terms), strict=True

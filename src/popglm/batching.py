@@ -219,8 +219,8 @@ class Windows:
 
     def of_pass(self, number, skip=0):
         """The windows of a pass by its number, of which the first `skip` are left out."""
-        for start, stop in self._cut(number):
-            X, y = (self._window(values, start, stop) for values in (self._X.values, self._y.values))
+        for tile, epoch in self._cut(number):
+            X, y = (self._window(values, tile, epoch) for values in (self._X.values, self._y.values))
             if not _data.any_valid(X, y):
                 continue
             if skip:
@@ -228,23 +228,26 @@ class Windows:
             else:
                 yield X, y[:, 0] if self._flat else y
 
-    def _window(self, values, start, stop) -> np.ndarray:
-        """Some rows, NaN below them. As many rows as a window has are read of any recording that has them.
+    def _window(self, values, tile, epoch) -> np.ndarray:
+        """Some rows, NaN below them. What is read has the length of a window, or a half, a quarter of it and so on.
 
-        So lazy features are made by one compiled loop.
+        So lazy features of pieces of any length are made by few compiled loops, and no gap between epochs is read.
         """
-        first = max(min(start, values.shape[0] - self.n_bins), 0)
-        some = _design.read(values, first, first + self.n_bins)[start - first : stop - first]
-        return _filled(some, self.n_bins)
+        (start, stop), size = tile, self.n_bins
+        while size // 2 >= stop - start:
+            size //= 2
+        first = max(min(start, epoch[1] - size), epoch[0])
+        some = _design.read(values, first, min(first + size, epoch[1]))
+        return _filled(some[start - first : stop - first], self.n_bins)
 
     def _cut(self, number):
-        """First and last rows of tiles that cover every epoch once."""
+        """Tiles that cover every epoch once, each with its epoch: first rows, and the rows after the last."""
         rng = None if self._seed is None else np.random.default_rng([self._seed, number])
         tiles = []
         for start, stop in self._epochs:
             first = start + self.n_bins if rng is None else start + int(rng.integers(1, self.n_bins + 1))
             edges = [start, *range(first, stop, self.n_bins), stop]
-            tiles += list(itertools.pairwise(edges))
+            tiles += [(tile, (start, stop)) for tile in itertools.pairwise(edges)]
         if rng is not None:
             rng.shuffle(tiles)
         return tiles
