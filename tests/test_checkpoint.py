@@ -405,7 +405,7 @@ def test_a_step_that_shrinks_is_known_by_its_sizes(tmp_path):
         PopulationGLM(**steps(0.2)).fit_batches(windows(), 5, checkpoint=tmp_path / "run.npz")
 
 
-def test_two_runs_may_share_a_path(monkeypatch, tmp_path):
+def test_two_runs_may_share_a_path(tmp_path):
     """Each writes to a name of its own; what a killed one left is removed after a while."""
     path = tmp_path / "run.npz"
     left, new = tmp_path / "run.npz.123.partial", tmp_path / "run.npz.124.partial"
@@ -577,7 +577,7 @@ def test_killed_processes_end_bitwise_where_one_that_lives_does(tmp_path, way):
     assert killed, "every process was done before it was killed"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limits of this kind")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file size, which stands for a full disk here")
 def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path):
     path, out = tmp_path / "run.npz", tmp_path / "found.npz"
     finished(child("fit_batches", path, out, n_steps=50))
