@@ -115,7 +115,7 @@ FAULTS = {
         "_batches.py", "X = X - state.center ", "X = X - 0 * state.center ", "test_batches.py", "far_from_0"
     ),
     "a fit by batches goes on from the first window": Fault(
-        "_run.py", "else stand[3:])", "else (0, 0))", "test_batches.py", "goes_on"
+        "_run.py", "else (stand.number, stand.taken)))", "else (0, 0)))", "test_batches.py", "goes_on"
     ),
     "update changes nothing": Fault(
         "_jaxopt.py",

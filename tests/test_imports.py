@@ -92,7 +92,8 @@ ALLOWED = {
     "regularizer": set(),
     "basis": {"_check_arrays", "_check_index", "_check_times", "_design", "_lazy", "_pynapple", "_settings"},
     "batching": {"_check", "_check_index", "_check_times", "_data", "_design", "_pynapple"},
-    "_batches": {"_ask_tell", "_check_arrays", "_design", "_fit", "_objective", "_precondition"},
+    "_sample": {"_ask_tell", "_design", "_fit", "_objective", "_precondition"},
+    "_batches": {"_ask_tell", "_check_arrays", "_design", "_fit", "_objective", "_precondition", "_sample"},
     "_run": {"_batches", "_check_runs", "_checkpoint", "_design", "_jaxopt", "_objective", "batching"},
     "_steps": {
         "_batches",

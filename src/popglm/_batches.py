@@ -2,8 +2,9 @@
 
 On the first pass every batch moves the parameters by its share of a Newton step, ``(m / b) P^-1 g``: m of the b bins seen so
 far, g the mean gradient of the batch where the parameters stand, P each neuron's Hessian there. For a quadratic loss this is
-the optimum of all bins seen so far (Bertsekas 1996, *SIAM Journal on Optimization* 6:807-822). P comes from a small sample of
-the rows. Once the batches have shown the same bins a second time, what they sum to is exact, and the solver of `_fit` decides.
+the optimum of all bins seen so far (Bertsekas 1996, *SIAM Journal on Optimization* 6:807-822). P comes from a sample of the
+rows. At the end of the pass, or of the run, the sample mends what is not quadratic (`_sample`). Once the batches have shown the
+same bins a second time, what they sum to is exact, and the solver of `_fit` decides.
 """
 
 from typing import NamedTuple
@@ -12,65 +13,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _ask_tell, _check_arrays, _design, _fit, _objective, _precondition
+from popglm import _ask_tell, _check_arrays, _design, _fit, _objective, _precondition, _sample
 from popglm._ask_tell import DONE, RUNNING
 from popglm._fit import TOL
 from popglm._objective import Objective
 from popglm._precondition import Problem
+from popglm._sample import Sample
 
-SAMPLE = 2_000_000  # entries of the features that are kept to compute curvatures from
-LEAST, MOST = 4096, 32768  # rows of the sample
 PRIOR = 2  # events per feature that hold a neuron where it starts, on the first pass
-TRUST = 4  # rows per feature at which a sampled Hessian weighs as much as the null model's
-GROWTH = 1.3  # of the bins seen, before the curvature is computed again
+GROWTH = 2.0  # of the bins seen, before the curvature is computed again
 MAX_MOVE = 1.0  # of the linear predictor in one step, root mean square over the rows seen so far
+SHORTER = 6  # times that a step is shortened to a tenth
 MAX_CHANGE = 3.0  # of the linear predictor in one step, in any row of the batch
 LOST = (
     3.0,
     5.0,
 )  # excess over the null model's loss on a new batch, in roots of its events and in nats, that no noise makes
-
-
-class Sample(NamedTuple):
-    """Every `stride`-th row that counted, in batches of any size; when it is full every other row is dropped.
-
-    The arrays have room for more than `n` rows. Rows are appended in place and never changed, so that an earlier sample
-    stays what it was.
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    n: int
-    stride: int
-    skip: int  # rows to pass over before the next one that is kept
-
-    @classmethod
-    def empty(cls, n_features, n_neurons) -> "Sample":
-        """Of fixed capacity, so that what is computed from it is compiled once."""
-        rows, dtype = int(np.clip(SAMPLE // (n_features + n_neurons), LEAST, MOST)), jnp.result_type(float)
-        return cls(np.zeros((rows, n_features), dtype), np.full((rows, n_neurons), np.nan, dtype), 0, 1, 0)
-
-    @classmethod
-    def of(cls, X, y, stride, skip) -> "Sample":
-        """Of these rows, with room for more."""
-        sample = cls.empty(X.shape[1], y.shape[1])
-        sample.X[: len(X)], sample.y[: len(X)] = X, y
-        return cls(sample.X, sample.y, len(X), stride, skip)
-
-    @property
-    def parts(self):
-        """What `of` makes the sample from."""
-        return self.X[: self.n], self.y[: self.n], self.stride, self.skip
-
-    def with_rows(self, X, y) -> "Sample":
-        """Take in the rows of a batch."""
-        some = slice(self.skip, None, self.stride)
-        n_new = len(X[some])
-        if self.n + n_new > len(self.X):
-            half = self.X[: self.n : 2], self.y[: self.n : 2]
-            return Sample.of(*half, 2 * self.stride, self.skip + (self.n % 2) * self.stride).with_rows(X, y)
-        self.X[self.n : self.n + n_new], self.y[self.n : self.n + n_new] = X[some], y[some]
-        return self._replace(n=self.n + n_new, skip=self.skip + n_new * self.stride - len(X))
 
 
 class State(NamedTuple):
@@ -85,6 +43,7 @@ class State(NamedTuple):
     bins: np.ndarray  # seen on the first pass, per neuron, with their events and moments
     events: np.ndarray
     moments: tuple
+    gradients: np.ndarray  # in coefficients and, last, the intercept: summed, each where its batch met the parameters
     sample: Sample
     problem: Problem | None
     renew_at: float  # bins
@@ -123,7 +82,8 @@ def start(coef, intercept) -> State:
     zeros = np.zeros(n_neurons)
     moments = 0.0, np.zeros(n_features), np.zeros((n_features, n_features))
     sample = Sample.empty(n_features, n_neurons)
-    return State(coef, intercept, None, zeros, zeros, moments, sample, None, 0.0, None, None, False)
+    gradients = np.zeros((n_neurons, n_features + 1))
+    return State(coef, intercept, None, zeros, zeros, moments, gradients, sample, None, 0.0, None, None, False)
 
 
 def resumed(state: State, coef, intercept) -> State:
@@ -175,16 +135,21 @@ def _first_pass(state, objective, mask, data, X, y):
     state = state._replace(intercept=np.where(np.isnan(state.intercept), null, state.intercept))
     state, new_moments, sums = _guarded(state, objective, data, null, *tally)
     new_bins, counted = tally[0], ~_design.missing_rows(X)
+    n, _, gram = moments = tuple(a + b for a, b in zip(state.moments, new_moments, strict=True))
+    X, y = X[counted], y[counted]
+    spread = np.maximum(np.diag(gram) / n, np.finfo(float).tiny)
+    sample = state.sample.with_rows(X, y, X @ state.coef.T + state.intercept, 1 + (X**2 / spread).mean(1))
     state = state._replace(
         bins=state.bins + new_bins,
         events=state.events + tally[1],
-        moments=tuple(a + b for a, b in zip(state.moments, new_moments, strict=True)),
-        sample=state.sample.with_rows(X[counted], y[counted]),
+        moments=moments,
+        gradients=state.gradients + _objective.joined(*sums[1:]),
+        sample=sample,
     )
     if state.bins.max() >= state.renew_at:
         state = _renewed(state, objective, mask)._replace(renew_at=GROWTH * state.bins.max())
     loss, gradient = _fit.mean(sums, state.problem, state.coef, np.maximum(new_bins, 1))
-    state = _moved(state, gradient, new_bins, X[counted])
+    state = _moved(state, gradient, new_bins, X)
     return state, float(loss[new_bins > 0].mean())
 
 
@@ -223,26 +188,7 @@ def _renewed(state, objective, mask) -> State:
     n_features = state.coef.shape[1]
     few = n_features / bins.max()  # the correlations of few rows are not to be trusted in every direction
     problem = _precondition.prepare(objective, mask, bins, mean, null, state.moments, eps, few)[0]
-    return state._replace(problem=_with_own(problem, state.sample, objective, state.here, few))
-
-
-def _with_own(problem, sample, objective, params, few) -> Problem:
-    """Each neuron's Hessian at these parameters, from the sample; of few rows it is drawn to the null model's."""
-    known, n_features = problem.precondition, problem.coordinates.mean.size
-    if len(known.mask) * known.factor.size > _precondition.MAX_OWN:
-        return problem
-    dtype = sample.X.dtype
-    block = _design.Block(sample.X, np.nan_to_num(sample.y), (~np.isnan(sample.y)).astype(dtype))
-    units = [np.asarray(a, dtype) for a in (*params, *problem.coordinates)]
-    hessians = np.asarray(_objective.sampled_hessians(block, objective.model, *units), float)
-    trust = sample.n / (sample.n + TRUST * n_features)
-    diagonal = few * np.eye(n_features + 1)
-    own = {
-        neuron: trust * (hessian + c * diagonal) + (1 - trust) * c * known.correlation
-        for neuron, (hessian, c) in enumerate(zip(hessians, known.curvature, strict=True))
-        if np.isfinite(hessian).all()
-    }
-    return problem._replace(precondition=known.with_own(own))
+    return state._replace(problem=_sample.with_own(problem, state.sample, state.here, few))
 
 
 def _later_pass(state, objective, mask, data, X, y):
@@ -277,10 +223,18 @@ def _same_bins(state) -> bool:
 
 
 def _start_passing(state, objective, mask) -> State:
-    state = _renewed(state, objective, mask)
+    state = _renewed(_refined(state, objective, mask), objective, mask)
     silent = state.events <= 0
     point = state.problem.coordinates.from_model(state.coef, state.intercept)
     return state._replace(passing=_ask_tell.start(point, silent), renew_at=np.inf)
+
+
+def _refined(state, objective, mask) -> State:
+    """Parameters at the optimum of all bins seen so far, as far as their sums and the sample tell."""
+    state = _renewed(state, objective, mask)
+    all_rows = state.gradients, state.moments[0], state.bins, state.events <= 0
+    coef, intercept = _sample.optimum(state.sample, *all_rows, state.problem, state.here)
+    return state._replace(coef=coef, intercept=intercept)
 
 
 def _told(state, objective) -> State:
@@ -289,7 +243,7 @@ def _told(state, objective) -> State:
     bins, few = np.maximum(state.bins, 1), state.coef.shape[1] / state.bins.max()
     params = state.problem.coordinates.to_model(_ask_tell.ask(state.passing))
     value, gradient = _fit.mean(sums, state.problem, params[0], bins)
-    problem = _with_own(state.problem, state.sample, objective, params, few)
+    problem = _sample.with_own(state.problem, state.sample, params, few)
     precondition, eps = problem.precondition, float(jnp.finfo(dtype).eps)
     first = (state.passing.n_evaluated == 0) & (state.passing.status == RUNNING)
     passing = _ask_tell.tell(
@@ -299,12 +253,27 @@ def _told(state, objective) -> State:
     if worse.any() and params[0][worse].any():  # the first pass led them astray: let the solver begin where `fit` does
         _, null, _ = _objective.null_model(objective.model, state.bins, state.events)
         passing = _ask_tell.restarted(passing, worse, problem.coordinates.from_model(np.zeros_like(params[0]), null))
-    return state._replace(problem=problem, passing=passing, sums=None)
+    return _cautious(state._replace(problem=problem, passing=passing, sums=None), objective)
 
 
-def finished(state: State, objective: Objective):
+def _cautious(state, objective) -> State:
+    """Steps that the sample expects a disaster of are shortened, before a pass is spent on them or the run ends there."""
+    at = lambda point: _sample.losses(state.sample, objective.model, *state.problem.coordinates.to_model(point))
+    limit = at(state.passing.point) + LOST[0] * np.sqrt(state.events) + LOST[1]
+    for _ in range(SHORTER):
+        passing = state.passing
+        lost = ~(at(_ask_tell.ask(passing)) <= limit) & (passing.status == RUNNING)
+        if not lost.any():
+            break
+        state = state._replace(passing=passing._replace(step=np.where(lost, 0.1, 1) * passing.step))
+    return state
+
+
+def finished(state: State, objective: Objective, mask):
     """Coefficients, intercepts, means and silence of all neurons; which are at their optimum, and which failed."""
     _check_arrays.some_valid(state.bins.any())
+    if state.passing is None:
+        state = _refined(state, objective, mask)
     mean, null, silent = _objective.null_model(objective.model, state.bins, state.events)
     coef, intercept = state.params
     failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept) | state.ended & ~state.converged

@@ -72,6 +72,23 @@ def loss_and_gradient(block, model, coef: Coef, intercept: PerNeuron):
     return weighted_sum(weight, loss), residual @ block.X, residual.sum(1)
 
 
+sampled = jax.jit(loss_and_gradient)
+
+
+@jax.jit
+def met(block, model, eta):
+    """Gradient of each neuron's loss where the linear predictors are these, rows first."""
+    y, weight = block.y.T, block.weight.T
+    _, residual = jax.jvp(lambda e: model.loss(e, y), (eta.T,), (jnp.ones_like(eta.T),))
+    residual = jnp.where(weight > 0, weight * residual, 0)
+    return residual @ block.X, residual.sum(1)
+
+
+def joined(coef, intercept):
+    """Both as one array (neurons, features and 1)."""
+    return np.concatenate([coef, intercept[:, None]], 1)
+
+
 @lru_cache
 def steepest(n_rows):
     """For `total`: Hessians of some neurons over the `n_rows` rows of each block where their loss is most curved.

@@ -270,7 +270,7 @@ class Steps:
         keep = None
         if checkpoint is not None:
             checks = held_out and [check_every, patience, _checkpoint.of_values(*held_out)]
-            init = params and [_checkpoint.of_values(*params), *(stand or ())[3:]]
+            init = params and [_checkpoint.of_values(*params), *(() if stand is None else (stand.number, stand.taken))]
             settings = {"held_out": checks, "init": init, "solver": name or _run.DEFAULT}
             if solver is not None:
                 settings["solver"] = type(solver).__name__
@@ -311,7 +311,8 @@ class Steps:
         with keep or nullcontext():  # at its end, when the fit is kept, the file is written
             with _fit.one_thread, _run.progress(n_steps, progress) as report:
                 stand, n = _run.run(batches, n_steps, stepper, convert, start, stand, report, watch, keep)
-            self._keep_batches(stand, objective, watch, expected, n)
+            known = dict(stand.names or {}) | expected  # a run whose neurons are all done takes no batch
+            self._keep_batches(stand._replace(names=known), watch, n)
         return self
 
     def _checkpoint_of_batches(self, path, objective, options, batches, settings):
@@ -327,13 +328,14 @@ class Steps:
             settings["batches"] = f"{len(batches)}, {_checkpoint.of_values(batches)}"
         return _checkpoint.Checkpoint(path, settings)
 
-    def _keep_batches(self, stand, objective, watch, names, n):
-        state = stand.solver
+    def _keep_batches(self, stand, watch, n):
+        state, names = stand.solver, stand.names
         self._columns, self.history_ = names["y"], watch.history
         self.batch_state_ = stand._replace(stepper=stand.stepper.kind)  # without functions, so that it can be pickled
         self._keep_names(names["X"])
         if isinstance(state, _batches.State):
-            coef, intercept, mean, silent, converged, failed = _batches.finished(state, objective)
+            found = _batches.finished(state, stand.stepper.objective, stand.stepper.mask)
+            coef, intercept, mean, silent, converged, failed = found
             self._train_mean = mean.astype(jnp.result_type(float))
             self._warn(
                 silent, names["y"], "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
