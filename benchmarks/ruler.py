@@ -24,7 +24,7 @@ from popglm.glm import PopulationGLM
 TOUCHES = (
     (_batches, "step", -1),
     (_objective, "sampled", 0),
-    (_objective, "met", 0),
+    (_objective, "sampled_at", 0),
     (_objective, "sampled_hessians", 0),
 )
 RECORD = Path(__file__).parent.parent / "src/popglm/data/batches.json"
@@ -169,10 +169,9 @@ def main(names):
                 if call in (by_batches, without_own):
                     at["touched"] = n_rows / len(X)
                 found.setdefault(method, []).append(at)
-                print(
-                    f"  {method:16} {passes:4} passes: share {at['share']:.4f}, ruler {at['ruler_90']:.3f}, {at.get('touched', passes):.1f}",
-                    flush=True,
-                )
+                touched = at.get("touched", passes)
+                text = f"share {at['share']:.4f}, ruler {at['ruler_90']:.3f}, touched {touched:.1f}"
+                print(f"  {method:16} {passes:4} passes: {text}", flush=True)
         half_X, half_y = X[: len(X) // 2], y[: len(X) // 2]
         half = fitted(PopulationGLM().fit(half_X, half_y))
         for passes in (1, 2, 5):

@@ -101,6 +101,19 @@ FAULTS = {
     "steps of batches count every batch alike": Fault(
         "_batches.py", "(new_bins / (state.bins + held))", "(0.02 + 0 * state.bins)", "test_batches.py", "endless"
     ),
+    "windows are not corrected by the sample": Fault(
+        "_sample.py", "for _ in range(EVALUATIONS):", "for _ in range(1):", "test_batches.py", "seen_once"
+    ),
+    "the sample forgets where its rows were met": Fault(
+        "_sample.py", "linear = gradients - joined(", "linear = gradients - 0 * joined(", "test_batches.py", "all_rows"
+    ),
+    "rows of the sample count alike": Fault(
+        "_sample.py",
+        "return 1 / np.minimum(1, self.share * self.rows[3])",
+        "return 1 + 0 * self.rows[3]",
+        "test_batches.py",
+        "seen_once",
+    ),
     "passes over other bins are compared": Fault(
         "_batches.py",
         "if not _same_bins(state):",

@@ -64,24 +64,19 @@ def predictor(block, coef: Coef, intercept: PerNeuron) -> Entries:
 
 
 def loss_and_gradient(block, model, coef: Coef, intercept: PerNeuron):
-    """Loss of each neuron and its gradient. Residuals are summed: the difference of two large sums loses digits."""
+    """Loss of each neuron and its gradient."""
+    return at_predictor(block, model, predictor(block, coef, intercept))
+
+
+def at_predictor(block, model, eta: Entries):
+    """The same where the linear predictors are these. Residuals are summed: the difference of two large sums loses digits."""
     y, weight = block.y.T, block.weight.T
-    eta = predictor(block, coef, intercept)
     loss, residual = jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
     residual = jnp.where(weight > 0, weight * residual, 0)
     return weighted_sum(weight, loss), residual @ block.X, residual.sum(1)
 
 
-sampled = jax.jit(loss_and_gradient)
-
-
-@jax.jit
-def met(block, model, eta):
-    """Gradient of each neuron's loss where the linear predictors are these, rows first."""
-    y, weight = block.y.T, block.weight.T
-    _, residual = jax.jvp(lambda e: model.loss(e, y), (eta.T,), (jnp.ones_like(eta.T),))
-    residual = jnp.where(weight > 0, weight * residual, 0)
-    return residual @ block.X, residual.sum(1)
+sampled, sampled_at = jax.jit(loss_and_gradient), jax.jit(at_predictor)  # for a sample, a block of its own
 
 
 def joined(coef, intercept):

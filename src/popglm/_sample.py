@@ -147,7 +147,7 @@ def optimum(sample: Sample, gradients, n_rows, bins, silent, problem: Problem, p
     weight = sample.weight
     scale, n_told = n_rows / weight.sum(), weight.sum() ** 2 / (weight**2).sum()
     joined = lambda sums: scale * _objective.joined(*(np.asarray(a, float) for a in sums))
-    linear = gradients - joined(_objective.met(block, model, predictor))
+    linear = gradients - joined(_objective.sampled_at(block, model, predictor.T)[1:])
     held = HELD * (1 - n_told / n_rows) * sample.X.shape[1] / n_told * known.curvature[:, None]
     bins, first = np.maximum(bins, 1), coordinates.from_model(*params)
     eps = NOISE * float(jnp.finfo(dtype).eps)
