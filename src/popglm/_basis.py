@@ -5,6 +5,7 @@ one knows its term (how rows are made), its columns (what they are called), and 
 """
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from functools import reduce
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -330,7 +331,7 @@ class Leaf(Basis):
 
 
 class Node(Basis):
-    """Several bases in one, each with its own input or inputs."""
+    """Several bases in one, each with its own input or inputs. Copies of them, since each learns from its own input."""
 
     _what, _sign, _verb = "", "", ""
 
@@ -339,7 +340,7 @@ class Node(Basis):
         for basis in bases:
             _check_bases.basis(basis, Basis, self._verb)
         unpack = lambda b: b.bases if type(b) is type(self) and b.label is None else (b,)
-        self.bases = tuple(part for basis in bases for part in unpack(basis))
+        self.bases = tuple(deepcopy(part) for basis in bases for part in unpack(basis))
         self.label = label
 
     @property
@@ -366,6 +367,10 @@ class Node(Basis):
         """As text, in notebooks too."""
         return {"text/plain": repr(self)}
 
+    def __getitem__(self, key):
+        """The basis with this label, or this number."""
+        return self.bases[_check_bases.part(key, self._names)]
+
     def get_params(self, deep=True):
         """The bases by their labels, or as basis1, basis2, ...; if `deep`, their settings too: basis1__n_basis_funcs."""
         names = [name if isinstance(name, str) else f"basis{name + 1}" for name in self._names]
@@ -373,6 +378,9 @@ class Node(Basis):
         for name, basis in zip(names, self.bases, strict=True) if deep else ():
             params |= {f"{name}__{key}": value for key, value in basis.get_params().items()}
         return params
+
+    def _get_param_names(self):
+        return [*self.get_params(deep=False)]
 
     def set_params(self, **params):
         """Set what `get_params` gives."""
@@ -400,7 +408,8 @@ class Sum(Node):
     Parameters
     ----------
     *bases
-        Bases. A sum inside a sum is taken apart, unless it has a label.
+        Bases, of which it keeps copies: ``basis["speed"]`` or ``basis[1]`` is one of them. A sum inside a sum is taken
+        apart, unless it has a label.
     label : str
         Its name inside of other bases.
 
@@ -476,7 +485,7 @@ class Product(Node):
     Parameters
     ----------
     *bases
-        Bases. A product inside a product is taken apart, unless it has a label.
+        Bases, of which it keeps copies. A product inside a product is taken apart, unless it has a label.
     label : str
         Its name inside of other bases.
 

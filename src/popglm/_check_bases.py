@@ -130,6 +130,13 @@ def categories(value):
     return array
 
 
+def some_categories(known):
+    """Categories, given or learned."""
+    if known is None:
+        raise ValueError("the categories are not known yet. Give `categories`, or compute features first.")
+    return categories(known)
+
+
 def reference(value, known):
     """The position of the category that has no function of its own; None if all have one."""
     if value is None:
@@ -170,6 +177,15 @@ def labels(labels):
             )
     if len(set(labels)) < len(labels):
         raise ValueError(f"the labels of the parts must differ; got {', '.join(map(repr, labels))}.")
+
+
+def part(key, names):
+    """The position of a part, by its label or its number."""
+    if key in names:
+        return names.index(key)
+    if isinstance(key, numbers.Integral) and not isinstance(key, bool) and -len(names) <= key < len(names):
+        return key
+    raise KeyError(f"the parts of this basis are {', '.join(map(repr, names))}; got {key!r}.")
 
 
 def one_each(n_bases, inputs):
