@@ -257,6 +257,16 @@ def test_bounds_are_those_of_the_first_data():
     assert BSplineEval(6).evaluate_on_grid(3)[0].tolist() == [0, 0.5, 1]  # as long as there are none
 
 
+@pytest.mark.parametrize("call", ["compute_features", "lazy_features", "transform", "fit_transform"])
+def test_warnings_point_at_the_line_of_the_user(call):
+    """However many steps of the package lie between."""
+    for basis in (CustomConv([decays, decays], 5), IdentityEval(bounds=(0, 1)) + BSplineEval(4, bounds=(0, 1))):
+        inputs = [np.arange(20.0)] * len(basis._leaves)
+        with pytest.warns(UserWarning, match="rank|outside") as caught:
+            getattr(basis, call)(*(inputs if "features" in call else [np.stack(inputs, 1)]))
+        assert {warning.filename for warning in caught} == {__file__}
+
+
 def test_a_row_out_of_bounds_is_left_out():
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 10, 800)

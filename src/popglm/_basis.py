@@ -124,7 +124,8 @@ class Basis(TransformerMixin, BaseEstimator, ABC):
         leaves = self._leaves
         _check_bases.one_each(len(leaves), inputs)
         frames = [leaf.look(x) for leaf, x in zip(leaves, inputs, strict=True)]
-        clock = next((i for i, frame in enumerate(frames) if frame.times is not None), 0)
+        timed = [i for i, frame in enumerate(frames) if frame.times is not None]
+        clock = max(timed, key=lambda i: len(frames[i].epochs), default=0)  # whoever knows of most gaps
         for i, frame in enumerate(frames):
             if i != clock:
                 _check.aligned(frames[clock], frame, f"input {clock}", f"input {i}")
@@ -480,7 +481,8 @@ class Product(Node):
     .. math:: X_{t,(i,j)} = A_{ti}\, B_{tj}, \qquad \text{column } (i, j) = i \cdot n_B + j.
 
     The features of the last basis run fastest. With evaluations this is a tensor basis, a function of several variables;
-    with a convolution, features of the past that depend on the present: history gated by a category.
+    with a convolution, features of the past that depend on the present: history gated by a category. A variable that
+    lies far from 0 must lose its mean before it is multiplied.
 
     Parameters
     ----------

@@ -3,7 +3,6 @@
 import difflib
 import numbers
 import sys
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -189,18 +188,6 @@ def regular(frame):
             f"bins inside an epoch must follow each other at one distance; after {frame.times[row]:.6f} s comes "
             f"{frame.times[row + 1]:.6f} s, where {size:.6g} s is usual. Leave out time with `restrict(epochs)`, not by "
             "indexing; bring irregular samples to bins with `bin_average`."
-        )
-
-
-def full_rank(kernel):
-    """Functions that differ on the lags of the window; else coefficients are not unique, and a warning says so."""
-    rank = int(np.linalg.matrix_rank(kernel))
-    if rank < kernel.shape[1]:
-        warnings.warn(
-            f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins: their "
-            "coefficients are not unique. Use fewer functions or a longer window.",
-            UserWarning,
-            stacklevel=3,
         )
 
 

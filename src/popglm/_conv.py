@@ -66,7 +66,7 @@ class Conv(Leaf):
         starts = _pynapple.epoch_starts(frame, values.shape[0])
         _check.long_enough(starts, window)
         kernel = self.kernel
-        _check.full_rank(kernel)
+        _check_bases.full_rank(kernel)
         kept = values if _design.is_stream(values) else np.array(_design.compact(values, keep=True))
         return _terms.Convolution(kept, kernel, starts, ahead)
 
