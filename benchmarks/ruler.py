@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 import popglm
-from popglm import _fit
+from popglm import _precondition
 from popglm.batching import random_windows
 from popglm.glm import PopulationGLM
 
@@ -88,11 +88,11 @@ def by_batches(X, y, passes, **settings):
 
 def without_own(X, y, passes):
     """The same with one factor for all neurons."""
-    limit, _fit.MAX_OWN = _fit.MAX_OWN, 0
+    limit, _precondition.MAX_OWN = _precondition.MAX_OWN, 0
     try:
         return by_batches(X, y, passes)
     finally:
-        _fit.MAX_OWN = limit
+        _precondition.MAX_OWN = limit
 
 
 def descent(X, y, passes):

@@ -214,7 +214,11 @@ FAULTS = {
         "stay_zero",
     ),
     "mask ignored by fit": Fault(
-        "_fit.py", "curvature, mask * alive)", "curvature, alive + 0 * mask)", "test_glm_contract.py", "exactly_zero"
+        "_precondition.py",
+        "curvature, mask * alive)",
+        "curvature, alive + 0 * mask)",
+        "test_glm_contract.py",
+        "exactly_zero",
     ),
     "NaN counts as 0 with weight 1": Fault(
         "_design.py",
@@ -262,10 +266,10 @@ FAULTS = {
         "_lazy.py", "out[self._at] = y", "out[: len(y)] = y", "test_lazy.py", "every_method"
     ),
     "timestamps are not compared": Fault(
-        "_check.py", "off.max() > 1e-6", "off.max() > 1e6", "test_bad_input.py", "times_shifted or shifted"
+        "_check_times.py", "off.max() > 1e-6", "off.max() > 1e6", "test_bad_input.py", "times_shifted or shifted"
     ),
     "the default solver stops where it starts": Fault(
-        "_fit.py", "np.where(silent, DONE, RUNNING)", "np.where(silent, DONE, DONE)", "test_fit.py", "scikit_learn"
+        "_ask_tell.py", "np.where(silent, DONE, RUNNING)", "np.where(silent, DONE, DONE)", "test_fit.py", "scikit_learn"
     ),
 }
 

@@ -1,232 +1,29 @@
-"""What all bases share: features built or lazy, bases side by side (`+`) and multiplied (`*`), features split again.
+"""Bases side by side (`+`) and multiplied (`*`), their functions on a grid, features split again.
 
 A basis is a tree. Its leaves, each with an input of its own, are `Conv` and `Eval`; its nodes are `Sum` and `Product`. Every
-one knows its term (how rows are made), its columns (what they are called), and its functions on a grid.
+one makes features (`_transformer`), and knows its functions on a grid.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from copy import deepcopy
 from functools import reduce
-from itertools import chain, pairwise
-from typing import NamedTuple
+from itertools import chain
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import clone
 
-from popglm import _check, _check_bases, _pynapple, _terms
-from popglm._lazy import LazyFeatures
-
-
-class Columns(NamedTuple):
-    """What is known of every column: its name, the input and the function it is made of, and the part of a sum."""
-
-    names: list
-    inputs: list
-    functions: list
-    terms: list | None = None
-
-    def metadata(self):
-        """As pynapple keeps it."""
-        known = {"input": self.inputs, "function": self.functions, "term": self.terms}
-        return {key: _array(values) for key, values in known.items() if values is not None}
+from popglm import _check, _check_arrays, _check_bases, _check_index, _pynapple, _terms
+from popglm._transformer import Columns, Transformer
 
 
-class Basis(TransformerMixin, BaseEstimator, ABC):
+class Basis(Transformer):
     """Functions of inputs, as features of a GLM."""
 
     label = None
 
-    @property
-    @abstractmethod
-    def _leaves(self) -> list:
-        """The bases with an input of their own, in the order of the inputs."""
-
-    @abstractmethod
-    def _term(self, frames):
-        """How rows are made of inputs; an iterator hands out one frame for each leaf."""
-
-    @abstractmethod
-    def _columns(self, units) -> Columns:
-        """What the columns are; an iterator hands out the names of the columns of each leaf's input."""
-
     @abstractmethod
     def _grid(self, n_samples):
         """An axis for each input, and the functions on all of them, of shape (*lengths, functions)."""
-
-    def compute_features(self, *inputs):
-        r"""Features of inputs: a convolution sees bins around each bin, an evaluation the values in it.
-
-        Parameters
-        ----------
-        *inputs
-            One for each basis of a sum or a product, in their order, one for a single basis. Each a Tsd, TsdFrame or array
-            of shape (time,) or (time, columns), one row per bin; all on one time axis.
-
-        Returns
-        -------
-        features
-            Shape (time, features), input-major: all functions of the first column, then of the second; of a sum, the
-            features of its bases side by side. A TsdFrame with columns named "input:function" if an input comes
-            from pynapple, else a NumPy array. A row is NaN where one of its features is not known: its window is not
-            complete (near the ends of each epoch) or holds a NaN, or a value is NaN or out of bounds.
-
-        Raises
-        ------
-        ValueError
-            If there are more or fewer inputs than bases, or their times differ; if every epoch is shorter than
-            ``window_size + 1`` bins, bins are missing inside an epoch, or an input is infinite.
-        TypeError
-            If an input holds spike times instead of counts, or no real numbers.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from popglm.basis import BSplineEval, RaisedCosineLogConv
-        >>> counts, speed = np.zeros((100, 3)), np.linspace(0, 30, 100)
-        >>> history = RaisedCosineLogConv(5, window_size=40)
-        >>> history.compute_features(counts).shape
-        (100, 15)
-        >>> (history + BSplineEval(6)).compute_features(counts, speed).shape
-        (100, 21)
-        """
-        X = self.lazy_features(*inputs)
-        return _pynapple.wrap(np.asarray(X), X.frame, X.columns, X.metadata)
-
-    def lazy_features(self, *inputs):
-        """Features as by `compute_features`, made one block at a time by whoever uses them, and never kept.
-
-        Parameters
-        ----------
-        *inputs
-            As for `compute_features`; or what is read when it is sliced: `LazyCounts`, or a data set in a file (HDF5,
-            zarr, memmap).
-
-        Returns
-        -------
-        LazyFeatures
-            Looks like a matrix of shape (time, features) and keeps no more than the inputs. Accepted wherever X is.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `compute_features`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from popglm.basis import RaisedCosineLogConv
-        >>> from popglm.glm import PopulationGLM
-        >>> counts = np.random.default_rng(0).poisson(0.1, (5000, 3))
-        >>> X = RaisedCosineLogConv(5, window_size=40).lazy_features(counts)
-        >>> PopulationGLM().fit(X, counts).coef_.shape
-        (15, 3)
-        """
-        leaves = self._leaves
-        _check_bases.one_each(len(leaves), inputs)
-        frames = [leaf.look(x) for leaf, x in zip(leaves, inputs, strict=True)]
-        timed = [i for i, frame in enumerate(frames) if frame.times is not None]
-        clock = max(timed, key=lambda i: len(frames[i].epochs), default=0)  # whoever knows of most gaps
-        for i, frame in enumerate(frames):
-            if i != clock:
-                _check.aligned(frames[clock], frame, f"input {clock}", f"input {i}")
-        clock = frames[clock]
-        timed = [f if f.times is not None else f._replace(times=clock.times, epochs=clock.epochs) for f in frames]
-        term = self._term(iter(timed))
-        columns = self._columns(
-            list(range(leaf.n_inputs_) if f.columns is None else f.columns)
-            for leaf, f in zip(leaves, frames, strict=True)
-        )
-        return LazyFeatures(term, clock._replace(values=None), columns.names, columns.metadata())
-
-    # As a step of scikit-learn's pipelines
-
-    def fit(self, X, y=None):
-        """Learn the bounds, or the categories, of every input anew, whatever this basis has seen before.
-
-        Parameters
-        ----------
-        X
-            Shape (time, columns): the columns of every input, one each, or as many as `set_input_shape` said.
-        y
-            Not used.
-
-        Returns
-        -------
-        self
-        """
-        for leaf, x in zip(self._leaves, self._inputs(X), strict=True):
-            leaf.look(x, anew=True)
-        return self
-
-    def transform(self, X):
-        """Features of the columns of X, as by `compute_features`.
-
-        Parameters
-        ----------
-        X
-            Shape (time, columns), as for `fit`.
-
-        Returns
-        -------
-        features
-            Shape (time, features).
-        """
-        return self.compute_features(*self._inputs(X))
-
-    def __sklearn_is_fitted__(self):
-        """What is not learned yet is learned when it is first needed."""
-        return True
-
-    def to_transformer(self):
-        """A copy, for a step of a pipeline of scikit-learn: bases are transformers.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sklearn.model_selection import GridSearchCV
-        >>> from sklearn.pipeline import Pipeline
-        >>> from popglm.basis import RaisedCosineLinearEval
-        >>> from popglm.glm import GLM
-        >>> rng = np.random.default_rng(0)
-        >>> position = rng.uniform(0, 1, (2000, 1))
-        >>> y = rng.poisson(np.exp(2 * np.sin(6 * position[:, 0]) - 1))
-        >>> steps = [("basis", RaisedCosineLinearEval(4, bounds=(0, 1)).to_transformer()), ("glm", GLM())]
-        >>> search = GridSearchCV(Pipeline(steps), {"basis__n_basis_funcs": [2, 8]}, cv=3).fit(position, y)
-        >>> search.best_params_
-        {'basis__n_basis_funcs': 8}
-        """
-        return clone(self)
-
-    def set_input_shape(self, *inputs):
-        """Say how many columns each input has, before `fit`, `transform` or `split_by_feature` need it.
-
-        Parameters
-        ----------
-        *inputs
-            For each basis the number of columns of its input, or such an input.
-
-        Returns
-        -------
-        self
-        """
-        width = lambda x: x if not hasattr(x, "shape") else 1 if len(x.shape) == 1 else x.shape[1]
-        self._input_shape = _check_bases.input_shape([width(x) for x in inputs], len(self._leaves))
-        for leaf, n in zip(self._leaves, self._input_shape, strict=True):
-            leaf.n_inputs_ = n
-        return self
-
-    def _inputs(self, X):
-        """The input of every leaf: columns of X."""
-        if len(self._leaves) == 1:
-            return [X]
-        frame = _pynapple.unwrap(X)
-        values = _check.array("X", frame.values, (2,)) if frame.times is None else X
-        widths = getattr(self, "_input_shape", (1,) * len(self._leaves))
-        _check_bases.all_columns(widths, values.shape[1])
-        edges = np.cumsum((0, *widths))
-        return [values[:, a:b] for a, b in pairwise(edges)]
-
-    # Parts and wholes
 
     def __add__(self, other):
         """Features of this basis and of another, each of an input of its own, side by side."""
@@ -321,10 +118,10 @@ class Leaf(Basis):
         """
         n_basis = self._n_functions
         names, functions = (_pynapple.metadata(x, key) for key in ("input", "function"))
-        values = _check.array("x", _pynapple.unwrap(x).values, (1, 2))
-        n_inputs = _check.whole_inputs(values.shape, axis, n_basis)
+        values = _check_arrays.array("x", _pynapple.unwrap(x).values, (1, 2))
+        n_inputs = _check_index.whole_inputs(values.shape, axis, n_basis)
         if names is not None and values.ndim == 2 and axis % 2 == 1:
-            _check.whole_blocks(names, functions, n_basis)
+            _check_index.whole_blocks(names, functions, n_basis)
         else:
             names = None
         names = np.arange(n_inputs) if names is None else names[::n_basis]
@@ -542,17 +339,12 @@ class Product(Node):
         ValueError
             If the axis has another length, or this basis has not seen its inputs yet.
         """
-        values = _check.array("x", _pynapple.unwrap(x).values, (1, 2))
+        values = _check_arrays.array("x", _pynapple.unwrap(x).values, (1, 2))
         inputs = self._columns(self._known()).inputs
         _check_bases.whole_axis(values.shape, axis, len(inputs))
         named = _pynapple.metadata(x, "input") if values.ndim == 2 and axis % 2 == 1 else None
         inputs = np.asarray(inputs if named is None else named)
         return {str(key): np.compress(inputs == key, values, axis) for key in dict.fromkeys(inputs.tolist())}
-
-
-def _array(values):
-    """An array of values of one type, or of objects."""
-    return np.asarray(values, None if len({type(value) for value in values}) == 1 else object)
 
 
 def _on_mesh(grids):

@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _design, _fit, _objective
-from popglm._fit import DONE, RUNNING, TOL, Problem
+from popglm import _ask_tell, _check_arrays, _design, _fit, _objective, _precondition
+from popglm._ask_tell import DONE, RUNNING
+from popglm._fit import TOL
 from popglm._objective import Objective
+from popglm._precondition import Problem
 
 SAMPLE = 2_000_000  # entries of the features that are kept to compute curvatures from
 LEAST, MOST = 4096, 32768  # rows of the sample
@@ -86,7 +88,7 @@ class State(NamedTuple):
     sample: Sample
     problem: Problem | None
     renew_at: float  # bins
-    passing: _fit.State | None
+    passing: _ask_tell.State | None
     sums: tuple | None  # of this pass: losses, gradients, bins, events and features
     fresh: bool  # whether batches show bins that passes before did not
 
@@ -144,10 +146,10 @@ def unpacked(saved, objective: Objective) -> State:
     state = State(*saved)
     state = state._replace(sample=Sample.of(*state.sample))
     if state.passing is not None:
-        state = state._replace(passing=_fit.State(*state.passing))
+        state = state._replace(passing=_ask_tell.State(*state.passing))
     if state.problem is not None:
         _, bins, coordinates, precondition = state.problem
-        parts = _fit.Coordinates(*coordinates), _fit.Preconditioner(*precondition)
+        parts = _precondition.Coordinates(*coordinates), _precondition.Preconditioner(*precondition)
         state = state._replace(problem=Problem(objective, bins, *parts))
     return state
 
@@ -156,7 +158,7 @@ def step(state: State, objective: Objective, mask, X, y) -> tuple[State, float]:
     """Take in one batch: arrays (rows, features) and (rows, neurons). Also returns its mean loss."""
     if state.center is None:
         center, sd = _design.spread([X], _design.spread([X], 0)[0])
-        _check.near(center, sd)
+        _check_arrays.near(center, sd)
         state = state._replace(center=center, intercept=state.intercept + state.coef @ center)
     X = X - state.center  # in double precision; the design rounds it
     return (_first_pass if state.passing is None else _later_pass)(state, objective, mask, design(X, y), X, y)
@@ -220,14 +222,14 @@ def _renewed(state, objective, mask) -> State:
     mean, null, _ = _objective.null_model(objective.model, state.bins, state.events)
     n_features = state.coef.shape[1]
     few = n_features / bins.max()  # the correlations of few rows are not to be trusted in every direction
-    problem = _fit.prepare(objective, mask, bins, mean, null, state.moments, eps, few)[0]
+    problem = _precondition.prepare(objective, mask, bins, mean, null, state.moments, eps, few)[0]
     return state._replace(problem=_with_own(problem, state.sample, objective, state.here, few))
 
 
 def _with_own(problem, sample, objective, params, few) -> Problem:
     """Each neuron's Hessian at these parameters, from the sample; of few rows it is drawn to the null model's."""
     known, n_features = problem.precondition, problem.coordinates.mean.size
-    if len(known.mask) * known.factor.size > _fit.MAX_OWN:
+    if len(known.mask) * known.factor.size > _precondition.MAX_OWN:
         return problem
     dtype = sample.X.dtype
     block = _design.Block(sample.X, np.nan_to_num(sample.y), (~np.isnan(sample.y)).astype(dtype))
@@ -244,7 +246,7 @@ def _with_own(problem, sample, objective, params, few) -> Problem:
 
 
 def _later_pass(state, objective, mask, data, X, y):
-    coef, intercept = state.problem.coordinates.to_model(_fit.ask(state.passing))
+    coef, intercept = state.problem.coordinates.to_model(_ask_tell.ask(state.passing))
     _, null, _ = _objective.null_model(objective.model, state.bins, state.events)
     new = _total(later_sums, coef, intercept, objective, data, null)
     loss, bins = new[0][0], new[1][0]
@@ -278,31 +280,31 @@ def _start_passing(state, objective, mask) -> State:
     state = _renewed(state, objective, mask)
     silent = state.events <= 0
     point = state.problem.coordinates.from_model(state.coef, state.intercept)
-    return state._replace(passing=_fit.start(point, silent), renew_at=np.inf)
+    return state._replace(passing=_ask_tell.start(point, silent), renew_at=np.inf)
 
 
 def _told(state, objective) -> State:
     dtype = jnp.result_type(float)
     sums, _, _, null_loss = state.sums
     bins, few = np.maximum(state.bins, 1), state.coef.shape[1] / state.bins.max()
-    params = state.problem.coordinates.to_model(_fit.ask(state.passing))
+    params = state.problem.coordinates.to_model(_ask_tell.ask(state.passing))
     value, gradient = _fit.mean(sums, state.problem, params[0], bins)
     problem = _with_own(state.problem, state.sample, objective, params, few)
     precondition, eps = problem.precondition, float(jnp.finfo(dtype).eps)
     first = (state.passing.n_evaluated == 0) & (state.passing.status == RUNNING)
-    passing = _fit.tell(
+    passing = _ask_tell.tell(
         state.passing, value, gradient, precondition, TOL[dtype.name] / bins, precondition.curvature, eps
     )
     worse = first & ~(value <= null_loss / bins + 1e3 * eps * np.abs(null_loss / bins))
     if worse.any() and params[0][worse].any():  # the first pass led them astray: let the solver begin where `fit` does
         _, null, _ = _objective.null_model(objective.model, state.bins, state.events)
-        passing = _fit.restarted(passing, worse, problem.coordinates.from_model(np.zeros_like(params[0]), null))
+        passing = _ask_tell.restarted(passing, worse, problem.coordinates.from_model(np.zeros_like(params[0]), null))
     return state._replace(problem=problem, passing=passing, sums=None)
 
 
 def finished(state: State, objective: Objective):
     """Coefficients, intercepts, means and silence of all neurons; which are at their optimum, and which failed."""
-    _check.some_valid(state.bins.any())
+    _check_arrays.some_valid(state.bins.any())
     mean, null, silent = _objective.null_model(objective.model, state.bins, state.events)
     coef, intercept = state.params
     failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept) | state.ended & ~state.converged

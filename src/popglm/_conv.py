@@ -4,7 +4,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from popglm import _check, _check_bases, _design, _pynapple, _shapes, _terms
+from popglm import _check_arrays, _check_bases, _check_times, _design, _pynapple, _shapes, _terms
 from popglm._basis import Leaf
 
 
@@ -54,9 +54,9 @@ class Conv(Leaf):
     def look(self, inputs, *, anew=False):
         frame = _pynapple.unwrap(inputs)
         streamed = _design.is_stream(frame.values)
-        values = _check.sliceable("inputs", frame.values) if streamed else _check.inputs(frame.values)
-        _check.regular(frame)
-        _check.some_duration(frame)
+        values = _check_arrays.sliceable("inputs", frame.values) if streamed else _check_arrays.inputs(frame.values)
+        _check_times.regular(frame)
+        _check_times.some_duration(frame)
         self.n_inputs_ = 1 if len(values.shape) == 1 else values.shape[1]
         return frame._replace(values=values)
 
@@ -64,7 +64,7 @@ class Conv(Leaf):
         frame, window = next(frames), _check_bases.window_size(self.window_size)
         values, ahead = frame.values, _check_bases.causality(self.predictor_causality)(window)
         starts = _pynapple.epoch_starts(frame, values.shape[0])
-        _check.long_enough(starts, window)
+        _check_times.long_enough(starts, window)
         kernel = self.kernel
         _check_bases.full_rank(kernel)
         kept = values if _design.is_stream(values) else np.array(_design.compact(values, keep=True))

@@ -5,7 +5,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from popglm import _check, _check_bases, _design, _pynapple, _shapes, _terms
+from popglm import _check_arrays, _check_bases, _check_times, _design, _pynapple, _shapes, _terms
 from popglm._basis import Leaf
 
 
@@ -53,8 +53,8 @@ class Eval(Leaf):
     def look(self, inputs, *, anew=False):
         frame = _pynapple.unwrap(inputs)
         streamed = _design.is_stream(frame.values)
-        values = _check.sliceable("inputs", frame.values) if streamed else _check.inputs(frame.values)
-        _check.some_duration(frame)
+        values = _check_arrays.sliceable("inputs", frame.values) if streamed else _check_arrays.inputs(frame.values)
+        _check_times.some_duration(frame)
         return self._learned(frame._replace(values=values), anew)
 
     def _learned(self, frame, anew):
@@ -97,13 +97,13 @@ def _pieces(values):
     step = _design.BLOCK_ROWS * _design.CHUNK_BLOCKS
     for start in range(0, values.shape[0], step):
         some = _design.read(values, start, start + step)
-        _check.finite("inputs", some, start)
+        _check_arrays.finite("inputs", some, start)
         yield some
 
 
 def _range(values):
     """Lowest and highest value that is a number."""
-    ends = [_check.finite("inputs", some) for some in _pieces(values)]
+    ends = [_check_arrays.finite("inputs", some) for some in _pieces(values)]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
@@ -346,7 +346,7 @@ class CategoryEval(Plain):
     def look(self, inputs, *, anew=False):
         frame = _pynapple.unwrap(inputs)
         values = np.asarray(frame.values[:] if _design.is_stream(frame.values) else _pynapple.plain(frame.values))
-        values = values.astype(str) if values.dtype.kind in "UO" else _check.inputs(values)
+        values = values.astype(str) if values.dtype.kind in "UO" else _check_arrays.inputs(values)
         values = values[:, None] if values.ndim == 1 else values
         missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
         if self.categories is not None:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _design, _pynapple
+from popglm import _check_index, _check_times, _design, _pynapple
 
 LONG = 2**20  # bins
 
@@ -146,7 +146,7 @@ class LazyFeatures(_pynapple.Framed):
 
     def __getitem__(self, key):
         """Rows by slice, mask or index stay lazy; single rows and some of the columns are built."""
-        rows, columns = _check.row_and_column(key, self.shape)
+        rows, columns = _check_index.row_and_column(key, self.shape)
         first = key[0] if isinstance(key, tuple) else key
         some = self
         if rows is not None and self._index is not None:
@@ -159,7 +159,7 @@ class LazyFeatures(_pynapple.Framed):
 
     def restrict(self, epochs):
         """Keep the rows inside epochs, a pynapple IntervalSet. The history from before an epoch is kept."""
-        rows, inside = _pynapple.inside(self.frame, _check.intervals(self, epochs))
+        rows, inside = _pynapple.inside(self.frame, _check_times.intervals(self, epochs))
         some = self[rows]
         return some._with(some._index, self._frame._replace(epochs=inside))
 

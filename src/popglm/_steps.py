@@ -10,6 +10,8 @@ import numpy as np
 from popglm import (
     _batches,
     _check,
+    _check_arrays,
+    _check_model,
     _check_runs,
     _checkpoint,
     _data,
@@ -58,7 +60,7 @@ class Steps:
         X, y = _data.pair(X, y, model, self._y_dims)
         rows = _data.rows(X.values)
         bins, events = _design.total(_objective.tally, _design.Design(rows, rows.place(y.values)))
-        _check.some_valid(bins.any())
+        _check_arrays.some_valid(bins.any())
         mean = model.null_mean(events, bins)
         intercept = jnp.asarray(model.link.forward(mean), jnp.result_type(float))
         return self._public(jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)), intercept
@@ -103,7 +105,7 @@ class Steps:
         objective, name, options = self._stepper()
         _warn_of_batches(name, options)
         X, y = _data.pair(X, y, objective.model, self._y_dims, built=True)
-        _check.some_valid(_data.any_valid(X.values, y.values))
+        _check_arrays.some_valid(_data.any_valid(X.values, y.values))
         params, mask = self._checked(params, X.values.shape[1], y.values.shape[1]), self._mask(X, y)
         return _jaxopt.initialize(name, options, objective, params, X.values, self._public(y.values), mask)
 
@@ -145,7 +147,7 @@ class Steps:
         """
         objective, name, options = self._stepper()
         X, y = _data.pair(X, y, objective.model, self._y_dims, built=True)
-        _check.some_valid(_data.any_valid(X.values, y.values))
+        _check_arrays.some_valid(_data.any_valid(X.values, y.values))
         mask = self._mask(X, y)
         params, state = _jaxopt.update(name, options, objective, params, state, X.values, self._public(y.values), mask)
         if isinstance(params[0], jax.core.Tracer):
@@ -281,7 +283,7 @@ class Steps:
             came = {"shape": (X.values.shape[1], y.values.shape[1]), "X": X.columns, "y": y.columns}
             for what in came:
                 _check_runs.as_first(what, expected.setdefault(what, came[what]), came[what])
-            _check.some_valid(_data.any_valid(X.values, y.values))
+            _check_arrays.some_valid(_data.any_valid(X.values, y.values))
             return X.values, y.values
 
         def start(shape):
@@ -290,10 +292,10 @@ class Steps:
                 return np.zeros((n_neurons, n_features)), np.full(n_neurons, np.nan)
             coef, intercept = self._checked(params, *shape)
             coef = np.asarray(coef, float).reshape(n_features, -1).T
-            return _check.feature_mask(self.feature_mask, *shape) * coef, np.asarray(intercept, float)
+            return _check_model.feature_mask(self.feature_mask, *shape) * coef, np.asarray(intercept, float)
 
         def stepper(shape):
-            mask = _check.feature_mask(self.feature_mask, *shape)
+            mask = _check_model.feature_mask(self.feature_mask, *shape)
             if solver is not None:
                 return _run.of_optax(objective, mask, _check_runs.stepper(solver, name))
             return _run.Default(objective, mask) if name is None else _run.of_jaxopt(objective, mask, name, options)
@@ -314,7 +316,7 @@ class Steps:
 
     def _checkpoint_of_batches(self, path, objective, options, batches, settings):
         """The checkpoint of a fit with these settings, by these batches."""
-        mask = None if self.feature_mask is None else _check.array("feature_mask", self.feature_mask, (2,))
+        mask = None if self.feature_mask is None else _check_arrays.array("feature_mask", self.feature_mask, (2,))
         settings |= {"method": f"fit_batches of {type(self).__name__}", "batches": None}
         settings |= _checkpoint.of_objective(objective, mask) | _checkpoint.of_options(options)
         if isinstance(batches, Windows):
@@ -370,7 +372,7 @@ class Steps:
 
     def _mask(self, X, y):
         """Features of each neuron as (neurons, features), in the precision of the parameters."""
-        mask = _check.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
+        mask = _check_model.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
         return mask.astype(jnp.result_type(float))
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _design
+from popglm import _check_arrays, _design
 
 
 class Convolution(NamedTuple):
@@ -49,7 +49,7 @@ class Convolution(NamedTuple):
         first = max(start - window, 0)
         piece = _design.read(self.inputs, first, start + size)
         if _design.is_stream(self.inputs):
-            _check.finite("inputs", piece, first)
+            _check_arrays.finite("inputs", piece, first)
             piece = _design.compact(piece, keep=self.center is not None)
         counted = _complete(piece, np.arange(start, start + size), first, window, self.starts, self.ahead)
         if self.center is not None:
