@@ -420,7 +420,7 @@ REFUSED = {
     "a basis plus a number": (lambda s: s.basis + 3, TypeError, "a basis can be added to a basis only; got 3"),
     "a sum with one input": (lambda s: (s.basis + s.basis).lazy_features(s.y), ValueError, "2 bases needs as many inputs"),
     "a sum of other times": (
-        lambda s: (s.basis + s.basis).lazy_features(frame(s.y), frame(s.y, 1.0)), ValueError, "inputs must share their times"
+        lambda s: (s.basis + s.basis).lazy_features(frame(s.y), frame(s.y, 1.0)), ValueError, "input 0 and input 1 must share"
     ),
     # Names
     "a module that is not there": (lambda s: popglm.plot, AttributeError, "has no attribute 'plot'; it has basis"),

@@ -10,7 +10,7 @@ from samples import small_data
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, cross_val_score
 
-from popglm import _design, _lazy
+from popglm import _design, _lazy, _terms
 from popglm.basis import LazyFeatures, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 
@@ -117,11 +117,11 @@ def test_a_fit_never_builds_the_matrix(counts, monkeypatch):
 
 def test_small_counts_stay_small(counts):
     X = BASIS.lazy_features(counts.astype(float))
-    assert X._terms[0].inputs.dtype == np.uint8
+    assert X._term.inputs.dtype == np.uint8
     _, chunk = next(iter(_design.Design(X.span(), counts)))
-    assert chunk.sources[0].inputs.dtype == chunk.y.dtype == np.uint8
+    assert chunk.source.inputs.dtype == chunk.y.dtype == np.uint8
     for other in (counts + 0.5, counts + 1000, counts - 1):
-        (source,), _ = BASIS.lazy_features(other).span().part(0, 64)
+        source, _ = BASIS.lazy_features(other).span().part(0, 64)
         assert source.inputs.dtype == np.float32
 
 
@@ -257,7 +257,7 @@ def test_blocks_in_which_nothing_counts_are_not_visited(small_chunks):
 
 
 def test_zeros_before_the_first_bin():
-    term = _lazy.Term(np.arange(1, 7, dtype=np.uint8)[:, None], np.ones((3, 1)), np.array([0, 6]))
+    term = _terms.Convolution(np.arange(1, 7, dtype=np.uint8)[:, None], np.ones((3, 1)), np.array([0, 6]))
     np.testing.assert_array_equal(term.part(0, 4)[0].inputs[0], [0, 0, 0, 1, 2, 3, 4])
     np.testing.assert_array_equal(term.part(2, 6)[0].inputs[0], [0, 1, 2, 3, 4, 5, 6, 0, 0])
 

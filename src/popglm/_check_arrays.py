@@ -1,7 +1,6 @@
 """Checks of arrays: what X, y and inputs hold. Messages are as in `_check`."""
 
 import sys
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -184,16 +183,4 @@ def constant(X, y, features):
         raise ValueError(
             f"feature {feature} of X varies by {most - least:.3g} only, at {most:.6g}, in the bins that count; "
             f"{jnp.result_type(float)} cannot tell it from a constant. Subtract its mean there."
-        )
-
-
-def full_rank(kernel):
-    """Functions that differ on the lags of the window; else coefficients are not unique, and a warning says so."""
-    rank = int(np.linalg.matrix_rank(kernel))
-    if rank < kernel.shape[1]:
-        warnings.warn(
-            f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins: their "
-            "coefficients are not unique. Use fewer functions or a longer window.",
-            UserWarning,
-            stacklevel=3,
         )

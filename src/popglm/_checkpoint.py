@@ -78,8 +78,8 @@ class _Watched:
     def __iter__(self):
         for at, chunk in self.design:
             self.y, self.X = _added(self.y, chunk.y), _added(self.X, chunk.counted)
-            for source in chunk.sources:
-                self.X = _added(self.X, source[0])  # features or the inputs that they are made of
+            for array in chunk.source.made_of:
+                self.X = _added(self.X, array)
             yield at, chunk
 
 

@@ -14,7 +14,7 @@ def shortened(kernel: Float[np.ndarray, "window basis"]) -> list[Float[np.ndarra
     n_basis = kernel.shape[1]
     n_each = -(-n_basis // PRODUCTS)
     some = [kernel[:, at : at + n_each] for at in range(0, n_basis, n_each)]
-    reach = [np.flatnonzero(functions.any(1))[-1] + 1 for functions in some]
+    reach = [np.flatnonzero(functions.any(1)).max(initial=0) + 1 for functions in some]
     reach[np.argmax(reach)] = len(kernel)
     return [functions[:lags] for functions, lags in zip(some, reach, strict=True)]
 

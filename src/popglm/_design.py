@@ -7,7 +7,7 @@ length share what was compiled, sums of many blocks are added in double precisio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import jax
@@ -34,6 +34,10 @@ class Stored(NamedTuple):
 
     values: Float[Array, "time features"]
 
+    @property
+    def made_of(self):
+        return (self.values,)
+
     def rows(self, start, n):
         return jax.lax.dynamic_slice_in_dim(self.values, start, n)
 
@@ -50,15 +54,49 @@ class Convolved(NamedTuple):
         kernels = (jnp.asarray(some, jnp.result_type(float)) for some in _convolve.shortened(kernel))
         return cls(on_device(inputs), tuple(kernels))
 
+    @property
+    def made_of(self):
+        return (self.inputs,)
+
     def rows(self, start, n):
         piece = jax.lax.dynamic_slice_in_dim(self.inputs, start, n + max(map(len, self.kernels)), 1)
         return _convolve.causal(piece.astype(self.kernels[0].dtype), self.kernels)
 
 
+class Beside(NamedTuple):
+    """Features of several sources, side by side."""
+
+    parts: tuple
+
+    @property
+    def made_of(self):
+        return tuple(array for part in self.parts for array in part.made_of)
+
+    def rows(self, start, n):
+        return jnp.concatenate([part.rows(start, n) for part in self.parts], 1)
+
+
+class Crossed(NamedTuple):
+    """Every feature of one source times every feature of the next, which exist one block at a time; the last runs fastest."""
+
+    parts: tuple
+
+    @property
+    def made_of(self):
+        return tuple(array for part in self.parts for array in part.made_of)
+
+    def rows(self, start, n):
+        times = lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(n, -1)
+        return reduce(times, [part.rows(start, n) for part in self.parts])
+
+
+Source = Stored | Convolved | Beside | Crossed
+
+
 class Chunk(NamedTuple):
     """Blocks that are visited by one compiled loop. Those in which no row counts are not visited."""
 
-    sources: tuple[Stored | Convolved, ...]
+    source: Source
     y: Shaped[Array, "time neurons"]
     counted: Bool[Array, "time"]
     visited: Int[Array, "blocks"]
@@ -69,9 +107,9 @@ class Chunk(NamedTuple):
         return len(self.y) // len(self.visited)
 
     def block(self, i) -> Block:
-        """Block i, its sources side by side. A count is missing where y is NaN, which whole numbers cannot be."""
+        """Block i. A count is missing where y is NaN, which whole numbers cannot be."""
         start, n = i * self.block_rows, self.block_rows
-        X = jnp.concatenate([source.rows(start, n) for source in self.sources], 1)
+        X = self.source.rows(start, n)
         y, counted = (jax.lax.dynamic_slice_in_dim(a, start, n) for a in (self.y, self.counted[:, None]))
         if jnp.issubdtype(y.dtype, jnp.floating):
             counted = counted & ~jnp.isnan(y)
@@ -91,7 +129,7 @@ class Rows(ABC):
     streamed = False
 
     @abstractmethod
-    def part(self, start: int, size: int) -> tuple[tuple[Stored | Convolved, ...], Bool[np.ndarray, "time"]]:
+    def part(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, "time"]]:
         """Make the features of `size` rows from `start`, which may pass the end; and say which of them count."""
 
     def counted(self) -> Bool[np.ndarray, "time"]:
@@ -124,7 +162,7 @@ class Matrix(Rows):
         if len(values) < size or values.dtype != dtype or self.center is not None or not counted.all():
             values = padded(values if self.center is None else values - self.center, size, dtype)
             values[: len(counted)][~counted] = 0
-        return (Stored(on_device(values)),), padded(counted, size)
+        return Stored(on_device(values)), padded(counted, size)
 
 
 class Design:
@@ -154,13 +192,13 @@ class Design:
                 yield start, chunk
 
     def _chunk(self, start) -> Chunk | None:
-        sources, counted = self._X.part(start, self._size)
+        source, counted = self._X.part(start, self._size)
         blocks = np.flatnonzero(counted.reshape(self._n_blocks, -1).any(1))
         if not len(blocks):
             return None
         y = padded(compact(read(self._y, start, start + self._size)), self._size)
         arrays = y, counted, padded(blocks, self._n_blocks).astype(np.int32)
-        return Chunk(sources, *map(on_device, arrays), jnp.asarray(len(blocks), jnp.int32))
+        return Chunk(source, *map(on_device, arrays), jnp.asarray(len(blocks), jnp.int32))
 
 
 def ahead(items: Iterator) -> Iterator:

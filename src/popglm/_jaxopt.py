@@ -185,7 +185,7 @@ def _batch(params, X, y, mask):
     y = y if y.ndim == 2 else y[:, None]
     X, y = X.astype(coef.dtype), y.astype(coef.dtype)
     counted = ~jnp.isnan(X).any(1)
-    chunk = Chunk((Stored(jnp.where(counted[:, None], X, 0)),), y, counted, jnp.zeros(1, int), jnp.asarray(1))
+    chunk = Chunk(Stored(jnp.where(counted[:, None], X, 0)), y, counted, jnp.zeros(1, int), jnp.asarray(1))
     bins = jnp.maximum(chunk.block(0).weight.sum(0), 1)
     start = mask * coef.reshape(len(coef), -1).T, intercept
     return start, jnp.arange(y.shape[1]), chunk, bins

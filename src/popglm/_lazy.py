@@ -1,103 +1,36 @@
 """Features that look like a matrix and are made one block at a time: `fit` never builds the matrix."""
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check_arrays, _check_index, _check_times, _design, _pynapple
+from popglm import _check_index, _check_times, _design, _pynapple
 
 LONG = 2**20  # bins
-
-
-class Term(NamedTuple):
-    """One convolution: inputs of all bins, in memory or streamed, the kernel of its basis, the first rows of epochs."""
-
-    inputs: object
-    kernel: np.ndarray
-    starts: np.ndarray
-    center: np.ndarray | None = None
-
-    @property
-    def n_inputs(self):
-        return 1 if len(self.inputs.shape) == 1 else self.inputs.shape[1]
-
-    @property
-    def n_features(self):
-        return self.n_inputs * self.kernel.shape[1]
-
-    def part(self, start, size):
-        """The features of `size` bins from `start`, and which of them have a complete history.
-
-        There are zeros before the first bin, after the last, and for NaN.
-        """
-        window, first = len(self.kernel), max(start - len(self.kernel), 0)
-        piece = _design.read(self.inputs, first, start + size)
-        if _design.is_stream(self.inputs):
-            _check_arrays.finite("inputs", piece, first)
-            piece = _design.compact(piece, keep=self.center is not None)
-        counted = _complete(piece, np.arange(start, start + size), first, window, self.starts)
-        if self.center is not None:
-            piece = piece - self.center
-        if piece.dtype != np.uint8:
-            piece = np.nan_to_num(piece.astype(jnp.result_type(float), copy=False))
-        out = np.zeros((self.n_inputs, window + size), piece.dtype)
-        begin = max(window - start, 0)
-        out[:, begin : begin + len(piece)] = piece.T
-        return _design.Convolved.of(out, self.kernel), counted
-
-    def centered(self, first, stop):
-        """The same with inputs that do not lie far from 0 in these rows, and what its features then lack, or None."""
-        streamed = _design.is_stream(self.inputs)
-        inputs = self.inputs if streamed else self.inputs[max(first - len(self.kernel), 0) : stop]
-        center = None if inputs.dtype == np.uint8 else _design.origin(inputs)
-        lacks = None if center is None else np.outer(center, self.kernel.sum(0)).ravel()
-        return self._replace(center=center), lacks
-
-
-def _complete(piece, rows, first, window, starts) -> np.ndarray:
-    """Rows whose window lies inside their epoch and holds no NaN of the piece, whose first row is `first`."""
-    complete = rows - starts[np.searchsorted(starts, rows, "right") - 1] >= window
-    complete &= rows < min(starts[-1], first + len(piece))
-    if piece.dtype.kind == "f":
-        seen = np.concatenate([[0], np.cumsum(np.isnan(piece).any(1))])
-        now = np.minimum(rows - first, len(piece))
-        complete &= seen[now] == seen[np.maximum(now - window, 0)]
-    return complete
 
 
 class Span(_design.Rows):
     """Rows of lazy features for a design: from the first to the last that was asked for, others not counted."""
 
-    def __init__(self, terms, length, index, *, centered=False):
-        self.first, self.length, self._at, self._asked = 0, length, None, None
+    def __init__(self, term, index, *, centered=False):
+        self.first, self.length, self._at, self._asked = 0, term.length, None, None
         if index is not None:
             self.first, self.length = int(index.min()), int(index.max()) + 1 - int(index.min())
             if len(index) < self.length or not (np.diff(index) == 1).all():
                 self._at, self._asked = index - self.first, np.zeros(self.length, bool)
                 self._asked[self._at] = True
-        self._terms = (
-            terms  # those of a long recording are cut anew in every pass: to keep the pieces would double them
-        )
-        self.streamed = self.length > LONG or any(_design.is_stream(term.inputs) for term in terms)
+        # the pieces of a long recording are cut anew in every pass: to keep them would double it
+        self.streamed = self.length > LONG or any(map(_design.is_stream, term.made_of))
+        self._term = term
         if centered:
-            self._terms, lacks = zip(
-                *(term.centered(self.first, self.first + self.length) for term in terms), strict=True
-            )
-            if any(lack is not None for lack in lacks):
-                zeros = (np.zeros(term.n_features) for term in terms)
-                self.center = np.concatenate(
-                    [z if lack is None else lack for z, lack in zip(zeros, lacks, strict=True)]
-                )
+            self._term, self.center = term.centered(self.first, self.first + self.length)
 
     def part(self, start, size):
-        """Inputs and their history; the rows that were asked for and have it complete."""
-        sources, counted = zip(*(term.part(self.first + start, size) for term in self._terms), strict=True)
-        counted = np.all(counted, 0)
+        """What the features are made of; the rows that were asked for and are known."""
+        source, counted = self._term.part(self.first + start, size)
         counted[max(self.length - start, 0) :] = False
         if self._asked is not None:
             counted &= _design.padded(self._asked[start : start + size], size)
-        return sources, counted
+        return source, counted
 
     def place(self, y):
         """The rows of y where the span has them, zeros between."""
@@ -134,14 +67,15 @@ class Placed:
 
 
 class LazyFeatures(_pynapple.Framed):
-    r"""Features of the past that look like a matrix and are never built by `fit`.
+    r"""Features that look like a matrix and are never built by `fit`.
 
     From `lazy_features` of a basis. Accepted wherever X is; the values equal those of `compute_features`. Only the inputs
-    are kept; the features of a few thousand bins at a time are made inside the loop over the data,
+    are kept; features of the past, and products, are made a few thousand bins at a time inside the loop over the data,
 
     .. math:: X_{t,(n,k)} = \sum_{l=1}^{W} h_k(l)\, x_n(t - l),
 
-    from the functions :math:`h_k` of the basis over its window of W bins and the inputs :math:`x_n`.
+    from the functions :math:`h_k` of the basis over its window of W bins and the inputs :math:`x_n`. Functions of a variable
+    in the same bin are evaluated for some 30,000 bins at a time, and anew in every pass over more than a million.
 
     A contiguous slice keeps the history from before the slice, as that of a matrix does, and so do `restrict` and
     index arrays; lazy features of ``counts.restrict(epochs)`` start it anew. ``numpy.asarray(X)`` builds the matrix, with
@@ -159,22 +93,21 @@ class LazyFeatures(_pynapple.Framed):
 
     ndim = 2
 
-    def __init__(self, terms, frame, names=None, metadata=None, index=None):
-        self._terms, self._frame, self._index, self._length = terms, frame, index, terms[0].inputs.shape[0]
+    def __init__(self, term, frame, names=None, metadata=None, index=None):
+        self._term, self._frame, self._index, self._length = term, frame, index, term.length
         self.columns, self.metadata = names, metadata
 
     @property
     def made_of(self):
         """Inputs, and the rows that were asked for."""
-        return (*(term.inputs for term in self._terms), *(() if self._index is None else (self._index,)))
+        return (*self._term.made_of, *(() if self._index is None else (self._index,)))
 
     # How it looks
 
     @property
     def shape(self):
         """(time, features)."""
-        length = self._length if self._index is None else len(self._index)
-        return length, sum(term.n_features for term in self._terms)
+        return (self._length if self._index is None else len(self._index)), self._term.n_features
 
     @property
     def dtype(self):
@@ -209,7 +142,7 @@ class LazyFeatures(_pynapple.Framed):
         return values if self._index is None else values[self._index]
 
     def _with(self, index, frame=None):
-        return LazyFeatures(self._terms, frame or self._frame, self.columns, self.metadata, index)
+        return LazyFeatures(self._term, frame or self._frame, self.columns, self.metadata, index)
 
     def __getitem__(self, key):
         """Rows by slice, mask or index stay lazy; single rows and some of the columns are built."""
@@ -240,7 +173,7 @@ class LazyFeatures(_pynapple.Framed):
 
     def span(self, *, centered=False) -> Span:
         """These rows for a design."""
-        return Span(self._terms, self._length, self._index, centered=centered)
+        return Span(self._term, self._index, centered=centered)
 
     @property
     def complete(self) -> np.ndarray:
@@ -260,16 +193,3 @@ class LazyFeatures(_pynapple.Framed):
 
 def _features(block):
     return block.X
-
-
-def side_by_side(features):
-    """Features of several inputs on one time axis as one matrix."""
-    first = features[0]
-    for other in features[1:]:
-        _check_times.aligned(first.frame, other.frame, "inputs 0", "inputs")
-    names = [f"{i}/{name}" for i, x in enumerate(features) for name in x.columns]
-    keys = ("input", "function")
-    metadata = {key: np.concatenate([np.asarray(x.metadata[key], object) for x in features]) for key in keys}
-    metadata["term"] = np.repeat(range(len(features)), [x.shape[1] for x in features])
-    terms = tuple(term for x in features for term in x._terms)
-    return LazyFeatures(terms, first._frame, names, metadata)

@@ -105,3 +105,9 @@ def recording(trains, counts, bin_size):
         t=(bins + 0.5) * bin_size, d=counts.astype(int), time_support=epoch, columns=np.arange(n_neurons)
     )
     return nap.TsGroup(units, time_support=epoch), frame
+
+
+def columns(x, which):
+    """Some columns of a TsdFrame, with what is known about them, or of an array."""
+    nap = sys.modules.get("pynapple")
+    return x[:, which] if nap is not None and isinstance(x, nap.TsdFrame) else np.asarray(x)[:, which]

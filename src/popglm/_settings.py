@@ -1,4 +1,4 @@
-"""Checks of settings: solvers, links, penalties, bases, simulations. Messages are as in `_check`."""
+"""Checks of settings: solvers, links, penalties, simulations. Messages are as in `_check`."""
 
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
@@ -8,42 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm import _check, _check_arrays
-
-
-def window_size(value):
-    """A window in bins; a fraction is most likely meant in seconds."""
-    hint = " If this is seconds, divide by the bin size." if isinstance(value, numbers.Real) else ""
-    return _check.positive_integer("window_size", value, " number of bins", hint)
-
-
-def raised_cosine(n_basis_funcs, width, time_scaling, decay):
-    """Number, width and stretch of raised cosines."""
-    n = _check.positive_integer("n_basis_funcs", n_basis_funcs)
-    if n == 1 and not decay:
-        raise ValueError("`n_basis_funcs` must be at least 2 with enforce_decay_to_zero=False; got 1.")
-    _check.flag("enforce_decay_to_zero", decay)
-    width = _check.number("width", width, 1, strict=True)
-    if 2 * width != round(2 * width):
-        raise ValueError(f"`width` must be a multiple of 0.5, so that the functions sum to a constant; got {width}.")
-    return n, width, _check.number("time_scaling", 50.0 if time_scaling is None else time_scaling, 0, strict=True)
-
-
-def basis(value, kind):
-    """A basis that can be added to another."""
-    if not isinstance(value, kind):
-        raise TypeError(f"a basis can be added to a basis only; got {value!r}.")
-
-
-def some_bases(bases):
-    """At least one basis."""
-    if not bases:
-        raise ValueError("a sum of bases needs at least one; got none.")
-
-
-def one_each(bases, inputs):
-    """As many inputs as bases."""
-    if len(bases) != len(inputs):
-        raise ValueError(f"this sum of {len(bases)} bases needs as many inputs, in the same order; got {len(inputs)}.")
 
 
 def instance(name, value, classes):
@@ -256,14 +220,6 @@ def key(value):
         seed = value if isinstance(value, numbers.Integral) else 0
         raise TypeError(f"`key` must be a JAX key; got {value!r}. Write jax.random.key({seed}).")
     return value
-
-
-def convolution(value):
-    """A basis with a kernel over lags."""
-    kernel = getattr(value, "kernel", None)
-    if not isinstance(kernel, np.ndarray):
-        raise TypeError(f"`basis` must be a convolution basis; got {value!r}. For example RaisedCosineLogConv(5, 40).")
-    return kernel
 
 
 def two(name, value):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _pynapple, _settings, observation_models
+from popglm import _check, _check_bases, _pynapple, _settings, observation_models
 
 __all__ = ["Population", "random_coupling", "simulate_population"]
 
@@ -102,7 +102,7 @@ def random_coupling(
     for name, peak in peaks.items():
         _check.number(name, peak)
     connectivity, excitatory = _settings.share("connectivity", connectivity), _settings.share("excitatory", excitatory)
-    rng, area = _generator(_settings.key(key)), _settings.convolution(basis).sum(0)
+    rng, area = _generator(_settings.key(key)), _check_bases.convolution(basis).sum(0)
     functions = np.arange(len(area))
     coupled, excites = rng.random((n, n)) < connectivity, rng.random((n, n)) < excitatory
     peak = coupled * np.where(excites, excitation, -inhibition) * rng.uniform(0.5, 1.5, (n, n))
@@ -161,7 +161,7 @@ def simulate_population(key, coef, intercept, basis, *, duration, bin_size=0.005
     >>> population.counts.shape
     (2000, 4)
     """
-    kernel = _settings.convolution(basis)
+    kernel = _check_bases.convolution(basis)
     coef, intercept = _settings.coupling(coef, intercept, kernel.shape[1])
     n_bins = _settings.whole_bins(duration, bin_size)
     link = observation_models.link_of(_settings.link(inverse_link_function, observation_models.LINKS))

@@ -1,0 +1,184 @@
+"""What lazy features are made of: a tree of inputs, convolved or evaluated, side by side or multiplied.
+
+Every term makes any rows of its features on demand (`part`), and says which of them are known.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from popglm import _check_arrays, _design
+
+
+class Convolution(NamedTuple):
+    """Inputs of all bins, in memory or streamed, the kernel of their basis, the first rows of epochs.
+
+    Row t sees the bins from t - W + `ahead` to t - 1 + `ahead`: with 0 the past.
+    """
+
+    inputs: object
+    kernel: np.ndarray
+    starts: np.ndarray
+    ahead: int = 0
+    center: np.ndarray | None = None
+
+    @property
+    def made_of(self):
+        return (self.inputs,)
+
+    @property
+    def length(self):
+        return self.inputs.shape[0]
+
+    @property
+    def n_inputs(self):
+        return 1 if len(self.inputs.shape) == 1 else self.inputs.shape[1]
+
+    @property
+    def n_features(self):
+        return self.n_inputs * self.kernel.shape[1]
+
+    def part(self, start, size):
+        """The features of `size` bins from `start`, and which of them have a complete window.
+
+        There are zeros before the first bin, after the last, and for NaN.
+        """
+        window, start = len(self.kernel), start + self.ahead  # bins before `start` are seen by its row
+        first = max(start - window, 0)
+        piece = _design.read(self.inputs, first, start + size)
+        if _design.is_stream(self.inputs):
+            _check_arrays.finite("inputs", piece, first)
+            piece = _design.compact(piece, keep=self.center is not None)
+        counted = _complete(piece, np.arange(start, start + size), first, window, self.starts, self.ahead)
+        if self.center is not None:
+            piece = piece - self.center
+        if piece.dtype != np.uint8:
+            piece = np.nan_to_num(piece.astype(jnp.result_type(float), copy=False))
+        out = np.zeros((self.n_inputs, window + size), piece.dtype)
+        begin = max(window - start, 0)
+        out[:, begin : begin + len(piece)] = piece.T
+        return _design.Convolved.of(out, self.kernel), counted
+
+    def centered(self, first, stop):
+        """The same with inputs that do not lie far from 0 in these rows, and what its features then lack, or None."""
+        seen = slice(max(first + self.ahead - len(self.kernel), 0), stop + self.ahead)
+        inputs = self.inputs if _design.is_stream(self.inputs) else self.inputs[seen]
+        center = None if inputs.dtype == np.uint8 else _design.origin(inputs)
+        lacks = None if center is None else np.outer(center, self.kernel.sum(0)).ravel()
+        return self._replace(center=center), lacks
+
+
+def _complete(piece, ends, first, window, starts, ahead) -> np.ndarray:
+    """Rows whose window, the bins before its end, lies inside their epoch and holds no NaN of the piece.
+
+    The first bin of the piece is `first`.
+    """
+    rows = ends - ahead
+    epoch = np.clip(np.searchsorted(starts, rows, "right") - 1, 0, len(starts) - 2)
+    complete = (rows < starts[-1]) & (ends - starts[epoch] >= window) & (ends <= starts[epoch + 1])
+    if piece.dtype.kind == "f":
+        seen = np.concatenate([[0], np.cumsum(np.isnan(piece).any(1))])
+        now = np.clip(ends - first, 0, len(piece))
+        complete &= seen[now] == seen[np.maximum(now - window, 0)]
+    return complete
+
+
+class Evaluation(NamedTuple):
+    """Values of all bins, in memory or streamed, and the functions that make features of some: NaN where there is none."""
+
+    inputs: object
+    functions: Callable
+    n_features: int
+    center: np.ndarray | None = None
+
+    @property
+    def made_of(self):
+        return (self.inputs,)
+
+    @property
+    def length(self):
+        return self.inputs.shape[0]
+
+    def part(self, start, size):
+        """The features of `size` bins from `start`, and which of them are known. They are zeros where not."""
+        values = self.functions(_design.read(self.inputs, start, start + size))
+        counted = ~np.isnan(values).any(1)
+        out = _design.padded(values if self.center is None else values - self.center, size, jnp.result_type(float))
+        out[: len(values)][~counted] = 0
+        return _design.Stored(_design.on_device(out)), _design.padded(counted, size)
+
+    def centered(self, first, stop):
+        """The same with features that do not lie far from 0, before they are rounded, and what they lack, or None."""
+        center = _design.origin(_Made(self, first, stop))
+        return self._replace(center=center), center
+
+
+class _Made:
+    """Features as rows that are made when they are sliced, in double precision."""
+
+    def __init__(self, term, first, stop):
+        self.term, self.first, self.shape, self.dtype = term, first, (stop - first, term.n_features), np.dtype(float)
+
+    def __getitem__(self, rows):
+        some = slice(rows.start + self.first, min(rows.stop, self.shape[0]) + self.first)
+        return self.term.functions(_design.read(self.term.inputs, some.start, some.stop))
+
+
+class Beside(NamedTuple):
+    """The features of several terms, side by side."""
+
+    terms: tuple
+
+    @property
+    def made_of(self):
+        return tuple(array for term in self.terms for array in term.made_of)
+
+    @property
+    def length(self):
+        return self.terms[0].length
+
+    @property
+    def n_features(self):
+        return sum(term.n_features for term in self.terms)
+
+    def part(self, start, size):
+        """The features of `size` bins from `start`, and which of them are known in every term."""
+        sources, counted = zip(*(term.part(start, size) for term in self.terms), strict=True)
+        return _design.Beside(sources), np.all(counted, 0)
+
+    def centered(self, first, stop):
+        """Terms that do not lie far from 0, and what their features then lack, or None."""
+        terms, lacks = zip(*(term.centered(first, stop) for term in self.terms), strict=True)
+        if all(lack is None for lack in lacks):
+            return Beside(terms), None
+        known = [np.zeros(t.n_features) if a is None else a for t, a in zip(terms, lacks, strict=True)]
+        return Beside(terms), np.concatenate(known)
+
+
+class Crossed(NamedTuple):
+    """The products of every feature of one term with every feature of the next; the last runs fastest."""
+
+    terms: tuple
+
+    @property
+    def made_of(self):
+        return tuple(array for term in self.terms for array in term.made_of)
+
+    @property
+    def length(self):
+        return self.terms[0].length
+
+    @property
+    def n_features(self):
+        return int(np.prod([term.n_features for term in self.terms]))
+
+    def part(self, start, size):
+        """The factors of `size` bins from `start`, and which of them are known in every term."""
+        sources, counted = zip(*(term.part(start, size) for term in self.terms), strict=True)
+        return _design.Crossed(sources), np.all(counted, 0)
+
+    def centered(self, first, stop):
+        """The same: products of what was centered are not products that lack a constant."""
+        return self, None
