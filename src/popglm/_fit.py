@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 from threadpoolctl import ThreadpoolController
 
-from popglm import _check, _objective
+from popglm import _check, _objective, _scale
 from popglm._design import BLOCK_ROWS, total
 from popglm._objective import Fit, Objective
 
@@ -59,13 +59,14 @@ class Kept(NamedTuple):
     state: State
     own: dict[int, Float[Array, "coordinates coordinates"]]
     n_passes: int
+    scale: Array | None  # of neurons, where the loss has one
     found: Fit | None
 
     @classmethod
     def of(cls, saved) -> "Kept":
         """From the same as plain tuples, as a file has it."""
-        state, own, n_passes, found = saved
-        return cls(State(*state), own, n_passes, None if found is None else Fit(*found))
+        state, own, n_passes, scale, found = saved
+        return cls(State(*state), own, n_passes, scale, None if found is None else Fit(*found))
 
     def over(self, maxiter) -> bool:
         """Whether nothing is left to be done in so many passes."""
@@ -113,7 +114,7 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
     `eps` is the precision of the values, and `scale` the size of the loss's curvature: the round-off that is forgiven
     must not shrink to nothing where a loss passes through 0.
     """
-    running, first, step = state.status == RUNNING, state.n_evaluated == 0, state.step
+    running, first, step = state.status == RUNNING, ~np.isfinite(state.value), state.step
     finite = np.isfinite(value) & np.isfinite(gradient).all(1)
     value = np.where(finite, value, np.inf)
     gradient = np.where(finite[:, None], gradient, 0)
@@ -163,6 +164,7 @@ def restarted(state: State, which: Bool[Array, "neurons"], point: Points) -> Sta
     """The same state, in which some neurons are not evaluated yet and stand at these points."""
     anew = start(point, np.zeros(len(point), bool))
     history = {"moves", "changes", "inverse_curvature"}  # these lead with the pairs
+    anew = anew._replace(n_evaluated=state.n_evaluated)
     pick = lambda name, old, new: np.where(
         which.reshape((1,) * (name in history) + (-1,) + (1,) * (old.ndim - 1 - (name in history))), new, old
     )
@@ -308,23 +310,35 @@ def _fit(design, objective, mask, init, tol, maxiter, report, keep) -> Fit:
     tol = TOL[dtype.name] if tol is None else tol
     (bins, events), moments = total(_objective.census, design)
     _check.some_valid(bins.any())
+    estimated = objective.model.shapes and objective.model.scale is None
+    objective = objective._replace(model=_scale.known(objective.model, len(bins)))
     mean_count, null, silent = _objective.null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
     problem, dependent, constant = prepare(objective, mask, bins, mean_count, null, moments, eps)
     own = problem.precondition.own
-    state, own, n_passes, _ = kept or Kept(start(_first(problem, init, null, silent), silent), own, 0, None)
+    begin = Kept(start(_first(problem, init, null, silent), silent), own, 0, None, None)
+    state, own, n_passes, scale, _ = kept or begin
+    if scale is not None:
+        problem = _scaled(problem, objective.model.with_scale(scale[:, 0]), null, mean_count)
     problem = problem._replace(precondition=problem.precondition._replace(own=own))
+    least = 0.0  # loss that round-off may leave
+    if objective.model.divides:
+        least = eps * total(_objective.null_loss, design, problem.objective.model, null.astype(dtype)) / bins
     while n_passes < maxiter and len(running := np.flatnonzero(state.status == RUNNING)):
         if n_passes and n_passes % PATIENCE == 0:
             problem = _own_factors(design, problem, state, running, dtype)
         value, gradient = _evaluate(design, problem, ask(state), dtype)
         precondition = problem.precondition
-        state = tell(state, value, gradient, precondition, tol / bins, precondition.curvature, eps)
+        nat = objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), least))
+        state = tell(state, value, gradient, precondition, tol * nat / bins, precondition.curvature * nat, eps)
         n_passes += 1
+        if estimated and not (state.status == RUNNING).any():
+            problem, state = _another_turn(design, problem, state, null, mean_count)
+        scale = problem.objective.model.scale
         if report:
             report(state)
         if keep:
-            keep.offer(partial(Kept, state, precondition.own, n_passes, None))
+            keep.offer(partial(Kept, state, problem.precondition.own, n_passes, scale, None))
     done = state.status == DONE
     known = done & (state.inverse_curvature[0] > 0) & (tol <= MAX_LAST)  # a step whose length a move has tried
     last = np.where(known[:, None], state.direction, 0)
@@ -332,10 +346,41 @@ def _fit(design, objective, mask, init, tol, maxiter, report, keep) -> Fit:
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
     mean_count = mean_count.astype(dtype)
-    found = Fit(coef, intercept, state.n_evaluated, done, stalled, silent, mean_count, dependent, constant)
+    free = problem.precondition.mask.sum(1) - mask[:, dependent].sum(1)
+    found = Fit(
+        coef,
+        intercept,
+        state.n_evaluated,
+        done,
+        stalled,
+        silent,
+        mean_count,
+        dependent,
+        constant,
+        free,
+        problem.objective.model.scale,
+    )
     if keep:
-        keep.hold(partial(Kept, state, problem.precondition.own, n_passes, found))
+        keep.hold(partial(Kept, state, problem.precondition.own, n_passes, scale, found))
     return found
+
+
+def _scaled(problem: Problem, model, null, mean_count) -> Problem:
+    """The problem of another scale."""
+    curvature = np.asarray(_objective.curvature(model, null, mean_count), float)
+    return problem._replace(
+        objective=problem.objective._replace(model=model),
+        precondition=problem.precondition._replace(curvature=curvature),
+    )
+
+
+def _another_turn(design, problem: Problem, state: State, null, mean_count):
+    """The most likely scale where the fit has ended; neurons whose scale has moved go on from there."""
+    dtype, model = jnp.result_type(float), problem.objective.model
+    found = _scale.most_likely(design, model, *problem.coordinates.to_model(state.point))
+    moved = np.abs(np.log(found.scale / model.scale))[:, 0] > 10 * _scale.TOL[dtype.name]
+    again = moved & (state.status == DONE) & (np.isfinite(state.value))
+    return _scaled(problem, found, null, mean_count), restarted(state, again, state.point)
 
 
 def _first(problem: Problem, init, null, silent) -> Points:

@@ -59,8 +59,8 @@ class Steps:
         rows = _data.rows(X.values)
         bins, events = _design.total(_objective.tally, _design.Design(rows, rows.place(y.values)))
         _check.some_valid(bins.any())
-        mean = model.null_mean(events, bins)
-        intercept = jnp.asarray(model.link.forward(mean), jnp.result_type(float))
+        _, null, _ = _objective.null_model(model, bins, events)
+        intercept = jnp.asarray(null, jnp.result_type(float))
         return self._public(jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)), intercept
 
     def initialize_state(self, X, y, params):
@@ -154,7 +154,7 @@ class Steps:
         self.coef_, self.intercept_ = params
         self.n_features_in_, self._columns = X.values.shape[1], y.columns
         self._keep_names(X.columns)
-        for of_the_last_fit in ("_train_mean", "n_iter_", "converged_"):
+        for of_the_last_fit in ("_train_mean", "n_iter_", "converged_", "scale_"):
             self.__dict__.pop(of_the_last_fit, None)
         return params, state
 
@@ -331,11 +331,10 @@ class Steps:
         self.batch_state_ = stand._replace(stepper=stand.stepper.kind)  # without functions, so that it can be pickled
         self._keep_names(names["X"])
         if isinstance(state, _batches.State):
-            coef, intercept, mean, silent, converged, failed = _batches.finished(state, objective)
+            coef, intercept, mean, silent, converged, failed, scales = _batches.finished(state, objective)
             self._train_mean = mean.astype(jnp.result_type(float))
-            self._warn(
-                silent, names["y"], "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
-            )
+            self.scale_, constant, separated = scales
+            self._warn_of_neurons(silent, constant, separated, names["y"])
         else:
             coef, intercept = stand.stepper.params(state)
             converged = np.zeros(len(coef), bool)
@@ -354,6 +353,7 @@ class Steps:
             "history_",
             "n_iter_",
             "converged_",
+            "scale_",
         ):
             self.__dict__.pop(known, None)
 
