@@ -49,7 +49,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         """Array that leads or ends with the neurons, as this estimator shows it."""
 
     def __sklearn_tags__(self):
-        """What scikit-learn is told: y that is not negative, if the observation model says so, NaN in X, and a score that is no R² (it is a log-likelihood)."""
+        """What scikit-learn is told: the sign of y, NaN in X, and a score that is no R² (it is a log-likelihood)."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         known = self.observation_model
@@ -179,15 +179,23 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         model = self._configure()[0].model
         every = silent & (self._train_mean > 0.5) if model.support.ends_only else np.zeros_like(silent)
         self._warn(
-            silent & ~every, columns, "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
+            silent & ~every,
+            columns,
+            "no event in any valid bin: coefficients 0 and half an event in all. Leave it out",
+            5,
         )
-        self._warn(every, columns, "an event in every valid bin: coefficients 0 and half a bin without. Leave it out")
-        self._warn(constant, columns, "the same y in every valid bin, so the scale is that of round-off. Leave it out")
+        self._warn(
+            every, columns, "an event in every valid bin: coefficients 0 and half a bin without. Leave it out", 5
+        )
+        self._warn(
+            constant, columns, "the same y in every valid bin, so the scale is that of round-off. Leave it out", 5
+        )
         self._warn(
             separated,
             columns,
             "the features tell every bin with an event from every bin without, so coefficients have no finite optimum and "
             "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
+            5,
         )
 
     def _keep_names(self, features):
@@ -202,10 +210,10 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         named = X.columns is not None and all(isinstance(name, str) for name in X.columns)
         _check.same_names(getattr(self, "feature_names_in_", None), X.columns if named else None)
 
-    def _warn(self, which, columns, text):
+    def _warn(self, which, columns, text, level=4):
         if np.any(which):
             names = _listed(np.flatnonzero(which), columns)
-            warnings.warn(f"neuron {names}: {text}, or look at its data.", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"neuron {names}: {text}, or look at its data.", RuntimeWarning, stacklevel=level)
 
     def predict(self, X):
         r"""Mean per bin, :math:`f(x_t^\top w_n + b_n)`: a count, a probability or an activity; NaN where the features are.

@@ -347,19 +347,9 @@ def _fit(design, objective, mask, init, tol, maxiter, report, keep) -> Fit:
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
     mean_count = mean_count.astype(dtype)
     free = problem.precondition.mask.sum(1) - mask[:, dependent].sum(1)
-    found = Fit(
-        coef,
-        intercept,
-        state.n_evaluated,
-        done,
-        stalled,
-        silent,
-        mean_count,
-        dependent,
-        constant,
-        free,
-        problem.objective.model.scale,
-    )
+    flags = state.n_evaluated, done, stalled, silent, mean_count
+    model = problem.objective.model
+    found = Fit(coef, intercept, *flags, dependent, constant, free, model.scale)
     if keep:
         keep.hold(partial(Kept, state, problem.precondition.own, n_passes, scale, found))
     return found

@@ -87,17 +87,8 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     arrays = (np.asarray(a, dtype) for a in (coef, intercept))
-    return Fit(
-        *arrays,
-        n_iter,
-        converged & ~diverged,
-        diverged,
-        silent,
-        mean.astype(dtype),
-        *np.zeros((2, 0), int),
-        mask.sum(1) + 1,
-        objective.model.scale,
-    )
+    rest = *np.zeros((2, 0), int), mask.sum(1) + 1, objective.model.scale
+    return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *rest)
 
 
 def _of_neurons(objective, n_neurons=1) -> Objective:

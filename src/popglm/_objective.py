@@ -27,7 +27,8 @@ class Fit(NamedTuple):
     `stalled` neurons met round-off before their tolerance, or values that are not finite; `silent` ones have nothing to
     fit; `mean` is the null model's.
     `dependent` are features that others determine, so that their coefficients are not unique; `constant` those that do not
-    vary, to the precision of the sums, and are not 0; `free` counts the parameters that are; `scale` is that of the loss, a column, if it has one.
+    vary, to the precision of the sums, and are not 0; `free` counts each neuron's free parameters; `scale` is that of the
+    loss, a column, if it has one.
     """
 
     coef: np.ndarray

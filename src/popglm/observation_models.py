@@ -156,18 +156,23 @@ class Poisson(ObservationModel):
     link: Link | Callable | str = EXP
 
     def loss(self, eta, y):
+        """The formula above."""
         return self.link.inverse(eta) - y * self.link.log_inverse(eta)
 
     def least(self, y):
+        """The loss where the mean is y."""
         return y - xlogy(y, y)
 
     def saturated(self, y):
+        """Log-likelihood of the model that predicts every bin exactly."""
         return xlogy(y, y) - y - gammaln(y + 1)
 
     def variance(self, mean):
+        """Variance of y at a mean, over the scale if that divides the loss."""
         return mean
 
     def sample(self, key, eta):
+        """Draw y at the linear predictor `eta`."""
         return jax.random.poisson(key, self.mean(eta))
 
 
@@ -198,19 +203,24 @@ class Bernoulli(ObservationModel):
     support = BINARY
 
     def loss(self, eta, y):
+        """The formula above."""
         # a product with a logarithm of -inf would be NaN
         return -jnp.where(y > 0, self.link.log_inverse(eta), self.link.log_rest(eta))
 
     def least(self, y):
+        """The loss where the mean is y."""
         return 0 * y
 
     def saturated(self, y):
+        """Log-likelihood of the model that predicts every bin exactly."""
         return 0 * y
 
     def variance(self, mean):
+        """Variance of y at a mean, over the scale if that divides the loss."""
         return mean * (1 - mean)
 
     def sample(self, key, eta):
+        """Draw y at the linear predictor `eta`."""
         return jax.random.bernoulli(key, self.mean(eta)).astype(int)
 
 
@@ -243,18 +253,23 @@ class Gaussian(ObservationModel):
     support, divides = REAL, True
 
     def loss(self, eta, y):
+        """The formula above."""
         return (y - self.link.inverse(eta)) ** 2 / 2
 
     def least(self, y):
+        """The loss where the mean is y."""
         return 0 * y
 
     def saturated(self, y):
+        """Log-likelihood of the model that predicts every bin exactly."""
         return 0 * y - jnp.log(2 * np.pi * self.scale) / 2
 
     def variance(self, mean):
+        """Variance of y at a mean, over the scale if that divides the loss."""
         return jnp.ones_like(mean)
 
     def sample(self, key, eta):
+        """Draw y at the linear predictor `eta`."""
         mean = self.mean(eta)
         return mean + jnp.sqrt(self.scale) * jax.random.normal(key, jnp.shape(mean))
 
@@ -289,19 +304,24 @@ class Gamma(ObservationModel):
     support, divides = POSITIVE, True
 
     def loss(self, eta, y):
+        """The formula above."""
         ratio = jnp.log(y) - self.link.log_inverse(eta)
         return jnp.expm1(ratio) - ratio
 
     def least(self, y):
+        """The loss where the mean is y."""
         return 0 * y
 
     def saturated(self, y):
+        """Log-likelihood of the model that predicts every bin exactly."""
         return -jnp.log(2 * np.pi * self.scale) / 2 - _stirling_rest(1 / self.scale) - jnp.log(y)
 
     def variance(self, mean):
+        """Variance of y at a mean, over the scale if that divides the loss."""
         return mean**2
 
     def sample(self, key, eta):
+        """Draw y at the linear predictor `eta`."""
         mean = self.mean(eta)
         return mean * self.scale * jax.random.gamma(key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
 
@@ -336,19 +356,24 @@ class NegativeBinomial(ObservationModel):
     shapes = True
 
     def loss(self, eta, y):
+        """The formula above."""
         grown = jnp.log1p(self.scale * self.link.inverse(eta)) / self.scale
         return (1 + self.scale * y) * grown - y * self.link.log_inverse(eta)
 
     def least(self, y):
+        """The loss where the mean is y."""
         return (1 + self.scale * y) * jnp.log1p(self.scale * y) / self.scale - xlogy(y, y)
 
     def saturated(self, y):
+        """Log-likelihood of the model that predicts every bin exactly."""
         return _log_rising(1 / self.scale, y) - gammaln(y + 1) - self.least(y)
 
     def variance(self, mean):
+        """Variance of y at a mean, over the scale if that divides the loss."""
         return mean + self.scale * mean**2
 
     def sample(self, key, eta):
+        """Draw y at the linear predictor `eta`."""
         mean = self.mean(eta)
         one, two = jax.random.split(key)
         gain = self.scale * jax.random.gamma(one, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
