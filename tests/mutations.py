@@ -28,6 +28,30 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
+    "a scale that forgets the parameters": Fault(
+        "_scale.py",
+        "chi / np.maximum(bins - free, 1)",
+        "chi / np.maximum(bins, 1)",
+        "test_observation_models.py",
+        "statsmodels",
+    ),
+    "the variance of a Gamma in proportion to its mean": Fault(
+        "observation_models.py",
+        "        return mean**2\n",
+        "        return mean\n",
+        "test_observation_models.py",
+        "statsmodels",
+    ),
+    "a negative binomial that keeps its first scale": Fault(
+        "_fit.py", "if estimated and not", "if False and not", "test_observation_models.py", "statsmodels"
+    ),
+    "a tolerance without the units of y": Fault(
+        "observation_models.py",
+        "return 2 * loss if self.divides else np.ones_like(loss)",
+        "return np.ones_like(loss)",
+        "test_observation_models.py",
+        "units",
+    ),
     "lag 0 instead of 1": Fault("_convolve.py", "(lag >= 1)", "(lag >= 0)", "test_features.py", "lag_1"),
     "kernel reversed": Fault(
         "_convolve.py",

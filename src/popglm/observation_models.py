@@ -121,7 +121,9 @@ class ObservationModel(ABC):
         bins = np.maximum(bins, 1)
         mean, (low, high, *_) = events / bins, self.support
         none, all_ = mean <= low, mean >= high
-        return np.where(none, low + 0.5 / bins, np.where(all_, high - 0.5 / bins, mean)), none | all_
+        mean = np.where(none, low + 0.5 / bins, np.where(all_, high - 0.5 / bins, mean))
+        _settings.reached(self.link.low, self.link.high, mean)
+        return mean, none | all_
 
     def nat(self, loss):
         """The size of a nat in a mean loss: the dispersion that makes this loss a likely one."""
