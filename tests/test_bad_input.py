@@ -351,7 +351,7 @@ REFUSED = {
         lambda s: fit(s.X, s.y, inverse_link_function=lambda eta: jnp.exp(eta) + 0j), ValueError, "one real mean"
     ),
     "link that stays below the data": (
-        lambda s: fit(s.X, s.y * 9, inverse_link_function=jax.nn.sigmoid), ValueError, "does not reach a mean count of"
+        lambda s: fit(s.X, s.y * 9, inverse_link_function=jax.nn.sigmoid), ValueError, "does not reach a mean of"
     ),
     "stepsize that cannot be traced": (
         lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"stepsize": lambda i: 0.1 if i < 9 else 0.01}),
