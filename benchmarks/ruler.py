@@ -17,10 +17,16 @@ import jax
 import numpy as np
 
 import popglm
-from popglm import _fit
+from popglm import _batches, _objective, _precondition
 from popglm.batching import random_windows
 from popglm.glm import PopulationGLM
 
+TOUCHES = (
+    (_batches, "step", -1),
+    (_objective, "sampled", 0),
+    (_objective, "met", 0),
+    (_objective, "sampled_hessians", 0),
+)
 RECORD = Path(__file__).parent.parent / "src/popglm/data/batches.json"
 BIN, SECONDS, WINDOW = 0.005, 720.0, 1000
 POPULATIONS = {  # neurons, range of rates that the couplings are balanced for, strength of couplings, drift
@@ -86,13 +92,35 @@ def by_batches(X, y, passes, **settings):
     return PopulationGLM(**settings).fit_batches(windows, n_steps=n_steps)
 
 
+def rows_touched(call):
+    """What a call returns, and how many rows it computed losses, gradients or curvatures of, again ones counted again."""
+    n_rows, before = 0, [getattr(module, name) for module, name, _ in TOUCHES]
+
+    def counted(f, at):
+        def touch(*args):
+            nonlocal n_rows
+            what = args[at]
+            n_rows += int((np.asarray(what.weight) > 0).any(1).sum()) if hasattr(what, "weight") else len(what)
+            return f(*args)
+
+        return touch
+
+    for (module, name, at), f in zip(TOUCHES, before, strict=True):
+        setattr(module, name, counted(f, at))
+    try:
+        return call(), n_rows
+    finally:
+        for (module, name, _), f in zip(TOUCHES, before, strict=True):
+            setattr(module, name, f)
+
+
 def without_own(X, y, passes):
     """The same with one factor for all neurons."""
-    limit, _fit.MAX_OWN = _fit.MAX_OWN, 0
+    limit, _precondition.MAX_OWN = _precondition.MAX_OWN, 0
     try:
         return by_batches(X, y, passes)
     finally:
-        _fit.MAX_OWN = limit
+        _precondition.MAX_OWN = limit
 
 
 def descent(X, y, passes):
@@ -135,18 +163,23 @@ def main(names):
         for method, (call, amounts) in METHODS.items():
             for passes in amounts:
                 started = time.perf_counter()
-                at = measure(fitted(call(X, y, passes)), full, X, y) | {"passes": passes}
-                at["seconds"] = time.perf_counter() - started
+                model, n_rows = rows_touched(lambda: call(X, y, passes))  # noqa: B023
+                seconds = time.perf_counter() - started
+                at = measure(fitted(model), full, X, y) | {"passes": passes, "seconds": seconds}
+                if call in (by_batches, without_own):
+                    at["touched"] = n_rows / len(X)
                 found.setdefault(method, []).append(at)
                 print(
-                    f"  {method:16} {passes:4} passes: share {at['share']:.4f}, ruler {at['ruler_90']:.3f}", flush=True
+                    f"  {method:16} {passes:4} passes: share {at['share']:.4f}, ruler {at['ruler_90']:.3f}, {at.get('touched', passes):.1f}",
+                    flush=True,
                 )
         half_X, half_y = X[: len(X) // 2], y[: len(X) // 2]
         half = fitted(PopulationGLM().fit(half_X, half_y))
         for passes in (1, 2, 5):
-            at = measure(fitted(by_batches(half_X, half_y, passes)), half, half_X, half_y) | {"passes": passes}
+            model, n_rows = rows_touched(lambda: by_batches(half_X, half_y, passes))  # noqa: B023
+            at = measure(fitted(model), half, half_X, half_y) | {"passes": passes, "touched": n_rows / len(X)}
             found.setdefault("half", []).append(at)
-            print(f"  half of it, seen {passes} times: share {at['share']:.4f}", flush=True)
+            print(f"  half of it, seen {passes} times: share {at['share']:.4f}, {at['touched']:.1f}", flush=True)
         record[name] = found
     partial = RECORD.with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=1) + "\n", "utf8")

@@ -139,7 +139,7 @@ FAULTS = {
         "_batches.py", "X = X - state.center ", "X = X - 0 * state.center ", "test_batches.py", "far_from_0"
     ),
     "a fit by batches goes on from the first window": Fault(
-        "_run.py", "else stand[3:])", "else (0, 0))", "test_batches.py", "goes_on"
+        "_run.py", "else (stand.number, stand.taken)))", "else (0, 0)))", "test_batches.py", "goes_on"
     ),
     "update changes nothing": Fault(
         "_jaxopt.py",
@@ -216,7 +216,11 @@ FAULTS = {
         "stay_zero",
     ),
     "mask ignored by fit": Fault(
-        "_fit.py", "curvature, mask * alive)", "curvature, alive + 0 * mask)", "test_glm_contract.py", "exactly_zero"
+        "_precondition.py",
+        "curvature, mask * alive)",
+        "curvature, alive + 0 * mask)",
+        "test_glm_contract.py",
+        "exactly_zero",
     ),
     "NaN counts as 0 with weight 1": Fault(
         "_design.py",
@@ -264,10 +268,10 @@ FAULTS = {
         "_lazy.py", "out[self._at] = y", "out[: len(y)] = y", "test_lazy.py", "every_method"
     ),
     "timestamps are not compared": Fault(
-        "_check.py", "off.max() > 1e-6", "off.max() > 1e6", "test_bad_input.py", "times_shifted or shifted"
+        "_check_times.py", "off.max() > 1e-6", "off.max() > 1e6", "test_bad_input.py", "times_shifted or shifted"
     ),
     "the default solver stops where it starts": Fault(
-        "_fit.py", "np.where(silent, DONE, RUNNING)", "np.where(silent, DONE, DONE)", "test_fit.py", "scikit_learn"
+        "_ask_tell.py", "np.where(silent, DONE, RUNNING)", "np.where(silent, DONE, DONE)", "test_fit.py", "scikit_learn"
     ),
 }
 

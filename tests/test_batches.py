@@ -9,6 +9,7 @@ import pynapple as nap
 import pytest
 from samples import small_data
 
+from popglm import _batches, _sample
 from popglm.batching import count_lazily, random_windows, sequential_blocks
 from popglm.glm import GLM, PopulationGLM
 
@@ -246,7 +247,7 @@ def test_many_neurons_keep_a_small_sample():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(2000, 2)), rng.poisson(0.2, (2000, 100)).astype(float)
     sample = PopulationGLM().fit_batches([(X, y)], n_steps=1).batch_state_.solver.sample
-    assert sample.X.nbytes + sample.y.nbytes < 10e6
+    assert sum(rows.nbytes for rows in sample.arrays) < 33e6
 
 
 def test_neurons_that_failed_are_named():
@@ -254,6 +255,42 @@ def test_neurons_that_failed_are_named():
     named = PopulationGLM(solver_name="GradientDescent", solver_kwargs={"stepsize": 1e6, "acceleration": False})
     with pytest.warns(RuntimeWarning, match="neuron 0, 1, 2: the fit met round-off"):
         named.fit_batches([(X, y)], n_steps=20)
+
+
+# The sample
+
+
+def rarely_active(n_bins=60_000, seed=0):
+    """Neurons with few events per feature, features that are 0 nearly everywhere."""
+    rng = np.random.default_rng(seed)
+    X = rng.exponential(size=(n_bins, 12)) * (rng.random((n_bins, 12)) < 0.05)
+    coef = rng.normal(size=(12, 4)) * 0.4
+    return X, rng.poisson(np.exp(X @ coef - 5)).astype(float)
+
+
+@pytest.mark.parametrize("capacity", [10**9, 200_000], ids=["all rows", "some rows"])
+def test_windows_seen_once_give_nearly_the_fit_to_them(monkeypatch, capacity):
+    monkeypatch.setattr(_sample, "ENTRIES", capacity)  # 10,000 rows of 60,000, of 20 entries
+    X, y = rarely_active()
+    batches = [(X[at : at + 1000], y[at : at + 1000]) for at in range(0, len(X), 1000)]
+    model, full = PopulationGLM().fit_batches(batches, n_steps=60), PopulationGLM().fit(X, y)
+    best, null = loss(full, X, y), y.mean(0) - y.mean(0) * np.log(y.mean(0))
+    share = 1 - (loss(model, X, y) - best).sum() / (null - best).sum()
+    assert (model.batch_state_.solver.sample.share == 1) == (capacity > 10**6)
+    assert share > 0.99
+
+
+def test_what_the_sample_tells_has_the_gradient_of_all_rows(monkeypatch):
+    """Where the parameters have not moved since the rows were met, whichever rows are in the sample."""
+    monkeypatch.setattr(_sample, "ENTRIES", 3000)
+    X, y = rarely_active(8000)
+    full = PopulationGLM(regularizer="Ridge", regularizer_strength=1e-3).fit(X, y)
+    batches = [(X[at : at + 500], y[at : at + 500]) for at in range(0, len(X), 500)]
+    init = (full.coef_, full.intercept_), None
+    monkeypatch.setattr(_batches, "MAX_MOVE", 1e-9)  # the steps stay where they are, at the optimum
+    model = PopulationGLM(regularizer="Ridge", regularizer_strength=1e-3).fit_batches(batches, n_steps=16, init=init)
+    assert model.batch_state_.solver.sample.share < 1
+    np.testing.assert_allclose(model.coef_, full.coef_, atol=0.02)
 
 
 # Ends and goings on

@@ -10,7 +10,7 @@ import pynapple as nap
 import pytest
 from samples import small_data
 
-from popglm import _fit, _jaxopt
+from popglm import _ask_tell, _jaxopt
 from popglm.basis import RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import Poisson
@@ -242,7 +242,7 @@ def test_a_model_takes_its_link_by_name(data):
 
 def test_a_stalled_neuron_is_told_to_rescale(data, monkeypatch):
     X, y = data
-    monkeypatch.setattr(_fit, "MAX_REJECTS", 0)
+    monkeypatch.setattr(_ask_tell, "MAX_REJECTS", 0)
     jax.clear_caches()
     with pytest.warns(RuntimeWarning, match="neuron 0, 1, 2: the fit met round-off"):
         assert not PopulationGLM().fit(X, y).converged_.any()

@@ -2,73 +2,34 @@
 
 On the first pass every batch moves the parameters by its share of a Newton step, ``(m / b) P^-1 g``: m of the b bins seen so
 far, g the mean gradient of the batch where the parameters stand, P each neuron's Hessian there. For a quadratic loss this is
-the optimum of all bins seen so far (Bertsekas 1996, *SIAM Journal on Optimization* 6:807-822). P comes from a small sample of
-the rows. Once the batches have shown the same bins a second time, what they sum to is exact, and the solver of `_fit` decides.
+the optimum of all bins seen so far (Bertsekas 1996, *SIAM Journal on Optimization* 6:807-822). P comes from a sample of the
+rows. At the end of the pass, or of the run, the sample mends what is not quadratic (`_sample`). Once the batches have shown the
+same bins a second time, what they sum to is exact, and the solver of `_fit` decides.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _design, _fit, _objective, _scale
-from popglm._fit import DONE, RUNNING, TOL, Problem
+from popglm import _ask_tell, _check_arrays, _design, _fit, _objective, _precondition, _sample, _scale
+from popglm._ask_tell import DONE, RUNNING
+from popglm._fit import TOL
 from popglm._objective import Objective
+from popglm._precondition import Problem
+from popglm._sample import Sample
 
-SAMPLE = 2_000_000  # entries of the features that are kept to compute curvatures from
-LEAST, MOST = 4096, 32768  # rows of the sample
 PRIOR = 2  # events per feature that hold a neuron where it starts, on the first pass
-TRUST = 4  # rows per feature at which a sampled Hessian weighs as much as the null model's
-GROWTH = 1.3  # of the bins seen, before the curvature is computed again
+GROWTH = 2.0  # of the bins seen, before the curvature is computed again
 MAX_MOVE = 1.0  # of the linear predictor in one step, root mean square over the rows seen so far
+SHORTER = 6  # times that a step is shortened to a tenth
 MAX_CHANGE = 3.0  # of the linear predictor in one step, in any row of the batch
 LOST = (
     3.0,
     5.0,
 )  # excess over the null model's loss on a new batch, in roots of its information and in nats, that no noise makes
-
-
-class Sample(NamedTuple):
-    """Every `stride`-th row that counted, in batches of any size; when it is full every other row is dropped.
-
-    The arrays have room for more than `n` rows. Rows are appended in place and never changed, so that an earlier sample
-    stays what it was.
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    n: int
-    stride: int
-    skip: int  # rows to pass over before the next one that is kept
-
-    @classmethod
-    def empty(cls, n_features, n_neurons) -> "Sample":
-        """Of fixed capacity, so that what is computed from it is compiled once."""
-        rows, dtype = int(np.clip(SAMPLE // (n_features + n_neurons), LEAST, MOST)), jnp.result_type(float)
-        return cls(np.zeros((rows, n_features), dtype), np.full((rows, n_neurons), np.nan, dtype), 0, 1, 0)
-
-    @classmethod
-    def of(cls, X, y, stride, skip) -> "Sample":
-        """Of these rows, with room for more."""
-        sample = cls.empty(X.shape[1], y.shape[1])
-        sample.X[: len(X)], sample.y[: len(X)] = X, y
-        return cls(sample.X, sample.y, len(X), stride, skip)
-
-    @property
-    def parts(self):
-        """What `of` makes the sample from."""
-        return self.X[: self.n], self.y[: self.n], self.stride, self.skip
-
-    def with_rows(self, X, y) -> "Sample":
-        """Take in the rows of a batch."""
-        some = slice(self.skip, None, self.stride)
-        n_new = len(X[some])
-        if self.n + n_new > len(self.X):
-            half = self.X[: self.n : 2], self.y[: self.n : 2]
-            return Sample.of(*half, 2 * self.stride, self.skip + (self.n % 2) * self.stride).with_rows(X, y)
-        self.X[self.n : self.n + n_new], self.y[self.n : self.n + n_new] = X[some], y[some]
-        return self._replace(n=self.n + n_new, skip=self.skip + n_new * self.stride - len(X))
 
 
 class State(NamedTuple):
@@ -83,10 +44,11 @@ class State(NamedTuple):
     bins: np.ndarray  # seen on the first pass, per neuron, with their events and moments
     events: np.ndarray
     moments: tuple
+    gradients: np.ndarray  # in coefficients and, last, the intercept: summed, each where its batch met the parameters
     sample: Sample
     problem: Problem | None
     renew_at: float  # bins
-    passing: _fit.State | None
+    passing: _ask_tell.State | None
     sums: tuple | None  # of this pass: losses, gradients, bins, events and features
     scale: np.ndarray | None  # of the loss, where it has one
     given: bool  # whether the user gave that scale
@@ -124,7 +86,9 @@ def start(coef, intercept) -> State:
     zeros = np.zeros(n_neurons)
     moments = 0.0, np.zeros(n_features), np.zeros((n_features, n_features))
     sample = Sample.empty(n_features, n_neurons)
-    return State(coef, intercept, None, zeros, zeros, moments, sample, None, 0.0, None, None, None, False, None, False)
+    gradients = np.zeros((n_neurons, n_features + 1))
+    nothing = None, 0.0, None, None, None, False, None, False
+    return State(coef, intercept, None, zeros, zeros, moments, gradients, sample, *nothing)
 
 
 def resumed(state: State, coef, intercept) -> State:
@@ -144,13 +108,13 @@ def packed(state: State):
 
 def unpacked(saved, objective: Objective) -> State:
     """The state again, from the same as plain tuples."""
-    state = State(*saved)
+    state, objective = _scaled(State(*saved), objective)
     state = state._replace(sample=Sample.of(*state.sample))
     if state.passing is not None:
-        state = state._replace(passing=_fit.State(*state.passing))
+        state = state._replace(passing=_ask_tell.State(*state.passing))
     if state.problem is not None:
         _, bins, coordinates, precondition = state.problem
-        parts = _fit.Coordinates(*coordinates), _fit.Preconditioner(*precondition)
+        parts = _precondition.Coordinates(*coordinates), _precondition.Preconditioner(*precondition)
         state = state._replace(problem=Problem(objective, bins, *parts))
     return state
 
@@ -160,7 +124,7 @@ def step(state: State, objective: Objective, mask, X, y) -> tuple[State, float]:
     state, objective = _scaled(state, objective)
     if state.center is None:
         center, sd = _design.spread([X], _design.spread([X], 0)[0])
-        _check.near(center, sd)
+        _check_arrays.near(center, sd)
         state = state._replace(center=center, intercept=state.intercept + state.coef @ center)
     X = X - state.center  # in double precision; the design rounds it
     return (_first_pass if state.passing is None else _later_pass)(state, objective, mask, design(X, y), X, y)
@@ -183,8 +147,9 @@ def _scaled(state, objective):
 
 def _likely(state, objective):
     """The most likely scale of the rows of the sample."""
-    n, data = state.sample.n, design(state.sample.X, state.sample.y)
-    model = _scale.most_likely(data, objective.model, *state.here) if n else objective.model
+    model = objective.model
+    if state.sample.n:
+        model = _scale.most_likely(partial(state.sample.total, _scale.slopes), model, *state.here)
     return state._replace(scale=np.asarray(model.scale, float)[:, 0]), objective._replace(model=model)
 
 
@@ -204,17 +169,25 @@ def _first_pass(state, objective, mask, data, X, y):
     state = state._replace(intercept=np.where(np.isnan(state.intercept), null, state.intercept))
     state, new_moments, sums, null_loss = _guarded(state, objective, data, null, *tally)
     new_bins, counted = tally[0], ~_design.missing_rows(X)
+    dtype = jnp.result_type(float)
+    here = state.coef.astype(dtype), state.intercept.astype(dtype)
+    residual = _design.entries(_objective.residuals, data, len(new_bins), objective.model, *here)[counted]
+    n, _, gram = moments = tuple(a + b for a, b in zip(state.moments, new_moments, strict=True))
+    X, y = X[counted], y[counted]
+    spread = np.maximum(np.diag(gram) / n, np.finfo(float).tiny)
+    sample = state.sample.with_rows(X, y, residual, 1 + (X**2 / spread).mean(1))
     state = state._replace(
         bins=state.bins + new_bins,
         events=state.events + tally[1],
-        moments=tuple(a + b for a, b in zip(state.moments, new_moments, strict=True)),
-        sample=state.sample.with_rows(X[counted], y[counted]),
+        moments=moments,
+        gradients=state.gradients + _objective.joined(*sums[1:]),
+        sample=sample,
     )
     if state.bins.max() >= state.renew_at:
         state = _renewed(state, objective, mask)._replace(renew_at=GROWTH * state.bins.max())
     loss, gradient = _fit.mean(sums, state.problem, state.coef, np.maximum(new_bins, 1))
     size = np.sqrt(np.maximum(objective.model.nat(null_loss / np.maximum(new_bins, 1)), 1))  # of identity links
-    state = _moved(state, gradient, new_bins, X[counted], size)
+    state = _moved(state, gradient, new_bins, X, size)
     return state, float(loss[new_bins > 0].mean())
 
 
@@ -225,17 +198,21 @@ def _guarded(state, objective, data, null, bins, events):
     """
     moments, sums, null_loss = _total(_first_sums, state.coef, state.intercept, objective, data, null)
     finite = np.isfinite(sums[0]) & np.isfinite(sums[1]).all(1)
-    seen = np.maximum(bins, 1)
-    mean, at, _ = _objective.null_model(objective.model, bins, events)
-    information = seen * np.asarray(_objective.curvature(objective.model, at, mean), float)
-    nat = objective.model.nat(null_loss / seen)
-    lost = ~finite | (sums[0] > null_loss + nat * (LOST[0] * np.sqrt(information) + LOST[1]))
+    lost = ~finite | (sums[0] > null_loss + _noise(objective.model, bins, events, null_loss))
     lost &= (bins > 0) & state.coef.any(1) | ~finite
     if not lost.any():
         return state, moments, sums, null_loss
     coef, intercept = np.where(lost[:, None], 0, state.coef), np.where(lost, null, state.intercept)
     _, sums, _ = _total(_first_sums, coef, intercept, objective, data, null)
     return state._replace(coef=coef, intercept=intercept), moments, sums, null_loss
+
+
+def _noise(model, bins, events, null_loss):
+    """The most that a likely loss of these bins may lie above another."""
+    mean, null, _ = _objective.null_model(model, bins, events)
+    bins = np.maximum(bins, 1)
+    information = bins * np.asarray(_objective.curvature(model, null, mean), float)
+    return model.nat(null_loss / bins) * (LOST[0] * np.sqrt(information) + LOST[1])
 
 
 def _moved(state, gradient, new_bins, X, large) -> State:
@@ -260,31 +237,12 @@ def _renewed(state, objective, mask) -> State:
         state, objective = _likely(state, objective)
     n_features = state.coef.shape[1]
     few = n_features / bins.max()  # the correlations of few rows are not to be trusted in every direction
-    problem = _fit.prepare(objective, mask, bins, mean, null, state.moments, eps, few)[0]
-    return state._replace(problem=_with_own(problem, state.sample, objective, state.here, few))
-
-
-def _with_own(problem, sample, objective, params, few) -> Problem:
-    """Each neuron's Hessian at these parameters, from the sample; of few rows it is drawn to the null model's."""
-    known, n_features = problem.precondition, problem.coordinates.mean.size
-    if len(known.mask) * known.factor.size > _fit.MAX_OWN:
-        return problem
-    dtype = sample.X.dtype
-    block = _design.Block(sample.X, np.nan_to_num(sample.y), (~np.isnan(sample.y)).astype(dtype))
-    units = [np.asarray(a, dtype) for a in (*params, *problem.coordinates)]
-    hessians = np.asarray(_objective.sampled_hessians(block, objective.model, *units), float)
-    trust = sample.n / (sample.n + TRUST * n_features)
-    diagonal = few * np.eye(n_features + 1)
-    own = {
-        neuron: trust * (hessian + c * diagonal) + (1 - trust) * c * known.correlation
-        for neuron, (hessian, c) in enumerate(zip(hessians, known.curvature, strict=True))
-        if np.isfinite(hessian).all()
-    }
-    return problem._replace(precondition=known.with_own(own))
+    problem = _precondition.prepare(objective, mask, bins, mean, null, state.moments, eps, few)[0]
+    return state._replace(problem=_sample.with_own(problem, state.sample, state.here, few))
 
 
 def _later_pass(state, objective, mask, data, X, y):
-    coef, intercept = state.problem.coordinates.to_model(_fit.ask(state.passing))
+    coef, intercept = state.problem.coordinates.to_model(_ask_tell.ask(state.passing))
     _, null, _ = _objective.null_model(objective.model, state.bins, state.events)
     new = _total(later_sums, coef, intercept, objective, data, null)
     loss, bins = new[0][0], new[1][0]
@@ -317,23 +275,33 @@ def _same_bins(state) -> bool:
 
 
 def _start_passing(state, objective, mask) -> State:
-    state = _renewed(state, objective, mask)
+    state = _renewed(_refined(state, objective, mask), objective, mask)
     _, _, silent = _objective.null_model(objective.model, state.bins, state.events)
     point = state.problem.coordinates.from_model(state.coef, state.intercept)
-    return state._replace(passing=_fit.start(point, silent), renew_at=np.inf)
+    return state._replace(passing=_ask_tell.start(point, silent), renew_at=np.inf)
+
+
+def _refined(state, objective, mask) -> State:
+    """Parameters at the optimum of all bins seen so far, as far as their sums and the sample tell."""
+    state = _renewed(state, objective, mask)
+    _, _, silent = _objective.null_model(objective.model, state.bins, state.events)
+    all_rows = state.gradients, state.moments[0], state.bins, silent
+    coef, intercept = _sample.optimum(state.sample, *all_rows, state.problem, state.here)
+    state = state._replace(coef=coef, intercept=intercept)
+    return _likely(state, objective)[0] if _estimated(state, objective) else state
 
 
 def _told(state, objective) -> State:
     dtype = jnp.result_type(float)
     sums, _, _, null_loss, spread = state.sums
     bins, few = np.maximum(state.bins, 1), state.coef.shape[1] / state.bins.max()
-    params = state.problem.coordinates.to_model(_fit.ask(state.passing))
+    params = state.problem.coordinates.to_model(_ask_tell.ask(state.passing))
     value, gradient = _fit.mean(sums, state.problem, params[0], bins)
-    problem = _with_own(state.problem, state.sample, objective, params, few)
+    problem = _sample.with_own(state.problem, state.sample, params, few)
     precondition, eps = problem.precondition, float(jnp.finfo(dtype).eps)
     first = (state.passing.n_evaluated == 0) & (state.passing.status == RUNNING)
     nat = objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), eps * null_loss / bins))
-    passing = _fit.tell(
+    passing = _ask_tell.tell(
         state.passing, value, gradient, precondition, TOL[dtype.name] * nat / bins, precondition.curvature * nat, eps
     )
     scale = state.scale
@@ -342,18 +310,38 @@ def _told(state, objective) -> State:
         again = (passing.status == DONE) & (np.abs(step) > 10 * _scale.TOL[dtype.name]) & (state.bins > 0)
         scale = np.clip(np.where(again, scale * np.exp(step), scale), _scale.LEAST, _scale.MOST)
         again &= scale != state.scale
-        passing = _fit.restarted(passing, again, passing.point)
+        passing = _ask_tell.restarted(passing, again, passing.point)
+        mean, null, _ = _objective.null_model(objective.model, state.bins, state.events)
+        problem = _fit.scaled(problem, objective.model.with_scale(scale), null, mean)
     worse = first & ~(value <= null_loss / bins + 1e3 * eps * np.abs(null_loss / bins))
     if worse.any() and params[0][worse].any():  # the first pass led them astray: let the solver begin where `fit` does
         _, null, _ = _objective.null_model(objective.model, state.bins, state.events)
-        passing = _fit.restarted(passing, worse, problem.coordinates.from_model(np.zeros_like(params[0]), null))
-    return state._replace(problem=problem, passing=passing, sums=None, scale=scale, spread=spread)
+        passing = _ask_tell.restarted(passing, worse, problem.coordinates.from_model(np.zeros_like(params[0]), null))
+    state = state._replace(problem=problem, passing=passing, sums=None, scale=scale, spread=spread)
+    _, objective = _scaled(state, objective)
+    return _cautious(state, objective, _noise(objective.model, state.bins, state.events, null_loss))
 
 
-def finished(state: State, objective: Objective):
+def _cautious(state, objective, noise) -> State:
+    """Steps that the sample expects a disaster of are shortened, before a pass is spent on them or the run ends there."""
+    at = lambda point: _sample.losses(state.sample, objective.model, *state.problem.coordinates.to_model(point))
+    limit = at(state.passing.point) + noise
+    for _ in range(SHORTER):
+        passing = state.passing
+        lost = ~(at(_ask_tell.ask(passing)) <= limit) & (passing.status == RUNNING)
+        if not lost.any():
+            break
+        state = state._replace(passing=passing._replace(step=np.where(lost, 0.1, 1) * passing.step))
+    return state
+
+
+def finished(state: State, objective: Objective, mask):
     """Coefficients, intercepts, means and silence of all neurons; which are at their optimum, and which failed."""
-    _check.some_valid(state.bins.any())
-    state, objective = _scaled(state, objective)
+    _check_arrays.some_valid(state.bins.any())
+    state, _ = _scaled(state, objective)
+    if state.passing is None:
+        state = _refined(state, objective, mask)
+    _, objective = _scaled(state, objective)
     mean, null, silent = _objective.null_model(objective.model, state.bins, state.events)
     coef, intercept = state.params
     failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept) | state.ended & ~state.converged
@@ -375,7 +363,7 @@ def _dispersion(state, model, mean, null, silent):
         sums = None
     elif sums is None:
         arrays = (np.asarray(a, dtype) for a in (*state.here, null))
-        sums = _design.total(_scale.chi_squared, design(state.sample.X, state.sample.y), model, *arrays)
+        sums = state.sample.total(_scale.chi_squared, model, *arrays)
     free = np.full(len(mean), 1.0) if state.problem is None else state.problem.precondition.mask.sum(1)
     return _scale.dispersion(model, mean, free, silent, sums)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from popglm import _check
+from popglm import _check_model
 
 
 def iterable(batches):
@@ -58,7 +58,7 @@ def beginning(init):
             f"the `batch_state_` of an earlier fit; got {type(init).__name__}."
         )
     params, stand = init
-    _check.pair(params)
+    _check_model.pair(params)
     if stand is not None and type(stand).__name__ != "Stand":
         raise TypeError(
             f"the state in `init` must be None or the `batch_state_` of an earlier fit; got {type(stand).__name__}."

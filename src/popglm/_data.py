@@ -2,38 +2,38 @@
 
 import numpy as np
 
-from popglm import _check, _design, _pynapple
+from popglm import _check_arrays, _check_times, _design, _pynapple
 from popglm._lazy import LazyFeatures
 
 
 def features(X, *, built=False) -> _pynapple.Frame:
     """X as an array of two dimensions, or as it is if it is lazy and need not be `built`."""
     if isinstance(X, LazyFeatures):
-        _check.not_empty("X", X)
+        _check_arrays.not_empty("X", X)
         return X.frame._replace(values=np.asarray(X)) if built else X.frame
     X = _pynapple.unwrap(X)
-    _check.some_duration(X)
+    _check_times.some_duration(X)
     if _design.is_stream(X.values) and not built:
-        return X._replace(values=_check.sliceable("X", X.values, (2,)))
-    X = X._replace(values=_check.array("X", X.values, (2,)))
-    _check.finite("X", X.values)
+        return X._replace(values=_check_arrays.sliceable("X", X.values, (2,)))
+    X = X._replace(values=_check_arrays.array("X", X.values, (2,)))
+    _check_arrays.finite("X", X.values)
     return X
 
 
 def pair(X, y, model, y_dims, *, built=False) -> tuple[_pynapple.Frame, _pynapple.Frame]:
     """X and y, aligned; y in the support of the model, if there is one yet, and of two dimensions of the `y_dims`."""
-    _check.given(y)
+    _check_arrays.given(y)
     X, y = features(X, built=built), _pynapple.unwrap(y)
     if _design.is_stream(y.values) and not built:
-        y = y._replace(values=Checked(_check.sliceable("y", y.values, y_dims), model))
+        y = y._replace(values=Checked(_check_arrays.sliceable("y", y.values, y_dims), model))
     else:
-        y = y._replace(values=_check.array("y", y.values, y_dims))
+        y = y._replace(values=_check_arrays.array("y", y.values, y_dims))
         if model is None:
-            _check.finite("y", y.values)
+            _check_arrays.finite("y", y.values)
         else:
-            _check.targets(y.values, model)
+            _check_arrays.targets(y.values, model)
         y = y._replace(values=y.values.reshape(len(y.values), -1))
-    _check.aligned(X, y)
+    _check_times.aligned(X, y)
     return X, y
 
 
@@ -55,7 +55,7 @@ class Checked:
     def __getitem__(self, rows):
         some = _design.read(self.values, rows.start, rows.stop)
         if self.model is not None:
-            _check.targets(some, self.model, rows.start)
+            _check_arrays.targets(some, self.model, rows.start)
         return some
 
     def __array__(self, dtype=None, copy=None):

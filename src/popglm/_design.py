@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from popglm import _check, _convolve
+from popglm import _check_arrays, _convolve
 
 BLOCK_ROWS = 2048  # rows whose features exist at one time
 CHUNK_BLOCKS = 16
@@ -119,7 +119,7 @@ class Matrix(Rows):
         """Some rows; those with a NaN become 0, so that no sum ever meets a NaN. Copied only if they must change."""
         values, dtype = read(self.values, start, start + size), jnp.result_type(float)
         if self.streamed:
-            _check.finite("X", values, start)
+            _check_arrays.finite("X", values, start)
         counted = ~missing_rows(values)
         if len(values) < size or values.dtype != dtype or self.center is not None or not counted.all():
             values = padded(values if self.center is None else values - self.center, size, dtype)
@@ -217,7 +217,7 @@ def total(f, design, *args):
     for _, chunk in design:
         started = chunk_total(f, chunk, *args)  # computes while the one before is added
         sums, waiting = _add(sums, waiting), started
-    _check.some_valid(waiting is not None)
+    _check_arrays.some_valid(waiting is not None)
     return _add(sums, waiting)
 
 
@@ -285,7 +285,7 @@ def compact(values, *, keep=False) -> np.ndarray:
     Anything else is in the precision of JAX, or as it is, if it is to `keep` its digits.
     """
     with np.errstate(invalid="ignore"):  # NaN, and numbers that are no byte
-        whole = values.dtype.kind in "biu" or all((p == p.astype(np.uint8)).all() for p in _check.pieces(values))
+        whole = values.dtype.kind in "biu" or all((p == p.astype(np.uint8)).all() for p in _check_arrays.pieces(values))
     if whole and values.size and (values.dtype == bool or (values.min() >= 0 and values.max() <= 255)):
         return values.astype(np.uint8, copy=False)
     return values if keep else values.astype(jnp.result_type(float), copy=False)
@@ -305,8 +305,8 @@ def origin(values) -> np.ndarray | None:
     sample = np.concatenate([read(values, at, at + 20) for at in range(0, n_rows, max(n_rows // 50, 20))])
     mean, sd = spread([sample], spread([sample], 0)[0])
     if (np.abs(mean) > 10 * sd).any() and not is_stream(values):  # all rows only if a sample shows a need
-        mean, sd = spread(_check.pieces(values), mean)
-    _check.near(mean, sd)
+        mean, sd = spread(_check_arrays.pieces(values), mean)
+    _check_arrays.near(mean, sd)
     far = (np.abs(mean) > 10 * sd) & (sd > 0)
     return np.where(far, mean, 0) if far.any() else None
 

@@ -10,7 +10,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from popglm import (
+    _ask_tell,
     _check,
+    _check_arrays,
+    _check_model,
     _check_runs,
     _checkpoint,
     _data,
@@ -120,7 +123,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         rows = _data.rows(X.values, centered=solver is None)
         design = _design.Design(rows, rows.place(y.values), whole=solver is not None)
         n_features, n_neurons = X.values.shape[1], y.values.shape[1]
-        mask, start = _check.feature_mask(self.feature_mask, n_features, n_neurons), None
+        mask, start = _check_model.feature_mask(self.feature_mask, n_features, n_neurons), None
         center = np.zeros(n_features) if rows.center is None else rows.center
         if init_params is not None:
             coef, intercept = self._checked(init_params, n_features, n_neurons)
@@ -136,7 +139,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
                     result = _fit.fit(design, objective, mask, start, report=report, keep=keep, **options)
             else:
                 result = _jaxopt.fit(design, objective, mask, start, solver, options)
-            _check.constant(X.values, y.values, result.constant)
+            _check_arrays.constant(X.values, y.values, result.constant)
             model = objective.model if result.scale is None else objective.model.with_scale(result.scale[:, 0])
             scales = _scale.after(design, model, result)
             intercept = result.intercept - result.coef.astype(float) @ center
@@ -146,7 +149,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
 
     def _checkpoint(self, path, objective, options, X, y, start):
         """The checkpoint of a fit with these settings, to these data."""
-        mask = _check.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
+        mask = _check_model.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
         settings = {"method": f"fit of {type(self).__name__}"} | _checkpoint.of_objective(objective, mask)
         settings |= _checkpoint.of_options(options) | _checkpoint.of_frame("X", X) | _checkpoint.of_frame("y", y)
         return _checkpoint.Checkpoint(path, settings | {"init": start and _checkpoint.of_values(*start)})
@@ -206,9 +209,9 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
 
     def _same_features(self, X):
         """As many as the model has, in its order."""
-        _check.n_features(len(self.coef_), X.values.shape[1], type(self).__name__)
+        _check_model.n_features(len(self.coef_), X.values.shape[1], type(self).__name__)
         named = X.columns is not None and all(isinstance(name, str) for name in X.columns)
-        _check.same_names(getattr(self, "feature_names_in_", None), X.columns if named else None)
+        _check_model.same_names(getattr(self, "feature_names_in_", None), X.columns if named else None)
 
     def _warn(self, which, columns, text, level=4):
         if np.any(which):
@@ -244,7 +247,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         >>> GLM().fit(np.zeros((4, 1)), y).predict(np.zeros((2, 1))).round(3).tolist()  # no feature, so the mean
         [1.0, 1.0]
         """
-        _check.fitted(self)
+        _check_model.fitted(self)
         X = _data.features(X)
         self._same_features(X)
         model, rows = self._configure()[0].model, _data.rows(X.values)
@@ -299,14 +302,14 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         >>> model.score(X[1000:], y[1000:], score_type="pseudo-r2-McFadden") > 0.1
         True
         """
-        _check.fitted(self)
+        _check_model.fitted(self)
         _check.option("score_type", score_type, _score.SCORES)
         _settings.function("aggregate_sample_scores", aggregate_sample_scores)
         model = self._configure()[0].model
         X, y = _data.pair(X, y, model, self._y_dims)
         self._same_features(X)
         coef, intercept = self._core_params()
-        _check.n_neurons(len(intercept), y.values.shape[1])
+        _check_model.n_neurons(len(intercept), y.values.shape[1])
         aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
         null = self._null_mean(null, len(intercept), needed=score_type != "log-likelihood")
         _settings.known_scale(model, hasattr(self, "scale_"), "`score`")
@@ -344,8 +347,8 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
 
     def _checked(self, params, n_features, n_neurons):
         shape = self._public(np.empty((n_features, n_neurons))).shape
-        params = tuple(map(jnp.asarray, _check.parameters(params, shape, (n_neurons,))))
-        _check.finite_parameters(params)
+        params = tuple(map(jnp.asarray, _check_model.parameters(params, shape, (n_neurons,))))
+        _check_model.finite_parameters(params)
         return params
 
     def _core_params(self):
@@ -372,6 +375,6 @@ def _progress(n_neurons, wanted):
 
         def report(state):
             bar.set_postfix(passes=int(state.n_evaluated.max()), refresh=False)
-            bar.update(int((state.status != _fit.RUNNING).sum()) - bar.n)
+            bar.update(int((state.status != _ask_tell.RUNNING).sum()) - bar.n)
 
         yield report

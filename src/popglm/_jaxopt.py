@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _objective, _scale, _settings
+from popglm import _check_arrays, _check_model, _objective, _scale, _settings
 from popglm._design import Block, Chunk, Stored, chunk_total, total
 from popglm._objective import Fit, Objective
 
@@ -58,8 +58,8 @@ def initialize(name, options, objective, params, X, y, mask):
 
 def update(name, options, objective, params, state, X, y, mask):
     """One step on a batch."""
-    _check.pair(params)
-    _check.state(state)
+    _check_model.pair(params)
+    _check_model.state(state)
     step, objective = _stepsize(name, options), _of_neurons(objective, *y.shape[1:])
     return _functions(name, options).update(params, state, X, y, objective, mask, step)
 
@@ -71,7 +71,7 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     """
     dtype = jnp.result_type(float)
     bins, events = total(_objective.tally, design)
-    _check.some_valid(bins.any())
+    _check_arrays.some_valid(bins.any())
     ((_, chunk),) = design
     objective = _of_neurons(objective, len(bins))
     mean, null, silent = _objective.null_model(objective.model, bins, events)
@@ -191,7 +191,7 @@ def _one_neuron(block, model, coef, intercept, neuron):
 def _batch(params, X, y, mask):
     """A batch as a design of one block, and the parameters with the neurons first. Checked while it is traced."""
     neurons = y.shape[1:]
-    coef, intercept = _check.parameters(params, (X.shape[1], *neurons), neurons or (1,))
+    coef, intercept = _check_model.parameters(params, (X.shape[1], *neurons), neurons or (1,))
     y = y if y.ndim == 2 else y[:, None]
     X, y = X.astype(coef.dtype), y.astype(coef.dtype)
     counted = ~jnp.isnan(X).any(1)

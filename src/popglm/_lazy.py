@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _design, _pynapple
+from popglm import _check_arrays, _check_index, _check_times, _design, _pynapple
 
 LONG = 2**20  # bins
 
@@ -34,7 +34,7 @@ class Term(NamedTuple):
         window, first = len(self.kernel), max(start - len(self.kernel), 0)
         piece = _design.read(self.inputs, first, start + size)
         if _design.is_stream(self.inputs):
-            _check.finite("inputs", piece, first)
+            _check_arrays.finite("inputs", piece, first)
             piece = _design.compact(piece, keep=self.center is not None)
         counted = _complete(piece, np.arange(start, start + size), first, window, self.starts)
         if self.center is not None:
@@ -213,7 +213,7 @@ class LazyFeatures(_pynapple.Framed):
 
     def __getitem__(self, key):
         """Rows by slice, mask or index stay lazy; single rows and some of the columns are built."""
-        rows, columns = _check.row_and_column(key, self.shape)
+        rows, columns = _check_index.row_and_column(key, self.shape)
         first = key[0] if isinstance(key, tuple) else key
         some = self
         if rows is not None and self._index is not None:
@@ -226,7 +226,7 @@ class LazyFeatures(_pynapple.Framed):
 
     def restrict(self, epochs):
         """Keep the rows inside epochs, a pynapple IntervalSet. The history from before an epoch is kept."""
-        rows, inside = _pynapple.inside(self.frame, _check.intervals(self, epochs))
+        rows, inside = _pynapple.inside(self.frame, _check_times.intervals(self, epochs))
         some = self[rows]
         return some._with(some._index, self._frame._replace(epochs=inside))
 
@@ -266,7 +266,7 @@ def side_by_side(features):
     """Features of several inputs on one time axis as one matrix."""
     first = features[0]
     for other in features[1:]:
-        _check.aligned(first.frame, other.frame, "inputs 0", "inputs")
+        _check_times.aligned(first.frame, other.frame, "inputs 0", "inputs")
     names = [f"{i}/{name}" for i, x in enumerate(features) for name in x.columns]
     keys = ("input", "function")
     metadata = {key: np.concatenate([np.asarray(x.metadata[key], object) for x in features]) for key in keys}

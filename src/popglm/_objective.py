@@ -80,6 +80,24 @@ def null_loss(block, model, intercept: PerNeuron):
     return weighted_sum(block.weight.T, model.loss(intercept[:, None], block.y.T))
 
 
+def residuals(block, model, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
+    """Derivative of every bin's loss in its linear predictor, rows first; 0 where a bin does not count."""
+    eta, y = predictor(block, coef, intercept), block.y.T
+    _, residual = jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
+    return jnp.where(block.weight.T > 0, residual, 0).T
+
+
+def of_residuals(block, residual):
+    """Gradient of each neuron's loss from these."""
+    weighted = (block.weight * residual).T
+    return weighted @ block.X, weighted.sum(1)
+
+
+def joined(coef, intercept):
+    """Both as one array (neurons, features and 1)."""
+    return np.concatenate([coef, intercept[:, None]], 1)
+
+
 @lru_cache
 def steepest(n_rows):
     """For `total`: Hessians of some neurons over the `n_rows` rows of each block where their loss is most curved.

@@ -21,7 +21,7 @@ DEFAULT = "the default solver"
 class Stand(NamedTuple):
     """Where a fit by batches stands: how it steps, the state of that, the pass, and how many batches of it were taken.
 
-    `shape` is (features, neurons). For the user, `stepper` is only the name of the way.
+    `shape` is (features, neurons), `names` are theirs. For the user, `stepper` is only the name of the way.
     """
 
     stepper: object
@@ -29,6 +29,7 @@ class Stand(NamedTuple):
     shape: tuple[int, int]
     number: int = 0
     taken: int = 0
+    names: dict | None = None
 
 
 class Default(NamedTuple):
@@ -183,8 +184,8 @@ class Kept(NamedTuple):
 
     @classmethod
     def after(cls, n, stand, stopped, watch) -> "Kept":
-        how, solver, *place = stand
-        return cls(how.packed(solver), tuple(place), n, stopped, watch.kept(n))
+        place = stand.shape, stand.number, stand.taken
+        return cls(stand.stepper.packed(stand.solver), place, n, stopped, watch.kept(n))
 
     def reopened(self, source, stepper, convert, start, watch, keep):
         """Where the run stood, and the batches from there on, after a look at the last one that it had seen."""
@@ -214,7 +215,7 @@ def run(source, n_steps, stepper, convert, start, stand, report, watch, keep=Non
         if kept.stopped or (once and n >= n_steps):
             return stand, n
     else:
-        items = batches_of(source, *((0, 0) if stand is None else stand[3:]))
+        items = batches_of(source, *((0, 0) if stand is None else (stand.number, stand.taken)))
     for item in items:
         if item is None and stand:
             solver = stand.stepper.end_pass(stand.solver)

@@ -38,14 +38,14 @@ def _with(model, scale):
     return jax.tree.map(lambda _: scale[:, None], model)
 
 
-def most_likely(design, model, coef, intercept):
-    """The model with the scale of the largest likelihood at these parameters."""
+def most_likely(slopes_at, model, coef, intercept):
+    """The model with the scale of the largest likelihood at these parameters; `slopes_at` sums `slopes` over the data."""
     dtype = jnp.result_type(float)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
     at = np.log(np.asarray(model.scale, float)[:, 0])
     low, high = np.full_like(at, np.log(LEAST)), np.full_like(at, np.log(MOST))
     for _ in range(PASSES):
-        slope, bend = _design.total(slopes, design, model.with_scale(np.exp(at)), coef, intercept)
+        slope, bend = slopes_at(model.with_scale(np.exp(at)), coef, intercept)
         low, high = np.where(slope > 0, at, low), np.where(slope > 0, high, at)
         new = at + newton(slope, bend)
         new = np.where((low <= new) & (new <= high), new, (low + high) / 2)

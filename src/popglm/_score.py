@@ -5,7 +5,7 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _design, _objective, _settings
+from popglm import _check_arrays, _design, _objective, _settings
 
 SCORES = ("log-likelihood", "pseudo-r2-McFadden", "pseudo-r2-Cohen")
 NULLS = ("scored", "train")
@@ -18,7 +18,7 @@ def score(kind, model, coef, intercept, X, design, aggregate, null):
     neurons without an event in y, on which the null model is perfect.
     """
     tally = _design.total(_objective.tally, design)
-    _check.some_valid(tally[0].any())
+    _check_arrays.some_valid(tally[0].any())
     bins, events = tally
     _, silent = model.null_mean(events, bins)
     counted = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else ~silent & (bins > 0)

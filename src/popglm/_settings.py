@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check
+from popglm import _check, _check_arrays
 
 
 def window_size(value):
@@ -236,7 +236,7 @@ def trained(estimator):
 
 def null_means(value, n_neurons, support):
     """Means per bin of the null model, one per neuron, that the observation model can have."""
-    means = _check.array("null", value, (0, 1))
+    means = _check_arrays.array("null", value, (0, 1))
     means = means.astype(float) if means.dtype != bool else np.full(means.shape, np.nan)
     if (
         means.shape not in ((), (n_neurons,))
@@ -252,8 +252,8 @@ def null_means(value, n_neurons, support):
 def coupling(coef, intercept, n_basis):
     """Couplings (neurons * basis, neurons) and intercepts (neurons,) that fit the basis."""
     coef, intercept = (
-        _check.array("coef", coef, (2,)).astype(float),
-        _check.array("intercept", intercept, (1,)).astype(float),
+        _check_arrays.array("coef", coef, (2,)).astype(float),
+        _check_arrays.array("intercept", intercept, (1,)).astype(float),
     )
     n = len(intercept)
     if coef.shape != (n * n_basis, n):

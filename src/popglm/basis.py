@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from popglm import _check, _design, _lazy, _pynapple, _settings
+from popglm import _check_arrays, _check_index, _check_times, _design, _lazy, _pynapple, _settings
 from popglm._lazy import LazyFeatures
 
 __all__ = ["LazyFeatures", "RaisedCosineLogConv", "Sum"]
@@ -116,13 +116,13 @@ class Conv(BaseEstimator, ABC):
         """
         frame = _pynapple.unwrap(inputs)
         streamed = _design.is_stream(frame.values)
-        values = _check.sliceable("inputs", frame.values) if streamed else _check.inputs(frame.values)
-        _check.regular(frame)
-        _check.some_duration(frame)
+        values = _check_arrays.sliceable("inputs", frame.values) if streamed else _check_arrays.inputs(frame.values)
+        _check_times.regular(frame)
+        _check_times.some_duration(frame)
         starts = _pynapple.epoch_starts(frame, values.shape[0])
-        _check.long_enough(starts, _settings.window_size(self.window_size))
+        _check_times.long_enough(starts, _settings.window_size(self.window_size))
         kernel = self.kernel
-        _check.full_rank(kernel)
+        _check_arrays.full_rank(kernel)
         term = _lazy.Term(values if streamed else np.array(_design.compact(values, keep=True)), kernel, starts)
         units = list(range(term.n_inputs) if frame.columns is None else frame.columns)
         functions = range(kernel.shape[1])
@@ -165,10 +165,10 @@ class Conv(BaseEstimator, ABC):
         """
         n_basis = self.kernel.shape[1]
         names, functions = (_pynapple.metadata(x, key) for key in ("input", "function"))
-        values = _check.array("x", _pynapple.unwrap(x).values, (1, 2))
-        n_inputs = _check.whole_inputs(values.shape, axis, n_basis)
+        values = _check_arrays.array("x", _pynapple.unwrap(x).values, (1, 2))
+        n_inputs = _check_index.whole_inputs(values.shape, axis, n_basis)
         if names is not None and values.ndim == 2 and axis % 2 == 1:
-            _check.whole_blocks(names, functions, n_basis)
+            _check_index.whole_blocks(names, functions, n_basis)
         else:
             names = None
         names = np.arange(n_inputs) if names is None else names[::n_basis]

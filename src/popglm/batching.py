@@ -5,7 +5,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _data, _design, _pynapple
+from popglm import _check, _check_index, _check_times, _data, _design, _pynapple
 
 __all__ = ["LazyCounts", "Windows", "count_lazily", "random_windows", "sequential_blocks"]
 
@@ -65,7 +65,7 @@ class LazyCounts(_pynapple.Framed):
 
     def __getitem__(self, key):
         """Counts of some bins, an array (bins, neurons); of a contiguous slice only its spikes are looked at."""
-        rows, columns = _check.row_and_column(key, self.shape, "lazy counts", twice=True)
+        rows, columns = _check_index.row_and_column(key, self.shape, "lazy counts", twice=True)
         if rows is None:
             rows = slice(None)
         if isinstance(rows, slice) and rows.step in (None, 1):
@@ -143,9 +143,9 @@ def count_lazily(units, bin_size, epochs=None):
     >>> PopulationGLM().fit(basis.lazy_features(counts), counts).coef_.shape
     (20, 4)
     """
-    units = _check.group(units)
+    units = _check_times.group(units)
     bin_size = _check.number("bin_size", bin_size, 0, strict=True)
-    epochs = units.time_support if epochs is None else _check.interval_set(epochs)
+    epochs = units.time_support if epochs is None else _check_times.interval_set(epochs)
     return LazyCounts([units[n].t for n in units], np.asarray(units.index), epochs, bin_size)
 
 
