@@ -45,6 +45,30 @@ FAULTS = {
     "a negative binomial that keeps its first scale": Fault(
         "_fit.py", "if estimated and not", "if False and not", "test_observation_models.py", "statsmodels"
     ),
+    "a scale that is no setting of a checkpoint": Fault(
+        "_checkpoint.py",
+        "None if model.scale is None else float(model.scale)",
+        "None",
+        "test_checkpoint.py",
+        "scale_that_is_given",
+    ),
+    "a scale that is forgotten with a checkpoint": Fault(
+        "_batches.py", "_scaled(State(*saved), objective)", "(State(*saved), objective)", "test_checkpoint.py", "own"
+    ),
+    "residuals of a sample that nobody kept": Fault(
+        "_objective.py",
+        "jnp.where(block.weight.T > 0, residual, 0).T",
+        "0 * residual.T",
+        "test_observation_models.py",
+        "one_pass",
+    ),
+    "rows of a sample that count the same": Fault(
+        "_sample.py",
+        "1 / np.minimum(1, self.share * self.rows[3])",
+        "0 * self.rows[3] + 1 / self.share",
+        "test_observation_models.py",
+        "stand_for",
+    ),
     "a tolerance without the units of y": Fault(
         "observation_models.py",
         "return 2 * loss if self.divides else np.ones_like(loss)",

@@ -6,6 +6,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
+from popglm import _design, _fit, _sample
 from popglm.batching import random_windows
 from popglm.glm import GLM, PopulationGLM
 from popglm.links import LINKS
@@ -151,6 +152,69 @@ def test_batches_end_at_the_exact_fit(precision, name):
 
 
 @EVERY
+def test_one_pass_is_nearly_the_exact_fit(float64, name):
+    """The sample holds all rows, and a scale that has changed since a batch was met leaves nothing behind."""
+    X, y = drawn(name)
+    model = PopulationGLM(name).fit(X, y)
+    windows = random_windows(X, y, n_bins=150, seed=0)
+    once = PopulationGLM(name).fit_batches(windows, n_steps=len(windows))
+    each = lambda samples: samples.sum(0)
+    left = model.score(X, y, aggregate_sample_scores=each) - once.score(X, y, aggregate_sample_scores=each)
+    assert (np.abs(left) < 0.02).all(), left
+    np.testing.assert_allclose(once.scale_, model.scale_, rtol=2e-2)
+
+
+@pytest.mark.parametrize("name", ["Gaussian", "NegativeBinomial"])
+def test_a_scale_from_a_sample_counts_its_rows_by_what_they_stand_for(monkeypatch, name):
+    """Rows with large features are kept more often, and here they scatter less."""
+    monkeypatch.setattr(_sample, "MOST", 1500)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(12_000, 2)) * rng.lognormal(sigma=1, size=(12_000, 1)) / 3
+    sd = np.where(np.abs(X).max(1) < 0.7, 1.0, 0.1)[:, None]
+    eta = 0.2 * np.tanh(X) @ np.ones((2, 2)) + 1
+    y = eta + sd * rng.normal(size=eta.shape)
+    if name == "NegativeBinomial":
+        y = rng.poisson(np.exp(eta) * rng.gamma(1 / sd**2, sd**2, eta.shape))
+    model = PopulationGLM(name).fit(X, y)
+    windows = random_windows(X, y, n_bins=500, seed=0)
+    once = PopulationGLM(name).fit_batches(windows, n_steps=len(windows))
+    np.testing.assert_allclose(once.scale_, model.scale_, rtol=0.1)
+
+
+@EVERY
+def test_a_population_is_its_neurons_one_by_one(float64, monkeypatch, name):
+    """And twice the same data change nothing, nor does the size of the blocks that they are summed in."""
+    X, y = drawn(name)
+    model = PopulationGLM(name).fit(X, y)
+    for n in range(3):
+        single = GLM(name).fit(X, y[:, n])
+        np.testing.assert_allclose(np.r_[single.intercept_, single.coef_], params(model)[:, n], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(single.scale_, model.scale_[n], rtol=1e-6)
+    twice = PopulationGLM(name).fit(np.vstack([X, X]), np.vstack([y, y]))
+    np.testing.assert_allclose(params(twice), params(model), rtol=1e-6, atol=1e-7)
+    free = len(X) - 4
+    factor = 2 * free / (2 * len(X) - 4) if name in ("Gaussian", "Gamma") else 1
+    np.testing.assert_allclose(twice.scale_, factor * model.scale_, rtol=1e-6)
+    monkeypatch.setattr(_design, "BLOCK_ROWS", 96)
+    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 2)
+    other = PopulationGLM(name).fit(X, y)
+    np.testing.assert_allclose(params(other), params(model), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(other.scale_, model.scale_, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "more"), [("Poisson", 0), ("Bernoulli", 1), ("Gaussian", 2)])
+def test_a_loss_without_a_scale_needs_no_pass_for_one(monkeypatch, name, more):
+    """Beside the first pass and the solver's: whether y is separable, the least loss and Pearson's chi-squared."""
+    X, y = drawn(name)
+    summed, total = [], _design.total
+    for module in (_design, _fit):
+        monkeypatch.setattr(module, "total", lambda f, *args: summed.append(f) or total(f, *args))
+    model = PopulationGLM(name).fit(X, y)
+    assert model.n_iter_.max() < _fit.PATIENCE
+    assert len(summed) == 1 + model.n_iter_.max() + more
+
+
+@EVERY
 def test_units_of_y_change_nothing_but_units(name):
     """Where y has units: a thousandth or a thousandfold of it is fitted as well."""
     if name not in ("Gaussian", "Gamma"):
@@ -193,7 +257,9 @@ def test_a_neuron_without_variation_is_named_and_disturbs_nobody(precision, name
 def test_separable_data_are_named(precision):
     X, y = drawn("Bernoulli")
     y[:, 1] = X[:, 0] > 0
-    with pytest.warns(RuntimeWarning, match="neuron 1: "):
+    with pytest.warns(
+        RuntimeWarning, match="neuron 1: the features tell every bin with an event from every bin without"
+    ):
         model = PopulationGLM("Bernoulli").fit(X, y)
     assert np.isfinite(params(model)).all() and np.isfinite(model.score(X, y))
 
