@@ -169,10 +169,8 @@ def main(names):
                 if call in (by_batches, without_own):
                     at["touched"] = n_rows / len(X)
                 found.setdefault(method, []).append(at)
-                print(
-                    f"  {method:16} {passes:4} passes: share {at['share']:.4f}, ruler {at['ruler_90']:.3f}, {at.get('touched', passes):.1f}",
-                    flush=True,
-                )
+                reached = f"share {at['share']:.4f}, ruler {at['ruler_90']:.3f}, {at.get('touched', passes):.1f}"
+                print(f"  {method:16} {passes:4} passes: {reached}", flush=True)
         half_X, half_y = X[: len(X) // 2], y[: len(X) // 2]
         half = fitted(PopulationGLM().fit(half_X, half_y))
         for passes in (1, 2, 5):

@@ -116,8 +116,8 @@ FAULTS = {
     ),
     "a checkpoint forgets the factors of neurons' own": Fault(
         "_fit.py",
-        "keep.offer(partial(Kept, state, precondition.own, n_passes, None))",
-        "keep.offer(partial(Kept, state, {}, n_passes, None))",
+        "keep.offer(partial(Kept, state, problem.precondition.own, n_passes, scale, None))",
+        "keep.offer(partial(Kept, state, {}, n_passes, scale, None))",
         "test_checkpoint.py",
         "started_again and fit",
     ),
@@ -157,7 +157,11 @@ FAULTS = {
         "other_bins",
     ),
     "steps that went astray are kept": Fault(
-        "_batches.py", "if not lost.any():", "if True:", "test_batches.py", "unlike_those_before"
+        "_batches.py",
+        "if not lost.any():\n        return",
+        "if True:\n        return",
+        "test_batches.py",
+        "unlike_those_before",
     ),
     "batches are rounded before they are centred": Fault(
         "_batches.py", "X = X - state.center ", "X = X - 0 * state.center ", "test_batches.py", "far_from_0"
@@ -204,8 +208,8 @@ FAULTS = {
     ),
     "silent neurons counted in pseudo-R2": Fault(
         "_score.py",
-        "null is not None else events > 0",
-        "null is not None else events >= 0",
+        "null is not None else ~silent & (bins > 0)",
+        "null is not None else bins > 0",
         "test_score.py",
         "mcfadden",
     ),
