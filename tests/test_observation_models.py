@@ -1,5 +1,7 @@
 """Observation models: equal to statsmodels and scipy, finite where others are not, the same laws as for Poisson."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -164,6 +166,29 @@ def test_one_pass_is_nearly_the_exact_fit(float64, name):
     np.testing.assert_allclose(once.scale_, model.scale_, rtol=2e-2)
 
 
+@EVERY
+def test_held_out_data_are_scored_at_the_scale_of_the_run(name):
+    X, y = drawn(name)
+    windows = random_windows(X[:1000], y[:1000], n_bins=100, seed=0)
+    held_out = X[1000:], y[1000:]
+    model = PopulationGLM(name).fit_batches(windows, 60, held_out=held_out, check_every=10, patience=6)
+    exact = PopulationGLM(name).fit(X[:1000], y[:1000])
+    assert len(model.history_["score"]) >= 2
+    assert max(model.history_["score"]) == pytest.approx(exact.score(*held_out), abs=2e-3)
+    assert model.score(*held_out) == pytest.approx(exact.score(*held_out), abs=2e-3)
+
+
+def test_a_solver_of_ones_own_needs_a_scale_that_is_used():
+    X, y = drawn("NegativeBinomial")
+    windows = random_windows(X, y, n_bins=150, seed=0)
+    still = SimpleNamespace(init=lambda params: (), update=lambda gradient, state, params: (gradient, state))
+    with pytest.raises(ValueError, match=r"needs the scale of NegativeBinomial\. .*NegativeBinomial\(scale=0\.5\)"):
+        PopulationGLM("NegativeBinomial").fit_batches(windows, 5, solver=still)
+    with pytest.raises(ValueError, match="needs the scale of Gaussian"):
+        PopulationGLM("Gaussian").fit_batches(windows, 5, solver=still, held_out=(X, y), check_every=2)
+    assert np.isfinite(PopulationGLM("Gaussian").fit_batches(windows, 5, solver=still).coef_).all()
+
+
 @pytest.mark.parametrize("name", ["Gaussian", "NegativeBinomial"])
 def test_a_scale_from_a_sample_counts_its_rows_by_what_they_stand_for(monkeypatch, name):
     """Rows with large features are kept more often, and here they scatter less."""
@@ -216,12 +241,12 @@ def test_a_loss_without_a_scale_needs_no_pass_for_one(monkeypatch, name, more):
 
 @EVERY
 def test_units_of_y_change_nothing_but_units(name):
-    """Where y has units: a thousandth or a thousandfold of it is fitted as well."""
+    """Where y has units: a millionth or a million of it is fitted as well."""
     if name not in ("Gaussian", "Gamma"):
         return
     X, y = drawn(name)
     model = PopulationGLM(name).fit(X, y)
-    for factor in (1e-3, 1e3):
+    for factor in (1e-6, 1e6):
         other = PopulationGLM(name).fit(X, factor * y)
         assert other.converged_.all()
         scale = factor if name == "Gaussian" else 1

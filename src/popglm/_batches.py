@@ -259,7 +259,7 @@ def end_pass(state: State, objective: Objective, mask) -> State:
         return _start_passing(state, objective, mask)
     if not _same_bins(state):
         coef, intercept = state.here  # every pass shows other bins: what they sum to can not be compared
-        return state._replace(coef=coef, intercept=intercept, passing=None, sums=None, fresh=True)
+        return state._replace(coef=coef, intercept=intercept, passing=None, sums=None, spread=None, fresh=True)
     return _told(state, objective)
 
 
@@ -341,7 +341,6 @@ def finished(state: State, objective: Objective, mask):
     state, _ = _scaled(state, objective)
     if state.passing is None:
         state = _refined(state, objective, mask)
-    _, objective = _scaled(state, objective)
     mean, null, silent = _objective.null_model(objective.model, state.bins, state.events)
     coef, intercept = state.params
     failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept) | state.ended & ~state.converged
@@ -352,12 +351,14 @@ def finished(state: State, objective: Objective, mask):
         silent,
         state.converged | silent,
         failed,
-        _dispersion(state, objective.model, mean, null, silent),
+        dispersion(state, objective),
     )
 
 
-def _dispersion(state, model, mean, null, silent):
+def dispersion(state: State, objective: Objective):
     """Scales and what they tell, from the last whole pass, or from the sample before there is one."""
+    state, (model, *_) = _scaled(state, objective)
+    mean, null, silent = _objective.null_model(model, state.bins, state.events)
     sums, dtype = state.spread, jnp.result_type(float)
     if not _scale.measured(model):
         sums = None

@@ -131,7 +131,7 @@ def known_scale(model, fitted, why):
     if (model.divides or model.shapes) and model.scale is None and not fitted:
         name = type(model).__name__
         raise ValueError(
-            f"{why} needs the scale of {name}. Call `fit` or `fit_batches`, or give it: {name}(scale=0.5)."
+            f"{why} needs the scale of {name}. Call `fit`, or `fit_batches` without a solver, or give it: {name}(scale=0.5)."
         )
 
 

@@ -270,6 +270,8 @@ class Steps:
         held_out = None if held_out is None else _check_runs.batch(held_out, "`held_out` must be a pair (X, y)")
         if name is not None:
             _warn_of_batches(name, options)
+        if (name is not None or solver is not None) and (objective.model.shapes or held_out is not None):
+            _settings.known_scale(objective.model, False, "a solver that you name or bring")
         keep = None
         if checkpoint is not None:
             checks = held_out and [check_every, patience, _checkpoint.of_values(*held_out)]
