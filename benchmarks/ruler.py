@@ -17,14 +17,13 @@ import jax
 import numpy as np
 
 import popglm
-from popglm import _batches, _objective, _precondition
+from popglm import _batches, _objective, _precondition, _sample
 from popglm.batching import random_windows
 from popglm.glm import PopulationGLM
 
 TOUCHES = (
     (_batches, "step", -1),
-    (_objective, "sampled", 0),
-    (_objective, "sampled_at", 0),
+    (_sample, "_of_block", 1),
     (_objective, "sampled_hessians", 0),
 )
 RECORD = Path(__file__).parent.parent / "src/popglm/data/batches.json"

@@ -186,7 +186,7 @@ REFUSED = {
     ),
     "observation model a number": (lambda s: fit(s.X, s.y, observation_model=1), TypeError, "`observation_model` must be"),
     "link misspelt": (lambda s: fit(s.X, s.y, inverse_link_function="softpluss"), ValueError, "Did you mean 'softplus'"),
-    "link a number": (lambda s: fit(s.X, s.y, inverse_link_function=2), TypeError, "function or one of exp, softplus; got 2"),
+    "link a number": (lambda s: fit(s.X, s.y, inverse_link_function=2), TypeError, "function or one of exp, .*; got 2"),
     "mask of another shape": (
         lambda s: fit(s.X, s.y, feature_mask=np.ones((3, 4))), ValueError, r"= \(4, 3\); got \(3, 4\)"
     ),
@@ -351,7 +351,7 @@ REFUSED = {
         lambda s: fit(s.X, s.y, inverse_link_function=lambda eta: jnp.exp(eta) + 0j), ValueError, "one real mean"
     ),
     "link that stays below the data": (
-        lambda s: fit(s.X, s.y * 9, inverse_link_function=jax.nn.sigmoid), ValueError, "does not reach a mean count of"
+        lambda s: fit(s.X, s.y * 9, inverse_link_function=jax.nn.sigmoid), ValueError, "does not reach a mean of"
     ),
     "stepsize that cannot be traced": (
         lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"stepsize": lambda i: 0.1 if i < 9 else 0.01}),

@@ -20,12 +20,14 @@ from popglm import _batches, _checkpoint, _fit
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import count_lazily, random_windows
 from popglm.glm import GLM, PopulationGLM
+from popglm.observation_models import NegativeBinomial
 
 KILLS = int(os.environ.get("KILLS", "3"))  # processes killed per way to fit; `make test-full` kills more
 PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
 EXACT = {"solver_kwargs": {"tol": 1e-9}}  # more than ten passes, so that neurons get factors of their own
 X = np.random.default_rng(0).normal(size=(6000, 12))
 Y = np.random.default_rng(1).poisson(np.exp(X[:, :3] @ [[1.8, 0, 0.4], [0, -2.4, 0], [0.2, 0, 0]] - 2))
+SCATTERED = np.random.default_rng(4).negative_binomial(2, 1 / (1 + np.exp(X[:, :3] @ np.eye(3) / 2)))
 GAPS = np.where(np.random.default_rng(2).random(Y.shape) < 0.01, np.nan, Y)
 MASK = np.random.default_rng(3).integers(0, 2, (12, 3))
 
@@ -66,6 +68,14 @@ FITS = {
         EXACT | {"feature_mask": MASK},
         lambda model, p, **kw: model.fit(X, Y, (np.full((12, 3), 0.1), np.zeros(3)), **kw),
     ),
+    "fit, scale of its own": (
+        EXACT | {"observation_model": "NegativeBinomial"},
+        lambda model, p, **kw: model.fit(X, SCATTERED, **kw),
+    ),
+    "windows, scale of its own": (
+        {"observation_model": "NegativeBinomial"},
+        lambda model, p, **kw: model.fit_batches(windows(y=SCATTERED), 150, **kw),
+    ),
     "windows": ({}, lambda model, p, **kw: model.fit_batches(windows(), 60, **kw)),
     "windows of a stream": (
         {},
@@ -89,7 +99,7 @@ FITS = {
 
 def same(a, b):
     """Bitwise, in all that a fit leaves behind."""
-    for name in ("coef_", "intercept_", "n_iter_", "converged_", "_train_mean"):
+    for name in ("coef_", "intercept_", "n_iter_", "converged_", "scale_", "_train_mean"):
         assert np.array_equal(getattr(a, name, 0), getattr(b, name, 0)), name
     assert getattr(a, "history_", None) == getattr(b, "history_", None)
 
@@ -202,6 +212,19 @@ def test_in_double_precision(monkeypatch, tmp_path, float64):
     same(PopulationGLM(**EXACT).fit(X, Y, checkpoint=tmp_path / "run.npz"), expected)
     with jax.enable_x64(False), pytest.raises(ValueError, match="precision was float64 there and is float32 here"):
         PopulationGLM(**EXACT).fit(X, Y, checkpoint=tmp_path / "run.npz")
+
+
+def test_a_scale_that_is_given_is_one_of_the_settings(tmp_path):
+    runs = {
+        "fit": lambda model: model.fit(X, SCATTERED, checkpoint=tmp_path / "fit.npz"),
+        "batches": lambda model: model.fit_batches(windows(y=SCATTERED), 20, checkpoint=tmp_path / "batches.npz"),
+    }
+    for run in runs.values():
+        run(PopulationGLM(NegativeBinomial(scale=0.3)))
+        with pytest.raises(ValueError, match=r"scale was 0\.3 there and is 0\.4 here"):
+            run(PopulationGLM(NegativeBinomial(scale=0.4)))
+        with pytest.raises(ValueError, match=r"scale was 0\.3 there and is None here"):
+            run(PopulationGLM(NegativeBinomial()))
 
 
 def test_a_run_may_be_made_longer(tmp_path):

@@ -8,7 +8,8 @@ from scipy.stats import poisson
 
 from popglm import _score
 from popglm.glm import GLM, PopulationGLM
-from popglm.observation_models import Poisson, link_of
+from popglm.links import link_of
+from popglm.observation_models import Poisson
 
 MCFADDEN, COHEN = "pseudo-r2-McFadden", "pseudo-r2-Cohen"
 

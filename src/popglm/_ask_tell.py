@@ -56,7 +56,7 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
     `eps` is the precision of the values, and `scale` the size of the loss's curvature: the round-off that is forgiven
     must not shrink to nothing where a loss passes through 0.
     """
-    running, first, step = state.status == RUNNING, state.n_evaluated == 0, state.step
+    running, first, step = state.status == RUNNING, ~np.isfinite(state.value), state.step
     finite = np.isfinite(value) & np.isfinite(gradient).all(1)
     value = np.where(finite, value, np.inf)
     gradient = np.where(finite[:, None], gradient, 0)
@@ -105,6 +105,7 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
 def restarted(state: State, which: Bool[Array, "neurons"], point: Points) -> State:
     """The same state, in which some neurons are not evaluated yet and stand at these points."""
     anew = start(point, np.zeros(len(point), bool))
+    anew = anew._replace(n_evaluated=state.n_evaluated)
     history = {"moves", "changes", "inverse_curvature"}  # these lead with the pairs
     pick = lambda name, old, new: np.where(
         which.reshape((1,) * (name in history) + (-1,) + (1,) * (old.ndim - 1 - (name in history))), new, old

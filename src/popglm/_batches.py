@@ -7,13 +7,14 @@ rows. At the end of the pass, or of the run, the sample mends what is not quadra
 same bins a second time, what they sum to is exact, and the solver of `_fit` decides.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _ask_tell, _check_arrays, _design, _fit, _objective, _precondition, _sample
+from popglm import _ask_tell, _check_arrays, _design, _fit, _objective, _precondition, _sample, _scale
 from popglm._ask_tell import DONE, RUNNING
 from popglm._fit import TOL
 from popglm._objective import Objective
@@ -28,7 +29,7 @@ MAX_CHANGE = 3.0  # of the linear predictor in one step, in any row of the batch
 LOST = (
     3.0,
     5.0,
-)  # excess over the null model's loss on a new batch, in roots of its events and in nats, that no noise makes
+)  # excess over the null model's loss on a new batch, in roots of its information and in nats, that no noise makes
 
 
 class State(NamedTuple):
@@ -49,6 +50,9 @@ class State(NamedTuple):
     renew_at: float  # bins
     passing: _ask_tell.State | None
     sums: tuple | None  # of this pass: losses, gradients, bins, events and features
+    scale: np.ndarray | None  # of the loss, where it has one
+    given: bool  # whether the user gave that scale
+    spread: tuple | None  # bins and Pearson's chi-squared in the last whole pass
     fresh: bool  # whether batches show bins that passes before did not
 
     @property
@@ -83,7 +87,8 @@ def start(coef, intercept) -> State:
     moments = 0.0, np.zeros(n_features), np.zeros((n_features, n_features))
     sample = Sample.empty(n_features, n_neurons)
     gradients = np.zeros((n_neurons, n_features + 1))
-    return State(coef, intercept, None, zeros, zeros, moments, gradients, sample, None, 0.0, None, None, False)
+    nothing = None, 0.0, None, None, None, False, None, False
+    return State(coef, intercept, None, zeros, zeros, moments, gradients, sample, *nothing)
 
 
 def resumed(state: State, coef, intercept) -> State:
@@ -103,7 +108,7 @@ def packed(state: State):
 
 def unpacked(saved, objective: Objective) -> State:
     """The state again, from the same as plain tuples."""
-    state = State(*saved)
+    state, objective = _scaled(State(*saved), objective)
     state = state._replace(sample=Sample.of(*state.sample))
     if state.passing is not None:
         state = state._replace(passing=_ask_tell.State(*state.passing))
@@ -116,12 +121,41 @@ def unpacked(saved, objective: Objective) -> State:
 
 def step(state: State, objective: Objective, mask, X, y) -> tuple[State, float]:
     """Take in one batch: arrays (rows, features) and (rows, neurons). Also returns its mean loss."""
+    state, objective = _scaled(state, objective)
     if state.center is None:
         center, sd = _design.spread([X], _design.spread([X], 0)[0])
         _check_arrays.near(center, sd)
         state = state._replace(center=center, intercept=state.intercept + state.coef @ center)
     X = X - state.center  # in double precision; the design rounds it
     return (_first_pass if state.passing is None else _later_pass)(state, objective, mask, design(X, y), X, y)
+
+
+def _estimated(state, objective) -> bool:
+    return state.scale is not None and not state.given
+
+
+def _scaled(state, objective):
+    """The objective with the scale that the state has led to; a scale that is not known begins at 1."""
+    if not objective.model.shapes:
+        return state, objective
+    if state.scale is None:
+        given = objective.model.scale is not None
+        scale = np.asarray(_scale.known(objective.model, len(state.bins)).scale, float)[:, 0]
+        state = state._replace(scale=scale, given=given)
+    return state, objective._replace(model=objective.model.with_scale(state.scale))
+
+
+def _likely(state, objective):
+    """The most likely scale of the rows of the sample."""
+    model = objective.model
+    if state.sample.n:
+        model = _scale.most_likely(partial(state.sample.total, _scale.slopes), model, *state.here)
+    return state._replace(scale=np.asarray(model.scale, float)[:, 0]), objective._replace(model=model)
+
+
+def _size(y):
+    """Mean size of what is not missing."""
+    return np.nan_to_num(np.abs(y)).sum(0) / np.maximum((~np.isnan(y)).sum(0), 1)
 
 
 def design(X, y) -> _design.Design:
@@ -133,12 +167,15 @@ def _first_pass(state, objective, mask, data, X, y):
     tally = _design.total(_objective.tally, data)
     _, null, _ = _objective.null_model(objective.model, state.bins + tally[0], state.events + tally[1])
     state = state._replace(intercept=np.where(np.isnan(state.intercept), null, state.intercept))
-    state, new_moments, sums = _guarded(state, objective, data, null, *tally)
+    state, new_moments, sums, null_loss = _guarded(state, objective, data, null, *tally)
     new_bins, counted = tally[0], ~_design.missing_rows(X)
+    dtype = jnp.result_type(float)
+    here = state.coef.astype(dtype), state.intercept.astype(dtype)
+    residual = _design.entries(_objective.residuals, data, len(new_bins), objective.model, *here)[counted]
     n, _, gram = moments = tuple(a + b for a, b in zip(state.moments, new_moments, strict=True))
     X, y = X[counted], y[counted]
     spread = np.maximum(np.diag(gram) / n, np.finfo(float).tiny)
-    sample = state.sample.with_rows(X, y, X @ state.coef.T + state.intercept, 1 + (X**2 / spread).mean(1))
+    sample = state.sample.with_rows(X, y, residual, 1 + (X**2 / spread).mean(1))
     state = state._replace(
         bins=state.bins + new_bins,
         events=state.events + tally[1],
@@ -149,7 +186,8 @@ def _first_pass(state, objective, mask, data, X, y):
     if state.bins.max() >= state.renew_at:
         state = _renewed(state, objective, mask)._replace(renew_at=GROWTH * state.bins.max())
     loss, gradient = _fit.mean(sums, state.problem, state.coef, np.maximum(new_bins, 1))
-    state = _moved(state, gradient, new_bins, X)
+    size = np.sqrt(np.maximum(objective.model.nat(null_loss / np.maximum(new_bins, 1)), 1))  # of identity links
+    state = _moved(state, gradient, new_bins, X, size)
     return state, float(loss[new_bins > 0].mean())
 
 
@@ -160,16 +198,24 @@ def _guarded(state, objective, data, null, bins, events):
     """
     moments, sums, null_loss = _total(_first_sums, state.coef, state.intercept, objective, data, null)
     finite = np.isfinite(sums[0]) & np.isfinite(sums[1]).all(1)
-    lost = ~finite | (sums[0] > null_loss + LOST[0] * np.sqrt(events) + LOST[1])
+    lost = ~finite | (sums[0] > null_loss + _noise(objective.model, bins, events, null_loss))
     lost &= (bins > 0) & state.coef.any(1) | ~finite
     if not lost.any():
-        return state, moments, sums
+        return state, moments, sums, null_loss
     coef, intercept = np.where(lost[:, None], 0, state.coef), np.where(lost, null, state.intercept)
     _, sums, _ = _total(_first_sums, coef, intercept, objective, data, null)
-    return state._replace(coef=coef, intercept=intercept), moments, sums
+    return state._replace(coef=coef, intercept=intercept), moments, sums, null_loss
 
 
-def _moved(state, gradient, new_bins, X) -> State:
+def _noise(model, bins, events, null_loss):
+    """The most that a likely loss of these bins may lie above another."""
+    mean, null, _ = _objective.null_model(model, bins, events)
+    bins = np.maximum(bins, 1)
+    information = bins * np.asarray(_objective.curvature(model, null, mean), float)
+    return model.nat(null_loss / bins) * (LOST[0] * np.sqrt(information) + LOST[1])
+
+
+def _moved(state, gradient, new_bins, X, large) -> State:
     """The share that a batch has in a Newton step."""
     coordinates, precondition = state.problem.coordinates, state.problem.precondition
     held = PRIOR * coordinates.mean.size / np.maximum(precondition.curvature, 1e-9)
@@ -177,7 +223,9 @@ def _moved(state, gradient, new_bins, X) -> State:
     size = np.sqrt(np.einsum("nf,fg,ng->n", move, precondition.correlation, move))
     coef, intercept = coordinates.to_model(move)  # a move from coefficients 0 and intercept 0
     change = np.abs(X.astype(np.float32) @ coef.T.astype(np.float32) + intercept).max(0)
-    shorter = np.minimum(1, np.minimum(MAX_MOVE / np.maximum(size, 1e-12), MAX_CHANGE / np.maximum(change, 1e-12)))
+    shorter = np.minimum(
+        1, large * np.minimum(MAX_MOVE / np.maximum(size, 1e-12), MAX_CHANGE / np.maximum(change, 1e-12))
+    )
     return state._replace(coef=state.coef + shorter[:, None] * coef, intercept=state.intercept + shorter * intercept)
 
 
@@ -185,6 +233,8 @@ def _renewed(state, objective, mask) -> State:
     """Coordinates and curvatures from the bins seen so far, at the present parameters."""
     eps, bins = float(jnp.finfo(jnp.result_type(float)).eps), np.maximum(state.bins, 1)
     mean, null, _ = _objective.null_model(objective.model, state.bins, state.events)
+    if _estimated(state, objective):
+        state, objective = _likely(state, objective)
     n_features = state.coef.shape[1]
     few = n_features / bins.max()  # the correlations of few rows are not to be trusted in every direction
     problem = _precondition.prepare(objective, mask, bins, mean, null, state.moments, eps, few)[0]
@@ -204,27 +254,29 @@ def end_pass(state: State, objective: Objective, mask) -> State:
     """After the last batch of a pass: accept or shorten the steps that it was evaluated at."""
     if state.fresh:
         return state
+    state, objective = _scaled(state, objective)
     if state.passing is None:
         return _start_passing(state, objective, mask)
     if not _same_bins(state):
         coef, intercept = state.here  # every pass shows other bins: what they sum to can not be compared
-        return state._replace(coef=coef, intercept=intercept, passing=None, sums=None, fresh=True)
+        return state._replace(coef=coef, intercept=intercept, passing=None, sums=None, spread=None, fresh=True)
     return _told(state, objective)
 
 
 def _same_bins(state) -> bool:
     """Whether this pass showed the bins of the first, as far as their sums tell, to round-off."""
-    _, (bins, events), features, _ = state.sums
+    _, (bins, events), features, *_ = state.sums
     _, first, gram = state.moments
     eps = float(jnp.finfo(jnp.result_type(float)).eps)
     apart = np.abs(features - first) / np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
-    same_events = np.abs(events - state.events) <= 1e3 * eps * state.events
+    sizes = bins * _size(state.sample.y[: state.sample.n])
+    same_events = np.abs(events - state.events) <= 1e3 * eps * sizes
     return bool(np.array_equal(bins, state.bins) and same_events.all() and (apart < 1e-2).all())
 
 
 def _start_passing(state, objective, mask) -> State:
     state = _renewed(_refined(state, objective, mask), objective, mask)
-    silent = state.events <= 0
+    _, _, silent = _objective.null_model(objective.model, state.bins, state.events)
     point = state.problem.coordinates.from_model(state.coef, state.intercept)
     return state._replace(passing=_ask_tell.start(point, silent), renew_at=np.inf)
 
@@ -232,34 +284,48 @@ def _start_passing(state, objective, mask) -> State:
 def _refined(state, objective, mask) -> State:
     """Parameters at the optimum of all bins seen so far, as far as their sums and the sample tell."""
     state = _renewed(state, objective, mask)
-    all_rows = state.gradients, state.moments[0], state.bins, state.events <= 0
+    _, _, silent = _objective.null_model(objective.model, state.bins, state.events)
+    all_rows = state.gradients, state.moments[0], state.bins, silent
     coef, intercept = _sample.optimum(state.sample, *all_rows, state.problem, state.here)
-    return state._replace(coef=coef, intercept=intercept)
+    state = state._replace(coef=coef, intercept=intercept)
+    return _likely(state, objective)[0] if _estimated(state, objective) else state
 
 
 def _told(state, objective) -> State:
     dtype = jnp.result_type(float)
-    sums, _, _, null_loss = state.sums
+    sums, _, _, null_loss, spread = state.sums
     bins, few = np.maximum(state.bins, 1), state.coef.shape[1] / state.bins.max()
     params = state.problem.coordinates.to_model(_ask_tell.ask(state.passing))
     value, gradient = _fit.mean(sums, state.problem, params[0], bins)
     problem = _sample.with_own(state.problem, state.sample, params, few)
     precondition, eps = problem.precondition, float(jnp.finfo(dtype).eps)
     first = (state.passing.n_evaluated == 0) & (state.passing.status == RUNNING)
+    nat = objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), eps * null_loss / bins))
     passing = _ask_tell.tell(
-        state.passing, value, gradient, precondition, TOL[dtype.name] / bins, precondition.curvature, eps
+        state.passing, value, gradient, precondition, TOL[dtype.name] * nat / bins, precondition.curvature * nat, eps
     )
+    scale = state.scale
+    if _estimated(state, objective):
+        step = _scale.newton(*spread)
+        again = (passing.status == DONE) & (np.abs(step) > 10 * _scale.TOL[dtype.name]) & (state.bins > 0)
+        scale = np.clip(np.where(again, scale * np.exp(step), scale), _scale.LEAST, _scale.MOST)
+        again &= scale != state.scale
+        passing = _ask_tell.restarted(passing, again, passing.point)
+        mean, null, _ = _objective.null_model(objective.model, state.bins, state.events)
+        problem = _fit.scaled(problem, objective.model.with_scale(scale), null, mean)
     worse = first & ~(value <= null_loss / bins + 1e3 * eps * np.abs(null_loss / bins))
     if worse.any() and params[0][worse].any():  # the first pass led them astray: let the solver begin where `fit` does
         _, null, _ = _objective.null_model(objective.model, state.bins, state.events)
         passing = _ask_tell.restarted(passing, worse, problem.coordinates.from_model(np.zeros_like(params[0]), null))
-    return _cautious(state._replace(problem=problem, passing=passing, sums=None), objective)
+    state = state._replace(problem=problem, passing=passing, sums=None, scale=scale, spread=spread)
+    _, objective = _scaled(state, objective)
+    return _cautious(state, objective, _noise(objective.model, state.bins, state.events, null_loss))
 
 
-def _cautious(state, objective) -> State:
+def _cautious(state, objective, noise) -> State:
     """Steps that the sample expects a disaster of are shortened, before a pass is spent on them or the run ends there."""
     at = lambda point: _sample.losses(state.sample, objective.model, *state.problem.coordinates.to_model(point))
-    limit = at(state.passing.point) + LOST[0] * np.sqrt(state.events) + LOST[1]
+    limit = at(state.passing.point) + noise
     for _ in range(SHORTER):
         passing = state.passing
         lost = ~(at(_ask_tell.ask(passing)) <= limit) & (passing.status == RUNNING)
@@ -272,6 +338,7 @@ def _cautious(state, objective) -> State:
 def finished(state: State, objective: Objective, mask):
     """Coefficients, intercepts, means and silence of all neurons; which are at their optimum, and which failed."""
     _check_arrays.some_valid(state.bins.any())
+    state, _ = _scaled(state, objective)
     if state.passing is None:
         state = _refined(state, objective, mask)
     mean, null, silent = _objective.null_model(objective.model, state.bins, state.events)
@@ -284,7 +351,22 @@ def finished(state: State, objective: Objective, mask):
         silent,
         state.converged | silent,
         failed,
+        dispersion(state, objective),
     )
+
+
+def dispersion(state: State, objective: Objective):
+    """Scales and what they tell, from the last whole pass, or from the sample before there is one."""
+    state, (model, *_) = _scaled(state, objective)
+    mean, null, silent = _objective.null_model(model, state.bins, state.events)
+    sums, dtype = state.spread, jnp.result_type(float)
+    if not _scale.measured(model):
+        sums = None
+    elif sums is None:
+        arrays = (np.asarray(a, dtype) for a in (*state.here, null))
+        sums = state.sample.total(_scale.chi_squared, model, *arrays)
+    free = np.full(len(mean), 1.0) if state.problem is None else state.problem.precondition.mask.sum(1)
+    return _scale.dispersion(model, mean, free, silent, sums)
 
 
 def _total(f, coef, intercept, objective, data, null):
@@ -292,17 +374,17 @@ def _total(f, coef, intercept, objective, data, null):
     return _design.total(f, data, objective.model, *(a.astype(dtype) for a in (coef, intercept, null)))
 
 
-def _null_loss(block, model, null):
-    return _objective.weighted_sum(block.weight.T, model.loss(null[:, None], block.y.T))
-
-
 def _first_sums(block, model, coef, intercept, null):
     losses = _objective.loss_and_gradient(block, model, coef, intercept)
-    return _objective.moments(block), losses, _null_loss(block, model, null)
+    return _objective.moments(block), losses, _objective.null_loss(block, model, null)
 
 
 def later_sums(block, model, coef, intercept, null):
     """Losses with gradients, whether these are the bins of the first pass, and the loss of the null model."""
     features = (block.weight.max(1, keepdims=True) * block.X).sum(0)
-    losses = _objective.loss_and_gradient(block, model, coef, intercept)
-    return losses, _objective.tally(block), features, _null_loss(block, model, null)
+    losses, spread = _objective.loss_and_gradient(block, model, coef, intercept), ()
+    if _scale.measured(model):
+        spread = _scale.chi_squared(block, model, coef, intercept, null)
+    elif model.shapes:
+        spread = _scale.slopes(block, model, coef, intercept)
+    return losses, _objective.tally(block), features, _objective.null_loss(block, model, null), spread

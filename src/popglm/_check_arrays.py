@@ -136,14 +136,14 @@ def pieces(values):
 def targets(values, model, first=0):
     """y in the support of the observation model; NaN is allowed."""
     least, most = finite("y", values, first)
-    low, high = model.support
-    if least < low or most > high:
-        outside = ((values < low) | (values > high)).reshape(len(values), -1)
+    support = model.support
+    if not (support.outside(np.array([least, most])).any() or (support.ends_only and values.dtype != bool)):
+        return
+    outside = support.outside(values).reshape(len(values), -1)
+    if outside.any():
         row = int(np.argmax(outside.any(1)))
         came = values.reshape(len(values), -1)[row][outside[row]][0]
-        raise ValueError(
-            f"`y` must hold {model.support_name} for {type(model).__name__}; row {first + row} holds {came}."
-        )
+        raise ValueError(f"`y` must hold {support.name} for {type(model).__name__}; row {first + row} holds {came}.")
 
 
 def some_valid(counted):

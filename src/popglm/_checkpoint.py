@@ -112,6 +112,7 @@ def of_objective(objective, mask) -> dict:
     digits = zlib.crc32(" ".join(f"{mean:.4g}" for mean in means).encode())
     return {
         "observation_model": type(model).__name__,
+        "scale": None if model.scale is None else float(model.scale),
         "inverse_link_function": f"{model.link.name} ({digits:08x})",
         "regularizer": type(penalty).__name__,
         "regularizer_strength": float(strength),

@@ -22,15 +22,21 @@ from popglm import (
     _jaxopt,
     _objective,
     _pynapple,
+    _scale,
     _score,
     _settings,
+    links,
     observation_models,
     regularizer,
 )
 from popglm._objective import Objective
 from popglm._steps import Steps
+from popglm.observation_models import ObservationModel
 
-OBSERVATION_MODELS = {"Poisson": observation_models.Poisson}
+OBSERVATION_MODELS = {
+    name: getattr(observation_models, name)
+    for name in ("Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial")
+}
 REGULARIZERS = {"UnRegularized": regularizer.UnRegularized, "Ridge": regularizer.Ridge}
 
 
@@ -46,10 +52,12 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         """Array that leads or ends with the neurons, as this estimator shows it."""
 
     def __sklearn_tags__(self):
-        """What scikit-learn is told: counts in y, NaN in X, and a score that is no R² (it is a log-likelihood)."""
+        """What scikit-learn is told: the sign of y, NaN in X, and a score that is no R² (it is a log-likelihood)."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
-        tags.target_tags.positive_only = True
+        known = self.observation_model
+        known = OBSERVATION_MODELS.get(known, known) if isinstance(known, str) else known
+        tags.target_tags.positive_only = getattr(known, "support", observation_models.COUNTS).low >= 0
         tags.regressor_tags.poor_score = True
         return tags
 
@@ -129,12 +137,14 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
             if solver is None:
                 with _progress(n_neurons, progress) as report:
                     result = _fit.fit(design, objective, mask, start, report=report, keep=keep, **options)
-                intercept = result.intercept - result.coef.astype(float) @ center
-                result = result._replace(intercept=intercept.astype(result.intercept.dtype))
             else:
                 result = _jaxopt.fit(design, objective, mask, start, solver, options)
             _check_arrays.constant(X.values, y.values, result.constant)
-            self._keep_fit(result, y.columns, X.columns)
+            model = objective.model if result.scale is None else objective.model.with_scale(result.scale[:, 0])
+            scales = _scale.after(design, model, result)
+            intercept = result.intercept - result.coef.astype(float) @ center
+            result = result._replace(intercept=intercept.astype(result.intercept.dtype))
+            self._keep_fit(result, scales, y.columns, X.columns)
         return self
 
     def _checkpoint(self, path, objective, options, X, y, start):
@@ -144,16 +154,15 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         settings |= _checkpoint.of_options(options) | _checkpoint.of_frame("X", X) | _checkpoint.of_frame("y", y)
         return _checkpoint.Checkpoint(path, settings | {"init": start and _checkpoint.of_values(*start)})
 
-    def _keep_fit(self, result, columns, features):
+    def _keep_fit(self, result, scales, columns, features):
         self._forget()
+        self.scale_, constant, separated = scales
         self.coef_, self.intercept_ = self._public(result.coef.T), result.intercept
         self.n_features_in_ = result.coef.shape[1]
         self._keep_names(features)
         self.n_iter_, self.converged_ = result.n_iter, result.converged
         self._columns, self._train_mean = columns, result.mean
-        self._warn(
-            result.silent, columns, "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
-        )
+        self._warn_of_neurons(result.silent, constant, separated, columns)
         early = ~result.converged & ~result.stalled
         self._warn(early, columns, "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs")
         stalled = (
@@ -168,6 +177,30 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
             )
             warnings.warn(text, RuntimeWarning, stacklevel=3)
 
+    def _warn_of_neurons(self, silent, constant, separated, columns):
+        """Say which neurons have nothing to fit, or too little noise."""
+        model = self._configure()[0].model
+        every = silent & (self._train_mean > 0.5) if model.support.ends_only else np.zeros_like(silent)
+        self._warn(
+            silent & ~every,
+            columns,
+            "no event in any valid bin: coefficients 0 and half an event in all. Leave it out",
+            5,
+        )
+        self._warn(
+            every, columns, "an event in every valid bin: coefficients 0 and half a bin without. Leave it out", 5
+        )
+        self._warn(
+            constant, columns, "the same y in every valid bin, so the scale is that of round-off. Leave it out", 5
+        )
+        self._warn(
+            separated,
+            columns,
+            "the features tell every bin with an event from every bin without, so coefficients have no finite optimum and "
+            "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
+            5,
+        )
+
     def _keep_names(self, features):
         """Names of the features, as scikit-learn keeps them: where there are any, and all are words."""
         self.__dict__.pop("feature_names_in_", None)
@@ -180,13 +213,13 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         named = X.columns is not None and all(isinstance(name, str) for name in X.columns)
         _check_model.same_names(getattr(self, "feature_names_in_", None), X.columns if named else None)
 
-    def _warn(self, which, columns, text):
+    def _warn(self, which, columns, text, level=4):
         if np.any(which):
             names = _listed(np.flatnonzero(which), columns)
-            warnings.warn(f"neuron {names}: {text}, or look at its data.", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"neuron {names}: {text}, or look at its data.", RuntimeWarning, stacklevel=level)
 
     def predict(self, X):
-        r"""Mean count per bin, :math:`f(x_t^\top w_n + b_n)`; NaN where the features are.
+        r"""Mean per bin, :math:`f(x_t^\top w_n + b_n)`: a count, a probability or an activity; NaN where the features are.
 
         Parameters
         ----------
@@ -197,7 +230,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         -------
         rate
             Shape (time,) for GLM, (time, neurons) for PopulationGLM; a Tsd or TsdFrame if X is one, with the
-            columns that y had. Divide by the bin size for spikes per second.
+            columns that y had. Divide a count by the bin size for spikes per second.
 
         Raises
         ------
@@ -279,6 +312,9 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         _check_model.n_neurons(len(intercept), y.values.shape[1])
         aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
         null = self._null_mean(null, len(intercept), needed=score_type != "log-likelihood")
+        _settings.known_scale(model, hasattr(self, "scale_"), "`score`")
+        if model.divides or model.shapes:
+            model = model.with_scale(self.scale_) if hasattr(self, "scale_") else _scale.known(model, len(intercept))
         rows = _data.rows(X.values)
         design = _design.Design(rows, rows.place(y.values))
         return _score.score(score_type, model, coef, intercept, rows, design, aggregate, null)
@@ -286,7 +322,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
     def _null_mean(self, null, n_neurons, needed):
         """Means of the null model; None for those of the y that is scored."""
         if not isinstance(null, str):
-            return _settings.null_means(null, n_neurons)
+            return _settings.null_means(null, n_neurons, self._configure()[0].model.support)
         if _check.option("null", null, _score.NULLS) == "scored" or not needed:
             return None
         _settings.trained(self)
@@ -294,11 +330,12 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
 
     def _configure(self):
         """Objective, solver and options, from the constructor's arguments as they stand now."""
-        model = _settings.instance("observation_model", self.observation_model, OBSERVATION_MODELS)
+        model = _settings.instance("observation_model", self.observation_model, OBSERVATION_MODELS, ObservationModel)
         if self.inverse_link_function is not None:
-            link = _settings.link(self.inverse_link_function, observation_models.LINKS)
-            model = replace(model, link=observation_models.link_of(link))
-        penalty = _settings.instance("regularizer", self.regularizer, REGULARIZERS)
+            link = _settings.link(self.inverse_link_function, links.LINKS)
+            model = replace(model, link=links.link_of(link, model.support.low, model.support.high))
+        _settings.scale(model)
+        penalty = _settings.instance("regularizer", self.regularizer, REGULARIZERS, tuple(REGULARIZERS.values()))
         strength = _settings.strength(self.regularizer_strength, penalty)
         options = _settings.options(self.solver_kwargs)
         if self.solver_name is None:

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 from threadpoolctl import ThreadpoolController
 
-from popglm import _check_arrays, _objective, _precondition
-from popglm._ask_tell import DONE, FAILED, RUNNING, STALLED, Points, State, ask, start, tell
+from popglm import _check_arrays, _objective, _precondition, _scale
+from popglm._ask_tell import DONE, FAILED, RUNNING, STALLED, Points, State, ask, restarted, start, tell
 from popglm._design import BLOCK_ROWS, total
 from popglm._objective import Fit, Objective
 from popglm._precondition import Problem, prepare
@@ -33,13 +33,14 @@ class Kept(NamedTuple):
     state: State
     own: dict[int, Float[Array, "coordinates coordinates"]]
     n_passes: int
+    scale: Array | None  # of neurons, where the loss has one
     found: Fit | None
 
     @classmethod
     def of(cls, saved) -> "Kept":
         """From the same as plain tuples, as a file has it."""
-        state, own, n_passes, found = saved
-        return cls(State(*state), own, n_passes, None if found is None else Fit(*found))
+        state, own, n_passes, scale, found = saved
+        return cls(State(*state), own, n_passes, scale, None if found is None else Fit(*found))
 
     def over(self, maxiter) -> bool:
         """Whether nothing is left to be done in so many passes."""
@@ -91,23 +92,35 @@ def _fit(design, objective, mask, init, tol, maxiter, report, keep) -> Fit:
     tol = TOL[dtype.name] if tol is None else tol
     (bins, events), moments = total(_objective.census, design)
     _check_arrays.some_valid(bins.any())
+    estimated = objective.model.shapes and objective.model.scale is None
+    objective = objective._replace(model=_scale.known(objective.model, len(bins)))
     mean_count, null, silent = _objective.null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
     problem, dependent, constant = prepare(objective, mask, bins, mean_count, null, moments, eps)
     own = problem.precondition.own
-    state, own, n_passes, _ = kept or Kept(start(_first(problem, init, null, silent), silent), own, 0, None)
+    begin = Kept(start(_first(problem, init, null, silent), silent), own, 0, None, None)
+    state, own, n_passes, scale, _ = kept or begin
+    if scale is not None:
+        problem = scaled(problem, objective.model.with_scale(scale[:, 0]), null, mean_count)
     problem = problem._replace(precondition=problem.precondition._replace(own=own))
+    least = 0.0  # loss that round-off may leave
+    if objective.model.divides:
+        least = eps * total(_objective.null_loss, design, problem.objective.model, null.astype(dtype)) / bins
     while n_passes < maxiter and len(running := np.flatnonzero(state.status == RUNNING)):
         if n_passes and n_passes % PATIENCE == 0:
             problem = _own_factors(design, problem, state, running, dtype)
         value, gradient = _evaluate(design, problem, ask(state), dtype)
         precondition = problem.precondition
-        state = tell(state, value, gradient, precondition, tol / bins, precondition.curvature, eps)
+        nat = objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), least))
+        state = tell(state, value, gradient, precondition, tol * nat / bins, precondition.curvature * nat, eps)
         n_passes += 1
+        if estimated and not (state.status == RUNNING).any():
+            problem, state = _another_turn(design, problem, state, null, mean_count)
+        scale = problem.objective.model.scale
         if report:
             report(state)
         if keep:
-            keep.offer(partial(Kept, state, precondition.own, n_passes, None))
+            keep.offer(partial(Kept, state, problem.precondition.own, n_passes, scale, None))
     done = state.status == DONE
     known = done & (state.inverse_curvature[0] > 0) & (tol <= MAX_LAST)  # a step whose length a move has tried
     last = np.where(known[:, None], state.direction, 0)
@@ -115,10 +128,32 @@ def _fit(design, objective, mask, init, tol, maxiter, report, keep) -> Fit:
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
     mean_count = mean_count.astype(dtype)
-    found = Fit(coef, intercept, state.n_evaluated, done, stalled, silent, mean_count, dependent, constant)
+    free = problem.precondition.mask.sum(1) - mask[:, dependent].sum(1)
+    flags = state.n_evaluated, done, stalled, silent, mean_count
+    model = problem.objective.model
+    found = Fit(coef, intercept, *flags, dependent, constant, free, model.scale)
     if keep:
-        keep.hold(partial(Kept, state, problem.precondition.own, n_passes, found))
+        keep.hold(partial(Kept, state, problem.precondition.own, n_passes, scale, found))
     return found
+
+
+def scaled(problem: Problem, model, null, mean_count) -> Problem:
+    """The problem of another scale."""
+    curvature = np.asarray(_objective.curvature(model, null, mean_count), float)
+    return problem._replace(
+        objective=problem.objective._replace(model=model),
+        precondition=problem.precondition._replace(curvature=curvature),
+    )
+
+
+def _another_turn(design, problem: Problem, state: State, null, mean_count):
+    """The most likely scale where the fit has ended; neurons whose scale has moved go on from there."""
+    dtype, model = jnp.result_type(float), problem.objective.model
+    slopes_at = partial(total, _scale.slopes, design)
+    found = _scale.most_likely(slopes_at, model, *problem.coordinates.to_model(state.point))
+    moved = np.abs(np.log(found.scale / model.scale))[:, 0] > 10 * _scale.TOL[dtype.name]
+    again = moved & (state.status == DONE) & (np.isfinite(state.value))
+    return scaled(problem, found, null, mean_count), restarted(state, again, state.point)
 
 
 def _first(problem: Problem, init, null, silent) -> Points:

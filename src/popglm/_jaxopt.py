@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check_arrays, _check_model, _objective
+from popglm import _check_arrays, _check_model, _objective, _scale, _settings
 from popglm._design import Block, Chunk, Stored, chunk_total, total
 from popglm._objective import Fit, Objective
 
@@ -52,7 +52,7 @@ def accelerates(name: str, options: dict) -> bool:
 
 def initialize(name, options, objective, params, X, y, mask):
     """State before the first step on a batch."""
-    step = _stepsize(name, options)
+    step, objective = _stepsize(name, options), _of_neurons(objective, *y.shape[1:])
     return _functions(name, options).init(params, X, y, objective, mask, step)
 
 
@@ -60,7 +60,7 @@ def update(name, options, objective, params, state, X, y, mask):
     """One step on a batch."""
     _check_model.pair(params)
     _check_model.state(state)
-    step = _stepsize(name, options)
+    step, objective = _stepsize(name, options), _of_neurons(objective, *y.shape[1:])
     return _functions(name, options).update(params, state, X, y, objective, mask, step)
 
 
@@ -73,6 +73,7 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     bins, events = total(_objective.tally, design)
     _check_arrays.some_valid(bins.any())
     ((_, chunk),) = design
+    objective = _of_neurons(objective, len(bins))
     mean, null, silent = _objective.null_model(objective.model, bins, events)
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
@@ -86,7 +87,15 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     arrays = (np.asarray(a, dtype) for a in (coef, intercept))
-    return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *np.zeros((2, 0), int))
+    rest = *np.zeros((2, 0), int), mask.sum(1) + 1, objective.model.scale
+    return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *rest)
+
+
+def _of_neurons(objective, n_neurons=1) -> Objective:
+    """The objective with the scale of each neuron, which no solver by name estimates."""
+    if objective.model.shapes:
+        _settings.known_scale(objective.model, False, "a solver by name, and every `update`,")
+    return objective._replace(model=_scale.known(objective.model, n_neurons))
 
 
 class Functions(NamedTuple):
@@ -174,6 +183,7 @@ def _vmap(f, args):
 
 def _one_neuron(block, model, coef, intercept, neuron):
     pick = partial(jax.lax.dynamic_slice_in_dim, slice_size=1, axis=1)
+    model = jax.tree.map(lambda scale: jax.lax.dynamic_slice_in_dim(scale, neuron, 1), model)
     weight = block.weight if block.weight.shape[1] == 1 else pick(block.weight, neuron)
     return _objective.loss_and_gradient(Block(block.X, pick(block.y, neuron), weight), model, coef, intercept)
 

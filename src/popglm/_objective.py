@@ -24,10 +24,11 @@ class Objective(NamedTuple):
 class Fit(NamedTuple):
     """What a solver found, on the host, neurons first.
 
-    `stalled` neurons met round-off before their tolerance, or values that are not finite; `silent` ones have no event to
+    `stalled` neurons met round-off before their tolerance, or values that are not finite; `silent` ones have nothing to
     fit; `mean` is the null model's.
     `dependent` are features that others determine, so that their coefficients are not unique; `constant` those that do not
-    vary, to the precision of the sums, and are not 0.
+    vary, to the precision of the sums, and are not 0; `free` counts each neuron's free parameters; `scale` is that of the
+    loss, a column, if it has one.
     """
 
     coef: np.ndarray
@@ -39,18 +40,20 @@ class Fit(NamedTuple):
     mean: np.ndarray
     dependent: np.ndarray
     constant: np.ndarray
+    free: np.ndarray
+    scale: np.ndarray | None = None
 
 
 def null_model(model, bins, events):
     """Mean count, linear predictor and silence of each neuron if no feature matters; on the host."""
-    mean = model.null_mean(events, np.maximum(bins, 1))
-    return mean, np.asarray(model.link.forward(mean), float), events <= 0
+    mean, silent = model.null_mean(events, bins)
+    return mean, np.asarray(model.link.forward(mean), float), silent | (bins == 0)
 
 
 @jax.jit
 def curvature(model, eta, y):
     """Second derivative of the loss in the linear predictor, compiled as one."""
-    return model.curvature(eta, y)
+    return model.curvature(eta[:, None], y[:, None])[:, 0]
 
 
 def weighted_sum(weight, entries):
@@ -64,19 +67,30 @@ def predictor(block, coef: Coef, intercept: PerNeuron) -> Entries:
 
 
 def loss_and_gradient(block, model, coef: Coef, intercept: PerNeuron):
-    """Loss of each neuron and its gradient."""
-    return at_predictor(block, model, predictor(block, coef, intercept))
-
-
-def at_predictor(block, model, eta: Entries):
-    """The same where the linear predictors are these. Residuals are summed: the difference of two large sums loses digits."""
+    """Loss of each neuron and its gradient. Residuals are summed: the difference of two large sums loses digits."""
     y, weight = block.y.T, block.weight.T
+    eta = predictor(block, coef, intercept)
     loss, residual = jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
     residual = jnp.where(weight > 0, weight * residual, 0)
     return weighted_sum(weight, loss), residual @ block.X, residual.sum(1)
 
 
-sampled, sampled_at = jax.jit(loss_and_gradient), jax.jit(at_predictor)  # for a sample, a block of its own
+def null_loss(block, model, intercept: PerNeuron):
+    """Loss of each neuron under a constant mean."""
+    return weighted_sum(block.weight.T, model.loss(intercept[:, None], block.y.T))
+
+
+def residuals(block, model, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
+    """Derivative of every bin's loss in its linear predictor, rows first; 0 where a bin does not count."""
+    eta, y = predictor(block, coef, intercept), block.y.T
+    _, residual = jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
+    return jnp.where(block.weight.T > 0, residual, 0).T
+
+
+def of_residuals(block, residual):
+    """Gradient of each neuron's loss from these."""
+    weighted = (block.weight * residual).T
+    return weighted @ block.X, weighted.sum(1)
 
 
 def joined(coef, intercept):
@@ -93,7 +107,7 @@ def steepest(n_rows):
     """
 
     def sums(block, model, neurons, coef: Coef, intercept: PerNeuron, mean, sd):
-        y = block.y.T[neurons]
+        y, model = block.y.T[neurons], jax.tree.map(lambda scale: scale[neurons], model)
         curvature = model.curvature(predictor(block, coef, intercept), y)
         counted = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
         curvature = jnp.where(counted > 0, jnp.maximum(counted * curvature, 0), 0)

@@ -60,6 +60,9 @@ class Default(NamedTuple):
     def params(self, state):
         return state.params
 
+    def scale(self, state):
+        return _batches.dispersion(state, self.objective)[0]
+
     def ended(self, state):
         return state.ended.all()
 
@@ -109,6 +112,9 @@ class Stepper(NamedTuple):
 
     def params(self, state):
         return tuple(np.asarray(a, float) for a in state[0])
+
+    def scale(self, state):
+        """What the user gave, if anything."""
 
     def ended(self, state):
         return False
@@ -283,6 +289,8 @@ class Watch:
     def _check(self, n, stand) -> bool:
         params = stand.stepper.params(stand.solver)
         self.model._adopt(*params)
+        if (scale := stand.stepper.scale(stand.solver)) is not None:
+            self.model.scale_ = scale
         score, scores = self.model.score(*self.held_out), self.history["score"]
         score = score if np.isfinite(score) else -np.inf
         if score > max(scores, default=-np.inf):

@@ -1,18 +1,21 @@
 """A sample of the rows of a fit by batches, and the optimum that it and the sums over all rows tell.
 
 Every batch was evaluated where the parameters stood when it came. What is known of all rows is the sum of these gradients, g.
-How far they have changed since then is estimated from a sample, whose linear predictors were kept:
+How far they have changed since then is estimated from a sample, whose residuals were kept:
 
     S(w) = g w + sum_i v_i [loss(x_i w) - r_i x_i w],    r_i the derivative of the loss where row i was met,
 
-v_i one over the chance that row i is in the sample. S is convex, its gradient is exact for parameters that have not moved, and
-for all others if the sample is all rows. It is the idea of variance reduction (Johnson and Zhang 2013, *Advances in Neural
-Information Processing Systems* 26) without a second look at the rows. Rows with large features are kept first, since they are
-the ones that parameters can do harm in; directions that the sample knows too little of are held by the Gram matrix of all rows.
+v_i one over the chance that row i is in the sample. A scale in the loss may have changed, too. S is convex, its gradient is
+exact for parameters that have not moved, and for all others if the sample is all rows. It is the idea of variance reduction
+(Johnson and Zhang 2013, *Advances in Neural Information Processing Systems* 26) without a second look at the rows. Rows with
+large features are kept first, since they are the ones that parameters can do harm in; directions that the sample knows too
+little of are held by the Gram matrix of all rows.
 """
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -25,7 +28,7 @@ MOST = 65536  # rows
 HESSIAN_ROWS = 4096  # of these, to compute curvatures from
 TRUST = 4  # rows per feature at which a sampled Hessian weighs as much as the null model's
 HELD = 2.0  # times the features over the rows of the sample: how strongly the null model's curvature holds
-TOL = 1e-3  # of a loss, summed over bins, that may be left to gain: much less than the sample is wrong by
+TOL = 1e-3  # nats of a loss, summed over bins, that may be left to gain: much less than the sample is wrong by
 NOISE = 100  # times the precision: that of a difference of sums
 EVALUATIONS = 8
 GOLDEN = (5**0.5 - 1) / 2  # the fractional parts of its multiples are spread most evenly
@@ -41,7 +44,7 @@ class Sample(NamedTuple):
 
     X: np.ndarray
     y: np.ndarray
-    predictor: np.ndarray  # where the parameters stood when the row was met
+    residual: np.ndarray  # derivative of the loss in the linear predictor, when the row was met
     size: np.ndarray
     u: np.ndarray
     n: int
@@ -67,7 +70,7 @@ class Sample(NamedTuple):
     @property
     def arrays(self):
         """All that has an entry per row, with the room for more."""
-        return self.X, self.y, self.predictor, self.size, self.u
+        return self.X, self.y, self.residual, self.size, self.u
 
     @property
     def rows(self):
@@ -84,10 +87,10 @@ class Sample(NamedTuple):
         """How many rows each row of the sample stands for."""
         return 1 / np.minimum(1, self.share * self.rows[3])
 
-    def with_rows(self, X, y, predictor, size) -> "Sample":
+    def with_rows(self, X, y, residual, size) -> "Sample":
         """Take in the rows of a batch."""
         u = (self.n_met + 1 + np.arange(len(X))) * GOLDEN % 1  # as good as random, and evenly spread
-        return self._replace(n_met=self.n_met + len(X))._with(X, y, predictor, size, u)
+        return self._replace(n_met=self.n_met + len(X))._with(X, y, residual, size, u)
 
     def _with(self, *new):
         *_, size, u = new
@@ -102,13 +105,17 @@ class Sample(NamedTuple):
         return self._replace(n=n)
 
     def block(self, step=1, room=None):
-        """Every `step`-th row as a block of so many rows, and the linear predictors."""
+        """Every `step`-th row as a block of so many rows, and the residuals."""
         room = room or min(1 << (self.n - 1).bit_length(), len(self.X))  # of few sizes, so that little is compiled
-        X, y, predictor, *_ = (rows[::step] for rows in self.rows)
+        X, y, residual, *_ = (rows[::step] for rows in self.rows)
         weight = np.where(np.isnan(y), 0, self.weight[::step, None]).astype(X.dtype)
-        parts = (_design.padded(rows, room) for rows in (X, np.nan_to_num(y), weight, predictor))
-        X, y, weight, predictor = parts
-        return _design.Block(X, y, weight), predictor
+        parts = (_design.padded(rows, room) for rows in (X, np.nan_to_num(y), weight, residual))
+        X, y, weight, residual = parts
+        return _design.Block(X, y, weight), residual
+
+    def total(self, f, *args):
+        """``f(block, *args)``, sums of which are as if over all rows, with numbers in the precision of the sample."""
+        return _total(f, self.block()[0], *args)
 
     def hessians(self, model, coef, intercept, coordinates):
         """Mean Hessian of every neuron at these parameters, and how many rows it was computed from."""
@@ -143,25 +150,26 @@ def optimum(sample: Sample, gradients, n_rows, bins, silent, problem: Problem, p
     """
     model, coordinates, known = problem.objective.model, problem.coordinates, problem.precondition
     dtype = sample.X.dtype
-    block, predictor = sample.block()
+    block, residual = sample.block()
     weight = sample.weight
     scale, n_told = n_rows / weight.sum(), weight.sum() ** 2 / (weight**2).sum()
-    joined = lambda sums: scale * _objective.joined(*(np.asarray(a, float) for a in sums))
-    linear = gradients - joined(_objective.sampled_at(block, model, predictor.T)[1:])
+    joined = lambda sums: scale * _objective.joined(*sums)
+    linear = gradients - joined(_total(_objective.of_residuals, block, residual))
     held = HELD * (1 - n_told / n_rows) * sample.X.shape[1] / n_told * known.curvature[:, None]
     bins, first = np.maximum(bins, 1), coordinates.from_model(*params)
     eps = NOISE * float(jnp.finfo(dtype).eps)
     state = _ask_tell.start(first, silent)
     for _ in range(EVALUATIONS):
         coef, intercept = coordinates.to_model(point := _ask_tell.ask(state))
-        loss, *slopes = _objective.sampled(block, model, coef.astype(dtype), intercept.astype(dtype))
+        loss, *slopes = _total(_objective.loss_and_gradient, block, model, coef.astype(dtype), intercept.astype(dtype))
+        nat = model.nat(scale * np.where(np.isfinite(loss), loss, 1) / bins)
         with np.errstate(invalid="ignore", over="ignore"):  # a trial too far away
             slope = joined(slopes) + linear
-            loss = scale * np.asarray(loss, float) + (linear * _objective.joined(coef, intercept)).sum(1)
+            loss = scale * loss + (linear * _objective.joined(coef, intercept)).sum(1)
         value, gradient = _fit.mean((loss, slope[:, :-1], slope[:, -1]), problem, coef, bins)
         pull = held * ((point - first) @ known.correlation)
         value, gradient = value + (pull * (point - first)).sum(1) / 2, gradient + known.mask * pull
-        state = _ask_tell.tell(state, value, gradient, known, TOL / bins, known.curvature, eps)
+        state = _ask_tell.tell(state, value, gradient, known, TOL * nat / bins, known.curvature * nat, eps)
         if not (state.status == RUNNING).any():
             break
     return coordinates.to_model(state.point + np.where(state.status == DONE, 1, 0)[:, None] * state.direction)
@@ -170,6 +178,13 @@ def optimum(sample: Sample, gradients, n_rows, bins, silent, problem: Problem, p
 def losses(sample: Sample, model, coef, intercept):
     """What the sample tells of the loss of all rows, summed, of every neuron."""
     dtype = sample.X.dtype
-    return np.asarray(
-        _objective.sampled(sample.block()[0], model, coef.astype(dtype), intercept.astype(dtype))[0], float
-    )
+    return sample.total(_objective.loss_and_gradient, model, coef.astype(dtype), intercept.astype(dtype))[0]
+
+
+def _total(f, block, *args):
+    return jax.tree.map(lambda a: np.asarray(a, float), _of_block(f, block, *args))
+
+
+@partial(jax.jit, static_argnums=0)
+def _of_block(f, block, *args):
+    return f(block, *args)

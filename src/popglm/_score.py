@@ -20,7 +20,8 @@ def score(kind, model, coef, intercept, X, design, aggregate, null):
     tally = _design.total(_objective.tally, design)
     _check_arrays.some_valid(tally[0].any())
     bins, events = tally
-    counted = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else events > 0
+    _, silent = model.null_mean(events, bins)
+    counted = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else ~silent & (bins > 0)
     if aggregate is None:
         measure = partial(_mean, design, bins, counted)
     else:
@@ -29,7 +30,7 @@ def score(kind, model, coef, intercept, X, design, aggregate, null):
     reached = measure(_objective.model_entries, model, coef, intercept)
     if kind == "log-likelihood":
         return _plain(reached)
-    mean = model.null_mean(events, np.maximum(bins, 1)) if null is None else null
+    mean = model.null_mean(events, bins)[0] if null is None else null
     least = measure(_objective.null_entries, model, jnp.asarray(model.link.forward(mean), coef.dtype))
     most = measure(_objective.saturated_entries, model) if kind == "pseudo-r2-Cohen" else 0
     missing, range_ = np.asarray(most - reached), np.asarray(most - least)

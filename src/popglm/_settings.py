@@ -10,11 +10,11 @@ import numpy as np
 from popglm import _check, _check_arrays
 
 
-def instance(name, value, classes):
-    """An object of one of the classes, made from its name if need be."""
+def instance(name, value, classes, kind):
+    """An object of a kind, made from the name of a class if need be."""
     if isinstance(value, str):
         return classes[_check.option(name, value, tuple(classes))]()
-    if type(value) in classes.values():
+    if isinstance(value, kind):
         return value
     raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
 
@@ -29,8 +29,8 @@ def link(value, known):
     return value
 
 
-def increasing(function, moderate=(-4.0, -2.0, 0.0, 2.0, 4.0), extreme=(-30.0, 30.0)):
-    """A function that JAX can trace, element by element, from linear predictors to means that are positive and increase."""
+def increasing(function, low, high, moderate=(-4.0, -2.0, 0.0, 2.0, 4.0), extreme=(-30.0, 30.0)):
+    """A function that JAX can trace, element by element, from linear predictors to means that increase above `low`."""
     name = "`inverse_link_function`"
     if isinstance(function, np.ufunc):
         raise TypeError(f"{name} must be a JAX function of an array; got NumPy's {function.__name__}. Write jax.numpy.")
@@ -50,11 +50,52 @@ def increasing(function, moderate=(-4.0, -2.0, 0.0, 2.0, 4.0), extreme=(-30.0, 3
         )
     inner = means[1:-1]
     if not (
-        np.isfinite(inner).all() and means.min() > 0 and np.all(np.diff(inner) > 0) and np.all(np.diff(means) >= 0)
+        np.isfinite(inner).all()
+        and means.min() > low
+        and means.max() <= high
+        and (np.diff(inner) > 0).all()
+        and (np.diff(means) >= 0).all()
     ):
         raise ValueError(
-            f"{name} must give positive means that increase; at {np.asarray(predictor).tolist()} it gives "
-            f"{np.round(means, 4).tolist()}. For counts use 'exp' or 'softplus'."
+            f"{name} must give {_between(low, high)} means that increase; at {np.asarray(predictor).tolist()} it gives "
+            f"{np.round(means, 4).tolist()}. {_known(low, high)}"
+        )
+
+
+def _between(low, high):
+    return "finite" if low == -np.inf else "positive" if high == np.inf else f"between {low:g} and {high:g}"
+
+
+def _known(low, high):
+    if low == -np.inf:
+        return "Without a link it is 'identity'."
+    return (
+        "For counts use 'exp' or 'softplus'." if high == np.inf else "For a spike or none use 'logistic' or 'cloglog'."
+    )
+
+
+def inside(link, low, high, known):
+    """A link whose means the observation model can have."""
+    if link.low < low or link.high > high:
+        raise ValueError(
+            f"`inverse_link_function` must give {_between(low, high)} means for this observation model; {link.name!r} gives "
+            f"{_between(link.low, link.high)} ones. Use one of {', '.join(known)}."
+        )
+
+
+def scale(model):
+    """A scale that is positive, or is to be estimated."""
+    if model.scale is not None:
+        _check.number("scale", model.scale, 0, strict=True)
+    return model
+
+
+def known_scale(model, fitted, why):
+    """A scale, given or estimated."""
+    if (model.divides or model.shapes) and model.scale is None and not fitted:
+        name = type(model).__name__
+        raise ValueError(
+            f"{why} needs the scale of {name}. Call `fit`, or `fit_batches` without a solver, or give it: {name}(scale=0.5)."
         )
 
 
@@ -63,8 +104,8 @@ def reached(low, high, mean):
     missed = ~((low <= mean) & (mean <= high))
     if missed.any():
         raise ValueError(
-            f"`inverse_link_function` does not reach a mean count of {np.asarray(mean)[missed].flat[0]:.4g} per bin, which "
-            "the data have. For counts use 'exp' or 'softplus'."
+            f"`inverse_link_function` does not reach a mean of {np.asarray(mean)[missed].flat[0]:.4g} per bin, which the "
+            "data have. For counts use 'exp' or 'softplus'."
         )
 
 
@@ -157,13 +198,16 @@ def trained(estimator):
         )
 
 
-def null_means(value, n_neurons):
-    """Mean counts per bin for the null model, one per neuron."""
+def null_means(value, n_neurons, support):
+    """Means per bin of the null model, one per neuron, that the observation model can have."""
     means = _check_arrays.array("null", value, (0, 1))
     means = means.astype(float) if means.dtype != bool else np.full(means.shape, np.nan)
-    if means.shape not in ((), (n_neurons,)) or not (np.isfinite(means) & (means > 0)).all():
+    if (
+        means.shape not in ((), (n_neurons,))
+        or not (np.isfinite(means) & (means > support.low) & (means < support.high)).all()
+    ):
         raise ValueError(
-            f"`null` must be 'scored', 'train' or {n_neurons} positive mean counts per bin; got an array of shape "
+            f"`null` must be 'scored', 'train' or {n_neurons} {_between(*support[:2])} means per bin; got an array of shape "
             f"{means.shape} with values from {means.min():g} to {means.max():g}."
         )
     return np.broadcast_to(means, n_neurons)

@@ -61,8 +61,8 @@ class Steps:
         rows = _data.rows(X.values)
         bins, events = _design.total(_objective.tally, _design.Design(rows, rows.place(y.values)))
         _check_arrays.some_valid(bins.any())
-        mean = model.null_mean(events, bins)
-        intercept = jnp.asarray(model.link.forward(mean), jnp.result_type(float))
+        _, null, _ = _objective.null_model(model, bins, events)
+        intercept = jnp.asarray(null, jnp.result_type(float))
         return self._public(jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)), intercept
 
     def initialize_state(self, X, y, params):
@@ -156,7 +156,7 @@ class Steps:
         self.coef_, self.intercept_ = params
         self.n_features_in_, self._columns = X.values.shape[1], y.columns
         self._keep_names(X.columns)
-        for of_the_last_fit in ("_train_mean", "n_iter_", "converged_"):
+        for of_the_last_fit in ("_train_mean", "n_iter_", "converged_", "scale_"):
             self.__dict__.pop(of_the_last_fit, None)
         return params, state
 
@@ -270,6 +270,8 @@ class Steps:
         held_out = None if held_out is None else _check_runs.batch(held_out, "`held_out` must be a pair (X, y)")
         if name is not None:
             _warn_of_batches(name, options)
+        if (name is not None or solver is not None) and (objective.model.shapes or held_out is not None):
+            _settings.known_scale(objective.model, False, "a solver that you name or bring")
         keep = None
         if checkpoint is not None:
             checks = held_out and [check_every, patience, _checkpoint.of_values(*held_out)]
@@ -338,11 +340,10 @@ class Steps:
         self._keep_names(names["X"])
         if isinstance(state, _batches.State):
             found = _batches.finished(state, stand.stepper.objective, stand.stepper.mask)
-            coef, intercept, mean, silent, converged, failed = found
+            coef, intercept, mean, silent, converged, failed, scales = found
             self._train_mean = mean.astype(jnp.result_type(float))
-            self._warn(
-                silent, names["y"], "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
-            )
+            self.scale_, constant, separated = scales
+            self._warn_of_neurons(silent, constant, separated, names["y"])
         else:
             coef, intercept = stand.stepper.params(state)
             converged = np.zeros(len(coef), bool)
@@ -361,6 +362,7 @@ class Steps:
             "history_",
             "n_iter_",
             "converged_",
+            "scale_",
         ):
             self.__dict__.pop(known, None)
 

@@ -11,10 +11,10 @@ class GLM(Estimator):
     Parameters
     ----------
     observation_model
-        "Poisson", or an object of `popglm.observation_models`.
+        "Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial", or an object of `popglm.observation_models`.
     inverse_link_function
-        f, from the linear predictor to the mean: "exp", "softplus" or an increasing JAX function; None is the
-        observation model's own.
+        f, from the linear predictor to the mean: "exp", "softplus", "logistic", "probit", "cloglog", "identity" or an
+        increasing JAX function; None is the observation model's own.
     regularizer
         "UnRegularized", "Ridge", or an object of `popglm.regularizer`.
     regularizer_strength
@@ -31,6 +31,8 @@ class GLM(Estimator):
     intercept_ : shape (1,)
     n_iter_, converged_ : shape (1,)
         Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
+    scale_ : shape (1,)
+        Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
 
     References
     ----------
@@ -90,6 +92,8 @@ class PopulationGLM(Estimator):
     intercept_ : shape (neurons,)
     n_iter_, converged_ : shape (neurons,)
         Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
+    scale_ : shape (neurons,)
+        Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
 
     References
     ----------

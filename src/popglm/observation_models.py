@@ -1,11 +1,13 @@
-"""What a neuron's activity is, given its linear predictor: a loss, a likelihood and a link.
+"""What a neuron's activity is, given its linear predictor: a loss, a likelihood, a support and a scale.
 
-Everything is written on the linear predictor ``eta``, element by element; derivatives are JAX's.
+Everything is written on the linear predictor ``eta``, element by element; derivatives are JAX's. A model is a pytree whose
+only leaf is its scale, one number per neuron: whatever carries the model into a compiled loop carries the scale, too.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,66 +15,123 @@ import numpy as np
 from jax.scipy.special import gammaln, xlogy
 
 from popglm import _settings
+from popglm.links import EXP, IDENTITY, LINKS, LOGISTIC, Link, link_of
 
-__all__ = ["Link", "Poisson"]
+__all__ = ["Bernoulli", "Gamma", "Gaussian", "NegativeBinomial", "ObservationModel", "Poisson"]
 
 
-@dataclass(frozen=True)
-class Link:
-    r"""How the mean :math:`\mu` follows from the linear predictor :math:`\eta`: :math:`\mu = f(\eta)`.
+class Support(NamedTuple):
+    """What y may hold: numbers from `low` to `high`, `above` low only, or no others than these two."""
 
-    Parameters
-    ----------
-    name
-        For people to read.
-    inverse
-        f, a JAX function that increases.
-    log_inverse
-        :math:`\log f`, written so that it neither overflows nor loses digits where f is small.
-    forward
-        The inverse of f, a NumPy function.
+    low: float
+    high: float
+    name: str
+    above: bool = False
+    ends_only: bool = False
 
-    Examples
-    --------
-    >>> from popglm.observation_models import EXP
-    >>> EXP
-    Link(name='exp')
+    def outside(self, values):
+        """Which values are not in it; NaN marks a missing one and is not."""
+        low = values <= self.low if self.above else values < self.low
+        out = low | (values > self.high)
+        return out | ((values > self.low) & (values < self.high)) if self.ends_only else out
+
+
+COUNTS = Support(0.0, np.inf, "counts: zero or positive numbers")
+BINARY = Support(0.0, 1.0, "0 or 1 (a spike or none)", ends_only=True)
+REAL = Support(-np.inf, np.inf, "finite numbers")
+POSITIVE = Support(0.0, np.inf, "positive numbers", above=True)
+
+
+def _model(cls):
+    """A frozen dataclass that JAX knows: the scale is an array, everything else is compiled in."""
+    cls = dataclass(frozen=True)(cls)
+    names = [field.name for field in fields(cls)]
+    data = [name for name in names if name == "scale"]
+    return jax.tree_util.register_dataclass(cls, data, [name for name in names if name not in data])
+
+
+class ObservationModel(ABC):
+    r"""What all observation models share; a new one says how y scatters about its mean.
+
+    It names its `support` and the link's default, and defines `loss`, `least`, `saturated`, `variance` and `sample`.
+    With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
+    :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale of models that divide by one, else 1.
     """
 
-    name: str
-    inverse: Callable = field(repr=False)
-    log_inverse: Callable = field(repr=False)
-    forward: Callable = field(repr=False)
+    support = COUNTS
+    scale = None
+    divides = False  # whether the log-likelihood divides the loss by the scale, which Pearson's chi-squared estimates
+    shapes = False  # whether the loss has the scale inside, so that maximum likelihood finds it along with the fit
+
+    def __post_init__(self):
+        """Take a name or a function for a link."""
+        if not isinstance(self.link, Link):
+            name = _settings.link(self.link, LINKS)
+            object.__setattr__(self, "link", link_of(name, self.support.low, self.support.high))
+
+    def with_scale(self, scale):
+        """The same model with one scale per neuron, as a column."""
+        return replace(self, scale=np.asarray(scale, jnp.result_type(float))[:, None])
+
+    def mean(self, eta):
+        """Mean per bin at the linear predictor `eta`."""
+        return self.link.inverse(eta)
+
+    @abstractmethod
+    def loss(self, eta, y):
+        """Negative log-likelihood times the scale, up to terms without parameters; finite wherever the mean is."""
+
+    @abstractmethod
+    def least(self, y):
+        """The loss where the mean is y."""
+
+    @abstractmethod
+    def saturated(self, y):
+        """Log-likelihood of the model that predicts every bin exactly."""
+
+    @abstractmethod
+    def variance(self, mean):
+        """Variance of y, over the scale that it is divided by."""
+
+    @abstractmethod
+    def sample(self, key, eta):
+        """Draw y at a linear predictor."""
+
+    def curvature(self, eta, y):
+        """Second derivative of the loss in the linear predictor, element by element."""
+        slope = lambda e: jax.jvp(lambda x: self.loss(x, y), (e,), (jnp.ones_like(e),))[1]
+        return jax.jvp(slope, (eta,), (jnp.ones_like(eta),))[1]
+
+    def deviance(self, eta, y):
+        """Unit deviance of every entry: twice what the loss lies above its least; as in other software, without a scale."""
+        return 2 * (self.loss(eta, y) - self.least(y))
+
+    def log_likelihood(self, eta, y):
+        """Normalised log-likelihood of every entry, with all terms that no parameter changes."""
+        return self.saturated(y) - self.deviance(eta, y) / (2 * (self.scale if self.divides else 1))
+
+    def pearson(self, eta, y):
+        """Squared residual over its variance."""
+        mean = self.mean(eta)
+        off = y - mean
+        return jnp.where(off == 0, 0, off**2 / self.variance(mean))
+
+    def null_mean(self, events, bins):
+        """Mean of each neuron, and whether it has nothing to fit: then half an event more, or less, keeps it finite."""
+        bins = np.maximum(bins, 1)
+        mean, (low, high, *_) = events / bins, self.support
+        none, all_ = mean <= low, mean >= high
+        mean = np.where(none, low + 0.5 / bins, np.where(all_, high - 0.5 / bins, mean))
+        _settings.reached(self.link.low, self.link.high, mean)
+        return mean, none | all_
+
+    def nat(self, loss):
+        """The size of a nat in a mean loss: the dispersion that makes this loss a likely one."""
+        return 2 * loss if self.divides else np.ones_like(loss)
 
 
-def _exp(eta):  # jnp.exp itself cannot be pickled
-    return jnp.exp(eta)
-
-
-def _softplus(eta):
-    return jax.nn.softplus(eta)
-
-
-def _same(eta):
-    return eta
-
-
-def _log_softplus(eta):
-    return jnp.where(eta < -15, eta, jnp.log(jax.nn.softplus(jnp.maximum(eta, -15))))
-
-
-def _inverse_softplus(mean):
-    return mean + np.log(-np.expm1(-mean))
-
-
-EXP = Link("exp", _exp, _same, np.log)
-SOFTPLUS = Link("softplus", _softplus, _log_softplus, _inverse_softplus)
-LINKS = {"exp": EXP, jnp.exp: EXP, "softplus": SOFTPLUS, jax.nn.softplus: SOFTPLUS}
-
-
-@jax.tree_util.register_static
-@dataclass(frozen=True)
-class Poisson:
+@_model
+class Poisson(ObservationModel):
     r"""Spike counts: :math:`y_t \sim \mathrm{Poisson}(\mu_t)` with :math:`\mu_t = f(\eta_t)`.
 
     The loss of one bin is :math:`\mu_t - y_t \log \mu_t`, the negative log-likelihood without the term
@@ -98,62 +157,246 @@ class Poisson:
 
     link: Link | Callable | str = EXP
 
-    def __post_init__(self):
-        """Take a name or a function for a link."""
-        if not isinstance(self.link, Link):
-            object.__setattr__(self, "link", link_of(_settings.link(self.link, LINKS)))
-
-    support = (0.0, np.inf)
-    support_name = "counts: zero or positive numbers"
-
-    def mean(self, eta):
-        """Mean count per bin at the linear predictor `eta`."""
-        return self.link.inverse(eta)
-
     def loss(self, eta, y):
-        """Negative log-likelihood up to terms without parameters; finite wherever the mean is."""
+        """The formula above."""
         return self.link.inverse(eta) - y * self.link.log_inverse(eta)
 
-    def curvature(self, eta, y):
-        """Second derivative of the loss in the linear predictor, element by element."""
-        slope = lambda e: jax.jvp(lambda x: self.loss(x, y), (e,), (jnp.ones_like(e),))[1]
-        return jax.jvp(slope, (eta,), (jnp.ones_like(eta),))[1]
-
-    def log_likelihood(self, eta, y):
-        """Normalised log-likelihood of every entry, with the term ``-log y!``."""
-        return -self.loss(eta, y) - gammaln(y + 1)
+    def least(self, y):
+        """The loss where the mean is y."""
+        return y - xlogy(y, y)
 
     def saturated(self, y):
-        """Log-likelihood of the model that predicts every count exactly."""
+        """Log-likelihood of the model that predicts every bin exactly."""
         return xlogy(y, y) - y - gammaln(y + 1)
 
-    def null_mean(self, events, bins):
-        """Mean count of each neuron; half a spike where there is none, so that its logarithm is finite."""
-        return np.maximum(events, 0.5) / np.maximum(bins, 1)
+    def variance(self, mean):
+        """Variance of y at a mean, over the scale if that divides the loss."""
+        return mean
+
+    def sample(self, key, eta):
+        """Draw y at the linear predictor `eta`."""
+        return jax.random.poisson(key, self.mean(eta))
 
 
-@lru_cache
-def link_of(function) -> Link:
-    """Link of a named or built-in inverse link function, or one made from any increasing JAX function.
+@_model
+class Bernoulli(ObservationModel):
+    r"""A spike or none: :math:`P(y_t = 1) = \mu_t` with :math:`\mu_t = f(\eta_t)`.
 
-    What is compiled for a function is kept with it: define it once, not as a new lambda at every turn of a loop.
+    The loss is :math:`-y_t \log \mu_t - (1 - y_t) \log(1 - \mu_t)`, with both logarithms written on :math:`\eta_t`.
+
+    Parameters
+    ----------
+    link
+        How the probability of a spike follows from the linear predictor: "logistic" by default, "probit" or "cloglog".
+        With "cloglog" it is that of at least one spike of a Poisson process of rate :math:`e^{\eta_t}`.
+
+    References
+    ----------
+    McCullagh and Nelder (1989), *Generalized Linear Models*, chapter 4.
+
+    Examples
+    --------
+    >>> from popglm.observation_models import Bernoulli
+    >>> round(float(Bernoulli().log_likelihood(0.0, 1.0)), 4)  # log 1/2
+    -0.6931
     """
-    if function in LINKS:
-        return LINKS[function]
-    _settings.increasing(function)
-    name = getattr(function, "__name__", "custom")
-    return Link(name, function, lambda eta: jnp.log(function(eta)), lambda mean: _bisect(function, mean))
+
+    link: Link | Callable | str = LOGISTIC
+    support = BINARY
+
+    def loss(self, eta, y):
+        """The formula above."""
+        # a product with a logarithm of -inf would be NaN
+        return -jnp.where(y > 0, self.link.log_inverse(eta), self.link.log_rest(eta))
+
+    def least(self, y):
+        """The loss where the mean is y."""
+        return 0 * y
+
+    def saturated(self, y):
+        """Log-likelihood of the model that predicts every bin exactly."""
+        return 0 * y
+
+    def variance(self, mean):
+        """Variance of y at a mean, over the scale if that divides the loss."""
+        return mean * (1 - mean)
+
+    def sample(self, key, eta):
+        """Draw y at the linear predictor `eta`."""
+        return jax.random.bernoulli(key, self.mean(eta)).astype(int)
 
 
-def _bisect(function, mean):
-    """Linear predictor of a mean: the bracket doubles until it holds the mean, then it is halved."""
-    width, at = 64.0, lambda x: np.asarray(function(jnp.asarray(np.full(np.shape(mean), x))), float)
-    while width < 2**20 and not np.all((at(-width) <= mean) & (mean <= at(width))):
-        width *= 2
-    _settings.reached(at(-width), at(width), mean)
-    low, high = np.full(np.shape(mean), -width), np.full(np.shape(mean), width)
-    for _ in range(70):
-        middle = (low + high) / 2
-        below = at(middle) < mean
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
+@_model
+class Gaussian(ObservationModel):
+    r"""Any number: :math:`y_t \sim \mathcal{N}(\mu_t, \sigma^2)` with :math:`\mu_t = f(\eta_t)`.
+
+    The loss is :math:`(y_t - \mu_t)^2 / 2`.
+
+    Parameters
+    ----------
+    link
+        How the mean follows from the linear predictor; by default they are the same.
+    scale
+        :math:`\sigma^2`; None estimates it, one per neuron, by Pearson's :math:`\chi^2` over valid bins less parameters.
+
+    References
+    ----------
+    McCullagh and Nelder (1989), *Generalized Linear Models*, chapter 3.
+
+    Examples
+    --------
+    >>> from popglm.observation_models import Gaussian
+    >>> round(float(Gaussian(scale=1.0).log_likelihood(0.0, 0.0)), 4)
+    -0.9189
+    """
+
+    link: Link | Callable | str = IDENTITY
+    scale: object = None
+    support, divides = REAL, True
+
+    def loss(self, eta, y):
+        """The formula above."""
+        return (y - self.link.inverse(eta)) ** 2 / 2
+
+    def least(self, y):
+        """The loss where the mean is y."""
+        return 0 * y
+
+    def saturated(self, y):
+        """Log-likelihood of the model that predicts every bin exactly."""
+        return 0 * y - jnp.log(2 * np.pi * self.scale) / 2
+
+    def variance(self, mean):
+        """Variance of y at a mean, over the scale if that divides the loss."""
+        return jnp.ones_like(mean)
+
+    def sample(self, key, eta):
+        """Draw y at the linear predictor `eta`."""
+        mean = self.mean(eta)
+        return mean + jnp.sqrt(self.scale) * jax.random.normal(key, jnp.shape(mean))
+
+
+@_model
+class Gamma(ObservationModel):
+    r"""Positive numbers that scatter in proportion to their mean: variance :math:`\varphi \mu_t^2`, :math:`\mu_t = f(\eta_t)`.
+
+    The loss is half the unit deviance, :math:`y_t / \mu_t - 1 - \log (y_t / \mu_t)`.
+
+    Parameters
+    ----------
+    link
+        How the mean follows from the linear predictor; by default the exponential.
+    scale
+        The dispersion :math:`\varphi`, one over the shape; None estimates it, one per neuron, by Pearson's :math:`\chi^2`
+        over valid bins less parameters.
+
+    References
+    ----------
+    McCullagh and Nelder (1989), *Generalized Linear Models*, chapter 8.
+
+    Examples
+    --------
+    >>> from popglm.observation_models import Gamma
+    >>> round(float(Gamma(scale=1.0).log_likelihood(0.0, 2.0)), 4)  # an exponential density of mean 1
+    -2.0
+    """
+
+    link: Link | Callable | str = EXP
+    scale: object = None
+    support, divides = POSITIVE, True
+
+    def loss(self, eta, y):
+        """The formula above."""
+        ratio = jnp.log(y) - self.link.log_inverse(eta)
+        return jnp.expm1(ratio) - ratio
+
+    def least(self, y):
+        """The loss where the mean is y."""
+        return 0 * y
+
+    def saturated(self, y):
+        """Log-likelihood of the model that predicts every bin exactly."""
+        return -jnp.log(2 * np.pi * self.scale) / 2 - _stirling_rest(1 / self.scale) - jnp.log(y)
+
+    def variance(self, mean):
+        """Variance of y at a mean, over the scale if that divides the loss."""
+        return mean**2
+
+    def sample(self, key, eta):
+        """Draw y at the linear predictor `eta`."""
+        mean = self.mean(eta)
+        return mean * self.scale * jax.random.gamma(key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
+
+
+@_model
+class NegativeBinomial(ObservationModel):
+    r"""Counts that scatter more than Poisson's: variance :math:`\mu_t + \alpha \mu_t^2` with :math:`\mu_t = f(\eta_t)`.
+
+    The loss is :math:`(y_t + 1/\alpha) \log(1 + \alpha \mu_t) - y_t \log \mu_t`; at small :math:`\alpha` it is Poisson's.
+
+    Parameters
+    ----------
+    link
+        How the mean count per bin follows from the linear predictor; by default the exponential.
+    scale
+        The dispersion :math:`\alpha`, one over R's `theta`; None estimates it, one per neuron, by maximum likelihood, in
+        turn with the fit until neither moves.
+
+    References
+    ----------
+    Hilbe (2011), *Negative Binomial Regression*.
+
+    Examples
+    --------
+    >>> from popglm.observation_models import NegativeBinomial
+    >>> round(float(NegativeBinomial(scale=1.0).log_likelihood(0.0, 0.0)), 4)  # a geometric distribution of mean 1
+    -0.6931
+    """
+
+    link: Link | Callable | str = EXP
+    scale: object = None
+    shapes = True
+
+    def loss(self, eta, y):
+        """The formula above."""
+        grown = jnp.log1p(self.scale * self.link.inverse(eta)) / self.scale
+        return (1 + self.scale * y) * grown - y * self.link.log_inverse(eta)
+
+    def least(self, y):
+        """The loss where the mean is y."""
+        return (1 + self.scale * y) * jnp.log1p(self.scale * y) / self.scale - xlogy(y, y)
+
+    def saturated(self, y):
+        """Log-likelihood of the model that predicts every bin exactly."""
+        return _log_rising(1 / self.scale, y) - gammaln(y + 1) - self.least(y)
+
+    def variance(self, mean):
+        """Variance of y at a mean, over the scale if that divides the loss."""
+        return mean + self.scale * mean**2
+
+    def sample(self, key, eta):
+        """Draw y at the linear predictor `eta`."""
+        mean = self.mean(eta)
+        one, two = jax.random.split(key)
+        gain = self.scale * jax.random.gamma(one, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
+        return jax.random.poisson(two, mean * gain)
+
+
+def _stirling_rest(x):
+    """log Gamma(x) less Stirling's (x - 1/2) log x - x + log(2 pi) / 2, without the difference of two large numbers."""
+    big = jnp.maximum(x, 10)
+    small = jnp.minimum(x, 10)
+    direct = gammaln(small) - (small - 0.5) * jnp.log(small) + small - np.log(2 * np.pi) / 2
+    return jnp.where(x > 10, _series(big), direct)
+
+
+def _log_rising(r, y, shift=12):
+    """log Gamma(r + y) - log Gamma(r) - y log r, by Stirling's formula above `shift`: it is y (y - 1) / 2r for large r."""
+    start = r + shift
+    series = (y + start - 0.5) * jnp.log1p(y / start) - y + _series(start + y) - _series(start)
+    return series + y * jnp.log1p(shift / r) - sum(jnp.log1p(y / (r + k)) for k in range(shift))
+
+
+def _series(x):
+    """What Stirling's formula leaves out, for x of at least 10."""
+    return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / x**2) / x**2) / x**2) / x**2) / x

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _check_bases, _pynapple, _settings, observation_models
+from popglm import _check, _check_bases, _pynapple, _settings, links
 
 __all__ = ["Population", "random_coupling", "simulate_population"]
 
@@ -164,7 +164,7 @@ def simulate_population(key, coef, intercept, basis, *, duration, bin_size=0.005
     kernel = _check_bases.convolution(basis)
     coef, intercept = _settings.coupling(coef, intercept, kernel.shape[1])
     n_bins = _settings.whole_bins(duration, bin_size)
-    link = observation_models.link_of(_settings.link(inverse_link_function, observation_models.LINKS))
+    link = links.link_of(_settings.link(inverse_link_function, links.LINKS))
     counts_key, times_key = jax.random.split(_settings.key(key))
     run = _run(counts_key, coef, intercept, kernel, jnp.result_type(float), link.inverse, n_bins)
     counts, rates = map(np.asarray, run)

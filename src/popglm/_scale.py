@@ -1,0 +1,100 @@
+"""The scale of each neuron's activity: Pearson's dispersion after a fit, or maximum likelihood in turn with the fit.
+
+Pearson's chi-squared over the valid bins less the free parameters gives the variance of a Gaussian and the dispersion of a
+Gamma, which no coefficient depends on. A scale inside the loss, that of the negative binomial, is found by Newton steps in its
+logarithm while the coefficients rest; the two take turns until neither moves. As they are orthogonal, few turns are enough.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popglm import _design, _objective
+
+LEAST, MOST = 1e-6, 1e6  # at its least a negative binomial is a Poisson distribution
+PASSES = 60
+TOL = {"float32": 1e-4, "float64": 1e-9}  # in the logarithm of the scale
+
+
+def known(model, n_neurons):
+    """The model with one scale per neuron, if there is one yet; a loss that needs one begins at 1."""
+    scale = 1.0 if model.scale is None and model.shapes else model.scale
+    return model if scale is None else model.with_scale(np.broadcast_to(np.asarray(scale, float).ravel(), n_neurons))
+
+
+def slopes(block, model, coef, intercept):
+    """First and second derivative of each neuron's log-likelihood in the logarithm of its scale."""
+    eta, y, weight = _objective.predictor(block, coef, intercept), block.y.T, block.weight.T
+
+    def of(log_scale):
+        return _objective.weighted_sum(weight, _with(model, jnp.exp(log_scale)).log_likelihood(eta, y))
+
+    one = jnp.ones_like(intercept)
+    slope = lambda at: jax.jvp(of, (at,), (one,))[1]
+    return jax.jvp(slope, (jnp.log(model.scale)[:, 0],), (one,))
+
+
+def _with(model, scale):
+    return jax.tree.map(lambda _: scale[:, None], model)
+
+
+def most_likely(slopes_at, model, coef, intercept):
+    """The model with the scale of the largest likelihood at these parameters; `slopes_at` sums `slopes` over the data."""
+    dtype = jnp.result_type(float)
+    coef, intercept = coef.astype(dtype), intercept.astype(dtype)
+    at = np.log(np.asarray(model.scale, float)[:, 0])
+    low, high = np.full_like(at, np.log(LEAST)), np.full_like(at, np.log(MOST))
+    for _ in range(PASSES):
+        slope, bend = slopes_at(model.with_scale(np.exp(at)), coef, intercept)
+        low, high = np.where(slope > 0, at, low), np.where(slope > 0, high, at)
+        new = at + newton(slope, bend)
+        new = np.where((low <= new) & (new <= high), new, (low + high) / 2)
+        moved, at = np.abs(new - at), new
+        if moved.max() < TOL[dtype.name]:
+            break
+    return model.with_scale(np.exp(at))
+
+
+def chi_squared(block, model, coef, intercept, null):
+    """Bins, and Pearson's chi-squared of the model and of the null model."""
+    y, weight = block.y.T, block.weight.T
+    sums = [model.pearson(eta, y) for eta in (_objective.predictor(block, coef, intercept), null[:, None])]
+    bins = jnp.broadcast_to(block.weight, block.y.shape).sum(0)
+    return bins, *(_objective.weighted_sum(weight, entries) for entries in sums)
+
+
+def dispersion(model, mean, free, silent, sums):
+    """Each neuron's scale from the sums of `chi_squared`; whether its y never varies, and whether it is predicted exactly."""
+    nothing, given = np.zeros(len(mean), bool), None
+    if model.scale is not None:
+        given = np.asarray(model.scale, float).ravel()
+    if sums is None:
+        return np.ones(len(mean)) if given is None else given, nothing, nothing
+    bins, chi, null_chi = sums
+    if not model.divides:
+        return np.ones(len(mean)), nothing, (chi < 1) & ~silent  # of n bins it should be about n
+    mean = mean.astype(float)
+    round_off = 8 * float(jnp.finfo(jnp.result_type(float)).eps)
+    typical = np.maximum(mean**2 / np.asarray(model.variance(mean), float), 1e-30)
+    constant, least = null_chi <= round_off**2 * typical * bins, np.finfo(np.float32).eps ** 2 * typical
+    scale = np.maximum(chi / np.maximum(bins - free, 1), least)
+    return scale if given is None else given, constant, nothing
+
+
+def measured(model) -> bool:
+    """Whether a fit needs Pearson's chi-squared."""
+    return model.divides or model.support.ends_only
+
+
+def after(design, model, fit):
+    """The same as `dispersion`, after a fit to a design."""
+    sums, dtype = None, jnp.result_type(float)
+    if measured(model):
+        null = np.asarray(model.link.forward(fit.mean.astype(float)), dtype)
+        sums = _design.total(chi_squared, design, model, fit.coef, fit.intercept, null)
+    return dispersion(model, fit.mean, fit.free, fit.silent, sums)
+
+
+def newton(slope, bend):
+    """A careful step of the logarithm of the scale, near its optimum."""
+    return np.clip(np.where(bend < 0, -slope / np.where(bend < 0, bend, -1), np.sign(slope)), -1, 1)
