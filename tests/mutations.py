@@ -88,6 +88,19 @@ FAULTS = {
         "test_checkpoint.py",
         "full_disk",
     ),
+    "a saved model forgets what its fit knew": Fault(
+        "io.py", "name in PRIVATE or (name", "name in () or (name", "test_io.py", "what_was_saved"
+    ),
+    "names of columns become words in files": Fault(
+        "io.py", "labels[i] = _unpacked(part, foreign)", "labels[i] = str(part)", "test_io.py", "types or numbers"
+    ),
+    "a file names an attribute that no fit leaves": Fault(
+        "io.py",
+        "vars(model).update({name: value for name, value in fit.items() if _of_fit(name)})",
+        "vars(model).update(fit)",
+        "test_io.py",
+        "methods",
+    ),
     "a checkpoint forgets the factors of neurons' own": Fault(
         "_fit.py",
         "keep.offer(partial(Kept, state, precondition.own, n_passes, None))",

@@ -139,6 +139,7 @@ ALLOWED = {
         "regularizer",
     },
     "glm": {"_estimator"},
+    "io": {"_check_runs", "_estimator", "_file", "glm", "observation_models"},
 }
 ONLY_HERE = {"jaxopt": "_jaxopt", "pynapple": "_pynapple", "matplotlib": "plotting"}
 
