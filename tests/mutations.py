@@ -101,6 +101,19 @@ FAULTS = {
         "test_io.py",
         "methods",
     ),
+    "couplings are drawn from receiver to sender": Fault(
+        "plotting.py",
+        "values.ndim == 3 else values).T",
+        "values.ndim == 3 else values)",
+        "test_plotting.py",
+        "couplings",
+    ),
+    "filters are drawn from lag 0": Fault(
+        "plotting.py", "np.arange(1, len(kernel) + 1)", "np.arange(len(kernel))", "test_plotting.py", "milliseconds"
+    ),
+    "the band of quantiles is that of their number": Fault(
+        "plotting.py", "ppf(0.95, n)", "ppf(0.95, len(z))", "test_plotting.py", "quantiles"
+    ),
     "a checkpoint forgets the factors of neurons' own": Fault(
         "_fit.py",
         "keep.offer(partial(Kept, state, precondition.own, n_passes, None))",
