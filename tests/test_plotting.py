@@ -1,5 +1,7 @@
 """Figures: what is drawn is what was given, in the units that the axes name."""
 
+import sys
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -221,3 +223,11 @@ def test_rates_of_other_units_are_refused(population):
         ValueError, match=r"units as columns, in their order; expected \[0, 1, 2, 3\] and got \[3, 2, 1, 0\]"
     ):
         plotting.raster(population.units, rates)
+
+
+def test_without_matplotlib_it_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(
+        ImportError, match=r"figures need matplotlib, which is not installed: pip install popglm\[notebooks"
+    ):
+        plotting.ks_plot(Z)

@@ -307,9 +307,11 @@ def ks_plot(z, n=None, ax=None, *, label=None):
 
 def _axes(ax):
     """The Axes to draw on, of a new figure if need be, and the colours of the style in use."""
-    import matplotlib
-    import matplotlib.axes
-
+    try:
+        import matplotlib
+        import matplotlib.axes
+    except ImportError as error:
+        raise ImportError("figures need matplotlib, which is not installed: pip install popglm[notebooks]") from error
     if ax is None:
         import matplotlib.pyplot as plt
 
