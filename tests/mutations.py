@@ -136,6 +136,32 @@ FAULTS = {
         "test_checkpoint.py",
         "full_disk",
     ),
+    "a saved model forgets what its fit knew": Fault(
+        "io.py", "name in PRIVATE or (name", "name in () or (name", "test_io.py", "what_was_saved"
+    ),
+    "names of columns become words in files": Fault(
+        "io.py", "labels[i] = _unpacked(part, foreign)", "labels[i] = str(part)", "test_io.py", "types or numbers"
+    ),
+    "a file names an attribute that no fit leaves": Fault(
+        "io.py",
+        "vars(model).update({name: value for name, value in fit.items() if _of_fit(name)})",
+        "vars(model).update(fit)",
+        "test_io.py",
+        "methods",
+    ),
+    "couplings are drawn from receiver to sender": Fault(
+        "plotting.py",
+        "values.ndim == 3 else values).T",
+        "values.ndim == 3 else values)",
+        "test_plotting.py",
+        "couplings",
+    ),
+    "filters are drawn from lag 0": Fault(
+        "plotting.py", "np.arange(1, len(kernel) + 1)", "np.arange(len(kernel))", "test_plotting.py", "milliseconds"
+    ),
+    "the band of quantiles is that of their number": Fault(
+        "plotting.py", "ppf(0.95, n)", "ppf(0.95, len(z))", "test_plotting.py", "quantiles"
+    ),
     "a checkpoint forgets the factors of neurons' own": Fault(
         "_fit.py",
         "keep.offer(partial(Kept, state, problem.precondition.own, n_passes, scale, None))",

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas
 import pynapple as nap
 import pytest
 from hypothesis import given, settings
@@ -440,3 +441,19 @@ def test_splines_that_sum_to_1_want_a_penalty():
         free = PopulationGLM().fit(X, y)
     held = PopulationGLM(regularizer="Ridge", regularizer_strength=1e-5).fit(X, y)
     np.testing.assert_allclose(free.predict(X), held.predict(X), rtol=2e-3)
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan, pandas.NA], ids=["None", "NaN", "pandas.NA"])
+def test_what_is_missing_among_words_or_numbers_is_no_category(nothing):
+    for values, known in ((["a", "b", nothing, "a"], ["a", "b"]), ([0, 1, nothing, 0], [0, 1])):
+        for column in (np.array(values, object), pandas.Series(values, dtype=object)):
+            basis = CategoryEval()
+            X = basis.compute_features(column)
+            np.testing.assert_array_equal(X, [[1, 0], [0, 1], [np.nan, np.nan], [1, 0]])
+            assert basis.categories_.tolist() == known
+
+
+def test_spike_times_are_no_categories():
+    units = nap.TsGroup({3: nap.Ts([0.1, 0.5]), 7: nap.Ts([0.2, 0.4])})
+    with pytest.raises(TypeError, match="spike times"):
+        CategoryEval().compute_features(units)

@@ -75,6 +75,7 @@ ALLOWED = {
     "_check_index": set(),
     "_check_model": {"_check_arrays"},
     "_check_runs": {"_check_model"},
+    "_check_plots": {"_check_arrays"},
     "_settings": {"_check", "_check_arrays"},
     "_file": {"_check_runs"},
     "_checkpoint": {"_check_runs", "_design", "_file", "_pynapple"},
@@ -143,6 +144,8 @@ ALLOWED = {
         "regularizer",
     },
     "glm": {"_estimator"},
+    "plotting": {"_check", "_check_plots", "_pynapple"},
+    "io": {"_check_runs", "_estimator", "_file", "glm", "observation_models"},
 }
 ONLY_HERE = {"jaxopt": "_jaxopt", "pynapple": "_pynapple", "matplotlib": "plotting"}
 

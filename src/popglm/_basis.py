@@ -278,8 +278,8 @@ class Product(Node):
     .. math:: X_{t,(i,j)} = A_{ti}\, B_{tj}, \qquad \text{column } (i, j) = i \cdot n_B + j.
 
     The features of the last basis run fastest. With evaluations this is a tensor basis, a function of several variables;
-    with a convolution, features of the past that depend on the present: history gated by a category. A variable that
-    lies far from 0 must lose its mean before it is multiplied.
+    with a convolution, features of the past that depend on the present: history gated by a category, whose value is that of
+    the bin itself and not of the event in the past. A variable that lies far from 0 must lose its mean before it is multiplied.
 
     Parameters
     ----------

@@ -9,10 +9,15 @@ import numpy as np
 from popglm import _check, _pynapple
 
 
-def array(name, x, n_dims):
-    """A real numeric array with one of `n_dims` dimensions, without copying if it can be helped."""
+def no_events(name, x):
+    """Values of bins, no spike times."""
     if _pynapple.is_events(x):
         raise TypeError(f"`{name}` holds spike times; expected counts per bin. Write {name}.count(bin_size).")
+
+
+def array(name, x, n_dims):
+    """A real numeric array with one of `n_dims` dimensions, without copying if it can be helped."""
+    no_events(name, x)
     if sys.modules.get("scipy.sparse") is not None and sys.modules["scipy.sparse"].issparse(x):
         raise TypeError(f"`{name}` is sparse; expected a dense array. Write {name}.toarray().")
     if isinstance(x, jax.core.Tracer):

@@ -1,5 +1,6 @@
 """Checks of runs that take many steps: their batches, the states they go on from, their files. Messages are as in `_check`."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def stepper(solver, name):
 def file_to_write(name, value):
     """A path whose folder exists and takes files."""
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz', or None; got {value!r}.")
+        raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz'; got {value!r}.")
     try:
         path = Path(value).expanduser().resolve()  # of a link, what it leads to
     except (ValueError, RuntimeError, OSError) as error:
@@ -89,6 +90,24 @@ def file_to_write(name, value):
         raise ValueError(f"the folder of `{name}` must exist; {path.parent} does not. Make it first.")
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f"the folder of `{name}` must be writable; {path.parent} is not. Choose another.")
+    return path
+
+
+def file_to_read(name, value):
+    """The path of a file that is there."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz'; got {value!r}.")
+    try:
+        path = Path(value).expanduser().resolve()
+        there, folder = path.exists(), path.is_dir()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ValueError(f"`{name}` must be the path of a file; {value!r} is none: {error}.") from None
+    if folder:
+        raise ValueError(f"`{name}` must be the path of a file; {path} is a folder. Append a name: model.npz.")
+    if not there:
+        raise FileNotFoundError(
+            errno.ENOENT, f"`{name}` must be a file that is there; there is none. Look at", str(path)
+        )
     return path
 
 
@@ -106,21 +125,25 @@ def storable(value):
     return array
 
 
+MEND = {"checkpoint": "Delete it to start anew, or give another path."}
+
+
 def whole_file(whole, path, kind):
     """A file that can be read."""
     if not whole:
         raise ValueError(
             f"{path} is not a whole {kind} of popglm: it is damaged, truncated, or another kind of file. It was not changed. "
-            "Delete it to start anew, or give another path."
+            f"{MEND.get(kind, 'Give another path, or make it again.')}"
         )
 
 
 def file_kind(path, found, expected):
     """A file of this kind, as this version writes it."""
     if found != expected:
+        mend = "Read it with the popglm that wrote it" if found[0] == expected[0] else f"A {found[0]} is read elsewhere"
         raise ValueError(
-            f"{path} must be a {expected[0]} of version {expected[1]}; it is a {found[0]} of version {found[1]}. Read it "
-            "with the popglm that wrote it, or give another path."
+            f"{path} must be a {expected[0]} of version {expected[1]}; it is a {found[0]} of version {found[1]}. {mend}, or "
+            "give another path."
         )
 
 
@@ -174,4 +197,33 @@ def stepwise(name, checkpoint):
         raise ValueError(
             f"`checkpoint` is for the default solver; {name!r} runs in one piece. Leave out `solver_name`, or take "
             "its steps by `fit_batches`."
+        )
+
+
+def savable(value, classes):
+    """An object of a class that files know."""
+    if type(value) not in classes:
+        raise TypeError(
+            f"`model` must be an object of {', '.join(cls.__name__ for cls in classes)}; got {type(value).__name__}. Save the "
+            "model that is inside."
+        )
+
+
+def packable(name, value, possible):
+    """Something that a file can hold as numbers and words."""
+    if not possible:
+        what = "a function of your own" if callable(value) else f"an object of {type(value).__name__}"
+        raise TypeError(
+            f"a model is saved as numbers and words, and `{name}` holds {what}: {value!r}. Reading it back would run code. "
+            'Nothing was written. Take a named one, such as inverse_link_function="softplus", or save `coef_` and '
+            "`intercept_` alone by numpy.savez."
+        )
+
+
+def known_classes(path, foreign, classes):
+    """A file of objects whose classes are popglm's."""
+    if foreign:
+        raise ValueError(
+            f"{path} holds an object of class {foreign[0]!r}, which this popglm does not read; it reads "
+            f"{', '.join(classes)}. Nothing of it was used. Read it with the popglm that wrote it, if you trust it."
         )

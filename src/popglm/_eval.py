@@ -1,6 +1,7 @@
 """Evaluations: shapes stretched over the values of a variable, such as position, speed, head direction or time."""
 
 import copy
+import numbers
 from abc import abstractmethod
 
 import numpy as np
@@ -313,6 +314,16 @@ class IdentityEval(Plain):
         return np.atleast_1d(np.asarray(x, float))[:, None]
 
 
+def _missing(values):
+    """Which entries are None, NaN, or what pandas has for them: what does not equal itself."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind != "O":
+        return np.zeros(values.shape, bool)
+    lacks = lambda value: value is None or type(value).__name__ == "NAType" or bool(value != value)
+    return np.array([lacks(value) for value in values.ravel()], bool).reshape(values.shape)
+
+
 class CategoryEval(Plain):
     """One function for each category, 1 where the variable is it: a context, a kind of trial, a state of sleep.
 
@@ -344,11 +355,14 @@ class CategoryEval(Plain):
         self.label = label
 
     def look(self, inputs, *, anew=False):
+        _check_arrays.no_events("inputs", inputs)
         frame = _pynapple.unwrap(inputs)
         values = np.asarray(frame.values[:] if _design.is_stream(frame.values) else _pynapple.plain(frame.values))
+        missing = _missing(values)
+        if values.dtype.kind == "O" and all(isinstance(value, numbers.Real) for value in values[~missing]):
+            values = np.where(missing, np.nan, values).astype(float)
         values = values.astype(str) if values.dtype.kind in "UO" else _check_arrays.inputs(values)
-        values = values[:, None] if values.ndim == 1 else values
-        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+        values, missing = (a[:, None] if a.ndim == 1 else a for a in (values, missing))
         if self.categories is not None:
             self.categories_ = _check_bases.categories(self.categories)
         elif anew or not hasattr(self, "categories_"):

@@ -87,6 +87,13 @@ def is_events(x) -> bool:
     return nap is not None and isinstance(x, (nap.Ts, nap.TsGroup))
 
 
+def trains(x):
+    """Times of the events of each unit, by its id; None if x is neither a TsGroup nor a Ts."""
+    if not is_events(x):
+        return None
+    return {unit: x[unit].t for unit in x} if is_group(x) else {0: x.t}
+
+
 def epoch_starts(frame: Frame, length: int) -> np.ndarray:
     """First row of each epoch, and the end of the data."""
     if frame.epochs is None:

@@ -1,0 +1,128 @@
+"""Checks of what is drawn: shapes that belong together, and axes to draw on. Messages are as in `_check`."""
+
+import numpy as np
+
+from popglm import _check_arrays
+
+
+def axes(is_one, value):
+    """One Axes of matplotlib."""
+    if not is_one:
+        raise TypeError(
+            f"`ax` must be an Axes of matplotlib, or None for a new figure; got {type(value).__name__}. Of several, give one: "
+            "axes[0]."
+        )
+
+
+def numbers(name, value, n_dims, *, missing=False):
+    """Finite numbers, as floats; NaN too where something may be missing."""
+    values = _check_arrays.array(name, value, n_dims).astype(float)
+    if np.isinf(values).any() or (np.isnan(values).any() and not missing):
+        raise ValueError(f"`{name}` must be finite; got {values[~np.isfinite(values)][0]}. Leave such values out.")
+    return values
+
+
+def same_length(name, values, length, what):
+    """As many entries along the first axis as there are `what`."""
+    if len(values) != length:
+        raise ValueError(
+            f"`{name}` must have {length} entries along its first axis, one for each of the {what}; got shape "
+            f"{np.shape(values)}."
+        )
+
+
+def bands(value, shape):
+    """Two curves for every filter."""
+    if not isinstance(value, tuple | list | np.ndarray) or len(value) != 2:
+        raise TypeError(f"`bands` must be a pair (low, high) of arrays; got {type(value).__name__}.")
+    low, high = (numbers(f"bands[{i}]", part, (1, 2)) for i, part in enumerate(value))
+    low, high = (part[:, None] if part.ndim == 1 else part for part in (low, high))
+    for part in (low, high):
+        if part.shape != shape:
+            raise ValueError(
+                f"each of `bands` must have the shape of the filters, (lags, filters) = {shape}; got {part.shape}."
+            )
+    if (low > high).any():
+        raise ValueError("`bands` must be a pair (low, high); the first lies above the second. Exchange them.")
+    return low, high
+
+
+def names(name, value, length, what):
+    """One name for each."""
+    if value is None:
+        return list(range(length))
+    if isinstance(value, str) or not hasattr(value, "__len__"):
+        raise TypeError(f"`{name}` must be a list of {length} names, one for each of the {what}; got {value!r}.")
+    if len(value) != length:
+        raise ValueError(f"`{name}` must hold {length} names, one for each of the {what}; got {len(value)}.")
+    return list(value)
+
+
+def increasing(name, values, low=-np.inf):
+    """Numbers that increase, above `low`."""
+    if (values <= low).any() or (np.diff(values) <= 0).any():
+        bound = "" if low == -np.inf else f" above {low:g}"
+        raise ValueError(f"`{name}` must be numbers{bound} that increase; got {values[:6].tolist()}... Sort them.")
+    return values
+
+
+def shares(name, values):
+    """Numbers from 0 to 1."""
+    if (values < 0).any() or (values > 1).any():
+        raise ValueError(
+            f"`{name}` must lie between 0 and 1: rescaled intervals t as 1 - exp(-t); got {values.min():.4g} to "
+            f"{values.max():.4g}."
+        )
+    return values
+
+
+def some_trains(trains):
+    """At least one unit."""
+    if not len(trains):
+        raise ValueError("`units` must hold the spike times of at least one unit; got none.")
+
+
+def epoch(value):
+    """A pair of times, the earlier first."""
+    times = numbers("epoch", value, (1,))
+    if len(times) != 2 or times[0] >= times[1]:
+        raise ValueError(f"`epoch` must be a pair (start, end) in seconds; got {value!r}.")
+    return times
+
+
+def timed_rates(value):
+    """A pair of times and rates."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(
+            f"`rates` must be a TsdFrame, or a pair (times, rates) of arrays; got {type(value).__name__}. predict gives a "
+            "TsdFrame if X is one; divide by the bin size."
+        )
+    return value
+
+
+def same_units(ids, columns):
+    """Rates of the units, in their order."""
+    ids, columns = (np.asarray(names).tolist() for names in (ids, columns))
+    if ids != columns:
+        raise ValueError(
+            f"`rates` must have the units as columns, in their order; expected {ids[:8]} and got {columns[:8]}. "
+            "Select them by name."
+        )
+
+
+def some_bins(name, values):
+    """At least two bins."""
+    if len(values) < 2:
+        raise ValueError(f"`{name}` must have at least two bins in the epoch that is drawn; got {len(values)}.")
+
+
+def even_bins(name, at, n_units):
+    """Bins of one size, each at its place of an even grid, which is no longer than can be drawn."""
+    if (np.diff(at) < 1).any():
+        raise ValueError(
+            f"`{name}` must have bins of one size; after number {int(np.argmin(np.diff(at)))} the next comes too early. Bin "
+            "them anew."
+        )
+    if (cells := (at[-1] + 1) * n_units) > 2e7:
+        raise ValueError(f"`{name}` would be an image of {cells:.2g} points. Draw a part of it: epoch=(0, 10).")
+    return at
