@@ -293,6 +293,30 @@ def test_what_the_sample_tells_has_the_gradient_of_all_rows(monkeypatch):
     np.testing.assert_allclose(model.coef_, full.coef_, atol=0.02)
 
 
+@pytest.mark.parametrize("part", [0.5, 0.9])
+def test_bins_without_activity_do_not_count_in_the_sample(part):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(40_000, 20))
+    y = rng.poisson(np.exp(X @ rng.normal(size=(20, 4)) * 0.3 - 2)).astype(float)
+    y[rng.random(len(y)) < part] = np.nan  # of all neurons
+    y[rng.random(len(y)) < 0.9, 0] = np.nan  # and more of one
+    batches = [(X[at : at + 1000], y[at : at + 1000]) for at in range(0, len(X), 1000)]
+    model, full = PopulationGLM().fit_batches(batches, n_steps=40), PopulationGLM().fit(X, y)
+    excess = (loss(model, X, y) - loss(full, X, y)) * (~np.isnan(y)).sum(0)
+    assert (excess < 0.5).all()
+    single = GLM().fit_batches([(x, some[:, 1]) for x, some in batches], n_steps=40)
+    np.testing.assert_allclose(single.coef_, full.coef_[:, 1], atol=0.01)
+
+
+def test_held_out_data_see_the_end_of_the_pass_too():
+    X, y = rarely_active(20_000)
+    batches = [(X[at : at + 1000], y[at : at + 1000]) for at in range(0, 16_000, 1000)]
+    test = X[16_000:], y[16_000:]
+    plain = PopulationGLM().fit_batches(batches, n_steps=16)
+    watched = PopulationGLM().fit_batches(batches, n_steps=16, held_out=test, check_every=4)
+    assert watched.score(*test) >= max(*watched.history_["score"], plain.score(*test)) - 1e-7
+
+
 # Ends and goings on
 
 

@@ -284,9 +284,13 @@ def _start_passing(state, objective, mask) -> State:
 def _refined(state, objective, mask) -> State:
     """Parameters at the optimum of all bins seen so far, as far as their sums and the sample tell."""
     state = _renewed(state, objective, mask)
-    _, _, silent = _objective.null_model(objective.model, state.bins, state.events)
-    all_rows = state.gradients, state.moments[0], state.bins, silent
-    coef, intercept = _sample.optimum(state.sample, *all_rows, state.problem, state.here)
+    _, null, silent = _objective.null_model(objective.model, state.bins, state.events)
+    coef, intercept = state.here
+    at_null = _sample.losses(state.sample, objective.model, np.zeros_like(coef), null)
+    limit = at_null + _noise(objective.model, state.bins, state.events, at_null)
+    lost = ~(_sample.losses(state.sample, objective.model, coef, intercept) <= limit)  # too far away to find back
+    params = np.where(lost[:, None], 0, coef), np.where(lost, null, intercept)
+    coef, intercept = _sample.optimum(state.sample, state.gradients, state.bins, silent, state.problem, params)
     state = state._replace(coef=coef, intercept=intercept)
     return _likely(state, objective)[0] if _estimated(state, objective) else state
 

@@ -286,6 +286,10 @@ class Watch:
             stop = bool(self.callback(n, loss, (self.model._public(coef.T), intercept)))
         return self._check(n, stand) or stop if self.held_out and n % self.check_every == 0 else stop
 
+    def improved(self) -> bool:
+        """Whether the model as it stands at the end has a better score than all before."""
+        return self.model.score(*self.held_out) > max(self.history["score"])
+
     def _check(self, n, stand) -> bool:
         params = stand.stepper.params(stand.solver)
         self.model._adopt(*params)

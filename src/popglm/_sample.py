@@ -118,11 +118,11 @@ class Sample(NamedTuple):
         return _total(f, self.block()[0], *args)
 
     def hessians(self, model, coef, intercept, coordinates):
-        """Mean Hessian of every neuron at these parameters, and how many rows it was computed from."""
+        """Mean Hessian of every neuron at these parameters, and from how many bins each was computed."""
         step = -(-self.n // HESSIAN_ROWS) or 1
         block, _ = self.block(step, HESSIAN_ROWS)
         units = [np.asarray(a, self.X.dtype) for a in (coef, intercept, *coordinates)]
-        return np.asarray(_objective.sampled_hessians(block, model, *units), float), -(-self.n // step)
+        return np.asarray(_objective.sampled_hessians(block, model, *units), float), (block.weight > 0).sum(0)
 
 
 def with_own(problem: Problem, sample: Sample, params, few) -> Problem:
@@ -133,30 +133,33 @@ def with_own(problem: Problem, sample: Sample, params, few) -> Problem:
     known, n_features = problem.precondition, problem.coordinates.mean.size
     if len(known.mask) * known.factor.size > _precondition.MAX_OWN:
         return problem
-    hessians, n_rows = sample.hessians(problem.objective.model, *params, problem.coordinates)
-    trust, diagonal = n_rows / (n_rows + TRUST * n_features), few * np.eye(n_features + 1)
+    hessians, n_bins = sample.hessians(problem.objective.model, *params, problem.coordinates)
+    trust, diagonal = n_bins / (n_bins + TRUST * n_features), few * np.eye(n_features + 1)
     own = {
-        neuron: trust * (hessian + c * diagonal) + (1 - trust) * c * known.correlation
-        for neuron, (hessian, c) in enumerate(zip(hessians, known.curvature, strict=True))
+        neuron: t * (hessian + c * diagonal) + (1 - t) * c * known.correlation
+        for neuron, (hessian, c, t) in enumerate(zip(hessians, known.curvature, trust, strict=True))
         if np.isfinite(hessian).all()
     }
     return problem._replace(precondition=known.with_own(own))
 
 
-def optimum(sample: Sample, gradients, n_rows, bins, silent, problem: Problem, params):
+def optimum(sample: Sample, gradients, bins, silent, problem: Problem, params):
     """Coefficients and intercepts that minimise S and the penalty, from these on, neurons first.
 
-    `gradients`, `bins` and `n_rows` are of all rows, of which some are in the sample.
+    `gradients` and `bins` are of all rows, of which some are in the sample.
     """
     model, coordinates, known = problem.objective.model, problem.coordinates, problem.precondition
     dtype = sample.X.dtype
     block, residual = sample.block()
-    weight = sample.weight
-    scale, n_told = n_rows / weight.sum(), weight.sum() ** 2 / (weight**2).sum()
-    joined = lambda sums: scale * _objective.joined(*sums)
+    weight, least = block.weight.astype(float), np.finfo(float).tiny  # each neuron has bins of its own
+    n_told = np.maximum(
+        weight.sum(0) ** 2 / np.maximum((weight**2).sum(0), least), 1
+    )  # as many, were they to count alike
+    scale, bins = bins / np.maximum(weight.sum(0), least), np.maximum(bins, 1)
+    joined = lambda sums: scale[:, None] * _objective.joined(*sums)
     linear = gradients - joined(_total(_objective.of_residuals, block, residual))
-    held = HELD * (1 - n_told / n_rows) * sample.X.shape[1] / n_told * known.curvature[:, None]
-    bins, first = np.maximum(bins, 1), coordinates.from_model(*params)
+    held = (HELD * np.maximum(1 - n_told / bins, 0) * sample.X.shape[1] / n_told * known.curvature)[:, None]
+    first = coordinates.from_model(*params)
     eps = NOISE * float(jnp.finfo(dtype).eps)
     state = _ask_tell.start(first, silent)
     for _ in range(EVALUATIONS):

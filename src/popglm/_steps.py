@@ -183,7 +183,8 @@ class Steps:
         with the mean gradient :math:`g_n` of a batch of m bins, b bins seen so far, and the Hessian :math:`P_n`
         of neuron n, from a sample of the rows seen. At the end of the pass, or of the fit if that comes first, the sample
         also tells how the sum of all gradients has changed since each was computed, and the parameters go to where it is 0:
-        batches that come once give nearly the fit to all of them. If the batches then show the same bins again, their sums
+        batches that come once give nearly the fit to all of them, and follow noise where it does: if neurons have few events
+        for each feature, take a `Ridge` penalty. If the batches then show the same bins again, their sums
         are those of the whole recording, and every pass takes a step of the exact solver, until all neurons are at their
         optimum. A pass that is not completed then changes nothing: take ``n_steps=2 * len(batches)``, say. On the first pass
         a neuron whose loss on a new batch is far above that of its mean rate alone goes back to that rate. The sample takes
@@ -209,7 +210,7 @@ class Steps:
             Called after every step with its number, the mean loss of the batch and the parameters; a true value ends the fit.
         held_out
             A pair (X, y) that the fit does not see. Every `check_every` steps it is scored; after `patience` checks
-            without a better score the fit ends. The best parameters are kept, as they were after that step.
+            without a better score the fit ends. The best parameters are kept, those at the end included.
         check_every, patience : int
             See `held_out`.
         checkpoint
@@ -349,7 +350,9 @@ class Steps:
             converged = np.zeros(len(coef), bool)
             failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
         self._warn(failed, names["y"], "the fit met round-off, or a loss that is not finite. Scale X, start nearer")
-        self._adopt(*((coef, intercept) if watch.best is None else watch.best[1]))
+        self._adopt(coef, intercept)
+        if watch.best is not None and not watch.improved():
+            self._adopt(*watch.best[1])
         self.converged_, self.n_iter_ = converged, np.full(len(converged), n)
 
     def _forget(self):
