@@ -50,12 +50,15 @@ MODELS = {
 }
 
 
-@cache
 def made(name):
+    return _made(name, jax.config.jax_enable_x64)
+
+
+@cache
+def _made(name, precise):  # tests in both precisions share this process
     return MODELS[name]()
 
 
-@cache
 def stepped():
     """A model after one step, and what the next one needs."""
     model = PopulationGLM(**STEPS)
