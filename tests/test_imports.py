@@ -145,7 +145,7 @@ ALLOWED = {
     },
     "glm": {"_estimator"},
     "plotting": {"_check", "_check_plots", "_pynapple"},
-    "io": {"_check_runs", "_estimator", "_file", "glm", "observation_models"},
+    "io": {"_check_runs", "_estimator", "_file", "basis", "glm", "links", "observation_models"},
 }
 ONLY_HERE = {"jaxopt": "_jaxopt", "pynapple": "_pynapple", "matplotlib": "plotting"}
 
