@@ -369,8 +369,18 @@ def dispersion(state: State, objective: Objective):
     elif sums is None:
         arrays = (np.asarray(a, dtype) for a in (*state.here, null))
         sums = state.sample.total(_scale.chi_squared, model, *arrays)
-    free = np.full(len(mean), 1.0) if state.problem is None else state.problem.precondition.mask.sum(1)
+    free = np.full(len(mean), 1.0) if state.problem is None else _free(state, objective, mean, null)
     return _scale.dispersion(model, mean, free, silent, sums)
+
+
+def _free(state, objective, mean, null):
+    """Free parameters of each neuron, without features that others determine."""
+    mask, bins = state.problem.precondition.mask, np.maximum(state.bins, 1)
+    if not objective.model.divides:
+        return mask.sum(1)
+    eps = float(jnp.finfo(jnp.result_type(float)).eps)
+    _, dependent, _ = _precondition.prepare(objective, mask[:, :-1], bins, mean, null, state.moments, eps)
+    return mask.sum(1) - mask[:, dependent].sum(1)
 
 
 def _total(f, coef, intercept, objective, data, null):

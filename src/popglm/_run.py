@@ -61,7 +61,7 @@ class Default(NamedTuple):
         return state.params
 
     def scale(self, state):
-        return _batches.dispersion(state, self.objective)[0]
+        return _batches.dispersion(state, self.objective).scale
 
     def ended(self, state):
         return state.ended.all()
@@ -293,12 +293,13 @@ class Watch:
     def _check(self, n, stand) -> bool:
         params = stand.stepper.params(stand.solver)
         self.model._adopt(*params)
-        if (scale := stand.stepper.scale(stand.solver)) is not None:
+        scale = stand.stepper.scale(stand.solver)
+        if scale is not None:
             self.model.scale_ = scale
         score, scores = self.model.score(*self.held_out), self.history["score"]
         score = score if np.isfinite(score) else -np.inf
         if score > max(scores, default=-np.inf):
-            self.best = n, params
+            self.best = n, params, scale
         scores.append(score)
         self.history["checked"].append(n)
         return len(scores) - 1 - int(np.argmax(scores)) >= self.patience

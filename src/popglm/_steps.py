@@ -343,8 +343,8 @@ class Steps:
             found = _batches.finished(state, stand.stepper.objective, stand.stepper.mask)
             coef, intercept, mean, silent, converged, failed, scales = found
             self._train_mean = mean.astype(jnp.result_type(float))
-            self.scale_, constant, separated = scales
-            self._warn_of_neurons(silent, constant, separated, names["y"])
+            self.scale_ = scales.scale
+            self._warn_of_neurons(silent, scales, names["y"], names["X"])
         else:
             coef, intercept = stand.stepper.params(state)
             converged = np.zeros(len(coef), bool)
@@ -352,7 +352,10 @@ class Steps:
         self._warn(failed, names["y"], "the fit met round-off, or a loss that is not finite. Scale X, start nearer")
         self._adopt(coef, intercept)
         if watch.best is not None and not watch.improved():
-            self._adopt(*watch.best[1])
+            _, best, scale = watch.best
+            self._adopt(*best)
+            if scale is not None:
+                self.scale_ = scale
         self.converged_, self.n_iter_ = converged, np.full(len(converged), n)
 
     def _forget(self):
