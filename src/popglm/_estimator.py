@@ -29,8 +29,8 @@ from popglm import (
     observation_models,
     regularizer,
 )
+from popglm._fit_batches import BatchFits
 from popglm._objective import Objective
-from popglm._steps import Steps
 from popglm.observation_models import ObservationModel
 
 OBSERVATION_MODELS = {
@@ -40,7 +40,7 @@ OBSERVATION_MODELS = {
 REGULARIZERS = {"UnRegularized": regularizer.UnRegularized, "Ridge": regularizer.Ridge}
 
 
-class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
+class Estimator(BatchFits, RegressorMixin, BaseEstimator, ABC):
     """What GLM and PopulationGLM share. Constructors store their arguments; `fit` validates them."""
 
     feature_mask = None
