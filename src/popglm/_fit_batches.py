@@ -64,7 +64,7 @@ class BatchFits(Steps):
         init
             None starts anew. A pair (params, state) of `initialize_params` and None starts at these parameters, which
             the first batches move as far as any others; with the parameters and the ``batch_state_`` of an earlier call the
-            fit goes on where it ended.
+            fit goes on where it ended: a generator that has run out may be followed by another, of other bins.
         solver
             None is the default. Or an object with the methods `init` and `update` of optax's transformations. A model
             with a `solver_name` takes the steps of that solver, as `update` does.

@@ -160,7 +160,8 @@ def mean_gradient(objective, params, X, y):
 def batches_of(source, number, taken, *, anew=False):
     """Batches from a place in a pass on, pass by pass, None at the end of each; until a pass has none.
 
-    An iterator stands where it stands, unless it is made `anew`, and has no second pass.
+    An iterator stands where it stands, unless it is made `anew`, and has no second pass. Its end is not that of a pass: another
+    one may go on from there.
     """
     while True:
         if isinstance(source, Windows):
@@ -173,7 +174,7 @@ def batches_of(source, number, taken, *, anew=False):
         for item in passing:
             some = True
             yield item
-        if not (some or taken):
+        if not (some or taken) or isinstance(source, Iterator):
             return
         yield None
         number, taken = number + 1, 0
