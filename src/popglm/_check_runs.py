@@ -202,13 +202,13 @@ def stepwise(name, checkpoint):
 
 def savable(parts, classes):
     """Objects of classes that files know, at least one."""
-    other = next(
+    foreign = next(
         (type(part).__name__ for part in parts if type(part) not in classes), None if parts else "nothing in it"
     )
-    if other:
+    if foreign:
         raise TypeError(
             f"`model` must be an object of GLM or PopulationGLM, a basis of popglm.basis, or a dictionary or tuple of "
-            f"these; got {other}. Save the model that is inside."
+            f"these; got {foreign}. Save the model that is inside."
         )
 
 
