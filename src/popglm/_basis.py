@@ -310,7 +310,7 @@ class Product(Node):
     The features of the last basis run fastest. With evaluations this is a tensor basis, a function of several variables;
     with a convolution, features of the past that depend on the present: history gated by a category, whose value is that of
     the bin itself and not of the event in the past. A variable that lies far from 0 must lose its mean before it is multiplied,
-    since nothing can take it from the products: a warning says so from a thousand standard deviations on.
+    since nothing can take it from the products: from some 400 standard deviations on (in 32 bits) a warning says so.
 
     Parameters
     ----------

@@ -260,7 +260,7 @@ def grid_size(lengths, n_functions):
 def near_factor(name, mean, sd):
     """Factors of a product whose variation survives beside their offset: products cannot be centred."""
     dtype = jnp.result_type(float)
-    far = (np.abs(mean) * jnp.finfo(dtype).eps > 1e-4 * sd) & (sd > 0)
+    far = (np.abs(mean) * jnp.finfo(dtype).eps ** 0.5 > 0.15 * sd) & (sd > 0)  # squares still tell it from a constant
     if far.any():
         ratio = (np.abs(mean[far]) / sd[far]).max()
         _warn(
