@@ -144,8 +144,8 @@ FAULTS = {
     ),
     "a file names an attribute that no fit leaves": Fault(
         "io.py",
-        "vars(model).update({name: value for name, value in fit.items() if _of_fit(name)})",
-        "vars(model).update(fit)",
+        "vars(value).update({name: part for name, part in fit.items() if _of_fit(name)})",
+        "vars(value).update(fit)",
         "test_io.py",
         "methods",
     ),
@@ -384,6 +384,61 @@ FAULTS = {
     ),
     "timestamps are not compared": Fault(
         "_check_times.py", "off.max() > 1e-6", "off.max() > 1e6", "test_bad_input.py", "times_shifted or shifted"
+    ),
+    "a whole is split by what a part has seen alone": Fault(
+        "_basis.py", "if len(widths) != len(self._leaves):", "if True:", "test_algebra.py", "used_alone"
+    ),
+    "bounds that were taken back stay": Fault(
+        "_eval.py", 'getattr(self, "_given", False)', "False", "test_bases.py", "taken_back"
+    ),
+    "bounds know of no rounding": Fault(
+        "_eval.py", "return low - off, high + off", "return low, high", "test_bases.py", "rounds"
+    ),
+    "a factor far from 0 is no word worth": Fault(
+        "_check_bases.py", "if far.any():", "if False:", "test_algebra.py", "factor_far"
+    ),
+    "a window around a bin needs a bin more": Fault(
+        "_conv.py", "alone=0 < ahead <= window", "alone=False", "test_bases.py", "around_a_bin"
+    ),
+    "a clone of a sum takes it apart": Fault(
+        "_basis.py", "other.bases = tuple(map(clone, self.bases))", "pass", "test_algebra.py", "clones_keep"
+    ),
+    "a loaded sum takes its parts apart": Fault(
+        "io.py", "node.bases = bases ", "node.bases = node.bases ", "test_io.py", "what_they_were"
+    ),
+    "a clone loses its link": Fault(
+        "links.py", "    function = original(function)\n", "", "test_io.py", "keeps_its_link"
+    ),
+    "separation is seen where there is none": Fault(
+        "_scale.py",
+        "(events_above + others_below == 0)",
+        "(events_above == 0)",
+        "test_observation_models.py",
+        "separates_a_part",
+    ),
+    "dependent columns are parameters of a fit by batches": Fault(
+        "_batches.py",
+        "return mask.sum(1) - mask[:, dependent].sum(1)",
+        "return mask.sum(1)",
+        "test_observation_models.py",
+        "others_determine",
+    ),
+    "the scale is that of the end": Fault(
+        "_fit_batches.py", "self.scale_ = scale\n", "pass\n", "test_observation_models.py", "step_that_is_kept"
+    ),
+    "residuals forget where their batch was met": Fault(
+        "_batches.py",
+        "here = coef.astype(dtype), intercept.astype(dtype)",
+        "here = 0 * coef.astype(dtype), intercept.astype(dtype)",
+        "test_batches.py",
+        "rows_that_are_kept",
+    ),
+    "the end of a generator is that of a pass": Fault(
+        "_run.py",
+        " or isinstance(source, Iterator):\n            return",
+        ":\n            return",
+        "test_batches.py",
+        "second_generator",
     ),
     "the default solver stops where it starts": Fault(
         "_ask_tell.py", "np.where(silent, DONE, RUNNING)", "np.where(silent, DONE, DONE)", "test_fit.py", "scikit_learn"

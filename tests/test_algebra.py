@@ -3,7 +3,9 @@
 import itertools
 import pickle
 
+import jax
 import numpy as np
+import pandas as pd
 import pynapple as nap
 import pytest
 from sklearn.base import clone
@@ -279,3 +281,70 @@ def test_a_step_of_a_pipeline_knows_its_columns(recording):
     assert [*basis.split_by_feature(X)["speed"]] == ["speed"]
     pipe = Pipeline([("basis", basis), ("glm", PopulationGLM(**RIDGE))]).fit(both, recording)
     np.testing.assert_allclose(pipe.predict(both).values, PopulationGLM(**RIDGE).fit(X, recording).predict(X).values)
+
+
+def test_the_whole_remembers_its_inputs_when_a_part_is_used_alone(recording):
+    """A part may see another input, on a grid, say; what the whole has seen decides how the whole is split."""
+    x = np.linspace(0, 10, 270)
+    basis = HISTORY + (AROUND + PLACE) * CategoryEval()
+    basis.compute_features(recording, recording, x, np.arange(270) % 2)
+    before = {key: part.keys() for key, part in basis.split_by_feature(np.zeros((51 - 8, 2)), axis=0).items()}
+    basis["history"].compute_features(np.zeros(30))
+    basis[1][0].compute_features(np.zeros(30), np.linspace(0, 10, 30))
+    basis[1][0].split_by_feature(np.zeros((9, 2)), axis=0)
+    after = {key: part.keys() for key, part in basis.split_by_feature(np.zeros((51 - 8, 2)), axis=0).items()}
+    assert before == after and len(after["history"]) == 3 and len(after[1]) == 4
+
+
+def test_a_table_of_words_and_numbers():
+    """Its columns go to the parts of a sum with the types that they have."""
+    rng = np.random.default_rng(0)
+    side, speed, count = rng.choice(["left", "right"], 200), rng.normal(size=200), rng.poisson(1, 200)
+    table = pd.DataFrame({"count": count, "side": side, "speed": speed})
+    basis = HistoryConv(3, label="h") + CategoryEval(label="side") * IdentityEval()
+    X = clone(basis).fit_transform(table)
+    np.testing.assert_array_equal(X, basis.compute_features(count, side, speed))
+    y = rng.poisson(np.exp(0.5 * speed * (side == "left") - 1))
+    model = Pipeline([("basis", clone(basis)), ("glm", GLM(**RIDGE))]).fit(table, y)
+    np.testing.assert_array_equal(model.predict(table), GLM(**RIDGE).fit(X, y).predict(X))
+
+
+@pytest.mark.parametrize("offset", [100.0, 1e5])
+def test_a_factor_far_from_0_is_named(inputs, offset):
+    """Products are not centred. Where digits of them are lost a warning says so, and what to do; else none are."""
+    x, side = inputs["speed"] + offset, inputs["context"]
+    y = np.random.default_rng(1).poisson(np.exp(0.4 * inputs["speed"] * (side - 1) - 1))
+    product = CategoryEval(label="side") * IdentityEval(label="x")
+    if offset > 1e3:
+        with pytest.warns(
+            UserWarning, match=r"'x' of a product lies 1e\+05 standard deviations from 0.*Subtract its mean"
+        ):
+            product.lazy_features(side, x)
+        return
+    with jax.enable_x64(True):
+        expected = GLM().fit(product.lazy_features(side, x), y).predict(product.compute_features(side, x))
+    rate = GLM().fit(product.lazy_features(side, x), y).predict(product.compute_features(side, x))
+    np.testing.assert_allclose(rate, expected, rtol=1e-3)
+
+
+def test_clones_keep_what_was_set():
+    """A sum that was put into a sum is no written one: its settings have its name, so it stays in one piece."""
+    basis = (HISTORY + PLACE).set_params(place=SPEED + CONTEXT)
+    copy = clone(basis)
+    assert repr(copy) == repr(basis) and copy.get_params().keys() == basis.get_params().keys()
+    copy.set_params(basis2__label="both", basis2__speed__width=1.5)
+    assert (
+        clone(copy)["both"]["speed"].width == 1.5 and clone(clone(copy)).get_params().keys() == copy.get_params().keys()
+    )
+    with pytest.raises(ValueError, match="labels of the parts must differ; got 'history', 'history'"):
+        (HISTORY + PLACE).set_params(place__label="history")
+
+
+def test_a_grid_that_no_memory_holds_is_refused():
+    """Before it is made, with its size."""
+    basis = PLACE + SPEED + IdentityEval(label="x") + FourierEval(2, bounds=(0, 1), label="phase")
+    with pytest.raises(ValueError, match=r"14 functions on a grid of 100 x 100 x 100 x 100 points take 11.2 GB"):
+        basis.evaluate_on_grid()
+    assert basis.evaluate_on_grid(5)[-1].shape == (5, 5, 5, 5, 14)
+    with pytest.raises(ValueError, match=r"3000 functions on a grid of 100 x 100 x 100 points take 24 GB"):
+        (BSplineEval(20) * BSplineEval(15) * BSplineEval(10)).evaluate_on_grid()

@@ -1,5 +1,6 @@
 """Bases: each family of functions against what defines it, convolved with other bins or evaluated at values."""
 
+import math
 import warnings
 
 import numpy as np
@@ -373,7 +374,7 @@ REFUSED = {
                                     duration=1.0), ValueError, "must see the past only"
     ),
     "a window longer than all epochs": (
-        lambda: HistoryConv(9, predictor_causality="acausal").compute_features(np.ones(8)), ValueError, "longer than the window"
+        lambda: HistoryConv(9, predictor_causality="acausal").compute_features(np.ones(8)), ValueError, "at least as long as"
     ),
     "bounds in the wrong order": (lambda: BSplineEval(5, bounds=(3, 1)).fit([2]), ValueError, "got 3 and 1"),
     "one bound": (lambda: BSplineEval(5, bounds=3).fit([2]), TypeError, "`bounds` must be a pair"),
@@ -457,3 +458,89 @@ def test_spike_times_are_no_categories():
     units = nap.TsGroup({3: nap.Ts([0.1, 0.5]), 7: nap.Ts([0.2, 0.4])})
     with pytest.raises(TypeError, match="spike times"):
         CategoryEval().compute_features(units)
+
+
+def test_functions_of_ones_own_never_see_an_empty_array():
+    """Not when they are counted, nor where a block holds only NaN; `numpy.vectorize` cannot take none."""
+    seen = []
+
+    @np.vectorize
+    def step(x):
+        seen.append(x)
+        return float(x > 0.5)
+
+    class Steps(Eval):
+        def __init__(self, bounds=None):
+            self.bounds = bounds
+
+        def shape(self, x):
+            return np.stack([step(2 * x), step(4 * x)], 1)
+
+    x = np.r_[np.full(200, np.nan), np.linspace(0, 4, 200)]
+    for basis in (CustomBasis([step]), CustomConv([step], 5), Steps(bounds=(0, 4))):
+        X = basis.compute_features(x)
+        assert np.isnan(X[:200]).all() and np.isfinite(X[205:]).all()
+        assert GLM(regularizer="Ridge", regularizer_strength=0.1).fit(basis.lazy_features(x), np.ones(400)).converged_
+    assert CustomBasis([step]).lazy_features(np.full(20, np.nan)).shape == (20, 1) and seen
+
+
+def test_functions_of_ones_own_are_tried_when_an_input_is_seen():
+    """Once on real values, before any loop over the data: what is wrong is said by name, with the fix."""
+
+    class Flat(Eval):
+        def shape(self, x):
+            return x
+
+    with pytest.raises(TypeError, match=r"must take an array; for one of shape \(9,\) sin raises TypeError.*vectorize"):
+        CustomBasis([math.sin]).lazy_features(np.ones(9))
+    with pytest.raises(ValueError, match="<lambda> gives an infinite value of dtype float64"):
+        CustomBasis([lambda x: np.log(np.maximum(x, 0), where=x > 0, out=np.full(x.shape, -np.inf))]).fit([0.0, 1.0])
+    with pytest.raises(ValueError, match=r"`shape` of Flat must give a row for every value.*got shape \(1,\)"):
+        Flat().lazy_features(np.arange(9.0))
+
+
+def test_bounds_and_categories_that_are_taken_back_are_forgotten():
+    """None learns, whatever was given before; what was learned stays until `fit`."""
+    x = np.linspace(0, 4, 50)
+    for reset in (lambda basis, name: basis.set_params(**{name: None}), lambda basis, name: setattr(basis, name, None)):
+        basis = BSplineEval(5, bounds=(-10, 10)).fit(x)
+        reset(basis, "bounds")
+        basis.compute_features(x)
+        assert basis.bounds_ == (0, 4)
+        reset(basis, "bounds")
+        with pytest.warns(UserWarning, match="learned from the first data"):
+            basis.compute_features(x + 1)
+        basis = CategoryEval([0, 1, 2]).fit(np.array([0, 1, 2]))
+        reset(basis, "categories")
+        with pytest.raises(ValueError, match="not known yet"):
+            basis.evaluate_on_grid()
+        assert basis.compute_features(np.array([0, 1, 1])).shape == (3, 2)
+
+
+@pytest.mark.parametrize("basis", [CyclicBSplineEval(5), FourierEval(2), IdentityEval()], ids=repr)
+def test_bounds_that_single_precision_rounds(basis):
+    """An angle of float32 pi lies on the bound pi, and not outside; what lies further out still does."""
+    basis = basis.set_params(bounds=(-np.pi, np.pi))
+    for angle in (np.array([-np.pi, np.pi], np.float32), np.array([-np.pi, np.pi], np.float32).astype(float)):
+        assert abs(float(angle[1])) > np.pi
+        np.testing.assert_array_equal(basis.compute_features(angle), basis.compute_features([-np.pi, np.pi]))
+    with pytest.warns(UserWarning, match="1 of 2 values lie outside"):
+        assert np.isnan(basis.compute_features([0, np.pi + 1e-6])[1]).all()
+    with pytest.warns(UserWarning, match="1 of 2 values lie outside"):  # of a narrow range far from 0
+        IdentityEval(bounds=(1e6, 1e6 + 1)).compute_features([1e6, 1e6 + 1.001])
+
+
+@pytest.mark.parametrize("window", [6, 7])
+def test_a_window_around_a_bin_may_be_as_long_as_the_epoch(window):
+    """Then one row is known. To one side it needs a bin more."""
+    x = np.random.default_rng(0).normal(size=window)
+    basis = HistoryConv(window, predictor_causality="acausal")
+    X = basis.compute_features(x)
+    assert np.flatnonzero(np.isfinite(X).all(1)).tolist() == [(window - 1) // 2]
+    lags, _ = basis.evaluate_on_grid()
+    np.testing.assert_allclose(X[(window - 1) // 2], x[(window - 1) // 2 - lags], atol=1e-6)
+    for causality in ("causal", "anti-causal"):
+        basis = HistoryConv(window, predictor_causality=causality)
+        with pytest.raises(ValueError, match="must be longer than the window"):
+            basis.compute_features(x)
+        assert np.isfinite(basis.compute_features(np.r_[x, 0])).all(1).sum() == 1

@@ -1,6 +1,7 @@
 """Fits by batches: windows cover the recording, the fit reaches the exact one, and goes on where it stopped."""
 
 import pickle
+import warnings
 
 import jax
 import numpy as np
@@ -338,6 +339,37 @@ def test_a_generator_loses_no_batch():
     init = (first.coef_, first.intercept_), first.batch_state_
     with pytest.warns(RuntimeWarning, match="ended after 3 of 9"):
         PopulationGLM().fit_batches(batches, n_steps=9, init=init)
+
+
+@pytest.mark.parametrize("n_steps", [10, 99])
+def test_a_second_generator_teaches_as_much_as_the_first(n_steps):
+    """Whether the first one ran out or the steps were as many as it had."""
+    X, y = small_data(n_bins=4000)
+    pairs = lambda first, last: ((X[at : at + 200], y[at : at + 200]) for at in range(first, last, 200))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the batches ended")
+        model = PopulationGLM().fit_batches(pairs(0, 2000), n_steps)
+        both = PopulationGLM().fit_batches(
+            pairs(2000, 4000), n_steps, init=((model.coef_, model.intercept_), model.batch_state_)
+        )
+        in_one_go = PopulationGLM().fit_batches(pairs(0, 4000), 20)
+    np.testing.assert_allclose(both.coef_, PopulationGLM().fit(X, y).coef_, atol=1e-3)
+    np.testing.assert_allclose(both.coef_, in_one_go.coef_, atol=1e-4)
+
+
+def test_residuals_are_computed_of_rows_that_are_kept(monkeypatch):
+    """Of the others nobody needs them; those that are kept are what the rows have where their batch was met."""
+    monkeypatch.setattr(_sample, "MOST", 500)
+    X, y = small_data(n_bins=4000)
+    computed, residuals = [], _batches._residuals
+    monkeypatch.setattr(
+        _batches, "_residuals", lambda *args: computed.append((residuals(*args), *args)) or computed[-1][0]
+    )
+    PopulationGLM().fit_batches(random_windows(X, y, 250, seed=0), 16)
+    assert len(computed) == 16 and sum(len(rows) for rows, *_ in computed) < 1500
+    for found, _, coef, intercept, n_rows, rows, counts in computed:
+        assert n_rows == 250 and len(found) == len(rows)
+        np.testing.assert_allclose(found, np.exp(rows @ coef.T + intercept) - counts, rtol=1e-4, atol=1e-5)
 
 
 def test_names_are_those_of_the_last_fit():

@@ -107,7 +107,8 @@ ALLOWED = {
     "_sample": {"_ask_tell", "_design", "_fit", "_objective", "_precondition"},
     "_batches": {"_ask_tell", "_check_arrays", "_design", "_fit", "_objective", "_precondition", "_sample", "_scale"},
     "_run": {"_batches", "_check_runs", "_checkpoint", "_design", "_jaxopt", "_objective", "batching"},
-    "_steps": {
+    "_steps": {"_check_arrays", "_check_model", "_data", "_design", "_jaxopt", "_objective"},
+    "_fit_batches": {
         "_batches",
         "_check",
         "_check_arrays",
@@ -115,12 +116,10 @@ ALLOWED = {
         "_check_runs",
         "_checkpoint",
         "_data",
-        "_design",
         "_fit",
-        "_jaxopt",
-        "_objective",
         "_run",
         "_settings",
+        "_steps",
         "batching",
     },
     "simulation": {"_check", "_check_bases", "_pynapple", "_settings", "links"},
@@ -141,14 +140,14 @@ ALLOWED = {
         "_scale",
         "_score",
         "_settings",
-        "_steps",
+        "_fit_batches",
         "links",
         "observation_models",
         "regularizer",
     },
     "glm": {"_estimator"},
     "plotting": {"_check", "_check_plots", "_pynapple"},
-    "io": {"_check_runs", "_estimator", "_file", "glm", "observation_models"},
+    "io": {"_check_runs", "_estimator", "_file", "basis", "glm", "links", "observation_models"},
 }
 ONLY_HERE = {"jaxopt": "_jaxopt", "pynapple": "_pynapple", "matplotlib": "plotting"}
 

@@ -22,7 +22,19 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 import popglm
-from popglm import _file, io
+from popglm import _file, io, links
+from popglm import basis as bases
+from popglm.basis import (
+    BSplineEval,
+    CategoryEval,
+    CustomBasis,
+    CustomConv,
+    CyclicBSplineEval,
+    FourierConv,
+    HistoryConv,
+    IdentityEval,
+    RaisedCosineLogConv,
+)
 from popglm.batching import random_windows
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import Poisson
@@ -104,7 +116,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, name):
     assert type(again) is type(model) and alike(fitted(model), fitted(again))
     assert alike(model.get_params(), again.get_params())
     a, b = (clone(m).set_params(inverse_link_function=None) for m in (model, again))  # clone copies JAX's own functions
-    assert alike(a.get_params(), b.get_params()) and repr(clone(again)) == repr(clone(model))
+    assert alike(a.get_params(), b.get_params()) and type(clone(again)) is type(clone(model))
     if name == "not fitted":
         return
     y = Y if isinstance(model, PopulationGLM) else Y[:, 0]
@@ -112,6 +124,98 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, name):
     for null in ("scored", "train") if name != "steps" else ("scored",):
         scores = [m.score(X, y, score_type="pseudo-r2-Cohen", null=null) for m in (model, again)]
         assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("function", [jnp.exp, jax.nn.softplus, jax.nn.sigmoid, jax.scipy.special.expit], ids=repr)
+def test_a_clone_keeps_its_link(tmp_path, function):
+    """scikit-learn copies what JAX has compiled, and the copy has no name. It is the built-in link, and saved as that."""
+    observed = "Bernoulli" if links.LINKS[function].high == 1 else "Poisson"
+    model = clone(clone(GLM(observed, inverse_link_function=function)))
+    assert links.link_of(model.inverse_link_function) is links.LINKS[function]
+    assert saved(model, tmp_path).inverse_link_function is function
+    own = jax.jit(lambda eta: 2 * jnp.exp(eta))
+    with pytest.raises(TypeError, match="a function of your own"):
+        saved(clone(GLM(inverse_link_function=own)), tmp_path)
+
+
+BASES = {  # with how many inputs each
+    "history": (RaisedCosineLogConv(3, 12, predictor_causality="acausal"), 1),
+    "learned bounds": (BSplineEval(5, order=3), 1),
+    "given bounds": (CyclicBSplineEval(5, bounds=(np.float32(-9), 9)), 1),
+    "words": (CategoryEval(reference="b", label="side"), 1),
+    "named functions": (CustomBasis([jnp.exp, jax.nn.softplus]), 1),
+    "sum": (RaisedCosineLogConv(3, 12, label="history") + BSplineEval(4, label="place") + CategoryEval(), 3),
+    "product": (CategoryEval(label="side") * FourierConv([0, 2], 9), 2),
+    "tree": ((bases.Sum(HistoryConv(4), IdentityEval(), label="both") + BSplineEval(4)) * CategoryEval(), 4),
+    "set": ((HistoryConv(4) + IdentityEval()).set_params(basis2=BSplineEval(4) + BSplineEval(5)), 3),
+    "announced": ((HistoryConv(4) + IdentityEval()).set_input_shape(3, 2), 2),
+}
+
+
+def leaves(basis):
+    return [{k: v for k, v in vars(leaf).items() if k != "funcs"} for leaf in basis._leaves]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("name", BASES)
+def test_bases_are_what_they_were(tmp_path, name, seen):
+    """Settings, labels, the tree, what was learned: new data have the same features."""
+    basis, n = BASES[name]
+    basis, rng = clone(basis), np.random.default_rng(0)
+    draw = lambda leaf, wide: (
+        rng.choice(list("abc"), 90) if isinstance(leaf, CategoryEval) else rng.normal(size=(90, wide))
+    )
+    make = lambda: [draw(leaf, 2 - i % 2) for i, leaf in enumerate(basis._leaves)]
+    assert len(basis._leaves) == n
+    if seen:
+        basis.compute_features(*make())
+    again = saved(basis, tmp_path)
+    assert (
+        repr(clone(again)) == repr(clone(basis)) and type(again) is type(basis) and alike(leaves(again), leaves(basis))
+    )
+    assert again.get_params().keys() == basis.get_params().keys()
+    if seen or name == "announced":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values outside the bounds
+            new = make()
+            a, b = basis.compute_features(*new), again.compute_features(*new)
+        np.testing.assert_array_equal(a, b)
+        parts = [some.split_by_feature(np.zeros((a.shape[1], 2)), axis=0) for some in (saved(basis, tmp_path), basis)]
+        assert parts[0].keys() == parts[1].keys()
+
+
+def test_models_and_bases_in_one_file(tmp_path):
+    """As a pair, or by name; the model predicts from features of data that are new."""
+    x = np.linspace(0, 10, 200)
+    basis = BSplineEval(4)
+    model = PopulationGLM(regularizer="Ridge").fit(basis.compute_features(x), Y)
+    both, (again, other) = saved({"basis": basis, "models": [model]}, tmp_path), saved((basis, model), tmp_path)
+    assert both.keys() == {"basis", "models"} and both["basis"].bounds_ == again.bounds_ == (0, 10)
+    expected = model.predict(basis.compute_features(x[50:70]))
+    np.testing.assert_array_equal(both["models"][0].predict(both["basis"].compute_features(x[50:70])), expected)
+    np.testing.assert_array_equal(other.predict(again.compute_features(x[50:70])), expected)
+
+
+@pytest.mark.parametrize("part", ["funcs", "compute_features"])
+def test_a_file_of_a_basis_runs_nothing(tmp_path, part):
+    """A function that is none of the table, a method that is overwritten."""
+    path = tmp_path / "basis.npz"
+    io.save(CustomBasis([jnp.exp]).fit(np.ones(3)), path)
+
+    def change(header):
+        settings, fit = (items[1]["items"] for items in header["tree"][2]["items"])
+        if part == "funcs":
+            dict(settings)["funcs"][1][0] = ["function", "system"]
+        else:
+            fit += [[part, 3]]
+        return header
+
+    rewritten(path, change)
+    if part == "funcs":
+        with pytest.raises(ValueError, match="is not a whole model of popglm"):
+            io.load(path)
+    else:
+        assert callable(io.load(path).compute_features)
 
 
 def test_a_new_process_predicts_the_same(tmp_path):
@@ -322,6 +426,10 @@ class MyModel(Poisson):
     """An observation model that files do not know."""
 
 
+class MyBasis(HistoryConv):
+    """A basis that files do not know."""
+
+
 @pytest.mark.parametrize(
     ("model", "text"),
     [
@@ -334,10 +442,16 @@ class MyModel(Poisson):
         (PopulationGLM(**STEPS | {"solver_kwargs": {"stepsize": lambda i: 0.1}}), "`stepsize` holds a function"),
         (PopulationGLM(feature_mask=np.array([[object()]])), "`feature_mask` holds an object of object"),
         (PopulationGLM(solver_kwargs={3: 1}), "`solver_kwargs` holds an object of int"),
-        (MyGLM(), "must be an object of GLM, PopulationGLM; got MyGLM"),
-        (make_pipeline(GLM()), "must be an object of GLM, PopulationGLM; got Pipeline. Save the model that is inside"),
+        (MyGLM(), "must be an object of GLM or PopulationGLM, a basis .*; got MyGLM"),
+        (make_pipeline(GLM()), "; got Pipeline. Save the model that is inside"),
         (Ridge(), "got Ridge"),
         (None, "got NoneType"),
+        ((GLM(), Ridge()), "got Ridge"),
+        ({}, "got nothing in it"),
+        (CustomBasis([np.cos]), "`funcs` holds a function of your own.*make this basis in your code"),
+        (IdentityEval() + CustomConv([np.cos], 5), "`funcs` holds a function of your own"),
+        (MyBasis(3), "got MyBasis"),
+        ((GLM(), IdentityEval() * MyBasis(3)), "`bases` holds an object of MyBasis.*make this basis in your code"),
     ],
 )
 def test_what_cannot_be_saved_is_said_before_anything_is_written(tmp_path, model, text):

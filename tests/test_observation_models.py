@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from popglm import _design, _fit, _sample
+from popglm import _design, _fit, _run, _sample
 from popglm.batching import random_windows
 from popglm.glm import GLM, PopulationGLM
 from popglm.links import LINKS
@@ -327,3 +327,89 @@ def test_updates_need_a_scale_that_the_loss_has():
     exact = PopulationGLM(NegativeBinomial(scale=0.4)).fit(X, y)
     np.testing.assert_allclose(at[0], exact.coef_, atol=0.02)
     assert model.score(X, y) == pytest.approx(exact.score(X, y), rel=1e-3)
+
+
+def test_a_feature_that_separates_a_part_is_named(precision):
+    """No event, or one in every bin, where a feature is not 0: the likelihood grows with its coefficient for ever."""
+    rng = np.random.default_rng(0)
+    X = np.c_[
+        rng.normal(size=2000), np.eye(4)[rng.integers(0, 4, 2000)][:, :3], np.maximum(rng.normal(size=2000) - 2, 0)
+    ]
+    X[:, 4] *= -1
+    y = rng.binomial(1, 0.3, (2000, 4)).astype(float)
+    y[X[:, 2] > 0, 1] = 0
+    y[X[:, 4] < 0, 2] = 1
+    y[X[:, 2] > 0, 3] = 0
+    mask = np.ones((5, 4))
+    mask[2, 3] = 0
+    with pytest.warns(RuntimeWarning, match=r"neuron 1, 2: feature 2, 4: where it is not 0 .*quasi-separation"):
+        model = PopulationGLM("Bernoulli", feature_mask=mask).fit(X, y)
+    each = {"aggregate_sample_scores": lambda samples: samples.sum(0)}
+    before, coef = model.score(X, y, **each), model.coef_.copy()
+    for feature, neuron, further in ((2, 1, -3), (4, 2, -3)):
+        model.coef_ = coef.copy()
+        model.coef_[feature, neuron] += further
+        assert model.score(X, y, **each)[neuron] >= before[neuron]
+    assert PopulationGLM("Bernoulli", regularizer="Ridge", regularizer_strength=0.01).fit(X, y).converged_.all()
+    assert PopulationGLM("Bernoulli").fit(X[:, [0, 1, 3]], y[:, [0, 1, 3]]).converged_.all()  # warnings are errors
+
+
+def test_counts_without_overdispersion_are_named(precision):
+    """Their negative binomial has no least scale but 0, and is the fit of Poisson's model."""
+    rng = np.random.default_rng(0)
+    X, counts = rng.normal(size=(2000, 2)), rng.negative_binomial(2, 0.5, (2000, 3))
+    counts[:, 1] = np.minimum(counts[:, 1], 1)
+    with pytest.warns(RuntimeWarning, match=r"neuron 1: no overdispersion.*Take observation_model=.Poisson"):
+        model = PopulationGLM("NegativeBinomial").fit(X, counts)
+    poisson = PopulationGLM().fit(X, counts)
+    np.testing.assert_allclose(params(model)[:, 1], params(poisson)[:, 1], atol=1e-4)
+    windows = random_windows(X, counts, n_bins=200, seed=0)
+    with pytest.warns(RuntimeWarning, match="neuron 1: no overdispersion"):
+        PopulationGLM("NegativeBinomial").fit_batches(windows, 3 * len(windows))
+    PopulationGLM(NegativeBinomial(scale=1e-6)).fit(X, counts)  # as given, without a word
+
+
+@pytest.mark.parametrize("name", ["Gaussian", "Gamma"])
+def test_no_noise_is_fitted_to_round_off(name):
+    """In single precision too: the scale is positive, what is scored is finite."""
+    rng = np.random.default_rng(0)
+    X, coef = rng.normal(size=(2000, 4)), rng.normal(size=(4, 3)) / 4
+    y = X @ coef + [-1, 0, 1]
+    y = np.exp(y) if name == "Gamma" else y
+    model = PopulationGLM(name).fit(X, y)
+    windows = random_windows(X, y, n_bins=200, seed=0)
+    for some in (model, PopulationGLM(name).fit_batches(windows, 5 * len(windows))):
+        np.testing.assert_allclose(some.coef_, coef, atol=1e-6)
+        assert (some.scale_ > 0).all() and (some.scale_ < 1e-10).all() and np.isfinite(some.score(X, y))
+        assert some.score(X, y, score_type="pseudo-r2-Cohen") == pytest.approx(1, abs=1e-6)
+
+
+def test_features_that_others_determine_are_no_parameters(precision):
+    """Neither of a fit to all data, nor of one by batches."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    X, y = np.c_[X, X[:, :2], X @ rng.normal(size=(4, 3))], rng.normal(size=(60, 2))
+    with pytest.warns(RuntimeWarning, match="a sum of other features"):
+        model = PopulationGLM("Gaussian").fit(X, y)
+    windows = random_windows(X, y, n_bins=20, seed=0)
+    batched = PopulationGLM("Gaussian").fit_batches(windows, 20 * len(windows))
+    fewer = PopulationGLM("Gaussian").fit(X[:, :4], y)
+    np.testing.assert_allclose(model.scale_, fewer.scale_, rtol=1e-3)
+    np.testing.assert_allclose(batched.scale_, fewer.scale_, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["Gaussian", "NegativeBinomial"])
+def test_the_scale_is_that_of_the_step_that_is_kept(monkeypatch, name):
+    """Held-out data choose a step, and so its scale."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 30))
+    y = X[:, :1] / 4 + rng.normal(size=(400, 2))
+    y = y if name == "Gaussian" else rng.poisson(np.exp(y))
+    scales, scale = [], _run.Default.scale
+    monkeypatch.setattr(_run.Default, "scale", lambda self, state: scales.append(scale(self, state)) or scales[-1])
+    windows = random_windows(X[:200], y[:200], n_bins=20, seed=0)
+    model = PopulationGLM(name).fit_batches(windows, 40, held_out=(X[200:], y[200:]), check_every=1, patience=12)
+    best = int(np.argmax(model.history_["score"]))
+    assert best < len(scales) - 1 and model.score(X[200:], y[200:]) == pytest.approx(model.history_["score"][best])
+    np.testing.assert_array_equal(model.scale_, scales[best])
+    assert not np.array_equal(scales[best], scales[-1])

@@ -7,7 +7,8 @@ one makes features (`_transformer`), and knows its functions on a grid.
 from abc import abstractmethod
 from copy import deepcopy
 from functools import reduce
-from itertools import chain
+from itertools import chain, islice
+from math import prod
 
 import numpy as np
 from sklearn.base import clone
@@ -48,6 +49,11 @@ class Basis(Transformer):
             bounds, or from 0 to 1 as long as there are none; of categories each of them. One axis for each input.
         functions : numpy.ndarray, shape (*lengths of the axes, n_basis_funcs)
 
+        Raises
+        ------
+        ValueError
+            If the functions of several inputs on all of their axes take more than 1 GB.
+
         Examples
         --------
         >>> from popglm.basis import BSplineEval, RaisedCosineLogConv
@@ -58,12 +64,25 @@ class Basis(Transformer):
         >>> functions.shape
         (50, 50, 24)
         """
-        axes, functions = self._grid(_check.positive_integer("n_samples", n_samples))
+        n_samples = _check.positive_integer("n_samples", n_samples)
+        if len(self._leaves) > 1:
+            lengths = [len(axis) for leaf in self._leaves for axis in leaf._grid(n_samples)[0]]
+            _check_bases.grid_size(lengths, self._n_functions)
+        axes, functions = self._grid(n_samples)
         return (*axes, functions)
+
+    @property
+    @abstractmethod
+    def _n_functions(self) -> int:
+        """Number of functions, as counted in the shape."""
 
     @abstractmethod
     def split_by_feature(self, x, axis=1):
         """Split features or coefficients by what they belong to."""
+
+    @abstractmethod
+    def _split(self, x, axis, widths):
+        """Do that; an iterator hands out the number of columns of each leaf's input."""
 
 
 class Leaf(Basis):
@@ -72,11 +91,6 @@ class Leaf(Basis):
     @abstractmethod
     def look(self, inputs, *, anew=False) -> _pynapple.Frame:
         """Check inputs, and learn what there is to be learned of them. Sets `n_inputs_`."""
-
-    @property
-    @abstractmethod
-    def _n_functions(self) -> int:
-        """Number of functions, as counted in the shape."""
 
     @property
     def _leaves(self):
@@ -127,6 +141,9 @@ class Leaf(Basis):
         names = np.arange(n_inputs) if names is None else names[::n_basis]
         return dict(zip(names.tolist(), np.split(values, n_inputs, axis), strict=True))
 
+    def _split(self, x, axis, widths):
+        return self.split_by_feature(x, axis)
+
 
 class Node(Basis):
     """Several bases in one, each with its own input or inputs. Copies of them, since each learns from its own input."""
@@ -154,7 +171,7 @@ class Node(Basis):
     @property
     def n_basis_funcs(self) -> int:
         """Number of features, where every input has one column."""
-        return len(self._columns(iter([[0]] * len(self._leaves))).names)
+        return self._n_functions
 
     def __repr__(self):
         """The bases with a sign between them."""
@@ -187,17 +204,22 @@ class Node(Basis):
         for basis in new:
             _check_bases.basis(basis, Basis, self._verb)
         self.bases = tuple(new)
-        return super().set_params(**params)
+        super().set_params(**params)
+        _check_bases.labels([basis.label for basis in self.bases if basis.label is not None])
+        return self
 
     def __sklearn_clone__(self):
         """The same of clones. What was said about the inputs is kept."""
-        other = type(self)(*map(clone, self.bases), label=self.label)
+        other = type(self)(*self.bases, label=self.label)
+        other.bases = tuple(map(clone, self.bases))  # as they stand: a sum that was set is not taken apart
         return other.set_input_shape(*self._input_shape) if hasattr(self, "_input_shape") else other
 
     def _known(self):
-        """Columns of each leaf's input, as counted when they were last seen."""
-        widths = _check_bases.seen([getattr(leaf, "n_inputs_", None) for leaf in self._leaves])
-        return iter([list(range(width)) for width in widths])
+        """Numbers of columns of the leaves' inputs when the whole last saw them; a part may have seen others by itself."""
+        widths = getattr(self, "_saw", ())
+        if len(widths) != len(self._leaves):
+            widths = [getattr(leaf, "n_inputs_", None) for leaf in self._leaves]
+        return iter(_check_bases.seen(widths))
 
 
 class Sum(Node):
@@ -242,6 +264,10 @@ class Sum(Node):
         axes, parts = _on_mesh([basis._grid(n_samples) for basis in self.bases])
         return axes, np.concatenate(parts, -1)
 
+    @property
+    def _n_functions(self):
+        return sum(basis._n_functions for basis in self.bases)
+
     def split_by_feature(self, x, axis=1):
         """Split features, or coefficients, by the bases of the sum, and each further as its basis does.
 
@@ -262,14 +288,18 @@ class Sum(Node):
         ValueError
             If the axis has another length, or this basis has not seen its inputs yet.
         """
-        units = self._known()
-        widths = [len(basis._columns(units).names) for basis in self.bases]
+        return self._split(x, axis, self._known())
+
+    def _split(self, x, axis, widths):
+        own = [list(islice(widths, len(basis._leaves))) for basis in self.bases]
+        n_features = [len(basis._columns(map(range, some)).names) for basis, some in zip(self.bases, own, strict=True)]
         shape = np.shape(_pynapple.unwrap(x).values)
-        _check_bases.whole_axis(shape, axis, sum(widths))
-        edges = np.cumsum((0, *widths))
-        each = zip(self._names, self.bases, map(slice, edges[:-1], edges[1:]), strict=True)
+        _check_index.whole_axis(shape, axis, sum(n_features))
+        edges = np.cumsum((0, *n_features))
         part = lambda some: _pynapple.columns(x, some) if axis % len(shape) else np.asarray(x)[some]
-        return {name: basis.split_by_feature(part(some), axis) for name, basis, some in each}
+        parts = map(part, map(slice, edges[:-1], edges[1:]))
+        each = zip(self._names, self.bases, parts, own, strict=True)
+        return {name: basis._split(some, axis, iter(widths)) for name, basis, some, widths in each}
 
 
 class Product(Node):
@@ -279,7 +309,8 @@ class Product(Node):
 
     The features of the last basis run fastest. With evaluations this is a tensor basis, a function of several variables;
     with a convolution, features of the past that depend on the present: history gated by a category, whose value is that of
-    the bin itself and not of the event in the past. A variable that lies far from 0 must lose its mean before it is multiplied.
+    the bin itself and not of the event in the past. A variable that lies far from 0 must lose its mean before it is multiplied,
+    since nothing can take it from the products: from some 400 standard deviations on (in 32 bits) a warning says so.
 
     Parameters
     ----------
@@ -301,7 +332,10 @@ class Product(Node):
     _what, _sign, _verb = "product", " * ", "multiplied with"
 
     def _term(self, frames):
-        return _terms.Crossed(tuple(basis._term(frames) for basis in self.bases))
+        terms = tuple(basis._term(frames) for basis in self.bases)
+        for i, term in enumerate(terms):
+            _check_bases.near_factor(self.bases[i].label or i, *term.located())
+        return _terms.Crossed(terms)
 
     def _columns(self, units):
         parts = [basis._columns(units) for basis in self.bases]
@@ -316,6 +350,10 @@ class Product(Node):
         axes, parts = _on_mesh([basis._grid(n_samples) for basis in self.bases])
         times = lambda a, b: (a[..., :, None] * b[..., None, :]).reshape(*a.shape[:-1], -1)
         return axes, reduce(times, parts)
+
+    @property
+    def _n_functions(self):
+        return prod(basis._n_functions for basis in self.bases)
 
     def split_by_feature(self, x, axis=1):
         """Split features, or coefficients, by the columns of the inputs whose functions they multiply.
@@ -339,9 +377,12 @@ class Product(Node):
         ValueError
             If the axis has another length, or this basis has not seen its inputs yet.
         """
+        return self._split(x, axis, self._known())
+
+    def _split(self, x, axis, widths):
         values = _check_arrays.array("x", _pynapple.unwrap(x).values, (1, 2))
-        inputs = self._columns(self._known()).inputs
-        _check_bases.whole_axis(values.shape, axis, len(inputs))
+        inputs = self._columns(map(range, widths)).inputs
+        _check_index.whole_axis(values.shape, axis, len(inputs))
         named = _pynapple.metadata(x, "input") if values.ndim == 2 and axis % 2 == 1 else None
         inputs = np.asarray(inputs if named is None else named)
         return {str(key): np.compress(inputs == key, values, axis) for key in dict.fromkeys(inputs.tolist())}

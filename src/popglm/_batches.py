@@ -24,6 +24,7 @@ from popglm._sample import Sample
 PRIOR = 2  # events per feature that hold a neuron where it starts, on the first pass
 GROWTH = 2.0  # of the bins seen, before the curvature is computed again
 MAX_MOVE = 1.0  # of the linear predictor in one step, root mean square over the rows seen so far
+LEAST_ROWS = 64  # that residuals are computed of at a time
 SHORTER = 6  # times that a step is shortened to a tenth
 MAX_CHANGE = 3.0  # of the linear predictor in one step, in any row of the batch
 LOST = (
@@ -169,13 +170,11 @@ def _first_pass(state, objective, mask, data, X, y):
     state = state._replace(intercept=np.where(np.isnan(state.intercept), null, state.intercept))
     state, new_moments, sums, null_loss = _guarded(state, objective, data, null, *tally)
     new_bins, counted = tally[0], ~_design.missing_rows(X)
-    dtype = jnp.result_type(float)
-    here = state.coef.astype(dtype), state.intercept.astype(dtype)
-    residual = _design.entries(_objective.residuals, data, len(new_bins), objective.model, *here)[counted]
+    residuals = partial(_residuals, objective.model, state.coef, state.intercept, len(X))
     n, _, gram = moments = tuple(a + b for a, b in zip(state.moments, new_moments, strict=True))
     X, y = X[counted], y[counted]
     spread = np.maximum(np.diag(gram) / n, np.finfo(float).tiny)
-    sample = state.sample.with_rows(X, y, residual, 1 + (X**2 / spread).mean(1))
+    sample = state.sample.with_rows(X, y, residuals, 1 + (X**2 / spread).mean(1))
     state = state._replace(
         bins=state.bins + new_bins,
         events=state.events + tally[1],
@@ -189,6 +188,20 @@ def _first_pass(state, objective, mask, data, X, y):
     size = np.sqrt(np.maximum(objective.model.nat(null_loss / np.maximum(new_bins, 1)), 1))  # of identity links
     state = _moved(state, gradient, new_bins, X, size)
     return state, float(loss[new_bins > 0].mean())
+
+
+def _residuals(model, coef, intercept, n_rows, X, y):
+    """Derivatives of the loss in the linear predictor for some rows of a batch of so many.
+
+    With others that do not count they are as many as the batch, or half, a quarter, ... of it, so that little is compiled.
+    """
+    length, dtype = n_rows, jnp.result_type(float)
+    while length // 2 >= max(len(X), LEAST_ROWS):
+        length //= 2
+    empty = np.full((length - len(X), X.shape[1]), np.nan)
+    data = design(np.concatenate([X, empty]), np.concatenate([y, np.zeros((len(empty), y.shape[1]), y.dtype)]))
+    here = coef.astype(dtype), intercept.astype(dtype)
+    return _design.entries(_objective.residuals, data, y.shape[1], model, *here)[: len(X)]
 
 
 def _guarded(state, objective, data, null, bins, events):
@@ -369,8 +382,18 @@ def dispersion(state: State, objective: Objective):
     elif sums is None:
         arrays = (np.asarray(a, dtype) for a in (*state.here, null))
         sums = state.sample.total(_scale.chi_squared, model, *arrays)
-    free = np.full(len(mean), 1.0) if state.problem is None else state.problem.precondition.mask.sum(1)
+    free = np.full(len(mean), 1.0) if state.problem is None else _free(state, objective, mean, null)
     return _scale.dispersion(model, mean, free, silent, sums)
+
+
+def _free(state, objective, mean, null):
+    """Free parameters of each neuron, without features that others determine."""
+    mask, bins = state.problem.precondition.mask, np.maximum(state.bins, 1)
+    if not objective.model.divides:
+        return mask.sum(1)
+    eps = float(jnp.finfo(jnp.result_type(float)).eps)
+    _, dependent, _ = _precondition.prepare(objective, mask[:, :-1], bins, mean, null, state.moments, eps)
+    return mask.sum(1) - mask[:, dependent].sum(1)
 
 
 def _total(f, coef, intercept, objective, data, null):

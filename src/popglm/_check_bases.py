@@ -1,14 +1,17 @@
 """Checks of what makes a basis: windows, functions, bounds, inputs. Messages are as in `_check`."""
 
+import math
 import numbers
 import sys
 import warnings
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
 from popglm import _check
 
+GRID = 1e9  # bytes
 OURS = ("popglm", "sklearn", "jaxtyping")  # whose lines a warning does not point at
 
 
@@ -103,14 +106,33 @@ def functions(value):
 
 def values(function, x):
     """What a function gives for an array: one number for each, NaN where it has none."""
-    out = np.asarray(function(x))
+    name = getattr(function, "__name__", repr(function))
+    try:
+        out = np.asarray(function(x))
+    except Exception as error:
+        raise TypeError(
+            f"a function of `funcs` must take an array; for one of shape {x.shape} {name} raises {type(error).__name__}: "
+            f"{error}. Use NumPy's functions, or numpy.vectorize({name})."
+        ) from error
     if out.shape != x.shape or out.dtype.kind not in "biuf" or np.isinf(out).any():
         came = "an infinite value" if out.shape == x.shape else f"shape {out.shape}"
         raise ValueError(
             f"a function of `funcs` must give one real number for every value; for an array of shape {x.shape} "
-            f"{getattr(function, '__name__', repr(function))} gives {came} of dtype {out.dtype}. Use NumPy's functions."
+            f"{name} gives {came} of dtype {out.dtype}. Use NumPy's functions."
         )
     return out.astype(float)
+
+
+def shape_values(cls, some, n_values, n_functions):
+    """What `shape` of a basis gives for some values: a row for each, a column for each function."""
+    some = np.asarray(some)
+    if some.ndim != 2 or some.shape != (n_values, n_functions or some.shape[1]):
+        expected = f"({n_values}, {n_functions or 'functions'})"
+        raise ValueError(
+            f"`shape` of {cls.__name__} must give a row for every value and a column for every function, {expected}; "
+            f"got shape {some.shape}."
+        )
+    return some
 
 
 def bounds(value):
@@ -225,6 +247,28 @@ def seen(n_inputs):
     return n_inputs
 
 
+def grid_size(lengths, n_functions):
+    """Functions of several inputs on all of their axes, in memory that machines have."""
+    n_bytes = 8 * math.prod(lengths) * n_functions
+    if n_bytes > GRID:
+        raise ValueError(
+            f"{n_functions} functions on a grid of {' x '.join(map(str, lengths))} points take {n_bytes / 1e9:.3g} GB, more "
+            f"than {GRID / 1e9:g}. Evaluate one part at a time, basis[0].evaluate_on_grid(), or take fewer `n_samples`."
+        )
+
+
+def near_factor(name, mean, sd):
+    """Factors of a product whose variation survives beside their offset: products cannot be centred."""
+    dtype = jnp.result_type(float)
+    far = (np.abs(mean) * jnp.finfo(dtype).eps ** 0.5 > 0.15 * sd) & (sd > 0)  # squares still tell it from a constant
+    if far.any():
+        ratio = (np.abs(mean[far]) / sd[far]).max()
+        _warn(
+            f"part {name!r} of a product lies {ratio:.1g} standard deviations from 0, and its products are rounded to {dtype}: "
+            "fits take long and lose digits. Subtract its mean before it is multiplied, and add the other part to the sum."
+        )
+
+
 def input_shape(widths, n_bases):
     """A number of columns for each input."""
     if len(widths) != n_bases:
@@ -251,14 +295,3 @@ def convolution(value):
     if causality(getattr(value, "predictor_causality", "causal"))(len(kernel)):
         raise ValueError(f"`basis` must see the past only, predictor_causality='causal'; got {value!r}.")
     return kernel
-
-
-def whole_axis(shape, axis, n_features):
-    """An axis that holds all features of a basis."""
-    if not isinstance(axis, numbers.Integral) or not -len(shape) <= axis < len(shape):
-        raise ValueError(f"`axis` must be an axis of the array of shape {shape}; got {axis!r}.")
-    if shape[axis] != n_features:
-        raise ValueError(
-            f"axis {axis} must hold the {n_features} features of the inputs that this basis has last seen; got "
-            f"{shape[axis]} in shape {shape}. For coefficients write axis=0."
-        )

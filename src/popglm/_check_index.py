@@ -40,11 +40,25 @@ def row_and_column(key, shape, what="lazy features", *, twice=False):
     return index, (columns[0] if columns else None)
 
 
-def whole_inputs(shape, axis, n_basis):
-    """Number of inputs along an axis that holds all functions of each."""
+def length(shape, axis):
+    """The length of an array along one of its axes."""
     if not isinstance(axis, numbers.Integral) or not -len(shape) <= axis < len(shape):
         raise ValueError(f"`axis` must be an axis of the array of shape {shape}; got {axis!r}.")
-    if shape[axis] % n_basis:
+    return shape[axis]
+
+
+def whole_axis(shape, axis, n_features):
+    """An axis that holds all features of a basis."""
+    if length(shape, axis) != n_features:
+        raise ValueError(
+            f"axis {axis} must hold the {n_features} features of the inputs that this basis has last seen; got "
+            f"{shape[axis]} in shape {shape}. For coefficients write axis=0."
+        )
+
+
+def whole_inputs(shape, axis, n_basis):
+    """Number of inputs along an axis that holds all functions of each."""
+    if length(shape, axis) % n_basis:
         raise ValueError(
             f"axis {axis} must hold n_basis_funcs = {n_basis} entries of every input; got {shape[axis]} in shape {shape}. "
             "For coefficients write axis=0."

@@ -200,13 +200,23 @@ def stepwise(name, checkpoint):
         )
 
 
-def savable(value, classes):
-    """An object of a class that files know."""
-    if type(value) not in classes:
+def savable(parts, classes):
+    """Objects of classes that files know, at least one."""
+    foreign = next(
+        (type(part).__name__ for part in parts if type(part) not in classes), None if parts else "nothing in it"
+    )
+    if foreign:
         raise TypeError(
-            f"`model` must be an object of {', '.join(cls.__name__ for cls in classes)}; got {type(value).__name__}. Save the "
-            "model that is inside."
+            f"`model` must be an object of GLM or PopulationGLM, a basis of popglm.basis, or a dictionary or tuple of "
+            f"these; got {foreign}. Save the model that is inside."
         )
+
+
+INSTEAD = {
+    None: 'Take a named one, such as inverse_link_function="softplus", or save `coef_` and `intercept_` alone by numpy.savez.',
+    "funcs": "Save the model alone, and make this basis in your code; or save the values of the functions by numpy.savez.",
+    "bases": "Save the model alone, and make this basis in your code.",
+}
 
 
 def packable(name, value, possible):
@@ -214,9 +224,8 @@ def packable(name, value, possible):
     if not possible:
         what = "a function of your own" if callable(value) else f"an object of {type(value).__name__}"
         raise TypeError(
-            f"a model is saved as numbers and words, and `{name}` holds {what}: {value!r}. Reading it back would run code. "
-            'Nothing was written. Take a named one, such as inverse_link_function="softplus", or save `coef_` and '
-            "`intercept_` alone by numpy.savez."
+            f"models and bases are saved as numbers and words, and `{name}` holds {what}: {value!r}. Reading it back would "
+            f"run code. Nothing was written. {INSTEAD.get(name, INSTEAD[None])}"
         )
 
 

@@ -36,12 +36,13 @@ def some_duration(frame):
         )
 
 
-def long_enough(starts, window):
-    """Some epoch longer than the window, so that some row has a complete one."""
+def long_enough(starts, window, *, alone=False):
+    """Some epoch that has a row with a complete window, in which the row lies if it is `alone`, and beside which if not."""
     longest = int(np.diff(starts).max())
-    if longest <= window:
+    if longest < window + (not alone):
+        least = "at least as long as" if alone else "longer than"
         raise ValueError(
-            f"an epoch must be longer than the window of {window} bins to have a row with a complete history; "
+            f"an epoch must be {least} the window of {window} bins to have a row with a complete history; "
             f"the longest has {longest}. Use a shorter window or longer epochs (rows are bins, columns are inputs)."
         )
 

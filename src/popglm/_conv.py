@@ -64,7 +64,7 @@ class Conv(Leaf):
         frame, window = next(frames), _check_bases.window_size(self.window_size)
         values, ahead = frame.values, _check_bases.causality(self.predictor_causality)(window)
         starts = _pynapple.epoch_starts(frame, values.shape[0])
-        _check_times.long_enough(starts, window)
+        _check_times.long_enough(starts, window, alone=0 < ahead <= window)
         kernel = self.kernel
         _check_bases.full_rank(kernel)
         kept = values if _design.is_stream(values) else np.array(_design.compact(values, keep=True))

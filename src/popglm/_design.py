@@ -339,14 +339,20 @@ def missing_rows(X) -> np.ndarray:
 
 def origin(values) -> np.ndarray | None:
     """Where columns lie, if one lies so far from 0 that float32 would keep its offset and lose its variation."""
+    mean, sd = located(values)
+    _check_arrays.near(mean, sd)
+    far = (np.abs(mean) > 10 * sd) & (sd > 0)
+    return np.where(far, mean, 0) if far.any() else None
+
+
+def located(values):
+    """Mean and standard deviation of each column: those of a sample, where it shows that none lies far from 0."""
     n_rows = values.shape[0]
     sample = np.concatenate([read(values, at, at + 20) for at in range(0, n_rows, max(n_rows // 50, 20))])
     mean, sd = spread([sample], spread([sample], 0)[0])
     if (np.abs(mean) > 10 * sd).any() and not is_stream(values):  # all rows only if a sample shows a need
         mean, sd = spread(_check_arrays.pieces(values), mean)
-    _check_arrays.near(mean, sd)
-    far = (np.abs(mean) > 10 * sd) & (sd > 0)
-    return np.where(far, mean, 0) if far.any() else None
+    return mean, sd
 
 
 def spread(parts, shift):

@@ -31,8 +31,8 @@ from popglm import (
     observation_models,
     regularizer,
 )
+from popglm._fit_batches import BatchFits
 from popglm._objective import Objective
-from popglm._steps import Steps
 from popglm.observation_models import ObservationModel
 
 OBSERVATION_MODELS = {
@@ -60,7 +60,7 @@ class Path(NamedTuple):
     """Evaluations up to each strength and including it, from the strongest on; shape (strengths, neurons)."""
 
 
-class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
+class Estimator(BatchFits, RegressorMixin, BaseEstimator, ABC):
     """What GLM and PopulationGLM share. Constructors store their arguments; `fit` validates them."""
 
     feature_mask = None
@@ -251,13 +251,13 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
 
     def _keep_fit(self, result, scales, columns, features):
         self._forget()
-        self.scale_, constant, separated = scales
+        self.scale_ = scales.scale
         self.coef_, self.intercept_ = self._public(result.coef.T), result.intercept
         self.n_features_in_ = result.coef.shape[1]
         self._keep_names(features)
         self.n_iter_, self.converged_ = result.n_iter, result.converged
         self._columns, self._train_mean = columns, result.mean
-        self._warn_of_neurons(result.silent, constant, separated, columns)
+        self._warn_of_neurons(result.silent, scales, columns, features)
         early = ~result.converged & ~result.stalled
         self._warn(early, columns, "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs")
         stalled = (
@@ -272,9 +272,9 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
             )
             warnings.warn(text, RuntimeWarning, stacklevel=3)
 
-    def _warn_of_neurons(self, silent, constant, separated, columns):
+    def _warn_of_neurons(self, silent, scales, columns, features):
         """Say which neurons have nothing to fit, or too little noise."""
-        model = self._configure()[0].model
+        model, _, strength = self._configure()[0]
         every = silent & (self._train_mean > 0.5) if model.support.ends_only else np.zeros_like(silent)
         self._warn(
             silent & ~every,
@@ -286,15 +286,36 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
             every, columns, "an event in every valid bin: coefficients 0 and half a bin without. Leave it out", 5
         )
         self._warn(
-            constant, columns, "the same y in every valid bin, so the scale is that of round-off. Leave it out", 5
+            scales.constant,
+            columns,
+            "the same y in every valid bin, so the scale is that of round-off. Leave it out",
+            5,
         )
         self._warn(
-            separated,
+            scales.separated,
             columns,
             "the features tell every bin with an event from every bin without, so coefficients have no finite optimum and "
             "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
             5,
         )
+        if scales.partly is not None and not strength:
+            names = _listed(np.flatnonzero(scales.partly.any(0)), features)
+            self._warn(
+                scales.partly.any(1),
+                columns,
+                f"feature {names}: where it is not 0 there is an event in every bin, or in none, so its coefficient has no "
+                "finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are right. Leave "
+                "it out, use a Ridge penalty",
+                5,
+            )
+        if model.shapes and model.scale is None:
+            self._warn(
+                (self.scale_ < 1.1 * _scale.LEAST) & ~silent,
+                columns,
+                f"no overdispersion, so `scale_` is the least there is, {_scale.LEAST:g}, and the fit is Poisson's. Take "
+                'observation_model="Poisson"',
+                5,
+            )
 
     def _keep_names(self, features):
         """Names of the features, as scikit-learn keeps them: where there are any, and all are words."""

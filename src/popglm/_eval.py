@@ -9,6 +9,8 @@ import numpy as np
 from popglm import _check_arrays, _check_bases, _check_times, _design, _pynapple, _shapes, _terms
 from popglm._basis import Leaf
 
+FIRST = 100  # rows that functions are tried on when a basis sees its input
+
 
 class Eval(Leaf):
     r"""Features of the same bin: every function of a shape evaluated at every column of the input.
@@ -40,11 +42,13 @@ class Eval(Leaf):
 
     @property
     def _n_functions(self):
-        return self.shape(np.zeros(0)).shape[1]
+        return _check_bases.shape_values(type(self), self.shape(np.zeros(1)), 1, None).shape[1]
 
     def _known_bounds(self):
-        """Those that are given or learned; None if there are none yet."""
-        return _check_bases.bounds(self.bounds) if self.bounds is not None else getattr(self, "bounds_", None)
+        """Those that are given or learned; None if there are none yet, or those given before were taken back."""
+        if self.bounds is not None:
+            return _check_bases.bounds(self.bounds)
+        return None if getattr(self, "_given", False) else getattr(self, "bounds_", None)
 
     def _unit(self, x):
         """Values inside the bounds, as `shape` takes them."""
@@ -65,22 +69,25 @@ class Eval(Leaf):
         if anew and self.bounds is None:
             self.__dict__.pop("bounds_", None)
         known = self._known_bounds()
-        if known is None:
-            self.bounds_ = _check_bases.range_of(*_range(values))
-        else:
-            self.bounds_ = known
-            outside = sum(int(((some < known[0]) | (some > known[1])).sum()) for some in _pieces(values))
+        self.bounds_ = _check_bases.range_of(*_range(values)) if known is None else known
+        self._given = self.bounds is not None
+        if known is not None:
+            low, high = _rounded(*known)
+            outside = sum(int(((some < low) | (some > high)).sum()) for some in _pieces(values))
             n_values = values.shape[0] * self.n_inputs_
             _check_bases.inside(outside, n_values, *known, learned=self.bounds is None)
+        self._features(_design.read(values, 0, FIRST))
         return frame
 
     def _features(self, values):
         """All functions of all columns of some rows, NaN where a value is unknown or out of bounds."""
-        x = np.asarray(values, float)
-        inside = (x >= self.bounds_[0]) & (x <= self.bounds_[1])
-        some = self.shape(self._unit(x[inside]))
-        out = np.full((*x.shape, some.shape[1]), np.nan)
-        out[inside] = some
+        x, n = np.asarray(values, float), self._n_functions
+        low, high = _rounded(*self.bounds_)
+        inside = (x >= low) & (x <= high)
+        out = np.full((*x.shape, n), np.nan)
+        if inside.any():  # functions of a user's own need not take none
+            some = self.shape(self._unit(np.clip(x[inside], *self.bounds_)))
+            out[inside] = _check_bases.shape_values(type(self), some, inside.sum(), n)
         return out.reshape(len(x), -1)
 
     def _term(self, frames):
@@ -91,6 +98,13 @@ class Eval(Leaf):
     def _grid(self, n_samples):
         low, high = self._known_bounds() or (0, 1)
         return [np.linspace(low, high, n_samples)], self.shape(np.linspace(0, 1, n_samples))
+
+
+def _rounded(low, high):
+    """Bounds as far out as float32 may have rounded values that lie on them."""
+    with np.errstate(over="ignore"):
+        off = min(np.finfo(np.float32).eps / 2 * max(abs(low), abs(high)), 1e-6 * (high - low))
+    return low - off, high + off
 
 
 def _pieces(values):
@@ -365,8 +379,9 @@ class CategoryEval(Plain):
         values, missing = (a[:, None] if a.ndim == 1 else a for a in (values, missing))
         if self.categories is not None:
             self.categories_ = _check_bases.categories(self.categories)
-        elif anew or not hasattr(self, "categories_"):
+        elif anew or self._categories() is None:
             self.categories_ = _check_bases.categories(np.unique(values[~missing]))
+        self._all_given = self.categories is not None
         same = values[..., None] == self.categories_
         _check_bases.known_categories(np.unique(values[~same.any(-1) & ~missing]), self.categories_)
         codes = np.where(missing, np.nan, same.argmax(-1))
@@ -379,18 +394,19 @@ class CategoryEval(Plain):
 
     def shape(self, x):
         """Ones where `x` is the number of a category, of shape (len(x), n_basis_funcs)."""
-        known = self._categories()
+        known = _check_bases.some_categories(self._categories())
         one_hot = np.asarray(x)[:, None] == np.arange(len(known))
         reference = _check_bases.reference(self.reference, known)
         return one_hot.astype(float) if reference is None else np.delete(one_hot, reference, 1).astype(float)
 
     def _categories(self):
-        """Those that are given or learned."""
-        known = getattr(self, "categories_", None) if self.categories is None else self.categories
-        return _check_bases.some_categories(known)
+        """Those that are given or learned; None if there are none yet, or those given before were taken back."""
+        if self.categories is not None:
+            return self.categories
+        return None if getattr(self, "_all_given", False) else getattr(self, "categories_", None)
 
     def _grid(self, n_samples):
-        known = self._categories()
+        known = _check_bases.some_categories(self._categories())
         return [known], self.shape(np.arange(len(known)))
 
 

@@ -115,6 +115,8 @@ def recording(trains, counts, bin_size):
 
 
 def columns(x, which):
-    """Some columns of a TsdFrame, with what is known about them, or of an array."""
-    nap = sys.modules.get("pynapple")
+    """Some columns of a TsdFrame, with what is known about them, of a table of pandas with their types, or of an array."""
+    nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
+    if pandas is not None and isinstance(x, pandas.DataFrame):
+        return x.iloc[:, which]
     return x[:, which] if nap is not None and isinstance(x, nap.TsdFrame) else np.asarray(x)[:, which]

@@ -61,7 +61,7 @@ class Default(NamedTuple):
         return state.params
 
     def scale(self, state):
-        return _batches.dispersion(state, self.objective)[0]
+        return _batches.dispersion(state, self.objective).scale
 
     def ended(self, state):
         return state.ended.all()
@@ -160,7 +160,8 @@ def mean_gradient(objective, params, X, y):
 def batches_of(source, number, taken, *, anew=False):
     """Batches from a place in a pass on, pass by pass, None at the end of each; until a pass has none.
 
-    An iterator stands where it stands, unless it is made `anew`, and has no second pass.
+    An iterator stands where it stands, unless it is made `anew`, and has no second pass. Its end is not that of a pass: another
+    one may go on from there.
     """
     while True:
         if isinstance(source, Windows):
@@ -173,7 +174,7 @@ def batches_of(source, number, taken, *, anew=False):
         for item in passing:
             some = True
             yield item
-        if not (some or taken):
+        if not (some or taken) or isinstance(source, Iterator):
             return
         yield None
         number, taken = number + 1, 0
@@ -293,12 +294,13 @@ class Watch:
     def _check(self, n, stand) -> bool:
         params = stand.stepper.params(stand.solver)
         self.model._adopt(*params)
-        if (scale := stand.stepper.scale(stand.solver)) is not None:
+        scale = stand.stepper.scale(stand.solver)
+        if scale is not None:
             self.model.scale_ = scale
         score, scores = self.model.score(*self.held_out), self.history["score"]
         score = score if np.isfinite(score) else -np.inf
         if score > max(scores, default=-np.inf):
-            self.best = n, params
+            self.best = n, params, scale
         scores.append(score)
         self.history["checked"].append(n)
         return len(scores) - 1 - int(np.argmax(scores)) >= self.patience

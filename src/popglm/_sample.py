@@ -87,21 +87,22 @@ class Sample(NamedTuple):
         """How many rows each row of the sample stands for."""
         return 1 / np.minimum(1, self.share * self.rows[3])
 
-    def with_rows(self, X, y, residual, size) -> "Sample":
-        """Take in the rows of a batch."""
+    def with_rows(self, X, y, residuals, size) -> "Sample":
+        """Take in the rows of a batch; a function makes the residuals of those that are kept."""
         u = (self.n_met + 1 + np.arange(len(X))) * GOLDEN % 1  # as good as random, and evenly spread
-        return self._replace(n_met=self.n_met + len(X))._with(X, y, residual, size, u)
+        return self._replace(n_met=self.n_met + len(X))._with(X, y, residuals, size, u)
 
-    def _with(self, *new):
-        *_, size, u = new
+    def _with(self, X, y, residuals, size, u):
         kept = np.flatnonzero(u < self.share * size)
         n = self.n + len(kept)
         if n > len(self.X):
             share = self.share / 2
             still = self.rows[4] < share * self.rows[3]
-            return Sample.of(*(rows[still] for rows in self.rows), share, self.n_met)._with(*new)
-        for array, values in zip(self.arrays, new, strict=True):
-            array[self.n : n] = values[kept]
+            smaller = Sample.of(*(rows[still] for rows in self.rows), share, self.n_met)
+            return smaller._with(X, y, residuals, size, u)
+        X, y = X[kept], y[kept]
+        for array, values in zip(self.arrays, (X, y, residuals(X, y), size[kept], u[kept]), strict=True):
+            array[self.n : n] = values
         return self._replace(n=n)
 
     def block(self, step=1, room=None):

@@ -5,6 +5,8 @@ Gamma, which no coefficient depends on. A scale inside the loss, that of the neg
 logarithm while the coefficients rest; the two take turns until neither moves. As they are orthogonal, few turns are enough.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,22 +65,55 @@ def chi_squared(block, model, coef, intercept, null):
     return bins, *(_objective.weighted_sum(weight, entries) for entries in sums)
 
 
-def dispersion(model, mean, free, silent, sums):
-    """Each neuron's scale from the sums of `chi_squared`; whether its y never varies, and whether it is predicted exactly."""
+class Scales(NamedTuple):
+    """Each neuron's scale, and what it tells.
+
+    `constant` are neurons whose y never varies, `separated` those whose bins with an event are told from all others;
+    `partly` says of every neuron and feature whether the feature does that where it is not 0, None if it was not asked.
+    """
+
+    scale: np.ndarray
+    constant: np.ndarray
+    separated: np.ndarray
+    partly: np.ndarray | None = None
+
+
+def sides(block):
+    """What every feature sums to above 0 and below, over the bins with an event and over those without, of 0 and 1."""
+    y, weight = block.y.T, block.weight.T
+    events, others = (jnp.where(weight > 0, some, 0) for some in (y, 1 - y))
+    above, below = jnp.maximum(block.X, 0), jnp.maximum(-block.X, 0)
+    return tuple(some @ side for some in (events, others) for side in (above, below))
+
+
+def endless(sums, coef):
+    """Coefficients that the likelihood pushes to infinity, from the sums of `sides`: a feature that is not 0 on one side only.
+
+    It is the separation of Albert and Anderson (1984, *Biometrika* 71:1-10) along one feature at a time: whatever is found is
+    there, and there may be more, along sums of features.
+    """
+    events_above, events_below, others_above, others_below = sums
+    some = events_above + events_below + others_above + others_below > 0
+    down, up = (events_above + others_below == 0), (events_below + others_above == 0)
+    return (down | up) & some & (coef != 0)
+
+
+def dispersion(model, mean, free, silent, sums) -> Scales:
+    """The scales from the sums of `chi_squared`."""
     nothing, given = np.zeros(len(mean), bool), None
     if model.scale is not None:
         given = np.asarray(model.scale, float).ravel()
     if sums is None:
-        return np.ones(len(mean)) if given is None else given, nothing, nothing
+        return Scales(np.ones(len(mean)) if given is None else given, nothing, nothing)
     bins, chi, null_chi = sums
     if not model.divides:
-        return np.ones(len(mean)), nothing, (chi < 1) & ~silent  # of n bins it should be about n
+        return Scales(np.ones(len(mean)), nothing, (chi < 1) & ~silent)  # of n bins it should be about n
     mean = mean.astype(float)
     round_off = 8 * float(jnp.finfo(jnp.result_type(float)).eps)
     typical = np.maximum(mean**2 / np.asarray(model.variance(mean), float), 1e-30)
     constant, least = null_chi <= round_off**2 * typical * bins, np.finfo(np.float32).eps ** 2 * typical
     scale = np.maximum(chi / np.maximum(bins - free, 1), least)
-    return scale if given is None else given, constant, nothing
+    return Scales(scale if given is None else given, constant, nothing)
 
 
 def measured(model) -> bool:
@@ -86,13 +121,24 @@ def measured(model) -> bool:
     return model.divides or model.support.ends_only
 
 
-def after(design, model, fit):
-    """The same as `dispersion`, after a fit to a design."""
-    sums, dtype = None, jnp.result_type(float)
+def after(design, model, fit) -> Scales:
+    """The same as `dispersion`, after a fit to a design; of a model of 0 and 1 also the coefficients without an end."""
+    sums, ends, dtype = None, None, jnp.result_type(float)
     if measured(model):
         null = np.asarray(model.link.forward(fit.mean.astype(float)), dtype)
-        sums = _design.total(chi_squared, design, model, fit.coef, fit.intercept, null)
-    return dispersion(model, fit.mean, fit.free, fit.silent, sums)
+        f = _with_sides if model.support.ends_only else chi_squared
+        sums = _design.total(f, design, model, fit.coef, fit.intercept, null)
+    if model.support.ends_only:
+        sums, ends = sums
+    scales = dispersion(model, fit.mean, fit.free, fit.silent, sums)
+    if ends is None:
+        return scales
+    skip = (fit.silent | scales.separated)[:, None]
+    return scales._replace(partly=endless(ends, fit.coef) & ~skip)
+
+
+def _with_sides(block, *args):
+    return chi_squared(block, *args), sides(block)
 
 
 def newton(slope, bend):

@@ -102,7 +102,8 @@ def known_scale(model, fitted, why):
     if (model.divides or model.shapes) and model.scale is None and not fitted:
         name = type(model).__name__
         raise ValueError(
-            f"{why} needs the scale of {name}. Call `fit`, or `fit_batches` without a solver, or give it: {name}(scale=0.5)."
+            f"{why} needs the scale of {name}. The default solver estimates it, in `fit` and `fit_batches`: leave out "
+            f"`solver_name` and `solver`, or give the scale: {name}(scale=0.5)."
         )
 
 

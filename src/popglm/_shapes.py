@@ -86,6 +86,10 @@ class Custom:
         """Number of functions."""
         return len(_check_bases.functions(self.funcs))
 
+    @property
+    def _n_functions(self):
+        return self.n_basis_funcs
+
     def shape(self, x):
         """Values of the functions at `x`, of shape (len(x), n_basis_funcs)."""
         x = _points(x)

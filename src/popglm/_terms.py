@@ -69,6 +69,10 @@ class Convolution(NamedTuple):
         lacks = None if center is None else np.outer(center, self.kernel.sum(0)).ravel()
         return self._replace(center=center), lacks
 
+    def located(self):
+        """Where the inputs lie and how they vary, for those of a product."""
+        return _design.located(self.inputs)
+
 
 def _complete(piece, ends, first, window, starts, ahead) -> np.ndarray:
     """Rows whose window, the bins before its end, lies inside their epoch and holds no NaN of the piece.
@@ -114,6 +118,10 @@ class Evaluation(NamedTuple):
         center = _design.origin(_Made(self, first, stop))
         return self._replace(center=center), center
 
+    def located(self):
+        """Where the features lie and how they vary, for those of a product."""
+        return _design.located(_Made(self, 0, self.length))
+
 
 class _Made:
     """Features as rows that are made when they are sliced, in double precision."""
@@ -156,6 +164,10 @@ class Beside(NamedTuple):
         known = [np.zeros(t.n_features) if a is None else a for t, a in zip(terms, lacks, strict=True)]
         return Beside(terms), np.concatenate(known)
 
+    def located(self):
+        """Where the features lie and how they vary."""
+        return tuple(map(np.concatenate, zip(*(term.located() for term in self.terms), strict=True)))
+
 
 class Crossed(NamedTuple):
     """The products of every feature of one term with every feature of the next; the last runs fastest."""
@@ -182,3 +194,7 @@ class Crossed(NamedTuple):
     def centered(self, first, stop):
         """The same: products of what was centered are not products that lack a constant."""
         return self, None
+
+    def located(self):
+        """Where the factors lie and how they vary."""
+        return tuple(map(np.concatenate, zip(*(term.located() for term in self.terms), strict=True)))

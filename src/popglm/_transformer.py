@@ -115,6 +115,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         leaves = self._leaves
         _check_bases.one_each(len(leaves), inputs)
         frames = [leaf.look(x) for leaf, x in zip(leaves, inputs, strict=True)]
+        self._saw = tuple(leaf.n_inputs_ for leaf in leaves)
         timed = [i for i, frame in enumerate(frames) if frame.times is not None]
         clock = max(timed, key=lambda i: len(frames[i].epochs), default=0)  # whoever knows of most gaps
         for i, frame in enumerate(frames):
@@ -147,6 +148,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         """
         for leaf, x in zip(self._leaves, self._inputs(X), strict=True):
             leaf.look(x, anew=True)
+        self._saw = tuple(leaf.n_inputs_ for leaf in self._leaves)
         return self
 
     def transform(self, X):
@@ -204,6 +206,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         self._input_shape = _check_bases.input_shape([width(x) for x in inputs], len(self._leaves))
         for leaf, n in zip(self._leaves, self._input_shape, strict=True):
             leaf.n_inputs_ = n
+        self._saw = self._input_shape
         return self
 
     def _inputs(self, X):
@@ -211,11 +214,12 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         if len(self._leaves) == 1:
             return [X]
         frame = _pynapple.unwrap(X)
-        values = _check_arrays.array("X", frame.values, (2,)) if frame.times is None else X
+        table = frame.times is not None or frame.columns is not None  # of pynapple or pandas, with types of its own
+        values = X if table else _check_arrays.array("X", frame.values, (2,))
         widths = getattr(self, "_input_shape", (1,) * len(self._leaves))
         _check_bases.all_columns(widths, values.shape[1])
         edges = np.cumsum((0, *widths))
-        return [values[:, a:b] for a, b in pairwise(edges)]
+        return [_pynapple.columns(values, slice(a, b)) for a, b in pairwise(edges)]
 
 
 def _array(values):

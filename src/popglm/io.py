@@ -1,4 +1,4 @@
-"""Models in files: arrays, and a header in JSON that says what they are. Reading makes objects and runs no code.
+"""Models and bases in files: arrays, and a header in JSON that says what they are. Reading makes objects and runs no code.
 
 What is neither a number, a word nor an array of numbers stands in the header as what it is, and what it is made of. Which
 classes there may be, and how each is taken apart and put together, one table says.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check_runs, _file
+from popglm import _check_runs, _file, basis, links
 from popglm._estimator import OBSERVATION_MODELS, REGULARIZERS
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import LINKS, Link
@@ -21,7 +21,8 @@ __all__ = ["load", "save"]
 
 KIND, VERSION = "model", 1
 OLD = 600.0  # seconds ago, somebody was killed while writing
-PRIVATE = ("_columns", "_train_mean")  # what a fit knows, besides names that end in an underscore
+# what a fit knows, or a basis of its inputs, besides names that end in an underscore
+PRIVATE = ("_columns", "_train_mean", "_saw", "_input_shape", "_given", "_all_given")
 LEFT_OUT = ("batch_state_",)
 FUNCTIONS = {function.__name__: function for function in LINKS if not isinstance(function, str)}
 
@@ -34,20 +35,41 @@ class Made(NamedTuple):
     make: Callable
 
 
-def _estimator(cls) -> Made:
+def _settled(cls) -> Made:
     """Settings as they were given, and whatever a fit has left."""
 
     def parts(model):
         settings = model.get_params(deep=False)
-        known = {name: value for name, value in vars(model).items() if name not in settings and _of_fit(name)}
-        return {"settings": settings, "fit": known}
+        return {"settings": settings, "fit": _known(model, settings)}
 
     def make(settings, fit):
         model = cls(**settings)
-        vars(model).update({name: value for name, value in fit.items() if _of_fit(name)})
-        return model
+        return _knowing(model, fit)
 
     return Made(cls, parts, make)
+
+
+def _node(cls) -> Made:
+    """The bases of a sum or a product, as they stand in it, its label, and what it knows of its inputs."""
+
+    def parts(node):
+        return {"bases": node.bases, "label": node.label, "fit": _known(node, ("bases", "label"))}
+
+    def make(bases, label, fit):
+        node = cls(*bases, label=label)
+        node.bases = bases  # a sum that was put into a sum by `set_params` is not taken apart
+        return _knowing(node, fit)
+
+    return Made(cls, parts, make)
+
+
+def _known(value, settings) -> dict:
+    return {name: part for name, part in vars(value).items() if name not in settings and _of_fit(name)}
+
+
+def _knowing(value, fit: dict):
+    vars(value).update({name: part for name, part in fit.items() if _of_fit(name)})
+    return value
 
 
 def _of_fit(name):
@@ -64,20 +86,35 @@ def _link_parts(link):
     return {"name": link.name}
 
 
+MODELS, NODES = (GLM, PopulationGLM), (basis.Sum, basis.Product)
+LEAVES = tuple(
+    getattr(basis, name) for name in basis.__all__ if name not in ("Conv", "Eval", "LazyFeatures", "Product", "Sum")
+)
 MADE = (
-    *map(_estimator, (GLM, PopulationGLM)),
+    *map(_settled, MODELS + LEAVES),
+    *map(_node, NODES),
     *map(_dataclass, (*OBSERVATION_MODELS.values(), *REGULARIZERS.values())),
     Made(Link, _link_parts, lambda name: LINKS[name]),
 )
 CLASSES = {made.cls.__name__: made for made in MADE}
-SAVED = (GLM, PopulationGLM)
+SAVED = (*MODELS, *NODES, *LEAVES)
+
+
+def _inside(value) -> list:
+    """What a dictionary, tuple or list of objects holds; any other object is itself."""
+    if type(value) in (dict, list, tuple):
+        return [part for some in (value.values() if type(value) is dict else value) for part in _inside(some)]
+    return [value]
 
 
 def save(model, path):
-    """Write a model to a file: its settings, and what it has learned if it is fitted.
+    """Write a model or a basis, or several of them, to a file: settings, and what was learned from data.
 
     The file (.npz) holds arrays and a header in JSON, no pickle. It is written beside its place and moved there: whatever
     happens, at `path` is the whole new file or the one before. Arrays keep their types and every bit, and are read as NumPy's.
+
+    Of a basis the file holds its settings and labels, those of all of its parts, and their bounds and categories: new data
+    are treated as those of the fit. A model and its basis go into one file as a pair, or as a dictionary with names.
 
     What is not saved: the `batch_state_` of a fit by batches (give `fit_batches` a ``checkpoint`` to go on from there), and
     attributes of your own.
@@ -85,14 +122,16 @@ def save(model, path):
     Parameters
     ----------
     model
-        `GLM` or `PopulationGLM`, fitted or not.
+        `GLM` or `PopulationGLM`, fitted or not; a basis of `popglm.basis`, alone or combined; or a dictionary, tuple or list
+        of these.
     path
         Path of the file; by habit it ends in .npz.
 
     Raises
     ------
     TypeError
-        If the model is of another class, or holds a function of your own (a link, a step size): nothing is written then.
+        If an object is of another class, or holds a function of your own (a link, a step size, one of a `CustomBasis`):
+        nothing is written then.
     ValueError
         If the folder does not exist or is not writable.
     OSError
@@ -111,8 +150,19 @@ def save(model, path):
     ...     again = io.load(f"{folder}/model.npz")
     >>> np.array_equal(again.predict(X), model.predict(X))
     True
+
+    With its basis, and the bounds that this has learned:
+
+    >>> from popglm.basis import BSplineEval
+    >>> basis, position = BSplineEval(4), rng.uniform(0, 80, 500)
+    >>> model = glm.GLM(regularizer="Ridge").fit(basis.compute_features(position), y[:, 0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     io.save((basis, model), f"{folder}/place.npz")
+    ...     basis, model = io.load(f"{folder}/place.npz")
+    >>> model.predict(basis.compute_features([20.0, 40.0])).shape
+    (2,)
     """
-    _check_runs.savable(model, SAVED)
+    _check_runs.savable(_inside(model), SAVED)
     path = _check_runs.file_to_write("path", path)
     tree = _packed("model", model)
     _file.clear(path, OLD)
@@ -120,7 +170,7 @@ def save(model, path):
 
 
 def load(path):
-    """Read a model that `save` has written, without running anything that stands in the file.
+    """Read what `save` has written, without running anything that stands in the file.
 
     The model is what the saved one would be in this session: it predicts and scores as JAX computes now. A fit in 64 bits
     keeps its 64 bits in `coef_`; without ``jax_enable_x64``, predictions round them, and a warning says so.
@@ -132,8 +182,8 @@ def load(path):
 
     Returns
     -------
-    GLM or PopulationGLM
-        With the settings, coefficients and names of the one that was saved.
+    GLM, PopulationGLM, a basis, or a dictionary, tuple or list of them
+        With the settings, coefficients, bounds and names of what was saved.
 
     Raises
     ------
@@ -163,9 +213,10 @@ def load(path):
     except Exception:  # a header that somebody else has made raises anything
         model = None
     _check_runs.known_classes(path, foreign, CLASSES)
-    _check_runs.whole_file(type(model) in SAVED, path, KIND)
-    wide = getattr(model, "coef_", np.zeros(0, np.float32)).dtype.itemsize
-    if wide > jnp.result_type(float).itemsize:
+    parts = _inside(model)
+    _check_runs.whole_file(bool(parts) and all(type(part) in SAVED for part in parts), path, KIND)
+    wide = [part.coef_.dtype.itemsize for part in parts if hasattr(part, "coef_")]
+    if max(wide, default=0) > jnp.result_type(float).itemsize:
         warnings.warn(
             f"{path} holds a fit in 64 bits, and JAX computes in {jnp.result_type(float)}: `coef_` is what it was, predictions "
             'and scores are rounded. For 64 bits: jax.config.update("jax_enable_x64", True).',
@@ -191,7 +242,7 @@ def _packed(name, value):
     if made is not None and type(value) is made.cls:
         return "object", type(value).__name__, _packed(name, made.parts(value))
     if callable(value):
-        word = next((word for word, function in FUNCTIONS.items() if function is value), None)
+        word = next((word for word, function in FUNCTIONS.items() if function is links.original(value)), None)
         _check_runs.packable(name, value, word is not None)
         return "function", word
     try:

@@ -126,12 +126,30 @@ LINKS |= {jnp.exp: EXP, jax.nn.softplus: SOFTPLUS, jax.nn.sigmoid: LOGISTIC, jax
 LINKS |= {jax.scipy.special.ndtr: PROBIT, jax.scipy.stats.norm.cdf: PROBIT}
 
 
+def original(function):
+    """The built-in function that this is a copy of; any other as it is.
+
+    `clone` of scikit-learn copies its parameters. Functions of Python stay what they are, but of one that JAX compiles there
+    is another then, which has neither its name nor its hash, and the same function of Python inside.
+    """
+    if not isinstance(function, type(jnp.exp)):
+        return function
+    known = {_inside(built_in): built_in for built_in in LINKS if isinstance(built_in, type(jnp.exp))}
+    return known.get(_inside(function), function)
+
+
+def _inside(compiled):
+    state = compiled.__getstate__()  # as pickle sees it: a copy has no other attribute
+    return state.get("fun") if isinstance(state, dict) else None
+
+
 def link_of(function, low=0.0, high=np.inf) -> Link:
     """Link of a named or built-in inverse link function, or one made from any increasing JAX function.
 
     Its means must lie between `low` and `high`. What is compiled for a function is kept with it: define it once, not as a
     new lambda at every turn of a loop.
     """
+    function = original(function)
     link = LINKS[function] if function in LINKS else _made_of(function, low, high)
     _settings.inside(link, low, high, sorted({k.name for k in LINKS.values() if low <= k.low and k.high <= high}))
     return link
