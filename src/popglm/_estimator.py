@@ -319,7 +319,7 @@ class Estimator(Steps, RegressorMixin, BaseEstimator, ABC):
         return _score.score(score_type, given, aggregate, null)
 
     def _on(self, X, y, why=None) -> _score.Given:
-        """This model on data that it is compared with; `why` it needs to know the scale of a density."""
+        """Lay the model on data that it is compared with; `why` it needs to know the scale of a density."""
         model = self._configure()[0].model
         X, y = _data.pair(X, y, model, self._y_dims)
         self._same_features(X)
