@@ -87,8 +87,8 @@ def deviance_residuals(model, X, y):
        d_t = 2 \varphi \, [\log p(y_t \mid \mu = y_t) - \log p(y_t \mid \mu_t)],
 
     so that the sum of their squares is the deviance. The scale :math:`\varphi` of a Gaussian or a Gamma is not divided by.
-    In bins that hold at most one spike the residuals are two clouds, one above 0 and one below, whatever the model: look at
-    their means over groups of bins, in which the model should be right on average.
+    In bins that hold a spike now and then they are two clouds, one above 0 and one below, whose mean is not 0 even if the
+    model is right: average `pearson_residuals` instead, and ask these which bins the deviance comes from.
 
     Parameters
     ----------
@@ -128,8 +128,9 @@ def pearson_residuals(model, X, y):
 
     .. math:: r_t = \frac{y_t - \mu_t}{\sqrt{V(\mu_t)}},
 
-    with the variance V of the observation model, not multiplied by the scale of a Gaussian or a Gamma. For counts their mean
-    square is 1 if the model is right, more if the counts scatter more than it says.
+    with the variance V of the observation model, not multiplied by the scale of a Gaussian or a Gamma. If the model is right
+    their mean is 0 over any group of bins that is formed by what is known before them. For counts their mean square is 1,
+    and more if the counts scatter more than the model says.
 
     Parameters
     ----------
