@@ -382,6 +382,40 @@ FAULTS = {
     "rows that were asked for by number are taken in their order": Fault(
         "_lazy.py", "out[self._at] = y", "out[: len(y)] = y", "test_lazy.py", "every_method"
     ),
+    "nats that are said to be bits": Fault(
+        "_score.py", "gain / (np.log(2) * np", "gain / (1.0 * np", "test_assessment.py", "bits"
+    ),
+    "spikes at the end of their bins": Fault(
+        "_rescale.py",
+        "places = rng.random(len(bin_of))",
+        "places = np.ones(len(bin_of))",
+        "test_assessment.py",
+        "rejects",
+    ),
+    "a bin that ends with its last spike": Fault(
+        "_rescale.py",
+        "steps[first] += empty + np.append(0, rest[:-1])",
+        "steps[first] += empty",
+        "test_assessment.py",
+        "rejects",
+    ),
+    "births that forget those before them": Fault(
+        "_rescale.py", "(1 / alpha + k) * ", "(1 / alpha) * ", "test_assessment.py", "rejects and Negative"
+    ),
+    "a probability of 1 that lost its digits": Fault(
+        "_objective.py",
+        "return -model.log_likelihood(eta, jnp.zeros_like(eta))",
+        "return -jnp.log1p(-model.mean(eta))",
+        "test_assessment.py",
+        "nearly_sure",
+    ),
+    "residuals without their sign": Fault(
+        "_objective.py",
+        "jnp.sign(y - model.mean(eta)) * jnp.sqrt(jnp.maximum(",
+        "jnp.sqrt(jnp.maximum(",
+        "test_assessment.py",
+        "statsmodels",
+    ),
     "timestamps are not compared": Fault(
         "_check_times.py", "off.max() > 1e-6", "off.max() > 1e6", "test_bad_input.py", "times_shifted or shifted"
     ),

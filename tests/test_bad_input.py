@@ -424,7 +424,7 @@ REFUSED = {
         lambda s: (s.basis + s.basis).lazy_features(frame(s.y), frame(s.y, 1.0)), ValueError, "input 0 and input 1 must share"
     ),
     # Names
-    "a module that is not there": (lambda s: popglm.plot, AttributeError, "has no attribute 'plot'; it has basis"),
+    "a module that is not there": (lambda s: popglm.plot, AttributeError, "has no attribute 'plot'; it has assessment, basis"),
 }  # fmt: skip
 
 

@@ -151,6 +151,17 @@ def targets(values, model, first=0):
         raise ValueError(f"`y` must hold {support.name} for {type(model).__name__}; row {first + row} holds {came}.")
 
 
+def whole(name, values):
+    """Whole numbers; NaN is allowed."""
+    broken = (values != np.floor(values)) & ~np.isnan(values) if values.dtype.kind == "f" else np.zeros(1, bool)
+    if broken.any():
+        raise ValueError(
+            f"`{name}` must hold whole numbers, of spikes in a bin; got {values[broken][0]}. A signal has no spikes to take "
+            "intervals of."
+        )
+    return values
+
+
 def some_valid(counted):
     """At least one bin that counts."""
     if not counted:

@@ -7,6 +7,15 @@ import numpy as np
 from popglm import _check_arrays
 
 
+def estimator(is_one, value):
+    """A model of this package."""
+    if not is_one:
+        raise TypeError(
+            f"`model` must be a GLM or a PopulationGLM; got {type(value).__name__}. Of a pipeline give the last step, and the "
+            "features that the others make."
+        )
+
+
 def fitted(estimator):
     """An estimator with coefficients."""
     if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):

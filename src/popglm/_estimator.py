@@ -376,19 +376,24 @@ class Estimator(BatchFits, RegressorMixin, BaseEstimator, ABC):
         r"""How well the model predicts `y`.
 
         The log-likelihood is normalised (it has the term :math:`-\log y!`) and averaged over valid bins and neurons.
-        The pseudo-R² compares it with that of a model that knows only each neuron's mean rate:
-        :math:`1 - L / L_0` (McFadden), or :math:`1 - D / D_0` with deviances (Cohen). With the default null
-        model, neurons without an event in `y` are left out of it.
+        The others compare it with that of a model that knows only each neuron's mean rate: pseudo-R²
+        :math:`1 - L / L_0` (McFadden), or :math:`1 - D / D_0` with deviances (Cohen), and bits per spike
+        :math:`(L - L_0) / (\log 2 \sum_t y_t)`, with sums over neurons on either side of the stroke. With the default null
+        model, neurons without an event in `y` are left out of them.
+
+        For Gaussian and Gamma take Cohen's, the share of the deviance that is explained. A log-likelihood that is that of a
+        density changes with the units of y and may be of either sign, and McFadden's ratio with it.
 
         Parameters
         ----------
         X, y
             Features and activity, best of data that the fit has not seen.
         score_type
-            "log-likelihood", "pseudo-r2-McFadden" or "pseudo-r2-Cohen".
+            "log-likelihood", "pseudo-r2-McFadden", "pseudo-r2-Cohen", or, for models of counts, "bits-per-spike".
         aggregate_sample_scores
             A function of the log-likelihoods of all bins, an array (time, neurons), to be used instead of the mean;
-            for example ``lambda s: np.nanmean(s, axis=0)`` for one score per neuron.
+            for example ``lambda s: np.nanmean(s, axis=0)`` for one score per neuron. For bits per spike the spikes are
+            aggregated likewise. All scores of each neuron at once: `popglm.assessment.scores`.
         null
             Mean counts per bin of the null model: those of the y that is scored ("scored"), those of the y of `fit`
             ("train"), or an array, one per neuron.
@@ -401,11 +406,13 @@ class Estimator(BatchFits, RegressorMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If `score_type` or `null` is unknown, or "train" is asked for after `update` instead of `fit`.
+            If `score_type` or `null` is unknown, "train" is asked for after `update` instead of `fit`, or bits per spike of
+            a model that has no spikes.
 
         References
         ----------
-        McFadden (1974) in *Frontiers in Econometrics*; Cohen et al. (2003), *Applied Multiple Regression*.
+        McFadden (1974) in *Frontiers in Econometrics*; Cohen et al. (2003), *Applied Multiple Regression*; for bits per
+        spike, Pillow et al. (2008), *Nature* 454:995-999.
 
         Examples
         --------
@@ -421,19 +428,25 @@ class Estimator(BatchFits, RegressorMixin, BaseEstimator, ABC):
         _check_model.fitted(self)
         _check.option("score_type", score_type, _score.SCORES)
         _settings.function("aggregate_sample_scores", aggregate_sample_scores)
+        given = self._on(X, y, "`score`")
+        _settings.spikes(score_type, given.model)
+        aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
+        null = self._null_mean(null, given.n_neurons, needed=score_type != "log-likelihood")
+        return _score.score(score_type, given, aggregate, null)
+
+    def _on(self, X, y, why=None) -> _score.Given:
+        """Lay the model on data that it is compared with; `why` it needs to know the scale of a density."""
         model = self._configure()[0].model
         X, y = _data.pair(X, y, model, self._y_dims)
         self._same_features(X)
         coef, intercept = self._core_params()
         _check_model.n_neurons(len(intercept), y.values.shape[1])
-        aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
-        null = self._null_mean(null, len(intercept), needed=score_type != "log-likelihood")
-        _settings.known_scale(model, hasattr(self, "scale_"), "`score`")
+        if why or model.shapes:
+            _settings.known_scale(model, hasattr(self, "scale_"), why or "a residual")
         if model.divides or model.shapes:
             model = model.with_scale(self.scale_) if hasattr(self, "scale_") else _scale.known(model, len(intercept))
         rows = _data.rows(X.values)
-        design = _design.Design(rows, rows.place(y.values))
-        return _score.score(score_type, model, coef, intercept, rows, design, aggregate, null)
+        return _score.Given(model, coef, intercept, X, y, rows, _design.Design(rows, rows.place(y.values)))
 
     def _null_mean(self, null, n_neurons, needed):
         """Means of the null model; None for those of the y that is scored."""

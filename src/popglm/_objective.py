@@ -167,6 +167,42 @@ def saturated_entries(block, model) -> Entries:
     return model.saturated(block.y.T)
 
 
+def counts(block) -> Entries:
+    """What was observed."""
+    return block.y.T
+
+
+def compared(block, model, coef: Coef, intercept: PerNeuron, null: PerNeuron):
+    """Deviance, events, and log-likelihoods of the model, the null model and the saturated one: sums of each neuron."""
+    deviance = model.deviance(predictor(block, coef, intercept), block.y.T)
+    entries = (
+        deviance,
+        counts(block),
+        model_entries(block, model, coef, intercept),
+        null_entries(block, model, null),
+        saturated_entries(block, model),
+    )
+    return tuple(weighted_sum(block.weight.T, some) for some in entries)
+
+
+def deviance_residuals(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
+    """Root of every bin's deviance, with the sign of what the model missed."""
+    eta, y = predictor(block, coef, intercept), block.y.T
+    return jnp.sign(y - model.mean(eta)) * jnp.sqrt(jnp.maximum(model.deviance(eta, y), 0))
+
+
+def pearson_residuals(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
+    """What the model missed, in standard deviations."""
+    eta, y = predictor(block, coef, intercept), block.y.T
+    return jnp.sign(y - model.mean(eta)) * jnp.sqrt(model.pearson(eta, y))
+
+
+def quiet(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
+    """Minus the log of the probability that a bin has no event: of a Poisson process, the events that it expects."""
+    eta = predictor(block, coef, intercept)
+    return -model.log_likelihood(eta, jnp.zeros_like(eta))
+
+
 @lru_cache
 def summed(f):
     """The sum over a block's rows of one of the above, for `total`."""

@@ -54,6 +54,13 @@ def wrap(values, frame: Frame, columns=None, metadata=None):
     return nap.TsdFrame(t=frame.times, d=values, time_support=frame.epochs, columns=columns, metadata=metadata)
 
 
+def table(columns, index, name):
+    """A table of pandas, which pynapple brings along: a row for each unit."""
+    import pandas
+
+    return pandas.DataFrame(columns, index=pandas.Index(index, name=name))
+
+
 def metadata(x, name):
     """What a TsdFrame says about its columns under this name; None if it says nothing, or is none."""
     nap = sys.modules.get("pynapple")

@@ -107,6 +107,27 @@ def known_scale(model, fitted, why):
         )
 
 
+def spikes(score_type, model):
+    """A model of counts, for a score per spike."""
+    if score_type == "bits-per-spike" and not model.support.counts:
+        raise ValueError(
+            f"bits per spike need spikes; the y of {type(model).__name__} holds {model.support.name}. Compare models of it by "
+            '"pseudo-r2-Cohen" or by their log-likelihood.'
+        )
+
+
+def born(model, models):
+    """What is kept for the first of these kinds of observation models that this one is."""
+    for kind, kept in models.items():
+        if isinstance(model, kind):
+            return kept
+    known = ", ".join(kind.__name__ for kind in models)
+    raise ValueError(
+        f"time can be rescaled for {known}, whose y are counts of events in time; got {type(model).__name__}. For other "
+        "models look at `deviance_residuals`."
+    )
+
+
 def reached(low, high, mean):
     """A mean that an inverse link function takes between two linear predictors."""
     missed = ~((low <= mean) & (mean <= high))

@@ -29,6 +29,11 @@ class Support(NamedTuple):
     above: bool = False
     ends_only: bool = False
 
+    @property
+    def counts(self):
+        """Whether these are numbers of events."""
+        return self.low == 0 and not self.above
+
     def outside(self, values):
         """Which values are not in it; NaN marks a missing one and is not."""
         low = values <= self.low if self.above else values < self.low
