@@ -68,13 +68,13 @@ def clusters(labels, number):
     most = int(number.max(initial=0))
     if most < 2:
         raise ValueError(
-            "errors by clusters need at least two clusters with valid bins, and some 30 to be right; got one. Give shorter ones: "
-            "a number of bins, such as clusters=1000, or labels of trials."
+            "errors by clusters need at least two clusters with valid bins, and some 30 to be right; got one. Give shorter "
+            "ones: a number of bins, such as clusters=1000, or labels of trials."
         )
     if most < FEW:
         warnings.warn(
-            f"errors from {most} clusters are uncertain themselves, and often too small. Use at least {FEW}: shorter epochs, or "
-            "blocks of bins.",
+            f"errors from {most} clusters are uncertain themselves, and often too small. Use at least {FEW}: shorter epochs, "
+            "or blocks of bins.",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -191,8 +191,8 @@ def columns(value, n_features, n_reduced):
     if value is None:
         if n_features != n_reduced:
             raise ValueError(
-                f"`reduced` has {n_reduced} features and X has {n_features}. Say which: columns=[0, 1, ...] if it was fitted to "
-                "X[:, columns]."
+                f"`reduced` has {n_reduced} features and X has {n_features}. Say which: columns=[0, 1, ...] if it was fitted "
+                "to X[:, columns]."
             )
         return np.arange(n_features)
     some = _features(value, n_features)

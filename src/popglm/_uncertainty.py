@@ -9,8 +9,8 @@ from scipy import stats
 from popglm import _check, _check_inference
 
 
-class Tests(NamedTuple):
-    """Tests that some coefficients are 0: a statistic, its degrees of freedom and the p-value, of each group and neuron."""
+class GroupTests(NamedTuple):
+    """GroupTests that some coefficients are 0: a statistic, its degrees of freedom and the p-value, of each group and neuron."""
 
     statistic: np.ndarray
     df: np.ndarray
@@ -231,7 +231,7 @@ class Uncertainty:
         scheffe = np.sqrt(rank * _f_isf(alpha, rank, df))
         return np.minimum(np.minimum(bonferroni, scheffe), _tube(angles, np.maximum(pieces, 1), df, alpha))
 
-    def test(self, features) -> Tests:
+    def test(self, features) -> GroupTests:
         r"""Wald's tests that all coefficients of a group are 0: :math:`\hat w^\top \mathrm{Cov}(\hat w)^{-1}\, \hat w`.
 
         Parameters
@@ -242,13 +242,13 @@ class Uncertainty:
 
         Returns
         -------
-        Tests
+        GroupTests
             `statistic`, `df` and `p_values` of shape (groups, neurons), without the groups if `features` names one. The
             reference is a chi-squared distribution; for clusters, of the statistic over df, an F distribution.
         """
         _, groups, one = _check_inference.groups(features, self._coef.shape[1])
-        tests = Tests(*np.array([self._test(group) for group in groups]).swapaxes(0, 1))
-        return Tests(*(self._public(part[0] if one else part) for part in tests))
+        tests = GroupTests(*np.array([self._test(group) for group in groups]).swapaxes(0, 1))
+        return GroupTests(*(self._public(part[0] if one else part) for part in tests))
 
     def _test(self, group):
         """Statistic, degrees of freedom and p-value of each neuron."""

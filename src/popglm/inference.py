@@ -25,12 +25,12 @@ from popglm import (
 )
 from popglm._estimator import Estimator
 from popglm._lazy import LazyFeatures
-from popglm._uncertainty import Tests, Uncertainty
+from popglm._uncertainty import GroupTests, Uncertainty
 from popglm.glm import PopulationGLM
 
 __all__ = [
     "Discoveries",
-    "Tests",
+    "GroupTests",
     "Uncertainty",
     "coupling_table",
     "false_discovery",
@@ -62,7 +62,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
 
     .. math:: H^{-1} \Bigl(\sum_c s_c s_c^\top\Bigr) H^{-1}, \qquad s_c = \sum_{t \in c} s_t .
 
-    It costs two or three passes over the data and 2 x time x features² x neurons operations, as much as features / 20 fits or so;
+    It costs two or three passes over the data and 2 x time x features² x neurons operations, as much as features / 20 fits;
     memory is 8 bytes x neurons x features².
 
     Parameters
@@ -134,7 +134,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     return Uncertainty(kind, found.clusters, y.columns, inputs, coef, intercept, covariance, free, single)
 
 
-def likelihood_ratio_test(full, reduced, X, y, columns=None) -> Tests:
+def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     r"""Whether a model is better than one that has fewer features, by more than chance, for each neuron.
 
     .. math:: 2\,(\log L_{\mathrm{full}} - \log L_{\mathrm{reduced}}) \sim \chi^2 \quad \text{if the reduced model is right,}
@@ -152,7 +152,7 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> Tests:
 
     Returns
     -------
-    Tests
+    GroupTests
         `statistic`, `df` and `p_values`, one for each neuron; NaN for those without events, or not converged.
 
     Raises
@@ -196,7 +196,7 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> Tests:
     return data.ratio(full, core, other, embedded, intercept, wide & ~mask, done)
 
 
-def leave_out_test(model, X, y, features) -> Tests:
+def leave_out_test(model, X, y, features) -> GroupTests:
     r"""Likelihood-ratio tests of groups of features, each left out of every neuron in turn.
 
     The model without a group is fitted anew: one population fit for each group serves all neurons, since they are independent.
@@ -214,7 +214,7 @@ def leave_out_test(model, X, y, features) -> Tests:
 
     Returns
     -------
-    Tests
+    GroupTests
         `statistic`, `df` and `p_values` of shape (groups, neurons), or (groups,) for GLM.
 
     Raises
@@ -253,9 +253,9 @@ def leave_out_test(model, X, y, features) -> Tests:
         params = (np.asarray(part, float) for part in reduced._core_params())
         other, done = _core(reduced, "reduced"), np.asarray(model.converged_ & reduced.converged_, bool)
         tests.append(data.ratio(model, core, other, *params, wide & ~mask, done))
-    tests = Tests(*map(np.array, zip(*tests, strict=True)))
-    tests = Tests(*(part[0] for part in tests)) if one else tests
-    return Tests(*(part[..., 0] for part in tests)) if single else tests
+    tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
+    tests = GroupTests(*(part[0] for part in tests)) if one else tests
+    return GroupTests(*(part[..., 0] for part in tests)) if single else tests
 
 
 def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
@@ -386,19 +386,19 @@ class _Data(NamedTuple):
         center = np.zeros(len(alive)) if rows.center is None else rows.center
         return cls(design, center, mean, silent | (bins == 0), alive)
 
-    def ratio(self, full, core, other, coef, intercept, left_out, done) -> Tests:
+    def ratio(self, full, core, other, coef, intercept, left_out, done) -> GroupTests:
         """Twice the difference of log-likelihoods of a fit and a reduced one."""
         if core.divides:
             other = core
         dtype = jnp.result_type(float)
         params = []
-        for some, at in (map(lambda a: np.asarray(a, float), full._core_params()), (coef, intercept)):
+        for some, at in ((np.asarray(a, float) for a in full._core_params()), (coef, intercept)):
             params += [some.astype(dtype), (at + some @ self.center).astype(dtype)]
         statistic = 2 * _design.total(_gain, self.design, core, other, *params)
         df = (left_out & self.alive).sum(1).astype(float)
         bad = self.silent | ~done | (df == 0)
         statistic = np.where(bad, np.nan, np.maximum(statistic, 0))
-        return Tests(statistic, df, stats.chi2.sf(statistic, df))
+        return GroupTests(statistic, df, stats.chi2.sf(statistic, df))
 
 
 def _gain(block, full, reduced, *params):
