@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from popglm import _check, _check_inference
 
 
 class GroupTests(NamedTuple):
-    """GroupTests that some coefficients are 0: a statistic, its degrees of freedom and the p-value, of each group and neuron."""
+    """Tests that some coefficients are 0: a statistic, its degrees of freedom and the p-value, of each group and neuron."""
 
     statistic: np.ndarray
     df: np.ndarray
@@ -278,10 +278,11 @@ def _f_isf(alpha, rank, df):
 def _tube(length, pieces, df, alpha):
     """The c that a process along paths of this length exceeds, to either side, with probability `alpha` at most."""
     low, high = np.zeros_like(length), np.full_like(length, 40.0)
-    for _ in range(60):
+    normal, known = np.isinf(df), np.where(np.isinf(df), 1.0, df)
+    for _ in range(40):
         c = (low + high) / 2
-        known = np.where(np.isfinite(df), df, 1.0)
-        decay = np.where(np.isfinite(df), (1 + c**2 / known) ** (-known / 2), np.exp(-(c**2) / 2))
-        above = length / np.pi * decay + pieces * 2 * stats.t.sf(c, df) > alpha
+        tail = np.where(normal, special.ndtr(-c), special.stdtr(known, -c))
+        decay = np.where(normal, np.exp(-(c**2) / 2), (1 + c**2 / known) ** (-known / 2))
+        above = length / np.pi * decay + 2 * pieces * tail > alpha
         low, high = np.where(above, c, low), np.where(above, high, c)
     return high
