@@ -28,6 +28,41 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
+    "information as observed, not as expected": Fault(
+        "_information.py",
+        'matrices(kind == "fisher",',
+        'matrices(kind != "fisher",',
+        "test_inference.py",
+        "statsmodels",
+    ),
+    "a spike or none with the information of counts": Fault(
+        "observation_models.py",
+        "return mean * self.curvature(eta, one)",
+        "return self.curvature(eta, one)",
+        "test_inference.py",
+        "statsmodels and Bernoulli",
+    ),
+    "errors without the scale": Fault(
+        "_information.py", "one.inverse * scale[neuron]", "one.inverse", "test_inference.py", "statsmodels and Gaussian"
+    ),
+    "clusters without their correction": Fault(
+        "_information.py", "correction = number /", "correction = 1 + 0 * number /", "test_inference.py", "statsmodels"
+    ),
+    "clusters that are lost between blocks": Fault(
+        "_information.py", "part, first - 1, 0", "part, 0 * first, 0", "test_inference.py", "blocks_and_streams"
+    ),
+    "the error of an intercept of other features": Fault(
+        "_information.py", "-(self.mean + center)", "-(self.mean + 0 * center)", "test_inference.py", "far_from_0"
+    ),
+    "standard errors after a penalty": Fault(
+        "_check_inference.py", "if penalty.default_strength and", "if False and", "test_inference.py", "refused"
+    ),
+    "units on themselves among the couplings": Fault(
+        "inference.py", "if own or senders[s] != receivers[r]", "if True", "test_inference.py", "table"
+    ),
+    "a band of whole filters that is one of points": Fault(
+        "_uncertainty.py", "length / np.pi * decay", "0 * length * decay", "test_inference.py", "bands_are"
+    ),
     "a scale that forgets the parameters": Fault(
         "_scale.py",
         "chi / np.maximum(bins - free, 1)",

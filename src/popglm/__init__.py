@@ -13,6 +13,7 @@ __all__ = [
     "basis",
     "batching",
     "glm",
+    "inference",
     "io",
     "links",
     "observation_models",

@@ -107,6 +107,10 @@ class ObservationModel(ABC):
         slope = lambda e: jax.jvp(lambda x: self.loss(x, y), (e,), (jnp.ones_like(e),))[1]
         return jax.jvp(slope, (eta,), (jnp.ones_like(eta),))[1]
 
+    def information(self, eta):
+        """Mean of the curvature over y: the curvature at the mean of y, since the slope of these losses is linear in y."""
+        return self.curvature(eta, self.mean(eta))
+
     def deviance(self, eta, y):
         """Unit deviance of every entry: twice what the loss lies above its least; as in other software, without a scale."""
         return 2 * (self.loss(eta, y) - self.least(y))
@@ -213,6 +217,11 @@ class Bernoulli(ObservationModel):
         """The formula above."""
         # a product with a logarithm of -inf would be NaN
         return -jnp.where(y > 0, self.link.log_inverse(eta), self.link.log_rest(eta))
+
+    def information(self, eta):
+        """Mean of the curvature over y, which is 0 or 1."""
+        mean, one = self.mean(eta), jnp.ones_like(eta)
+        return mean * self.curvature(eta, one) + (1 - mean) * self.curvature(eta, 0 * one)
 
     def least(self, y):
         """The loss where the mean is y."""

@@ -1,0 +1,236 @@
+"""Checks of inference: fits that have standard errors, groups of coefficients, clusters. Messages are as in `_check`."""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from popglm import _check, _check_arrays
+
+FAR = 0.3  # standard errors: intervals of 95 % that lie so far off still cover 94 %
+FEW = 20
+
+
+def estimator(model, kind):
+    """A GLM or PopulationGLM."""
+    if not isinstance(model, kind):
+        raise TypeError(f"`model` must be a fitted GLM or PopulationGLM; got {type(model).__name__}.")
+
+
+def unpenalised(penalty, strength):
+    """A maximum of the likelihood itself."""
+    if penalty.default_strength and strength > 0:
+        name = type(penalty).__name__
+        raise ValueError(
+            f"the model was fitted with a penalty ({name}, strength {float(strength):g}): its estimates are biased on purpose, "
+            "so intervals and tests around them do not hold what they promise. Fit without a penalty, with fewer functions or "
+            "features if that is unstable; or judge a penalised model by its score on held-out data."
+        )
+
+
+def near_optimum(distance, silent, names):
+    """Estimates at the optimum of these data; say which are not."""
+    far = ~silent & ~(distance < FAR)
+    if far.any() and (far | silent).all():
+        raise ValueError(
+            f"the coefficients are not the optimum of this X and y: they lie {np.median(distance[far]):.2g} standard errors "
+            f"from it (at most {FAR} are allowed). Give the data of the fit, and a fit that has converged: fit(X, y)."
+        )
+    if far.any():
+        text = f"coefficients lie more than {FAR} standard errors from the optimum of these data, so errors are NaN"
+        warn(far, names, text, 4)
+    return far
+
+
+def warn(which, names, text, level=3):
+    """Name neurons in one warning, which points at the line of the user, so many calls away."""
+    listed = [str(n if names is None else names[n]) for n in np.flatnonzero(which)]
+    more = ", ..." if len(listed) > 10 else ""
+    warnings.warn(f"neuron {', '.join(listed[:10])}{more}: {text}.", RuntimeWarning, stacklevel=level)
+
+
+def warn_of_lost(lost, silent, features):
+    """Name the coefficients that the data do not determine."""
+    which = np.flatnonzero(lost[~silent, :-1].any(0))
+    if len(which):
+        listed = [str(j if features is None else features[j]) for j in which]
+        more = ", ..." if len(listed) > 10 else ""
+        warnings.warn(
+            f"feature {', '.join(listed[:10])}{more}: the data do not determine these coefficients, since other features make "
+            "up for them, so their errors are NaN. Leave out features, or use fewer functions.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def clusters(labels, number):
+    """At least two clusters, and a word if they are few."""
+    most = int(number.max(initial=0))
+    if most < 2:
+        raise ValueError(
+            "errors by clusters need at least two clusters with valid bins, and some 30 to be right; got one. Give shorter "
+            "ones: a number of bins, such as clusters=1000, or labels of trials."
+        )
+    if most < FEW:
+        warnings.warn(
+            f"errors from {most} clusters are uncertain themselves, and often too small. Use at least {FEW}: shorter epochs, "
+            "or blocks of bins.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def several_epochs(n):
+    """More than one epoch."""
+    if n < 2:
+        raise ValueError(
+            f'clusters="epochs" needs a pynapple X or y with several epochs; got {n}. Give a number of bins, such as '
+            "clusters=1000, or one label for each bin."
+        )
+
+
+def labels(value, n_bins):
+    """One label for each bin."""
+    values = np.asarray(value)
+    if values.shape != (n_bins,):
+        raise ValueError(
+            f"`clusters` must be None, 'bins', 'epochs', a number of bins, or one label for each of the {n_bins} bins; got "
+            f"{value!r}."
+            if values.ndim == 0
+            else f"`clusters` must hold one label for each of the {n_bins} bins; got shape {values.shape}."
+        )
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError("`clusters` must not hold NaN. Leave bins out by NaN in y, and give them any label.")
+    return values
+
+
+def level(value):
+    """A share between 0 and 1."""
+    value = _check.number("level", value, 0, strict=True)
+    if value >= 1:
+        raise ValueError(f"`level` must lie between 0 and 1, such as 0.95; got {value:g}.")
+    return value
+
+
+def groups(features, n_features, size=None):
+    """Names of groups of features, their features, and whether a single one was named; `size` is how many each must have."""
+    features, one = size if features is None else features, False
+    if isinstance(features, Mapping):
+        names, some = list(features), list(features.values())
+    elif not hasattr(features, "__len__"):
+        length = _check.positive_integer("features", features)
+        if n_features % length:
+            raise ValueError(
+                f"the {n_features} features are not whole groups of {length} functions. Name the features of each group, as by "
+                "basis.split_by_feature(np.arange(n_features), axis=0)."
+            )
+        some = list(np.arange(n_features).reshape(-1, length))
+        names = list(range(len(some)))
+    else:
+        one = not (len(features) and hasattr(features[0], "__len__"))
+        some = [features] if one else list(features)
+        names = list(range(len(some)))
+    some = [_features(part, n_features) for part in some]
+    if size is not None and any(len(part) != size for part in some):
+        raise ValueError(
+            f"`features` must name {size} features for each filter, as many as the kernel has functions; got "
+            f"{[len(part) for part in some][:8]}."
+        )
+    return names, some, one
+
+
+def _features(part, n_features):
+    values = _check_arrays.array("features", part, (1,))
+    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and (values == np.round(values)).all())
+    if not whole or values.min() < 0 or values.max() >= n_features or len(np.unique(values)) < len(values):
+        raise ValueError(
+            f"`features` must hold different numbers of features, from 0 to {n_features - 1}; got {values[:8].tolist()}."
+        )
+    return values.astype(int)
+
+
+def functions(kernel, n_dims=(2,)):
+    """Values of functions, (points, functions)."""
+    values = _check_arrays.array("kernel", kernel, n_dims).astype(float)
+    if not np.isfinite(values).all():
+        raise ValueError("`kernel` must be finite: the `kernel` of a convolution, or functions on a grid without NaN.")
+    return values
+
+
+def nested(full, reduced):
+    """A reduced model whose coefficients are all free in the full one, and fewer."""
+    if (reduced & ~full).any():
+        feature, neuron = np.argwhere((reduced & ~full).T)[0]
+        raise ValueError(
+            f"`reduced` must be a part of `full`; it uses feature {feature} for neuron {neuron}, which `full` does not. "
+            "Exchange them, or fit both to the same features with masks."
+        )
+    if not (full & ~reduced).any():
+        raise ValueError("`reduced` has the coefficients of `full`, so there is nothing to test. Leave features out.")
+
+
+def same_kind(full, reduced):
+    """One observation model, with one link."""
+    if full.link != reduced.link or type(full) is not type(reduced):
+        raise ValueError(
+            f"`full` and `reduced` must have one observation model and link; got {type(full).__name__}, {full.link.name!r} and "
+            f"{type(reduced).__name__}, {reduced.link.name!r}."
+        )
+
+
+def same_data(name, trained, mean):
+    """The data of a fit, by the means of y."""
+    if trained is None or np.shape(trained) != np.shape(mean) or not np.allclose(trained, mean, rtol=1e-5, atol=0):
+        raise ValueError(
+            f"`{name}` was not fitted to these X and y: the means of y in valid bins are others. Give the data of both fits."
+        )
+
+
+def columns(value, n_features, n_reduced):
+    """Which features of X the reduced model has."""
+    if value is None:
+        if n_features != n_reduced:
+            raise ValueError(
+                f"`reduced` has {n_reduced} features and X has {n_features}. Say which: columns=[0, 1, ...] if it was fitted "
+                "to X[:, columns]."
+            )
+        return np.arange(n_features)
+    some = _features(value, n_features)
+    if len(some) != n_reduced:
+        raise ValueError(f"`columns` must name the {n_reduced} features of `reduced`; got {len(some)}.")
+    return some
+
+
+def p_values(value):
+    """Shares from 0 to 1, or NaN."""
+    values = _check_arrays.array("p_values", value, (0, 1, 2, 3)).astype(float)
+    known = values[~np.isnan(values)]
+    if ((known < 0) | (known > 1)).any():
+        raise ValueError(f"`p_values` must lie between 0 and 1; got {known.min():.4g} to {known.max():.4g}.")
+    return values
+
+
+def ids(name, value, length, known):
+    """A name for each, of the user or as known."""
+    names = (list(range(length)) if known is None else list(known)) if value is None else list(value)
+    if len(names) != length:
+        raise ValueError(f"`{name}` must hold {length} ids; got {len(names)}.")
+    return names
+
+
+def of_population(strength):
+    """Errors of several neurons."""
+    if strength.ndim != 2:
+        raise ValueError(
+            "`errors` must be those of a PopulationGLM; a GLM has one receiver only: use errors.test(features)."
+        )
+
+
+def same_pairs(values, shape):
+    """Tests of the same pairs."""
+    if np.shape(values) != shape:
+        raise ValueError(
+            f"`tests` must be of all pairs, shape (senders, receivers) = {shape}; got {np.shape(values)}. Give both the same "
+            "`features`."
+        )
+    return np.asarray(values)

@@ -1,0 +1,288 @@
+"""What is known about the error of a fit: standard errors, intervals, bands of filters, tests of groups of coefficients."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special, stats
+
+from popglm import _check, _check_inference
+
+
+class GroupTests(NamedTuple):
+    """Tests that some coefficients are 0: a statistic, its degrees of freedom and the p-value, of each group and neuron."""
+
+    statistic: np.ndarray
+    df: np.ndarray
+    p_values: np.ndarray
+
+
+@dataclass(frozen=True, repr=False)
+class Uncertainty:
+    r"""How certain the estimates of a fit are; made by `uncertainty`.
+
+    Intervals are Wald's, :math:`\hat w \pm z\,\mathrm{se}`, with quantiles z of the normal distribution; of Student's t for a
+    sandwich by clusters. NaN marks what has no error: coefficients that a mask holds at 0, constant features, features that the
+    data do not tell apart, neurons without events or far from their optimum.
+
+    Arrays have the shapes that the model's have: a `GLM` has no axis of neurons.
+
+    Attributes
+    ----------
+    kind : str
+        "fisher" or "sandwich".
+    clusters : shape (neurons,)
+        Number of clusters with valid bins; None if the bins are by themselves.
+    columns, inputs
+        Ids of the neurons, and of the input that each feature is made of; None where they have none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.basis import RaisedCosineLogConv
+    >>> from popglm.glm import PopulationGLM
+    >>> from popglm.inference import uncertainty
+    >>> counts = np.random.default_rng(0).poisson(0.2, (4000, 3))
+    >>> basis = RaisedCosineLogConv(4, window_size=20)
+    >>> X = basis.lazy_features(counts)
+    >>> errors = uncertainty(PopulationGLM().fit(X, counts), X, counts)
+    >>> errors.coef_se.shape, errors.intercept_se.shape
+    ((12, 3), (3,))
+    >>> low, high = errors.bands(basis.kernel)
+    >>> low.shape  # senders, lags, receivers
+    (3, 20, 3)
+    """
+
+    kind: str
+    clusters: np.ndarray | None
+    columns: np.ndarray | None
+    inputs: np.ndarray | None
+    _coef: np.ndarray = field()  # neurons first, as all that follow
+    _intercept: np.ndarray
+    _covariance: np.ndarray
+    _free: np.ndarray
+    _single: bool
+
+    def __repr__(self):
+        """What it is of, and by what."""
+        n, k = self._coef.shape
+        by = "" if self.clusters is None else f", clusters={int(np.median(self.clusters))}"
+        return f"Uncertainty(kind={self.kind!r}{by}): {n} neuron{'s' * (n > 1)}, {k} features"
+
+    def _public(self, array):
+        """An array that ends with the neurons, as the model shows it."""
+        return array[..., 0] if self._single else array
+
+    @property
+    def _df(self):
+        """Degrees of freedom of Student's t, of each neuron."""
+        return np.full(len(self._coef), np.inf) if self.clusters is None else np.maximum(self.clusters - 1.0, 1)
+
+    def _reach(self, level):
+        """Standard errors from the estimate to an end of an interval."""
+        return stats.t.ppf((1 + _check_inference.level(level)) / 2, self._df)
+
+    @property
+    def covariance(self):
+        """Of the estimates, the intercept last, shape (neurons, features + 1, features + 1); (features + 1,) * 2 for GLM."""
+        return self._covariance[0] if self._single else self._covariance
+
+    @property
+    def _se(self):
+        return np.sqrt(np.diagonal(self._covariance, axis1=1, axis2=2)).T
+
+    @property
+    def coef_se(self):
+        """Standard errors of the coefficients, shape (features, neurons)."""
+        return self._public(self._se[:-1])
+
+    @property
+    def intercept_se(self):
+        """Standard errors of the intercepts, shape (neurons,)."""
+        return self._se[-1]
+
+    @property
+    def z(self):
+        """Coefficients over their standard errors, shape (features, neurons)."""
+        return self._public(self._coef.T / self._se[:-1])
+
+    @property
+    def p_values(self):
+        """Of the tests that a coefficient is 0, to either side, shape (features, neurons)."""
+        return self._public(2 * stats.t.sf(np.abs(self._coef.T / self._se[:-1]), self._df))
+
+    def interval(self, level=0.95):
+        """Ends of the intervals of the coefficients.
+
+        Parameters
+        ----------
+        level : float
+            Share of such intervals that hold the true coefficient.
+
+        Returns
+        -------
+        low, high : numpy.ndarray
+            Each of shape (features, neurons).
+        """
+        reach = self._reach(level) * self._se[:-1]
+        return self._public(self._coef.T - reach), self._public(self._coef.T + reach)
+
+    def intercept_interval(self, level=0.95):
+        """Ends of the intervals of the intercepts, a pair of arrays of shape (neurons,)."""
+        reach = self._reach(level) * self._se[-1]
+        return self._intercept - reach, self._intercept + reach
+
+    def weighted_sum(self, weights, features=None):
+        r"""Weighted sums of coefficients, :math:`\sum_k a_k w_k`, and their standard errors.
+
+        Parameters
+        ----------
+        weights
+            Shape (functions,): the sum of a kernel over lags gives the log of a whole gain; or (points, functions).
+        features
+            Which features: shape (functions,) or (groups, functions), or a dictionary of these; by default all, in
+            consecutive groups.
+
+        Returns
+        -------
+        estimate, se : numpy.ndarray
+            Each of shape (groups, points, neurons), without the groups if `features` names one, without the points
+            if `weights` has one axis.
+        """
+        weights = _check_inference.functions(weights, (1, 2))
+        _, groups, one = _check_inference.groups(features, self._coef.shape[1], weights.shape[-1])
+        parts = [self._of(group, np.atleast_2d(weights)) for group in groups]
+        estimate, se = (np.array(some) for some in zip(*parts, strict=True))
+        if weights.ndim == 1:
+            estimate, se = estimate[:, 0], se[:, 0]
+        return tuple(self._public(part[0] if one else part) for part in (estimate, se))
+
+    def _of(self, group, weights):
+        """Estimates and standard errors at all points, (points, neurons). What a mask holds at 0 is known to be 0."""
+        covariance, free = self._part(group)
+        variance = np.einsum("pk,nkj,pj->pn", weights, covariance, weights)
+        variance[:, ~free.any(1)] = np.nan
+        return weights @ self._coef[:, group].T, np.sqrt(np.maximum(variance, 0))
+
+    def _part(self, group):
+        """Covariance of some coefficients, 0 where a mask holds them, and which are free."""
+        free = self._free[:, group]
+        covariance = self._covariance[:, group[:, None], group]
+        return np.where(free[:, :, None] & free[:, None, :], covariance, 0), free
+
+    def bands(self, kernel, features=None, level=0.95, *, simultaneous=False):
+        r"""Bands about filters, before the exponential: ``plotting.filters`` takes them for one sender.
+
+        .. math:: \sum_k h_k(l)\, \hat w_k \pm z \sqrt{h(l)^\top \mathrm{Cov}(\hat w)\, h(l)}
+
+        Each point of the truth is inside with the probability `level`; of a simultaneous band all are, together: it is the one
+        to read the shape of a filter from. Its quantile is the least of three bounds: Bonferroni's, Scheffé's, and that by the
+        length of the path that the filter's direction takes over the lags.
+
+        Parameters
+        ----------
+        kernel
+            The functions, shape (points, functions): `kernel` of a convolution, or functions on a grid of values.
+        features
+            Which features are their coefficients: shape (functions,) or (filters, functions), or a dictionary of these; by
+            default all, in consecutive groups.
+        level : float
+            Share of the points, or of the filters, that are inside.
+        simultaneous : bool
+            Whether to cover all points of a filter.
+
+        Returns
+        -------
+        low, high : numpy.ndarray
+            Each of shape (filters, points, neurons), or (points, neurons) if `features` names one filter.
+
+        References
+        ----------
+        Naiman (1986), *Annals of Statistics* 14:896-906; Sun and Loader (1994), *Annals of Statistics* 22:1328-1345.
+        """
+        kernel = _check_inference.functions(kernel)
+        _check.flag("simultaneous", simultaneous)
+        _, groups, one = _check_inference.groups(features, self._coef.shape[1], kernel.shape[1])
+        ends = []
+        for group in groups:
+            estimate, se = self._of(group, kernel)
+            reach = self._all_points(group, kernel, level) if simultaneous else self._reach(level)
+            ends.append((estimate - reach * se, estimate + reach * se))
+        ends = np.array(ends).swapaxes(0, 1)
+        return tuple(self._public(end[0] if one else end) for end in ends)
+
+    def _all_points(self, group, kernel, level):
+        """Standard errors from a filter to the end of a band that holds all of its points, of each neuron."""
+        level = _check_inference.level(level)
+        covariance, free = self._part(group)
+        some = np.isfinite(covariance).all((1, 2))
+        values, vectors = np.linalg.eigh(np.where(some[:, None, None], covariance, 0))
+        paths = kernel @ (vectors * np.sqrt(np.maximum(values, 0))[:, None, :])  # (neurons, points, functions)
+        length = np.linalg.norm(paths, axis=2, keepdims=True)
+        moving = length[..., 0] > 1e-9 * length.max(1)
+        paths = np.where(moving[..., None], paths / np.where(length > 0, length, 1), 0)
+        both = moving[:, 1:] & moving[:, :-1]
+        angles = np.arccos(np.clip((paths[:, 1:] * paths[:, :-1]).sum(2), -1, 1))
+        angles = np.where(both, np.minimum(angles, np.pi - angles), 0).sum(1)  # a direction and its opposite are one
+        pieces = 1 + (np.diff(moving.astype(int), axis=1) > 0).sum(1) - ~moving[:, 0]  # a filter may be 0 between
+        df, points, alpha = self._df, np.maximum(moving.sum(1), 1), 1 - level
+        rank = np.maximum(free.sum(1), 1)
+        bonferroni = stats.t.isf(alpha / 2 / points, df)
+        scheffe = np.sqrt(rank * _f_isf(alpha, rank, df))
+        return np.minimum(np.minimum(bonferroni, scheffe), _tube(angles, np.maximum(pieces, 1), df, alpha))
+
+    def test(self, features) -> GroupTests:
+        r"""Wald's tests that all coefficients of a group are 0: :math:`\hat w^\top \mathrm{Cov}(\hat w)^{-1}\, \hat w`.
+
+        Parameters
+        ----------
+        features
+            The groups: a number of functions, for consecutive groups of so many features; an array (groups, features) of
+            feature numbers; or a dictionary of these, as ``basis.split_by_feature(np.arange(n_features), axis=0)`` gives it.
+
+        Returns
+        -------
+        GroupTests
+            `statistic`, `df` and `p_values` of shape (groups, neurons), without the groups if `features` names one. The
+            reference is a chi-squared distribution; for clusters, of the statistic over df, an F distribution.
+        """
+        _, groups, one = _check_inference.groups(features, self._coef.shape[1])
+        tests = GroupTests(*np.array([self._test(group) for group in groups]).swapaxes(0, 1))
+        return GroupTests(*(self._public(part[0] if one else part) for part in tests))
+
+    def _test(self, group):
+        """Statistic, degrees of freedom and p-value of each neuron."""
+        covariance, free = self._part(group)
+        df = free.sum(1)
+        usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (df <= self._df)
+        covariance = covariance + (~free)[:, :, None] * np.eye(len(group))  # what is held at 0 adds nothing
+        covariance = np.where(usable[:, None, None], covariance, np.eye(len(group)))
+        coef = self._coef[:, group] * free
+        statistic = (coef * np.linalg.solve(covariance, coef[:, :, None])[..., 0]).sum(1)
+        statistic = np.where(usable, statistic, np.nan)
+        with np.errstate(invalid="ignore"):
+            p = np.where(
+                np.isfinite(self._df),
+                stats.f.sf(statistic / np.maximum(df, 1), np.maximum(df, 1), np.minimum(self._df, 1e9)),
+                stats.chi2.sf(statistic, np.maximum(df, 1)),
+            )
+        return statistic, df.astype(float), p
+
+
+def _f_isf(alpha, rank, df):
+    """Quantiles of an F distribution, of a chi-squared one over its degrees of freedom where `df` is infinite."""
+    known = np.where(np.isfinite(df), df, 1.0)
+    return np.where(np.isfinite(df), stats.f.isf(alpha, rank, known), stats.chi2.isf(alpha, rank) / rank)
+
+
+def _tube(length, pieces, df, alpha):
+    """The c that a process along paths of this length exceeds, to either side, with probability `alpha` at most."""
+    low, high = np.zeros_like(length), np.full_like(length, 40.0)
+    normal, known = np.isinf(df), np.where(np.isinf(df), 1.0, df)
+    for _ in range(40):
+        c = (low + high) / 2
+        tail = np.where(normal, special.ndtr(-c), special.stdtr(known, -c))
+        decay = np.where(normal, np.exp(-(c**2) / 2), (1 + c**2 / known) ** (-known / 2))
+        above = length / np.pi * decay + 2 * pieces * tail > alpha
+        low, high = np.where(above, c, low), np.where(above, high, c)
+    return high
