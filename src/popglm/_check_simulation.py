@@ -94,8 +94,8 @@ def clock(frame, duration, bin_size):
     timed = frame is not None and frame.times is not None
     if timed == (bin_size is not None):
         raise ValueError(
-            f"`bin_size` must be {'left out where inputs have times' if timed else 'given, in seconds'}; got {bin_size!r}. It is "
-            "that of the counts of the fit."
+            f"`bin_size` must be {'left out where inputs have times' if timed else 'given, in seconds'}; got {bin_size!r}. "
+            "It is that of the counts of the fit."
         )
 
 

@@ -6,6 +6,7 @@ chunks of one shape: simulations of every length share one compiled loop, and on
 """
 
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -73,7 +74,7 @@ def rollout(key, model, recurrence: Recurrence, bins: Bins, history, limit):
 def _layout(starts):
     """The row at every place, -1 at the end of an epoch that fills no block; and which blocks begin an epoch."""
     place, fresh = [], []
-    for first, stop in zip(starts[:-1], starts[1:], strict=True):
+    for first, stop in pairwise(starts):
         n_blocks = -(-(stop - first) // BLOCK)
         rows = np.full(n_blocks * BLOCK, -1)
         rows[: stop - first] = np.arange(first, stop)

@@ -59,7 +59,8 @@ class Stability(NamedTuple):
 def simulate(key, model, basis, inputs=None, *, duration=None, bin_size=None, history=None):
     r"""Simulate a fitted model whose features depend on the activity itself: what is drawn is the history of later bins.
 
-    .. math:: y_{tn} \sim p\Bigl(\cdot \Bigm| b_n + x_t^\top v_n + \sum_{m,k} w_{(m,k),n} \sum_{l=1}^{W} h_k(l)\, y_{t-l,m}\Bigr)
+    .. math:: y_{tn} \sim p\Bigl(\cdot \Bigm| b_n + x_t^\top v_n
+       + \sum_{m,k} w_{(m,k),n} \sum_{l=1}^{W} h_k(l)\, y_{t-l,m}\Bigr)
 
     Observation model, link and scale are those of the fit; :math:`x_t` are features of inputs that are known beforehand. A
     warning says before the run if the rates are likely to run away (see `stability`); a run that does is stopped.
@@ -167,8 +168,8 @@ def stability(model, basis, inputs=None):
 
     References
     ----------
-    Gerhard, Deger and Truccolo (2017), *PLoS Computational Biology* 13:e1005390, on fitted models that diverge; Naud and Gerstner
-    (2012), *PLoS Computational Biology* 8:e1002711, for the expansion.
+    Gerhard, Deger and Truccolo (2017), *PLoS Computational Biology* 13:e1005390, on fitted models that diverge; Naud and
+    Gerstner (2012), *PLoS Computational Biology* 8:e1002711, for the expansion.
 
     Examples
     --------
