@@ -293,11 +293,37 @@ FAULTS = {
         "by_hand",
     ),
     "sender and receiver swapped": Fault(
-        "simulation.py",
-        ".reshape(-1) @ coef + intercept",
-        ".reshape(-1) @ coef.reshape(len(intercept), -1, len(intercept)).T.reshape(coef.shape) + intercept",
+        "_rollout.py",
+        "recurrence.coef.reshape(-1, len(limit))",
+        "recurrence.coef.T.reshape(-1, len(limit))",
         "test_simulation.py",
         "drives",
+    ),
+    "a block that hears the bins before it one bin late": Fault(
+        "_rollout.py",
+        "kernel[np.minimum(lag, window) - 1]",
+        "kernel[np.maximum(np.minimum(lag, window) - 2, 0)]",
+        "test_simulation.py",
+        "own_past",
+    ),
+    "history that goes on across epochs of a simulation": Fault(
+        "_rollout.py", "jnp.where(new, start, before)", "before", "test_simulation.py", "own_past"
+    ),
+    "bins that are not known count in the history": Fault(
+        "_rollout.py", "y = jnp.where(drawn, y, 0)", "y = y * 1", "test_simulation.py", "own_past"
+    ),
+    "a scale that a simulation forgets": Fault(
+        "_draw.py", "(1 + scale * (count - 1)) / count", "1 / count", "test_simulation.py", "negative or heavy"
+    ),
+    "a mean field without fluctuations": Fault(
+        "_mean_field.py", "np.expm1(filters)", "filters", "test_simulation.py", "lambert"
+    ),
+    "a margin that nobody looked for": Fault(
+        "_mean_field.py",
+        "(middle, high) if back(middle) else (low, middle)",
+        "(middle, high)",
+        "test_simulation.py",
+        "lambert",
     ),
     "null model from the training data": Fault(
         "_estimator.py", '_score.NULLS) == "scored"', '_score.NULLS) == "none"', "test_score.py", "mcfadden"

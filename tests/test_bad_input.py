@@ -18,7 +18,8 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
 import popglm
-from popglm.basis import RaisedCosineLogConv
+from popglm import simulation
+from popglm.basis import IdentityEval, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.simulation import random_coupling, simulate_population
 
@@ -80,6 +81,14 @@ def simulate(s, **changes):
     coef, intercept = s.coupling
     arguments = {"key": jax.random.key(0), "coef": coef, "intercept": intercept, "basis": s.basis, "duration": 1.0}
     return simulate_population(**(arguments | changes))
+
+
+def resimulate(s, inputs=None, basis=None, **changes):
+    """A model of history alone, or with whatever comes with it."""
+    model = PopulationGLM()
+    model.coef_, model.intercept_ = s.coupling
+    arguments = {"key": jax.random.key(0), "model": model, "duration": 1.0, "bin_size": 0.005}
+    return simulation.simulate(basis=s.basis if basis is None else basis, inputs=inputs, **(arguments | changes))
 
 
 REFUSED = {
@@ -317,6 +326,31 @@ REFUSED = {
     "duration 0": (lambda s: simulate(s, duration=0), ValueError, "`duration` must be a finite number above 0"),
     "bin size negative": (lambda s: simulate(s, bin_size=-1), ValueError, "`bin_size` must be a finite number above 0"),
     "explosion": (lambda s: simulate(s, coef=np.full((6, 3), 5.0)), ValueError, "population explodes: neuron .*Weaken"),
+    "a model that is none": (lambda s: resimulate(s, model=3), TypeError, "`model` must be a fitted GLM .*got 3"),
+    "a model without a fit": (lambda s: resimulate(s, model=PopulationGLM()), NotFittedError, "Call `fit`"),
+    "a simulation of no basis": (lambda s: resimulate(s, basis=5), TypeError, "`basis` must be the basis of the model's.*5"),
+    "a simulation of another basis": (
+        lambda s: resimulate(s, basis=RaisedCosineLogConv(5, 10)), ValueError, "X has 15 features, but .* 6 features"
+    ),
+    "inputs not in a list": (lambda s: resimulate(s, inputs=s.y), TypeError, r"a list with one input for each.*\[None, stim"),
+    "inputs too many": (lambda s: resimulate(s, inputs=[None, s.y]), ValueError, "each of the 1 bases.*got 2"),
+    "inputs without activity": (lambda s: resimulate(s, inputs=[s.y]), ValueError, "no entry of `inputs` is None"),
+    "activity evaluated": (
+        lambda s: resimulate(s, basis=s.basis + IdentityEval()), ValueError, "go into a convolution over the past.*IdentityEval"
+    ),
+    "activity from the future": (
+        lambda s: resimulate(s, basis=RaisedCosineLogConv(2, 10, predictor_causality="acausal")),
+        ValueError,
+        "must see the past only",
+    ),
+    "no duration": (lambda s: resimulate(s, duration=None), ValueError, "`duration` must be given"),
+    "no bin size": (lambda s: resimulate(s, bin_size=None), ValueError, "`bin_size` must be given, in seconds; got None"),
+    "history of other neurons": (
+        lambda s: resimulate(s, history=np.zeros((20, 5))), ValueError, r"`history` must have .*3 neurons.*\(20, 5\)"
+    ),
+    "history missing": (
+        lambda s: resimulate(s, history=np.full((20, 3), np.nan)), ValueError, "last 10 bins of `history` must be finite"
+    ),
     "simulation's link misspelt": (lambda s: simulate(s, inverse_link_function="ex"), ValueError, "Did you mean 'exp'"),
     "a seed for a key": (lambda s: simulate(s, key=0), TypeError, r"`key` must be a JAX key.*got 0.*jax.random.key\(0\)"),
     "basis not a basis": (lambda s: simulate(s, basis=5), TypeError, "`basis` must be a convolution basis; got 5"),

@@ -1,13 +1,19 @@
 """Simulate, fit, recover: the truth lies within the standard errors of an independent calculation."""
 
+from itertools import pairwise
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pynapple as nap
 import pytest
+from scipy import special, stats
 
-from popglm.basis import RaisedCosineLogConv
-from popglm.glm import PopulationGLM
-from popglm.simulation import random_coupling, simulate_population
+from popglm import _rollout
+from popglm.basis import BSplineConv, HistoryConv, IdentityEval, RaisedCosineLinearConv, RaisedCosineLogConv
+from popglm.glm import GLM, PopulationGLM
+from popglm.observation_models import Gamma, Gaussian, NegativeBinomial
+from popglm.simulation import random_coupling, simulate, simulate_population, stability
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +105,272 @@ def test_the_key_decides(truth):
     couplings = [random_coupling(jax.random.key(seed), 3, basis)[0] for seed in (1, 1, 2)]
     np.testing.assert_array_equal(couplings[0], couplings[1])
     assert (couplings[0] != couplings[2]).any()
+
+
+# Fitted models
+
+
+def known_model(coef, intercept, kind=PopulationGLM, **settings):
+    """A model with these parameters, as if they had been fitted."""
+    model = kind(**settings)
+    model.coef_, model.intercept_ = (np.asarray(part, jnp.result_type(float)) for part in (coef, intercept))
+    return model
+
+
+def directly(filters, eta, y, starts, history):
+    """Linear predictor from every lag of every bin, by its definition."""
+    window = filters.shape[1]
+    out = eta.copy()
+    for first, stop in pairwise(starts):
+        padded = np.concatenate([history, np.nan_to_num(y[first:stop])])
+        for t in range(first, stop):
+            before = padded[t - first : t - first + window][::-1]
+            out[t] += np.einsum("ln,nlm->m", before, filters)
+    return out
+
+
+@pytest.mark.parametrize("windows", [(3, 5), (16, 17), (70, 20)])
+def test_every_bin_is_drawn_at_its_own_past(float64, windows):
+    """Blocks, epochs, a given history, two bases of the activity, unknown inputs: the rates are those of the definition."""
+    one, two = windows
+    design = RaisedCosineLogConv(3, one, label="near") + RaisedCosineLinearConv(2, 9, label="light")
+    design = design + RaisedCosineLogConv(2, two, label="far")
+    epochs = nap.IntervalSet([0.0, 5.0, 7.0], [1.0, 5.11, 10.0])
+    times = np.concatenate([np.arange(a, b - 0.005, 0.01) + 0.005 for a, b in epochs.values])
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=len(times))
+    values[150] = np.nan
+    light = nap.Tsd(times, values, time_support=epochs)
+    coef = 0.3 * rng.normal(size=(3 * 3 + 2 + 2 * 3, 3))
+    coef[:9], coef[9:11], coef[11:] = coef[:9] / one, coef[9:11] / 3, coef[11:] / two
+    model = known_model(coef, [-1.5, -2.0, -2.5])
+    history = rng.poisson(0.5, (80, 3))
+    found = simulate(jax.random.key(0), model, design, [None, light, None], history=history)
+
+    kernels = [np.pad(basis.kernel, ((0, 70 - len(basis.kernel)), (0, 0))) for basis in (design[0], design[2])]
+    filters = np.einsum("lk,nkm->nlm", kernels[0], coef[:9].reshape(3, 3, 3))
+    filters = filters + np.einsum("lk,nkm->nlm", kernels[1], coef[11:].reshape(3, 2, 3))
+    np.testing.assert_allclose(found.filters, filters[:, : max(windows)], atol=1e-12)
+    X = design["light"].compute_features(light).values
+    known = ~np.isnan(X).any(1)
+    assert 0 < (~known).sum() < 40
+    np.testing.assert_array_equal(np.isnan(found.counts.values).any(1), ~known)
+    starts = [0, 100, 111, len(times)]
+    eta = directly(filters, X @ coef[9:11] + model.intercept_, found.counts.values, starts, history[-70:])
+    np.testing.assert_allclose(found.rates[known], np.exp(eta[known]), rtol=1e-10)
+    assert np.isnan(found.rates[~known]).all() and np.nansum(found.counts.values) > 50
+    np.testing.assert_array_equal(found.units.count(0.01, epochs).values[known], found.counts.values[known])
+    np.testing.assert_array_equal(found.counts.t, times)
+
+
+@pytest.fixture(scope="module")
+def driven():
+    """Two neurons of a made-up recording, driven by a light and by each other, and the model that was fitted to them."""
+    rng = np.random.default_rng(5)
+    t = (np.arange(40_000) + 0.5) * 0.005
+    light = nap.Tsd(t, np.convolve(rng.normal(size=len(t)), np.ones(5) / np.sqrt(5), "same"))
+    design = RaisedCosineLogConv(3, 20, label="history") + IdentityEval(label="light")
+    coef = np.array([[-1.0, 0.3], [0.2, 0.1], [0.1, -0.1], [0.3, -1.5], [-0.2, 0.3], [0.1, 0.1], [0.5, -0.3]])
+    truth = known_model(coef, np.log([0.15, 0.1]))
+    data = simulate(jax.random.key(1), truth, design, [None, light])
+    model = PopulationGLM().fit(design.lazy_features(data.counts, light), data.counts)
+    return design, light, data, model
+
+
+def test_a_refit_of_a_simulation_finds_the_fitted_model(driven):
+    design, light, data, model = driven
+    longer = nap.Tsd((np.arange(120_000) + 0.5) * 0.005, np.tile(light.values, 3))
+    found = simulate(jax.random.key(2), model, design, [None, longer])
+    X = design.compute_features(found.counts, longer)
+    again, valid = PopulationGLM().fit(X, found.counts), ~np.isnan(X.values).any(1)
+    errors = np.column_stack([standard_errors(X.values[valid], found.rates[valid, n]) for n in range(2)])
+    z = np.vstack([again.intercept_ - model.intercept_, again.coef_ - model.coef_]) / errors
+    assert np.abs(z).max() < 4
+    assert abs(np.mean(z**2) - 1) < 4 * np.sqrt(2 / z.size)
+    np.testing.assert_allclose(found.counts.values.mean(0), data.counts.values.mean(0), rtol=0.05)
+
+
+def test_a_model_of_one_neuron_draws_a_tsd(driven):
+    """Its own activity is drawn, the other neuron's is an input."""
+    design, light, data, _ = driven
+    both = RaisedCosineLogConv(3, 20) + design
+    own, other = data.counts[:, 0], data.counts[:, [1]]
+    model = GLM().fit(both.lazy_features(own, other, light), own)
+    found = simulate(jax.random.key(0), model, both, [None, other, light])
+    assert isinstance(found.counts, nap.Tsd) and found.rates.shape == (40_000, 1)
+    np.testing.assert_allclose(found.counts.values[20:].mean(), own.values[20:].mean(), rtol=0.05)
+    refit = GLM().fit(both.lazy_features(found.counts, other, light), found.counts)
+    assert np.abs(refit.coef_ - model.coef_).max() < 0.4
+
+
+def test_the_key_decides_bin_by_bin(driven):
+    """The same key draws the same, a longer simulation begins as a shorter one, and ids of units survive."""
+    _, _, data, _ = driven
+    basis = RaisedCosineLogConv(3, 20)
+    counts = data.counts.copy()
+    counts = nap.TsdFrame(counts.t, counts.values, columns=[7, 3])
+    model = PopulationGLM().fit(basis.lazy_features(counts), counts)
+    draw = lambda seed, seconds: simulate(jax.random.key(seed), model, basis, duration=seconds, bin_size=0.005)
+    long, short, other = draw(0, 20.0), draw(0, 12.0), draw(1, 12.0)
+    np.testing.assert_array_equal(long.counts.values[:2400], short.counts.values)
+    assert (short.counts.values != other.counts.values).any()
+    assert list(long.counts.columns) == [7, 3] and sorted(long.units.keys()) == [3, 7]
+    np.testing.assert_array_equal(long.units[3].count(0.005, long.counts.time_support), long.counts.values[:, 1])
+
+
+def test_simulations_of_any_length_share_what_is_compiled(driven):
+    _, _, _, model = driven
+    basis = RaisedCosineLogConv(3, 20)
+    model = known_model(model.coef_[:6], model.intercept_)
+    draw = lambda seconds: simulate(jax.random.key(0), model, basis, duration=seconds, bin_size=0.005)
+    draw(11.0)
+    before = _rollout._chunk._cache_size()
+    draw(25.0)
+    assert _rollout._chunk._cache_size() == before
+
+
+OBSERVED = {
+    "Poisson": ("Poisson", None, lambda mean: stats.poisson(mean)),
+    "Poisson, softplus": ("Poisson", "softplus", lambda mean: stats.poisson(mean)),
+    "Bernoulli": ("Bernoulli", "cloglog", lambda mean: stats.bernoulli(mean)),
+    "negative binomial": (NegativeBinomial(scale=0.6), None, lambda m: stats.nbinom(1 / 0.6, 1 / (1 + 0.6 * m))),
+    "Gaussian": (Gaussian(scale=0.6), None, lambda mean: stats.norm(mean, np.sqrt(0.6))),
+    "Gamma": (Gamma(scale=0.6), None, lambda mean: stats.gamma(1 / 0.6, scale=0.6 * mean)),
+}
+
+
+@pytest.mark.parametrize("name", OBSERVED)
+def test_activity_has_the_distribution_of_the_model(name):
+    """Values through their own distribution function are uniform, whatever the mean of their bin; counts are jittered."""
+    kind, link, distribution = OBSERVED[name]
+    settings = {"observation_model": kind, "inverse_link_function": link}
+    whole = name not in ("Gaussian", "Gamma")
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-1, 1, 3000)
+    basis = HistoryConv(2, label="own") + IdentityEval(label="x")
+    coef = [[-0.5, 0.1], [0.1, 0.0], [0.1, -0.3], [0.0, -0.1], [0.5, -0.5]]
+    found = simulate(jax.random.key(0), known_model(coef, [-0.7, -0.5], **settings), basis, [None, x], bin_size=0.01)
+    at_features = known_model(coef[-1:], [-0.7, -0.5], **settings)
+    drawn = at_features.simulate(jax.random.key(1), x[:, None])
+    assert (found.units is not None) == whole
+    for values, mean in ((found.counts.values, found.rates), (drawn, at_features.predict(x[:, None]))):
+        of = distribution(mean.astype(float))
+        high = of.cdf(values.astype(float))
+        if whole:
+            assert (values == np.round(values)).all()
+            high = high - rng.random(high.shape) * of.pmf(values.astype(float))
+        assert stats.kstest(high.ravel(), "uniform").pvalue > 1e-3
+
+
+def test_counts_of_large_means_and_heavy_tails():
+    """Where the distribution function is not searched, or has a long tail, means and variances are right all the same."""
+    wide = known_model([[1.0, -1.0]], np.log([100.0, 5.0])).simulate(jax.random.key(0), np.zeros((4000, 1)))
+    np.testing.assert_allclose(wide.mean(0), [100, 5], rtol=0.02)
+    np.testing.assert_allclose(wide.var(0), [100, 5], rtol=0.1)
+    heavy = known_model([[0.0]], [np.log(20.0)], observation_model=NegativeBinomial(scale=2.0))
+    drawn = heavy.simulate(jax.random.key(0), np.zeros((20_000, 1)))
+    assert drawn.mean() == pytest.approx(20, rel=0.05) and drawn.var() == pytest.approx(20 + 2 * 400, rel=0.1)
+
+
+def test_drawing_at_features():
+    """Lazy and built features give the same, NaN where X is, on the time axis of X; a mean beyond all counts is refused."""
+    rng = np.random.default_rng(0)
+    t = (np.arange(5000) + 0.5) * 0.01
+    x = nap.TsdFrame(t, rng.normal(size=(5000, 1)))
+    counts = nap.TsdFrame(t, rng.poisson(0.5, (5000, 2)), columns=["a", "b"])
+    basis = RaisedCosineLogConv(3, 20)
+    X = basis.lazy_features(x)
+    model = PopulationGLM().fit(X, counts)
+    y = model.simulate(jax.random.key(0), X)
+    assert isinstance(y, nap.TsdFrame) and list(y.columns) == ["a", "b"] and y.values.dtype == np.float32
+    assert np.isnan(y.values[:20]).all() and not np.isnan(y.values[20:]).any()
+    np.testing.assert_array_equal(y.values, model.simulate(jax.random.key(0), X).values)
+    assert (y.values[20:] != model.simulate(jax.random.key(1), X).values[20:]).any()
+    built = model.simulate(jax.random.key(0), basis.compute_features(x)).values
+    assert (built[20:] != y.values[20:]).mean() < 1e-3
+    one = known_model(model.coef_[:, 0], model.intercept_[:1], GLM).simulate(jax.random.key(0), X)
+    assert isinstance(one, nap.Tsd) and one.shape == (5000,)
+    with jax.enable_x64(True):
+        assert model.simulate(jax.random.key(0), X).values.dtype == np.float64
+    far = known_model([[0.0, 50.0]], [0.0, 0.0])
+    with pytest.raises(ValueError, match=r"neuron 1 has a mean of 5.18e\+21 in row 1, of which nothing can be drawn"):
+        far.simulate(jax.random.key(0), [[0.0], [1.0]])
+
+
+def test_a_linear_autoregression_has_its_variance():
+    """An autoregression of first order: correlation c at lag 1, variance s / (1 - c²)."""
+    model = known_model([0.6], [1.0], GLM, observation_model=Gaussian(scale=2.0))
+    y = simulate(jax.random.key(0), model, HistoryConv(1), duration=400.0, bin_size=0.01).counts.values[50:]
+    assert y.mean() == pytest.approx(1 / 0.4, abs=0.1)
+    assert y.var() == pytest.approx(2 / (1 - 0.36), rel=0.05)
+    assert np.corrcoef(y[1:], y[:-1])[0, 1] == pytest.approx(0.6, abs=0.02)
+
+
+# Stability
+
+
+def one_neuron(strength, base):
+    """A neuron that excites itself for ten bins; how strong it is on the scale of the mean field."""
+    basis = BSplineConv(1, 10, order=1)
+    return known_model([strength], [np.log(base)], GLM), basis, 10 * np.expm1(strength)
+
+
+@pytest.mark.parametrize(("strength", "base"), [(0.05, 0.2), (0.1, 0.2), (0.2, 0.12), (-0.3, 0.2)])
+def test_the_mean_field_of_one_neuron_is_lamberts_function(strength, base):
+    """m = base exp(m C) is solved by it; its other branch is where rates run away, the gain is m C."""
+    model, basis, act = one_neuron(strength, base)
+    found = stability(model, basis)
+    m = (-special.lambertw(-act * base) / act).real
+    np.testing.assert_allclose(found.rates, m, rtol=1e-4)
+    assert found.gain == pytest.approx(m * act, rel=1e-3)
+    wild = -special.lambertw(-act * base, -1) / act
+    ratio = (wild / m).real if act > 0 else np.inf
+    assert found.margin == pytest.approx(ratio, rel=0.06) and found.stable == (ratio > 5)
+
+
+@pytest.mark.parametrize("kind", ["Poisson", "Gaussian"])
+def test_a_linear_mean_field_is_exact(kind):
+    """With a link that is linear rates are those of a linear system, and its gain the eigenvalue of the summed filters."""
+    rng = np.random.default_rng(1)
+    coef = rng.uniform(0, 0.02, (2 * 3, 2))
+    link, base = ("softplus", 30.0) if kind == "Poisson" else ("identity", 1.0)
+    model = known_model(coef, [base, base], observation_model=kind, inverse_link_function=link)
+    if kind == "Gaussian":
+        model.scale_ = np.ones(2)
+    model._train_mean = np.full(2, base)
+    basis = RaisedCosineLogConv(3, 20)
+    act = np.einsum("k,nkm->nm", basis.kernel.sum(0), coef.reshape(2, 3, 2))
+    found = stability(model, basis)
+    assert found.gain == pytest.approx(np.linalg.eigvals(act).real.max(), rel=1e-4)
+    np.testing.assert_allclose(found.rates, np.linalg.solve(np.eye(2) - act.T, [base, base]), rtol=1e-4)
+
+
+def test_no_false_alarm():
+    """Twenty populations of ten neurons that fire as they should; the mean field is within a fifth of their rates."""
+    basis = RaisedCosineLogConv(5, 40)
+    for seed in range(20):
+        coef, intercept = random_coupling(jax.random.key(seed), 10, basis)
+        model = known_model(coef, intercept)
+        assert stability(model, basis).stable, seed
+        if seed < 4:
+            drawn = simulate(jax.random.key(100 + seed), model, basis, duration=30.0, bin_size=0.005).counts
+            assert drawn.values.mean() == pytest.approx(stability(model, basis).rates.mean(), rel=0.2)
+
+
+def test_a_population_that_explodes_is_announced_and_stopped():
+    """A pair that excites each other, ever more: without a level of rates, and with one that does not hold."""
+    basis = BSplineConv(1, 20, order=1)
+    pair = lambda w: known_model([[-1.0, w], [w, -1.0]], np.log([0.1, 0.1]))
+    with (
+        pytest.warns(RuntimeWarning, match="no stable level, so the simulation is likely to explode") as caught,
+        pytest.raises(ValueError, match=r"explodes: neuron [01] passes 20 spikes per bin at [0-9.]+ s. Weaken"),
+    ):
+        simulate(jax.random.key(0), pair(1.0), basis, duration=1000.0, bin_size=0.005)
+    assert caught[0].filename == __file__
+    fragile = one_neuron(0.2, 0.15)
+    with (
+        pytest.warns(RuntimeWarning, match=r"if a fluctuation made them 2\.\d times as high"),
+        pytest.raises(ValueError, match="explodes"),
+    ):
+        simulate(jax.random.key(0), *fragile[:2], duration=1000.0, bin_size=0.005)
+    assert stability(pair(0.1), basis).stable

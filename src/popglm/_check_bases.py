@@ -35,18 +35,18 @@ def full_rank(kernel):
     """Functions that differ on the lags of the window; else coefficients are not unique, and a warning says so."""
     rank = int(np.linalg.matrix_rank(kernel))
     if rank < kernel.shape[1]:
-        _warn(
+        warn(
             f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins: their "
             "coefficients are not unique. Use fewer functions or a longer window."
         )
 
 
-def _warn(text):
+def warn(text, category=UserWarning):
     """Warn at the line of the user, however many steps of this package lie between."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in OURS:
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, UserWarning, stacklevel=level)
+    warnings.warn(text, category, stacklevel=level)
 
 
 def raised_cosine(n_basis_funcs, width, decay=False):
@@ -157,7 +157,7 @@ def inside(n_outside, n_values, low, high, learned):
     """Values inside the bounds; a warning names how many are not."""
     if n_outside:
         origin = "learned from the first data that this basis saw" if learned else "given"
-        _warn(
+        warn(
             f"{n_outside} of {n_values} values lie outside the bounds ({low:.6g}, {high:.6g}), {origin}: their rows are NaN, "
             "and no method counts them. Give wider `bounds`, or learn them anew with `fit`."
         )

@@ -20,6 +20,7 @@ from popglm import (
     _checkpoint,
     _data,
     _design,
+    _draw,
     _fit,
     _jaxopt,
     _objective,
@@ -441,12 +442,65 @@ class Estimator(BatchFits, RegressorMixin, BaseEstimator, ABC):
         self._same_features(X)
         coef, intercept = self._core_params()
         _check_model.n_neurons(len(intercept), y.values.shape[1])
-        if why or model.shapes:
-            _settings.known_scale(model, hasattr(self, "scale_"), why or "a residual")
-        if model.divides or model.shapes:
-            model = model.with_scale(self.scale_) if hasattr(self, "scale_") else _scale.known(model, len(intercept))
+        model = self._scaled(why or ("a residual" if model.shapes else None))
         rows = _data.rows(X.values)
         return _score.Given(model, coef, intercept, X, y, rows, _design.Design(rows, rows.place(y.values)))
+
+    def simulate(self, key, X):
+        r"""Draw activity from the fitted model, :math:`y_{tn} \sim p(\,\cdot \mid x_t^\top w_n + b_n)`, each bin by itself.
+
+        For features that do not depend on what is drawn. Where the history of the neurons is among them, use
+        `popglm.simulation.simulate`: there the activity that is drawn becomes the history of later bins.
+
+        Parameters
+        ----------
+        key : jax.Array
+            Random key, ``jax.random.key(seed)``. The same key draws the same from the same features.
+        X
+            Features, shape (time, features); lazy ones are made a block at a time.
+
+        Returns
+        -------
+        activity
+            Shape (time,) for GLM, (time, neurons) for PopulationGLM; a Tsd or TsdFrame if X is one, with the columns that y
+            had. NaN where the features are.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit` or `update`.
+        ValueError
+            If X has another number of features than the model, a scale is not known, or a mean is too large to draw from.
+
+        Examples
+        --------
+        >>> import jax
+        >>> import numpy as np
+        >>> from popglm.glm import GLM
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(2000, 2))
+        >>> model = GLM().fit(X, rng.poisson(np.exp(X @ [0.5, -0.3] - 1)))
+        >>> again = GLM().fit(X, model.simulate(jax.random.key(0), X))
+        >>> bool(np.allclose(again.coef_, model.coef_, atol=0.15))
+        True
+        """
+        _check_model.fitted(self)
+        key, X = _settings.key(key), _data.features(X)
+        self._same_features(X)
+        model, rows = self._scaled("`simulate`"), _data.rows(X.values)
+        coef, intercept = self._core_params()
+        design = _design.Design(rows, np.zeros((rows.length, 0), np.uint8))
+        eta = rows.take(_design.entries(_objective.predictor_rows, design, len(intercept), coef, intercept))
+        return _pynapple.wrap(self._public(_draw.independent(key, model, eta)), X, self._columns)
+
+    def _scaled(self, why):
+        """The observation model with the scale of each neuron, where it has one; `why` it must, or None."""
+        model = self._configure()[0].model
+        if why:
+            _settings.known_scale(model, hasattr(self, "scale_"), why)
+        if not (model.divides or model.shapes):
+            return model
+        return model.with_scale(self.scale_) if hasattr(self, "scale_") else _scale.known(model, len(self.intercept_))
 
     def _null_mean(self, null, n_neurons, needed):
         """Means of the null model; None for those of the y that is scored."""

@@ -147,6 +147,11 @@ def census(block):
     return tally(block), moments(block)
 
 
+def predictor_rows(block, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
+    """Linear predictor of every bin, rows first."""
+    return predictor(block, coef, intercept).T
+
+
 def mean_rows(block, model, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
     """Mean count of every bin, rows first."""
     return model.mean(predictor(block, coef, intercept)).T

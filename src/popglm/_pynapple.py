@@ -108,17 +108,20 @@ def epoch_starts(frame: Frame, length: int) -> np.ndarray:
     return np.append(np.searchsorted(frame.times, frame.epochs.start, side="left"), length)
 
 
-def recording(trains, counts, bin_size):
-    """TsGroup of the spike times and TsdFrame of the counts, of one epoch that starts at 0."""
+def bins(n_bins, bin_size) -> Frame:
+    """Bins of one epoch that starts at 0."""
     import pynapple as nap
 
-    n_bins, n_neurons = counts.shape
-    epoch, bins = nap.IntervalSet(0, n_bins * bin_size), np.arange(n_bins)
-    units = {neuron: nap.Ts(times, time_support=epoch) for neuron, times in enumerate(trains)}
-    frame = nap.TsdFrame(
-        t=(bins + 0.5) * bin_size, d=counts.astype(int), time_support=epoch, columns=np.arange(n_neurons)
-    )
-    return nap.TsGroup(units, time_support=epoch), frame
+    return Frame(None, (np.arange(n_bins) + 0.5) * bin_size, nap.IntervalSet(0, n_bins * bin_size), None)
+
+
+def group(trains, ids, epochs):
+    """TsGroup of spike times; the units are numbered where their ids are no whole numbers."""
+    nap = sys.modules["pynapple"]
+    ids = np.asarray(ids)
+    keys = ids.tolist() if ids.dtype.kind in "iu" else range(len(trains))
+    units = {key: nap.Ts(times, time_support=epochs) for key, times in zip(keys, trains, strict=True)}
+    return nap.TsGroup(units, time_support=epochs)
 
 
 def columns(x, which):

@@ -271,21 +271,6 @@ def whole_bins(duration, bin_size):
     return n_bins
 
 
-def no_explosion(means, limit, bin_size):
-    """Rates that stay below a limit."""
-    wild = ~(means < limit).all(1)
-    if np.isnan(means).any():
-        raise ValueError(
-            "the rates become NaN. Check `inverse_link_function`, the couplings and the kernel of the basis."
-        )
-    if wild.any():
-        t, neuron = int(np.argmax(wild)), int(np.argmax(~(means[np.argmax(wild)] < limit)))
-        raise ValueError(
-            f"the population explodes: neuron {neuron} passes {limit:g} spikes per bin at {t * bin_size:.3f} s. "
-            "Weaken the excitatory couplings, or lower the intercepts."
-        )
-
-
 def key(value):
     """A random key of JAX."""
     dtype = getattr(value, "dtype", None)

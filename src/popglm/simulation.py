@@ -1,34 +1,14 @@
-"""Recurrent simulation: populations whose couplings are known, to test a fit against the truth."""
-
-from functools import partial
-from typing import NamedTuple
+"""Recurrent simulation: of a fitted model, and of populations whose couplings are known, to test a fit against the truth."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _check_bases, _pynapple, _settings, links
+from popglm import _check, _check_bases, _pynapple, _rollout, _settings
+from popglm._simulate import MAX_MEAN, Population, Stability, generator, recording, simulate, stability
+from popglm.links import LINKS
+from popglm.observation_models import Poisson
 
-__all__ = ["Population", "random_coupling", "simulate_population"]
-
-MAX_MEAN = 20.0  # counts per bin; a population that gets there is exploding
-
-
-class Population(NamedTuple):
-    """A simulated recording and the truth behind it."""
-
-    units: object
-    """Spike times in seconds, each inside its bin, as a pynapple TsGroup."""
-    counts: object
-    """The counts that were drawn, a TsdFrame; `units.count(bin_size)` gives the same."""
-    rates: np.ndarray
-    """Mean count per bin, shape (time, neurons)."""
-    coef: np.ndarray
-    """Shape (senders * n_basis_funcs, receivers), as a fitted `coef_`."""
-    intercept: np.ndarray
-    """Shape (receivers,)."""
-    filters: np.ndarray
-    """Effect on the log rate, shape (senders, window_size, receivers); index 0 of the window is lag 1."""
+__all__ = ["Population", "Stability", "random_coupling", "simulate", "simulate_population", "stability"]
 
 
 def random_coupling(
@@ -102,7 +82,7 @@ def random_coupling(
     for name, peak in peaks.items():
         _check.number(name, peak)
     connectivity, excitatory = _settings.share("connectivity", connectivity), _settings.share("excitatory", excitatory)
-    rng, area = _generator(_settings.key(key)), _check_bases.convolution(basis).sum(0)
+    rng, area = generator(_settings.key(key)), _check_bases.convolution(basis).sum(0)
     functions = np.arange(len(area))
     coupled, excites = rng.random((n, n)) < connectivity, rng.random((n, n)) < excitatory
     peak = coupled * np.where(excites, excitation, -inhibition) * rng.uniform(0.5, 1.5, (n, n))
@@ -164,55 +144,13 @@ def simulate_population(key, coef, intercept, basis, *, duration, bin_size=0.005
     kernel = _check_bases.convolution(basis)
     coef, intercept = _settings.coupling(coef, intercept, kernel.shape[1])
     n_bins = _settings.whole_bins(duration, bin_size)
-    link = links.link_of(_settings.link(inverse_link_function, links.LINKS))
+    model = Poisson(_settings.link(inverse_link_function, LINKS))
     counts_key, times_key = jax.random.split(_settings.key(key))
-    run = _run(counts_key, coef, intercept, kernel, jnp.result_type(float), link.inverse, n_bins)
-    counts, rates = map(np.asarray, run)
-    _settings.no_explosion(rates, MAX_MEAN, bin_size)
-    filters = np.einsum("lk,nkm->nlm", kernel, coef.reshape(len(intercept), -1, len(intercept)))
-    units, frame = _spikes(times_key, counts, bin_size)
-    return Population(units, frame, rates, coef, intercept, filters)
-
-
-@partial(jax.jit, static_argnums=(4, 5, 6))
-def _run(key, coef, intercept, kernel, dtype, inverse_link, n_bins):
-    coef, intercept, kernel = (a.astype(dtype) for a in (coef, intercept, kernel))
-
-    def one_bin(history, t):
-        mean = inverse_link((kernel.T @ history).T.reshape(-1) @ coef + intercept)
-        uniform = jax.random.uniform(jax.random.fold_in(key, t), mean.shape, dtype)
-        count = _poisson(uniform, jnp.minimum(mean, MAX_MEAN))
-        return jnp.concatenate([count[None], history[:-1]]), (count.astype(jnp.uint8), mean)
-
-    history = jnp.zeros((len(kernel), len(intercept)), dtype)
-    return jax.lax.scan(one_bin, history, jnp.arange(n_bins))[1]
-
-
-def _poisson(uniform, mean):
-    """Counts by inversion: search the distribution function upwards. Quick because most bins hold no spike."""
-    most = mean + 12 * jnp.sqrt(mean) + 12  # beyond, rounding would climb for ever
-
-    def climb(state):
-        count, probability, left = state
-        count = jnp.where((left > 0) & (count < most), count + 1, count)
-        probability = probability * mean / jnp.maximum(count, 1)
-        return count, probability, jnp.where(left > 0, left - probability, left)
-
-    start = (jnp.zeros_like(mean), jnp.exp(-mean), uniform - jnp.exp(-mean))
-    return jax.lax.while_loop(lambda s: jnp.any((s[2] > 0) & (s[0] < most)), climb, start)[0]
-
-
-def _spikes(key, counts, bin_size):
-    """TsGroup and TsdFrame of the counts on one time axis that starts at 0."""
-    n_bins, n_neurons = counts.shape
-    rng = _generator(key)
-    trains = []
-    for neuron in range(n_neurons):
-        bins = np.repeat(np.arange(n_bins), counts[:, neuron])
-        trains.append(np.sort(bins + rng.uniform(0.01, 0.99, len(bins))) * bin_size)
-    return _pynapple.recording(trains, counts, bin_size)
-
-
-def _generator(key):
-    """NumPy's generator for what is drawn on the host."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+    n = len(intercept)
+    recurrence = _rollout.Recurrence(kernel, coef.reshape(n, -1, n))
+    frame = _pynapple.bins(n_bins, bin_size)
+    bins = _rollout.Bins(np.array([0, n_bins]), np.broadcast_to(intercept, (n_bins, n)), frame.times)
+    silence = np.zeros((len(kernel), n))
+    counts, rates = _rollout.rollout(counts_key, model, recurrence, bins, silence, np.full(n, MAX_MEAN))
+    units, counts = recording(times_key, counts, frame, bin_size, np.arange(n), model.support)
+    return Population(units, counts, rates, coef, intercept, recurrence.filters)

@@ -1,0 +1,67 @@
+"""Activity drawn at linear predictors: each bin by itself."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popglm import _check_simulation, _design
+from popglm.observation_models import NegativeBinomial, Poisson
+
+BY_SEARCH = 60.0  # means up to which exp(-mean) has all its digits
+DRAWABLE = 2.0**30
+
+
+def independent(key, model, eta):
+    """Draw each entry of (time, neurons), some thousand rows at a time; NaN where the predictor is."""
+    known, rows = ~np.isnan(eta), _design.BLOCK_ROWS
+    mean = np.asarray(model.mean(jnp.where(known, eta, 0)))
+    _check_simulation.drawable(np.where(known, mean, 0), DRAWABLE, model.support)
+    search = by_search(model, np.max(mean, initial=0, where=known))
+    out = np.full(eta.shape, np.nan, eta.dtype)
+    for i, at in enumerate(range(0, len(eta), rows)):
+        some = _design.padded(np.where(known, eta, 0)[at : at + rows], rows)
+        out[at : at + rows] = np.asarray(_rows(jax.random.fold_in(key, i), model, some, search))[: len(eta) - at]
+    return np.where(known, out, np.nan)
+
+
+@partial(jax.jit, static_argnums=3)
+def _rows(key, model, eta, search):
+    return draw(key, model, eta.T, search).T
+
+
+def by_search(model, highest) -> bool:
+    """Whether counts of these means are found by search, many times faster than by JAX's rejection."""
+    return type(model) in (Poisson, NegativeBinomial) and float(np.max(highest)) <= BY_SEARCH
+
+
+def draw(key, model, eta, search):
+    """Activity at predictors (neurons, rows)."""
+    if not search:
+        return model.sample(key, eta).astype(eta.dtype)
+    return counts(jax.random.uniform(key, eta.shape, eta.dtype), model.mean(eta), model.scale)
+
+
+def counts(uniform, mean, scale=None):
+    """Counts by inversion, Poisson's or with a scale the negative binomial's: search the distribution function upwards.
+
+    Quick because most bins hold no spike.
+    """
+    if scale is None:
+        none, spread = jnp.exp(-mean), jnp.sqrt(mean)
+        after = lambda probability, count: probability * mean / count
+    else:
+        grown = scale * mean
+        none, spread = jnp.exp(-jnp.log1p(grown) / scale), 2 * (1 + grown)
+        after = lambda probability, count: probability * mean / (1 + grown) * (1 + scale * (count - 1)) / count
+    most = mean + 12 * spread + 12  # beyond, rounding would climb for ever
+
+    def climb(state):
+        count, probability, left = state
+        count = jnp.where((left > 0) & (count < most), count + 1, count)
+        probability = after(probability, jnp.maximum(count, 1))
+        return count, probability, jnp.where(left > 0, left - probability, left)
+
+    start = (jnp.zeros_like(mean), none, uniform - none)
+    return jax.lax.while_loop(lambda s: jnp.any((s[2] > 0) & (s[0] < most)), climb, start)[0]
