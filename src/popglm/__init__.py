@@ -8,7 +8,18 @@ from importlib import import_module
 from importlib.metadata import version
 
 __version__ = version("popglm")
-__all__ = ["basis", "batching", "glm", "io", "links", "observation_models", "plotting", "regularizer", "simulation"]
+__all__ = [
+    "basis",
+    "batching",
+    "glm",
+    "io",
+    "links",
+    "model_selection",
+    "observation_models",
+    "plotting",
+    "regularizer",
+    "simulation",
+]
 
 
 def __getattr__(name):

@@ -182,3 +182,10 @@ class Crossed(NamedTuple):
     def centered(self, first, stop):
         """The same: products of what was centered are not products that lack a constant."""
         return self, None
+
+
+def convolutions(term) -> list[Convolution]:
+    """Every convolution that a term is made of."""
+    if isinstance(term, Convolution):
+        return [term]
+    return [leaf for part in getattr(term, "terms", ()) for leaf in convolutions(part)]
