@@ -205,9 +205,8 @@ def report(record):
         for name, fit in of.items():
             far = max(at["of_objective_max"] for at in fit["gaps"])
             ratio = fit["warm_s"] / of["popglm"]["warm_s"]
-            print(
-                f"{task} {name}: {fit['warm_s']:.1f} s warm, {ratio:.0f} times popglm, gap {far:.1e}  {fit.get('extrapolated', '')}"
-            )
+            few = fit.get("extrapolated", "")
+            print(f"{task} {name}: {fit['warm_s']:.1f} s warm, {ratio:.0f} times popglm, gap {far:.1e}  {few}")
     lazy, dense = record["hour"], record["hour-dense"]
     print(
         f"an hour: lazy {lazy['warm_s']:.1f} s, {lazy['warm_s'] / dense['warm_s']:.2f} times dense; "
