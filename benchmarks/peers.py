@@ -34,11 +34,15 @@ SETTINGS = {
     "statsmodels": {"method": "IRLS", "wls_method": "qr", "rtol": 1e-6, "dtype": "float64", "workers": 2},
     "nemos": {"solver_name": "LBFGS[jaxopt]", "tol": 1e-5, "maxiter": 2000, "dtype": "float32"},
 }
-# The same with an L1 penalty, for one strength or a path of ten: what each documents for it. scikit-learn and statsmodels have
-# no solver of this problem that ends near the optimum. glum gets X in Fortran order, which it asks for, before the time runs.
+# The same with an L1 penalty, for one strength and for a path of ten: what each documents for it. scikit-learn and statsmodels
+# have no solver of this problem that ends near the optimum. glum gets X in Fortran order, which it asks for, before the time
+# runs; along a path its line search fails in float32.
 SPARSE = {
-    "glum": {"solver": "irls-cd", "gradient_tol": 1e-4, "l1_ratio": 1.0, "dtype": "float32", "workers": 2},
-    "nemos": {"solver_name": "ProximalGradient[jaxopt]", "tol": 1e-5, "maxiter": 2000, "dtype": "float32"},
+    "lasso": {
+        "glum": {"solver": "irls-cd", "gradient_tol": 1e-4, "l1_ratio": 1.0, "dtype": "float32", "workers": 2},
+        "nemos": {"solver_name": "ProximalGradient[jaxopt]", "tol": 1e-5, "maxiter": 2000, "dtype": "float32"},
+    },
+    "path": {"glum": {"solver": "irls-cd", "gradient_tol": 1e-4, "l1_ratio": 1.0, "dtype": "float64", "workers": 2}},
 }
 UPDATE = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
 UPDATES = 50
@@ -126,40 +130,31 @@ def path_glum_of_one(X, y, strengths, **own):
     return model.coef_[None], np.atleast_1d(model.intercept_)
 
 
-def path_glum(X, y, strengths):
+def path_glum(X, y, strengths, dtype, workers, **own):
     """Return coef (strengths, features, neurons) and intercept (strengths, neurons) of glum, strengths decreasing."""
     from joblib import Parallel, delayed
 
-    own = dict(SPARSE["glum"])
-    dtype, workers = own.pop("dtype"), own.pop("workers")
     columns = y.T.astype(dtype)
     fits = Parallel(n_jobs=workers)(delayed(path_glum_of_one)(X, column, strengths, **own) for column in columns)
     coef, intercept = zip(*fits, strict=True)
     return np.stack(coef, 2), np.stack(intercept, 1)
 
 
-def path_nemos(X, y, strengths):
-    """Return coef (strengths, features, neurons) and intercept (strengths, neurons) of NeMoS, each from the last."""
+def lasso_nemos(X, y, strengths, dtype, solver_name, **own):
+    """Return coef (1, features, neurons) and intercept (1, neurons) of NeMoS at one strength."""
     import jax
 
-    own = dict(SPARSE["nemos"])
-    dtype = own.pop("dtype")
     jax.config.update("jax_enable_x64", dtype == "float64")
     import nemos
 
-    solver, start, found = own.pop("solver_name"), None, []
-    for strength in strengths:
-        model = nemos.glm.PopulationGLM(
-            regularizer="Lasso", regularizer_strength=float(strength), solver_name=solver, solver_kwargs=own
-        )
-        model.fit(X.astype(dtype, copy=False), y.astype(dtype, copy=False), init_params=start)
-        start = model.coef_, model.intercept_
-        found.append(tuple(map(np.asarray, start)))
-    coef, intercept = zip(*found, strict=True)
-    return np.stack(coef), np.stack(intercept)
+    model = nemos.glm.PopulationGLM(
+        regularizer="Lasso", regularizer_strength=float(strengths[0]), solver_name=solver_name, solver_kwargs=own
+    )
+    model.fit(X.astype(dtype, copy=False), y.astype(dtype, copy=False))
+    return np.asarray(model.coef_)[None], np.asarray(model.intercept_)[None]
 
 
-PATHS = {"glum": path_glum, "nemos": path_nemos}
+PATHS = {"glum": path_glum, "nemos": lasso_nemos}
 FITS = {"sklearn": fit_sklearn, "glum": fit_glum, "statsmodels": fit_statsmodels, "nemos": fit_nemos}
 
 
@@ -168,15 +163,18 @@ def time_fit(peer, task, folder, neurons):
     X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
     everyone = y.shape[1]
     y = y[:, :neurons]
-    settings, fit = SETTINGS, FITS.get(peer)
+    settings, fit = SETTINGS.get(peer), FITS.get(peer)
     if task != "fit":
-        settings, asked = SPARSE, strengths(folder)[::-1] if task == "path" else strengths(folder)[LASSO, None]
-        fit = partial(PATHS[peer], strengths=asked)
+        settings, asked = (
+            SPARSE[task][peer],
+            strengths(folder)[::-1] if task == "path" else strengths(folder)[LASSO, None],
+        )
+        fit = partial(PATHS[peer], strengths=asked, **settings)
         if peer == "glum":
-            X = np.asfortranarray(X, settings[peer]["dtype"])
+            X = np.asfortranarray(X, settings["dtype"])
     cold, found = timed(lambda: fit(X, y))
     warm, _ = timed(lambda: fit(X, y[:, ::-1]))
-    record = {"settings": settings[peer], "shape": [*X.shape, everyone], "fitted": y.shape[1]}
+    record = {"settings": settings, "shape": [*X.shape, everyone], "fitted": y.shape[1]}
     if task != "fit":
         record["strengths"] = asked.tolist()
     if y.shape[1] < everyone:
@@ -253,13 +251,13 @@ def main():
     args = ask.parse_args()
     if args.task in ("features", "update") and args.peer != "nemos":
         ask.error("only nemos has this task")
-    if args.task in ("lasso", "path") and args.peer not in PATHS:
-        ask.error(f"only {' and '.join(PATHS)} have this task")
+    if args.task in SPARSE and args.peer not in SPARSE[args.task]:
+        ask.error(f"only {' and '.join(SPARSE[args.task])} do this task")
 
     record = {"peer": args.peer, "task": args.task, "version": metadata.version(PACKAGES.get(args.peer, args.peer))}
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("default")
-        if args.task in ("fit", "lasso", "path"):
+        if args.task in ("fit", *SPARSE):
             timing, (coef, intercept) = time_fit(args.peer, args.task, args.data, args.neurons)
             np.savez(args.out.with_suffix(".npz"), coef=coef, intercept=intercept)
             if timing["settings"].get("workers", 1) > 1:
