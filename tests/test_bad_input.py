@@ -179,7 +179,8 @@ REFUSED = {
         lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength="1"), ValueError, "finite number.*got '1'"
     ),
     "strength a list": (
-        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength=[1.0]), ValueError, "finite number.*got"
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength=[[1.0]] * 7), ValueError,
+        r"one of 1 or 4 rows and 3 columns, which are the neurons; got shape \(7, 1\)"
     ),
     "observation model misspelt": (
         lambda s: fit(s.X, s.y, observation_model="Poison"), ValueError, "Did you mean 'Poisson'"

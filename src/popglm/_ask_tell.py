@@ -1,9 +1,10 @@
 """L-BFGS with a preconditioner, by ask and tell, for all neurons at once.
 
 `ask` names every neuron's trial point; `tell` takes the values and gradients there, and accepts or shortens each neuron's own
-step. The two know nothing of GLMs or data (Nocedal and Wright 2006, *Numerical Optimization*, chapters 6 and 7; batched by
-hand). They are NumPy in double precision: beside a pass over the data their work is nothing, and nothing has to be compiled
-for it.
+step. Where the next one leads is the preconditioner's: to the minimum of the quadratic model, or of that and the kinks of a
+penalty, whose change along the step it knows. The two know nothing of GLMs or data (Nocedal and Wright 2006, *Numerical
+Optimization*, chapters 6 and 7; batched by hand). They are NumPy in double precision: beside a pass over the data their work is
+nothing, and nothing has to be compiled for it.
 """
 
 from typing import NamedTuple
@@ -18,6 +19,7 @@ MAX_REJECTS = 12
 
 Points = Float[Array, "neurons coordinates"]
 PerNeuron = Float[Array, "neurons"]
+History = tuple[Float[Array, "memory neurons coordinates"], Float[Array, "memory neurons coordinates"], Array]
 
 
 class State(NamedTuple):
@@ -36,6 +38,11 @@ class State(NamedTuple):
     n_rejected: Int[Array, "neurons"]
     status: Int[Array, "neurons"]
 
+    @property
+    def history(self) -> History:
+        """What is remembered of earlier steps."""
+        return self.moves, self.changes, self.inverse_curvature
+
 
 def start(point: Points, silent: Bool[Array, "neurons"]) -> State:
     """State before the first pass; neurons that have nothing to fit are done where they stand."""
@@ -53,6 +60,7 @@ def ask(state: State) -> Points:
 def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, scale: PerNeuron, eps: float) -> State:
     """Accept each trial that decreases its loss, shorten the step of the others; stop where little is left to gain.
 
+    `value` holds the whole penalty, `gradient` what has one; how the rest changes along a step is part of its slope.
     `eps` is the precision of the values, and `scale` the size of the loss's curvature: the round-off that is forgiven
     must not shrink to nothing where a loss passes through 0.
     """
@@ -62,12 +70,15 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
     gradient = np.where(finite[:, None], gradient, 0)
     slack = 8 * eps * np.maximum(np.abs(state.value), scale)
     lower = value <= state.value + 1e-4 * step * state.slope
-    level = (value <= state.value + slack) & (np.abs(_dot(gradient, state.direction)) <= 0.9 * np.abs(state.slope))
+    bend = state.slope - dot(state.gradient, state.direction)  # of the kinks
+    level = (value <= state.value + slack) & (
+        np.abs(dot(gradient, state.direction) + bend) <= 0.9 * np.abs(state.slope)
+    )
     accept = running & finite & (first | lower | level)
     taken = accept[:, None]
 
     move, change = ask(state) - state.point, gradient - state.gradient
-    curvature = _dot(move, change)
+    curvature = dot(move, change)
     keep = accept & ~first & (curvature > 0)
     history = (
         _push(state.moves, move, keep),
@@ -75,8 +86,7 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
         _push(state.inverse_curvature, 1 / np.where(keep, curvature, 1), keep),
     )
     point, gradient = np.where(taken, ask(state), state.point), np.where(taken, gradient, state.gradient)
-    direction = -_two_loops(gradient, history, precondition)
-    slope = _dot(gradient, direction)
+    direction, slope = precondition.aim(point, gradient, history, accept)
 
     with np.errstate(invalid="ignore"):  # before the first value that is finite
         rise = np.where(finite & ~first, value - state.value - step * state.slope, 1)
@@ -113,7 +123,21 @@ def restarted(state: State, which: Bool[Array, "neurons"], point: Points) -> Sta
     return State(*(pick(name, *both) for name, both in zip(State._fields, zip(state, anew, strict=True), strict=True)))
 
 
-def _dot(a, b):
+def aimed(state: State, precondition, tol, which: Bool[Array, "neurons"]) -> State:
+    """The same state with other directions, in which some neurons go on after their values or gradients have changed."""
+    direction, slope = precondition.aim(state.point, state.gradient, state.history, which)
+    status = np.where(-slope / 2 <= tol, DONE, RUNNING)
+    return state._replace(
+        direction=np.where(which[:, None], direction, state.direction),
+        slope=np.where(which, slope, state.slope),
+        step=np.where(which, 1, state.step),
+        n_rejected=np.where(which, 0, state.n_rejected),
+        status=np.where(which, status, state.status),
+    )
+
+
+def dot(a, b):
+    """Scalar product of every neuron's vectors."""
     return np.einsum("...i,...i->...", a, b)
 
 
@@ -123,13 +147,13 @@ def _push(history, new, keep):
     return np.where(keep.reshape(-1, *[1] * (new.ndim - 1)), shifted, history)
 
 
-def _two_loops(gradient, history, precondition):
+def quasi_newton(gradient, history, precondition):
     """Inverse Hessian estimate times the gradient, newest pair first."""
     pairs, q, weights = list(zip(*history, strict=True)), gradient, []
     for move, change, inverse_curvature in pairs:
-        weights.append(inverse_curvature * _dot(move, q))
+        weights.append(inverse_curvature * dot(move, q))
         q = q - weights[-1][:, None] * change
     q = precondition(q)
     for (move, change, inverse_curvature), weight in zip(reversed(pairs), reversed(weights), strict=True):
-        q = q + (weight - inverse_curvature * _dot(change, q))[:, None] * move
+        q = q + (weight - inverse_curvature * dot(change, q))[:, None] * move
     return q

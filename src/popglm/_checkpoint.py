@@ -114,8 +114,8 @@ def of_objective(objective, mask) -> dict:
         "observation_model": type(model).__name__,
         "scale": None if model.scale is None else float(model.scale),
         "inverse_link_function": f"{model.link.name} ({digits:08x})",
-        "regularizer": type(penalty).__name__,
-        "regularizer_strength": float(strength),
+        "regularizer": repr(penalty).removesuffix("()"),
+        "regularizer_strength": float(strength) if np.ndim(strength) == 0 else of_values(np.asarray(strength, float)),
         "feature_mask": None if mask is None or np.all(mask) else of_values(np.asarray(mask, float)),
         "precision": jnp.result_type(float).name,
     }

@@ -15,15 +15,16 @@ from numpy import ndarray as Array
 from threadpoolctl import ThreadpoolController
 
 from popglm import _check_arrays, _objective, _precondition, _scale
-from popglm._ask_tell import DONE, FAILED, RUNNING, STALLED, Points, State, ask, restarted, start, tell
+from popglm._ask_tell import DONE, FAILED, RUNNING, STALLED, Points, State, aimed, ask, restarted, start, tell
 from popglm._design import BLOCK_ROWS, total
 from popglm._objective import Fit, Objective
-from popglm._precondition import Problem, prepare
+from popglm._precondition import Problem, penalised, prepare
 
 OPTIONS = {"tol": None, "maxiter": 200}
 TOL = {"float32": 1e-5, "float64": 1e-16}  # how much of a loss, summed over bins, may be left to gain
 MAX_LAST = 1e-2  # largest `tol` that makes sure that the last step, which is not evaluated, is a small one
 PATIENCE = 10  # passes after which, again and again, a neuron that is not done gets a factor of its own
+WEAKEST = 1e-3  # strength of a path, relative to that at which all coefficients are 0
 GROUP = 8  # neurons whose Hessians are summed in one pass
 
 
@@ -69,6 +70,21 @@ class _OneThread:
 one_thread = _OneThread()
 
 
+class Setting(NamedTuple):
+    """What a fit knows from its first pass, and what does not change on its way."""
+
+    mean_count: Array
+    null: Array
+    silent: Array
+    dependent: Array
+    constant: Array
+    mask: Array
+    estimated: bool  # whether the loss has a scale that is to be found
+    least: Array | float  # loss that round-off may leave
+    tol: float
+    eps: float
+
+
 def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["maxiter"], report=None, keep=None) -> Fit:
     """Exact fit of all neurons: one pass for the preconditioner, then one pass per trial point.
 
@@ -80,16 +96,49 @@ def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["max
     only wait for theirs.
     """
     with one_thread:
-        return _fit(design, objective, mask, init, tol, maxiter, report, keep)
+        kept = Kept.of(keep.saved) if keep and keep.saved else None
+        if kept and kept.over(maxiter):
+            return kept.found
+        setting, problem = _begin(design, objective, mask, tol)
+        if kept is None:
+            first = start(_first(problem, init, setting.null, setting.silent), setting.silent)
+            kept = Kept(first, problem.precondition.own, 0, None, None)
+        elif kept.scale is not None:
+            problem = scaled(
+                problem, problem.objective.model.with_scale(kept.scale[:, 0]), setting.null, setting.mean_count
+            )
+        problem = problem._replace(precondition=problem.precondition._replace(own=kept.own))
+        problem, state, n_passes = _solve(design, setting, problem, kept.state, kept.n_passes, maxiter, report, keep)
+        found = _found(setting, problem, state)
+        if keep:
+            keep.hold(partial(Kept, state, problem.precondition.own, n_passes, found.scale, found))
+        return found
 
 
-def _fit(design, objective, mask, init, tol, maxiter, report, keep) -> Fit:
-    kept = Kept.of(keep.saved) if keep and keep.saved else None
-    if kept and kept.over(maxiter):
-        return kept.found
+def path(design, objective: Objective, mask, factors, n_factors, tol=None, maxiter=OPTIONS["maxiter"], report=None):
+    """Fits with the penalty times these factors, the largest first, each from where the last has ended; increasing.
+
+    They share the first pass and all that was learned of the loss, and none needs a pass to begin: what a penalty adds is
+    known without the data. Without `factors` the largest is the least at which all coefficients are 0.
+    """
+    with one_thread:
+        setting, problem = _begin(design, objective, mask, tol)
+        state, fits = start(_first(problem, None, setting.null, setting.silent), setting.silent), []
+        if factors is None:
+            _, gradient = _evaluate(design, problem, ask(state), jnp.result_type(float))
+            largest = problem.precondition.lengths.least(np.where(setting.silent[:, None], 0, gradient))
+            factors = np.geomspace(WEAKEST, 1, n_factors) * max(largest, np.finfo(np.float32).tiny)
+        for factor in factors[::-1]:
+            problem, state = _strengthened(setting, problem, state, objective, factor)
+            problem, state, _ = _solve(design, setting, problem, state, 0, maxiter, report, None)
+            fits.append(_found(setting, problem, state))
+        return factors, fits[::-1]
+
+
+def _begin(design, objective, mask, tol) -> tuple[Setting, Problem]:
+    """The first pass."""
     dtype = jnp.result_type(float)
     eps = float(jnp.finfo(dtype).eps)
-    tol = TOL[dtype.name] if tol is None else tol
     (bins, events), moments = total(_objective.census, design)
     _check_arrays.some_valid(bins.any())
     estimated = objective.model.shapes and objective.model.scale is None
@@ -97,44 +146,76 @@ def _fit(design, objective, mask, init, tol, maxiter, report, keep) -> Fit:
     mean_count, null, silent = _objective.null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
     problem, dependent, constant = prepare(objective, mask, bins, mean_count, null, moments, eps)
-    own = problem.precondition.own
-    begin = Kept(start(_first(problem, init, null, silent), silent), own, 0, None, None)
-    state, own, n_passes, scale, _ = kept or begin
-    if scale is not None:
-        problem = scaled(problem, objective.model.with_scale(scale[:, 0]), null, mean_count)
-    problem = problem._replace(precondition=problem.precondition._replace(own=own))
-    least = 0.0  # loss that round-off may leave
+    least = 0.0
     if objective.model.divides:
         least = eps * total(_objective.null_loss, design, problem.objective.model, null.astype(dtype)) / bins
+    tol = TOL[dtype.name] if tol is None else tol
+    return Setting(mean_count, null, silent, dependent, constant, mask, estimated, least, tol, eps), problem
+
+
+def _solve(design, setting: Setting, problem: Problem, state: State, n_passes, maxiter, report, keep):
+    """Passes until no neuron is running; the problem with what it has learned, the state, and the number of passes."""
+    dtype = jnp.result_type(float)
     while n_passes < maxiter and len(running := np.flatnonzero(state.status == RUNNING)):
         if n_passes and n_passes % PATIENCE == 0:
             problem = _own_factors(design, problem, state, running, dtype)
         value, gradient = _evaluate(design, problem, ask(state), dtype)
-        precondition = problem.precondition
-        nat = objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), least))
-        state = tell(state, value, gradient, precondition, tol * nat / bins, precondition.curvature * nat, eps)
+        nat = _nat(setting, problem, value)
+        precondition, tol = problem.precondition, setting.tol * nat / problem.bins
+        state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, setting.eps)
         n_passes += 1
-        if estimated and not (state.status == RUNNING).any():
-            problem, state = _another_turn(design, problem, state, null, mean_count)
-        scale = problem.objective.model.scale
+        if setting.estimated and not (state.status == RUNNING).any():
+            problem, state = _another_turn(design, problem, state, setting.null, setting.mean_count)
         if report:
             report(state)
         if keep:
-            keep.offer(partial(Kept, state, problem.precondition.own, n_passes, scale, None))
+            keep.offer(partial(Kept, state, problem.precondition.own, n_passes, problem.objective.model.scale, None))
+    return problem, state, n_passes
+
+
+def _nat(setting, problem, value):
+    """One nat of every neuron's loss, in the units of its loss."""
+    return problem.objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), setting.least))
+
+
+def _strengthened(setting: Setting, problem: Problem, state: State, objective, factor) -> tuple[Problem, State]:
+    """The problem with the penalty of the first objective times a factor, and the state seen from there."""
+    old, known, penalty = problem.objective.strength, problem.precondition, problem.objective.penalty
+    new = objective.strength * factor
+    precondition = penalised(objective._replace(strength=new), problem.coordinates, known)
+    problem = problem._replace(objective=problem.objective._replace(strength=new), precondition=precondition)
+    seen = np.isfinite(state.value)
+    if not seen.any():
+        return problem, state
+    (coef, _), nothing = problem.coordinates.to_model(state.point), np.zeros(len(seen))
+    more = known.mask * problem.coordinates.gradient(penalty.gradient(new, coef) - penalty.gradient(old, coef), nothing)
+    value = state.value + penalty.penalty(new, coef) - penalty.penalty(old, coef)
+    changes = state.changes + (precondition.ratio - known.ratio)[:, None] * known.mask * (state.moves @ known.penalty)
+    curved = np.einsum("mni,mni->mn", state.moves, changes)
+    state = state._replace(
+        value=value,
+        gradient=state.gradient + more,
+        changes=changes,
+        inverse_curvature=np.where(state.inverse_curvature > 0, 1 / np.where(curved > 0, curved, np.inf), 0),
+    )
+    tol = setting.tol * _nat(setting, problem, value) / problem.bins
+    return problem, aimed(state, precondition, tol, seen & ~setting.silent)
+
+
+def _found(setting: Setting, problem: Problem, state: State) -> Fit:
+    """What the fit has led to."""
+    dtype, penalty = jnp.result_type(float), problem.objective.penalty
     done = state.status == DONE
-    known = done & (state.inverse_curvature[0] > 0) & (tol <= MAX_LAST)  # a step whose length a move has tried
+    known = done & (state.inverse_curvature[0] > 0) & (setting.tol <= MAX_LAST)  # a step whose length a move has tried
     last = np.where(known[:, None], state.direction, 0)
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    mean_count = mean_count.astype(dtype)
-    free = problem.precondition.mask.sum(1) - mask[:, dependent].sum(1)
-    flags = state.n_evaluated, done, stalled, silent, mean_count
-    model = problem.objective.model
-    found = Fit(coef, intercept, *flags, dependent, constant, free, model.scale)
-    if keep:
-        keep.hold(partial(Kept, state, problem.precondition.own, n_passes, scale, found))
-    return found
+    free = problem.precondition.mask.sum(1) - setting.mask[:, setting.dependent].sum(1)
+    if penalty.lengths:
+        free = (coef != 0).sum(1) + 1
+    flags = state.n_evaluated, done, stalled, setting.silent, setting.mean_count.astype(dtype)
+    return Fit(coef, intercept, *flags, setting.dependent, setting.constant, free, problem.objective.model.scale)
 
 
 def scaled(problem: Problem, model, null, mean_count) -> Problem:

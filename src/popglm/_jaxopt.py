@@ -52,7 +52,7 @@ def accelerates(name: str, options: dict) -> bool:
 
 def initialize(name, options, objective, params, X, y, mask):
     """State before the first step on a batch."""
-    step, objective = _stepsize(name, options), _of_neurons(objective, *y.shape[1:])
+    step, objective = _stepsize(name, options), _of_neurons(objective, X.shape[1], *y.shape[1:])
     return _functions(name, options).init(params, X, y, objective, mask, step)
 
 
@@ -60,7 +60,7 @@ def update(name, options, objective, params, state, X, y, mask):
     """One step on a batch."""
     _check_model.pair(params)
     _check_model.state(state)
-    step, objective = _stepsize(name, options), _of_neurons(objective, *y.shape[1:])
+    step, objective = _stepsize(name, options), _of_neurons(objective, X.shape[1], *y.shape[1:])
     return _functions(name, options).update(params, state, X, y, objective, mask, step)
 
 
@@ -73,7 +73,7 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     bins, events = total(_objective.tally, design)
     _check_arrays.some_valid(bins.any())
     ((_, chunk),) = design
-    objective = _of_neurons(objective, len(bins))
+    objective = _of_neurons(objective, *mask.shape[::-1])
     mean, null, silent = _objective.null_model(objective.model, bins, events)
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
@@ -91,8 +91,9 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *rest)
 
 
-def _of_neurons(objective, n_neurons=1) -> Objective:
-    """The objective with the scale of each neuron, which no solver by name estimates."""
+def _of_neurons(objective, n_features, n_neurons=1) -> Objective:
+    """The objective with the scale of each neuron, which no solver by name estimates, and strengths that fit the data."""
+    objective.penalty.check(objective.strength, n_features, n_neurons)
     if objective.model.shapes:
         _settings.known_scale(objective.model, False, "a solver by name, and every `update`,")
     return objective._replace(model=_scale.known(objective.model, n_neurons))
@@ -126,52 +127,65 @@ def _functions(name, options) -> Functions:
 def _compiled(name, options, search) -> Functions:
     over_neurons = jax.lax.map if search else _vmap
 
+    def strength_of(neuron, objective):
+        strength = objective.strength
+        return strength if strength.ndim < 2 else strength[jnp.minimum(neuron, len(strength) - 1)]
+
+    def shrunk(params, of_neuron, step):
+        coef, intercept = params
+        neuron, objective = of_neuron
+        return objective.penalty.prox(strength_of(neuron, objective), coef, step), intercept
+
     def value_and_gradient(params, neuron, design, bins, objective, mask):
         coef, intercept = params
-        model, penalty, strength = objective
+        model, penalty, strength = objective.model, objective.penalty, strength_of(neuron, objective)
         sums = chunk_total(_one_neuron, design, model, coef[None], intercept[None], neuron)
         loss, d_coef, d_intercept = (s[0] / bins[neuron] for s in sums)
-        cost, d_cost = jax.value_and_grad(lambda c: penalty.penalty(strength, c))(coef)
-        return loss + cost, (mask[neuron] * (d_coef + d_cost), d_intercept)
+        d_coef = d_coef + penalty.gradient(strength, coef)
+        return loss + penalty.smooth(strength, coef), (mask[neuron] * d_coef, d_intercept)
 
     def solver(stepsize):
         library, kwargs = _library(), dict(options)
         if kwargs.get("stepsize") == TRACED:
             kwargs["stepsize"] = lambda iteration: stepsize
         if name == "ProximalGradient":
-            kwargs["prox"] = library.prox.prox_none
+            kwargs["prox"] = shrunk
         return getattr(library, name)(
             value_and_gradient, value_and_grad=True, implicit_diff=False, unroll=False, **kwargs
         )
 
-    # The hyperparameters of ProximalGradient's prox come before the data.
-    prox = (None,) if name == "ProximalGradient" else ()
+    def extra(neuron, objective):  # what ProximalGradient gives to its prox comes before the data
+        return ((neuron, objective),) if name == "ProximalGradient" else ()
 
     @jax.jit
     def init(params, X, y, objective, mask, stepsize):
         start, neurons, *data = _batch(params, X, y, mask)
         begin = solver(stepsize).init_state
-        return over_neurons(lambda args: begin(args[0], *prox, args[1], *data, objective, mask), (start, neurons))
+        one = lambda args: begin(args[0], *extra(args[1], objective), args[1], *data, objective, mask)
+        return over_neurons(one, (start, neurons))
 
     @jax.jit
     def update(params, state, X, y, objective, mask, stepsize):
         start, neurons, *data = _batch(params, X, y, mask)
         _same_state(state, jax.eval_shape(init, params, X, y, objective, mask, stepsize), name)
         step = solver(stepsize).update
-        one = lambda args: tuple(step(args[0], args[1], *prox, args[2], *data, objective, mask))
+        one = lambda args: tuple(step(*args[:2], *extra(args[2], objective), args[2], *data, objective, mask))
         (coef, intercept), state = over_neurons(one, (start, state, neurons))
         return (coef.T.reshape(params[0].shape), intercept), state
 
     @jax.jit
     def run(start, design, bins, objective, mask, stepsize):
         go = solver(stepsize).run
-        one = lambda args: tuple(go(args[0], *prox, args[1], design, bins, objective, mask))
+        one = lambda args: tuple(go(args[0], *extra(args[1], objective), args[1], design, bins, objective, mask))
         end, state = over_neurons(one, (start, jnp.arange(len(bins))))
-        gradients = over_neurons(
-            lambda a: value_and_gradient(*a, design, bins, objective, mask)[1], (end, jnp.arange(len(bins)))
-        )
-        slope = jnp.hypot(jnp.linalg.norm(gradients[0], axis=1), gradients[1])
-        return end, state.iter_num, state.error, slope
+
+        def slope(args):  # how far a step of length 1 would go
+            (coef, _), neuron = args
+            d_coef, d_intercept = value_and_gradient(*args, design, bins, objective, mask)[1]
+            shorter = objective.penalty.prox(strength_of(neuron, objective), coef - d_coef, 1.0)
+            return jnp.hypot(jnp.linalg.norm(coef - shorter), d_intercept)
+
+        return end, state.iter_num, state.error, over_neurons(slope, (end, jnp.arange(len(bins))))
 
     return Functions(init, update, run)
 

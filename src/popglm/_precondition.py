@@ -11,16 +11,20 @@ import scipy.linalg
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
-from popglm import _objective
-from popglm._ask_tell import PerNeuron, Points
+from popglm import _objective, _proximal
+from popglm._ask_tell import PerNeuron, Points, dot, quasi_newton
 from popglm._objective import Objective
+from popglm._proximal import Lengths
 
 JITTER = 1e-4  # on the diagonals of Hessians, relative to them; only the preconditioner sees it
 MAX_OWN = 2e7  # entries of all factors of neurons' own
 
 
 class Coordinates(NamedTuple):
-    """Standardised features, and an intercept that is orthogonal to them because they are centred."""
+    """Standardised features, and an intercept that is orthogonal to them because they are centred.
+
+    Features whose lengths are penalised together have one scale, `sd`: a rotation of the group changes no length.
+    """
 
     mean: Float[Array, "features"]
     sd: Float[Array, "features"]
@@ -40,50 +44,85 @@ class Coordinates(NamedTuple):
 
 
 class Preconditioner(NamedTuple):
-    r"""Inverse of each neuron's Hessian under the null model, :math:`(c_n C + D)^{-1}`, until it has one of its own.
+    r"""Inverse of each neuron's Hessian under the null model, :math:`(c_n C + r_n D)^{-1}`, until it has one of its own.
 
-    c is the neuron's curvature, C the correlation of the features, D the curvature of the penalty. With
-    :math:`C = L L^\top` and the spectrum :math:`L^{-1} D L^{-\top} = Q M Q^\top`, one factor :math:`R = L^{-\top} Q`
-    serves every neuron: :math:`R\,(c_n + M)^{-1} R^\top`. Neurons in `own` have the Cholesky factor of their own Hessian.
+    c is the neuron's curvature, C the correlation of the features, D the curvature of the penalty, r the neuron's share in it.
+    With :math:`C = L L^\top` and the spectrum :math:`L^{-1} D L^{-\top} = Q M Q^\top`, one factor :math:`R = L^{-\top} Q`
+    serves every neuron: :math:`R\,(c_n + r_n M)^{-1} R^\top`. Neurons in `own` have the Cholesky factor of their own Hessian.
     """
 
     correlation: Float[Array, "coordinates coordinates"]
-    penalty: Float[Array, "coordinates"]
+    penalty: Float[Array, "coordinates coordinates"]
+    ratio: PerNeuron
     factor: Float[Array, "coordinates coordinates"]
     spectrum: Float[Array, "coordinates"]
     curvature: PerNeuron
     mask: Float[Array, "neurons coordinates"]
     own: dict[int, Float[Array, "coordinates coordinates"]]
+    lengths: Lengths | None
+    steepest: float  # largest eigenvalue of C
 
     def __call__(self, q: Points) -> Points:
-        inner = (self.mask * q) @ self.factor / (self.curvature[:, None] + self.spectrum)
-        out = inner @ self.factor.T
+        spread = self.curvature[:, None] + self.ratio[:, None] * self.spectrum
+        out = ((self.mask * q) @ self.factor / spread) @ self.factor.T
         for neuron, lower in self.own.items():
             out[neuron] = scipy.linalg.cho_solve((lower, True), self.mask[neuron] * q[neuron], check_finite=False)
         return self.mask * out
 
+    def aim(self, point: Points, gradient: Points, history, which):
+        """Where these neurons go from a point, and the slope of the whole objective in that direction."""
+        if self.lengths is None:
+            direction = -quasi_newton(gradient, history, self)
+            return direction, dot(gradient, direction)
+        direction, slope, at = np.zeros_like(point), np.zeros(len(point)), np.flatnonzero(which)
+        if len(at):
+            lengths, some = self.lengths.some(at), point[at]
+            product = _proximal.product_of(self._forward(at), tuple(a[:, at] for a in history))
+            steepest = self.curvature[at] * self.steepest + self.ratio[at] * np.abs(self.penalty).sum(0).max()
+            aims = _proximal.minimum(product, lengths, some, gradient[at], self.mask[at], steepest)
+            direction[at] = aims - some
+            slope[at] = dot(gradient[at], direction[at]) + lengths(aims) - lengths(some)
+        return direction, slope
+
+    def _forward(self, at):
+        """The product of some neurons' matrices with moves."""
+        curvature, ratio, mask = self.curvature[at, None], self.ratio[at, None], self.mask[at]
+        own = {i: self.own[neuron] for i, neuron in enumerate(at) if neuron in self.own}
+
+        def product(move):
+            move = mask * move
+            out = curvature * (move @ self.correlation + JITTER * move)
+            if self.penalty.any():
+                out += ratio * (move @ self.penalty)
+            for i, lower in own.items():
+                out[i] = lower @ (move[i] @ lower)
+            return mask * out
+
+        return product
+
     @classmethod
-    def of(cls, correlation, pull, curvature, mask) -> "Preconditioner":
+    def of(cls, correlation, penalty, ratio, curvature, mask, lengths=None) -> "Preconditioner":
         """From the correlation of the features, the curvature of the penalty in their coordinates, and the mask.
 
         The intercept is the last coordinate; the features are centred, so it is orthogonal to them.
         """
         n, last = len(correlation), len(correlation) + 1
-        matrix, penalty = np.eye(last), np.zeros(last)
-        matrix[:n, :n], penalty[:n] = correlation, pull
+        matrix, pull = np.eye(last), np.zeros((last, last))
+        matrix[:n, :n], pull[:n, :n] = correlation, penalty
         factor, spectrum = _inverse_factor(matrix, JITTER), np.zeros(last)
-        if penalty.any():
-            spectrum, turn = np.linalg.eigh(factor.T @ (penalty[:, None] * factor))
-            factor = factor @ turn
+        if pull.any():
+            spectrum, turn = np.linalg.eigh(factor.T @ pull @ factor)
+            factor, spectrum = factor @ turn, np.maximum(spectrum, 0)
         mask = np.concatenate([mask, np.ones((len(mask), 1))], 1)
-        return cls(matrix, penalty, factor, spectrum, curvature, mask, {})
+        steepest = 0.0 if lengths is None else float(np.linalg.eigvalsh(matrix)[-1])
+        return cls(matrix, pull, ratio, factor, spectrum, curvature, mask, {}, lengths, steepest)
 
     def with_own(self, hessians: dict) -> "Preconditioner":
         """Take these neurons' own Hessians of the loss, with the penalty and the mask."""
         factors = {}
         for neuron, hessian in hessians.items():
             mask = self.mask[neuron]
-            matrix = np.outer(mask, mask) * (hessian + np.diag(self.penalty)) + np.diag(1 - mask)
+            matrix = np.outer(mask, mask) * (hessian + self.ratio[neuron] * self.penalty) + np.diag(1 - mask)
             jitter = JITTER * (np.mean(np.diag(hessian)) + self.curvature[neuron])
             factors[neuron] = _cholesky(matrix, jitter)
         return self._replace(own=self.own | factors)
@@ -108,15 +147,52 @@ def prepare(objective: Objective, mask, bins, mean_count, null, moments, eps, fe
     covariance = gram / n_rows - np.outer(center, center)
     # A column that never changes is the intercept's: its own coefficient is masked, and stays 0.
     alive = np.diag(covariance) > 8 * eps * power
-    sd = np.sqrt(np.where(alive, np.diag(covariance), 1))
+    n_features, n_neurons, penalty = len(alive), len(mask), objective.penalty
+    penalty.check(objective.strength, n_features, n_neurons)
+    sd = _scales(
+        np.diag(covariance), alive, penalty.groups(n_features) if penalty.lengths else np.ones(n_features, int)
+    )
     correlation = np.where(np.outer(alive, alive), covariance / np.outer(sd, sd), 0)
     correlation = correlation + few * np.eye(len(sd))
     curvature = np.asarray(_objective.curvature(objective.model, null, mean_count), float)
-    pull = objective.penalty.curvature(objective.strength) / sd**2
-    precondition = Preconditioner.of(correlation, pull, curvature, mask * alive)
-    dependent = _dependent(correlation, alive, 16 * eps) if not np.any(pull) else np.zeros(0, int)
+    profile, ratio, lengths = _parts(objective, sd, n_neurons)
+    pull = penalty.hessian(profile, n_features) / np.outer(sd, sd)
+    precondition = Preconditioner.of(correlation, pull, ratio, curvature, mask * alive, lengths)
+    held = pull / np.abs(pull).max() if pull.any() and ratio.all() else np.zeros_like(pull)
+    if lengths is not None:
+        held = held + np.diag(np.repeat((lengths.cost > 0).all(0), lengths.sizes)[:-1])
+    dependent = _dependent(correlation + held, alive, 16 * eps)
     problem = Problem(objective, bins, Coordinates(center, sd), precondition)
     return problem, dependent, np.flatnonzero(~alive & (power > 0))
+
+
+def penalised(objective: Objective, coordinates: Coordinates, known: Preconditioner) -> Preconditioner:
+    """The same preconditioner for a penalty that is stronger or weaker as a whole."""
+    _, ratio, lengths = _parts(objective, coordinates.sd, len(known.mask))
+    return known._replace(ratio=ratio, lengths=lengths)
+
+
+def _parts(objective: Objective, sd, n_neurons):
+    """How strengths differ between the parts of a penalty, how strong it is for each neuron, and its lengths."""
+    penalty, strength = objective.penalty, np.asarray(objective.strength, float)
+    ratio = np.broadcast_to(strength.mean(-1) if strength.ndim else strength, n_neurons)
+    typical = strength.mean(0) if strength.ndim == 2 else strength
+    profile = typical / typical.mean() if typical.any() else np.ones(())
+    if not penalty.lengths:
+        return profile, ratio, None
+    sizes = penalty.groups(len(sd))
+    cost = (
+        np.broadcast_to(penalty.thresholds(strength, len(sd)), (n_neurons, len(sizes))) / sd[np.cumsum(sizes) - sizes]
+    )
+    free = np.zeros((n_neurons, 1))  # the intercept
+    return profile, ratio, Lengths(np.concatenate([cost, free], 1), np.append(sizes, 1))
+
+
+def _scales(variance, alive, sizes):
+    """Standard deviations, of the features of a group together."""
+    starts = np.cumsum(sizes) - sizes
+    summed, n = (np.add.reduceat(a, starts) for a in (np.where(alive, variance, 0), alive.astype(int)))
+    return np.sqrt(np.repeat(np.where(n > 0, summed / np.maximum(n, 1), 1), sizes))
 
 
 def _inverse_factor(matrix, jitter):

@@ -1,5 +1,6 @@
 """Checks of settings: solvers, links, penalties, simulations. Messages are as in `_check`."""
 
+import inspect
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
 
@@ -7,13 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _check_arrays
+from popglm import _check, _check_arrays, _check_penalties
 
 
 def instance(name, value, classes, kind):
     """An object of a kind, made from the name of a class if need be."""
     if isinstance(value, str):
-        return classes[_check.option(name, value, tuple(classes))]()
+        cls = classes[_check.option(name, value, tuple(classes))]
+        needed = [key for key, known in inspect.signature(cls).parameters.items() if known.default is known.empty]
+        if needed:
+            raise ValueError(
+                f"{value} needs to know its {needed[0]}, so the name is not enough. Give {name}={value}(...)."
+            )
+        return cls()
     if isinstance(value, kind):
         return value
     raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
@@ -136,12 +143,13 @@ def samples(value):
 
 
 def strength(value, penalty):
-    """The strength of a penalty; there is none to be given without one."""
+    """The strength of a penalty, neurons first if there are several; there is none to be given without one."""
     if value is None:
-        return penalty.default_strength
-    if not penalty.default_strength and _check.number("regularizer_strength", value, 0):
+        return np.asarray(penalty.default_strength)
+    value = _check_penalties.given(value)
+    if not penalty.default_strength and value.any():
         raise ValueError(f'`regularizer_strength` is {value!r} but there is no penalty. Set regularizer="Ridge".')
-    return _check.number("regularizer_strength", value, 0)
+    return value.T
 
 
 def options(value):

@@ -16,9 +16,10 @@ class GLM(Estimator):
         f, from the linear predictor to the mean: "exp", "softplus", "logistic", "probit", "cloglog", "identity" or an
         increasing JAX function; None is the observation model's own.
     regularizer
-        "UnRegularized", "Ridge", or an object of `popglm.regularizer`.
+        "UnRegularized", "Ridge", "Lasso", "ElasticNet", or an object of `popglm.regularizer`.
     regularizer_strength
-        Strength of the penalty on the scale of the mean loss; None is the regularizer's own (1 for Ridge).
+        Strength of the penalty on the scale of the mean loss, or an array with one for each feature, or for each group of a
+        penalty of groups; None is the regularizer's own (1).
     solver_name
         None for the exact solver of this package. "GradientDescent", "LBFGS", "BFGS", "NonlinearCG" or
         "ProximalGradient" for jaxopt's.
@@ -80,7 +81,7 @@ class PopulationGLM(Estimator):
     Parameters
     ----------
     observation_model, inverse_link_function, regularizer, regularizer_strength, solver_name, solver_kwargs
-        As for `GLM`.
+        As for `GLM`. A strength of shape (features, neurons), (groups, neurons) or (1, neurons) is each neuron's own.
     feature_mask
         Array (features, neurons) of 0 and 1; a coefficient with a 0 is 0 and stays 0. None uses every feature.
 

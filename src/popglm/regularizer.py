@@ -1,15 +1,119 @@
-"""Penalties on the coefficients, of NumPy and JAX arrays alike. The intercept is never penalised."""
+r"""Penalties on the coefficients, of NumPy and JAX arrays alike. The intercept is never penalised.
+
+Each is half a sum of squares, of the coefficients or of their differences, plus a sum of lengths of groups of coefficients:
+:math:`\frac{1}{2} \sum_r s_r (A w)_r^2 + \sum_g s_g \sqrt{n_g}\, \lVert w_g \rVert`. A class says which shares of the
+strength these two have, what A is and what a group. Arrays have the features last; so have strengths, unless they are one
+number: one entry for each part (feature or group), or one for all, and the neurons before.
+"""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import jax
+import numpy as np
 
-__all__ = ["Ridge", "UnRegularized"]
+from popglm import _check_penalties
+
+__all__ = ["ElasticNet", "GroupLasso", "Lasso", "Regularizer", "Ridge", "Smoothness", "UnRegularized"]
+
+
+class Regularizer:
+    """What the penalties share."""
+
+    default_strength = 1.0
+    squares = 0.0  # share of the strength that weighs squares
+    lengths = 0.0  # and that which weighs lengths, which have a kink at 0
+
+    def groups(self, n_features) -> np.ndarray:
+        """Number of features in each group; groups follow each other."""
+        return np.ones(n_features, int)
+
+    def differences(self, n_features):
+        """The matrix A, None if it is the identity; and the part of the penalty that each row belongs to."""
+        sizes = self.groups(n_features)
+        return None, np.repeat(np.arange(len(sizes)), sizes)
+
+    def check(self, strength, n_features, n_neurons):
+        """Refuse strengths that do not fit the data."""
+        _check_penalties.strengths(type(self).__name__, strength, len(self.groups(n_features)), n_neurons)
+
+    def penalty(self, strength, coef):
+        """Penalty of each neuron."""
+        value = self.smooth(strength, coef)
+        if self.lengths:
+            value = value + (self.thresholds(strength, coef.shape[-1]) * self._norms(coef)).sum(-1)
+        return value
+
+    def smooth(self, strength, coef):
+        """The squares alone, which have a gradient everywhere."""
+        weight, rows, _ = self._rows(strength, coef)
+        return (weight * rows**2).sum(-1) / 2
+
+    def gradient(self, strength, coef):
+        """Gradient of the smooth part, per coefficient."""
+        weight, rows, A = self._rows(strength, coef)
+        return weight * rows if A is None else (weight * rows) @ A
+
+    def hessian(self, strength, n_features) -> np.ndarray:
+        """Second derivative of the smooth part, shape (features, features), for strengths of one neuron."""
+        weight, rows, A = self._rows(strength, np.eye(n_features))
+        weighted = weight * rows
+        return weighted if A is None else weighted @ A
+
+    def thresholds(self, strength, n_features):
+        """What a unit of length costs in each group."""
+        sizes = self.groups(n_features)
+        return self.lengths * np.sqrt(sizes) * _of_parts(strength, np.arange(len(sizes)))
+
+    def prox(self, strength, coef, step):
+        """Where a step of this length down the lengths leads: groups shorter than their threshold are 0."""
+        if not self.lengths:
+            return coef
+        limit, norms = step * self.thresholds(strength, coef.shape[-1]), self._norms(coef)
+        kept = (norms > limit) * (1 - limit / (norms + (norms == 0)))
+        return coef * (
+            kept if kept.shape[-1] == coef.shape[-1] else kept @ _members(tuple(self.groups(coef.shape[-1]))).T
+        )
+
+    def _rows(self, strength, coef):
+        A, part = self.differences(coef.shape[-1])
+        return self.squares * _of_parts(strength, part), coef if A is None else coef @ A.T, A
+
+    def _norms(self, coef):
+        sizes = self.groups(coef.shape[-1])
+        return abs(coef) if len(sizes) == coef.shape[-1] else (coef**2 @ _members(tuple(sizes))) ** 0.5
+
+
+def _of_parts(strength, part):
+    """The strength of each of these parts."""
+    return strength if not np.ndim(strength) or strength.shape[-1] == 1 else strength[..., part]
+
+
+@lru_cache(maxsize=16)
+def _members(sizes):
+    """Which feature is in which group, (features, groups) of 0 and 1."""
+    return np.repeat(np.eye(len(sizes), dtype=np.float32), sizes, 0)
+
+
+@lru_cache(maxsize=16)
+def _differences(sizes, order, cyclic, ridge):
+    """Differences along each group of coefficients with a share of the coefficients themselves, and the group of every row."""
+    blocks = []
+    for size in sizes:
+        block = np.eye(size)
+        for _ in range(order):
+            block = np.roll(block, -1, 0) - block if cyclic and size > 1 else np.diff(block, axis=0)
+        blocks.append(np.concatenate([block, ridge**0.5 * np.eye(size)]) if ridge else block)
+    out, row, column = np.zeros((sum(map(len, blocks)), sum(sizes)), np.float32), 0, 0
+    for block in blocks:
+        out[row : row + len(block), column : column + block.shape[1]] = block
+        row, column = row + len(block), column + block.shape[1]
+    return out, np.repeat(np.arange(len(sizes)), list(map(len, blocks)))
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
-class UnRegularized:
+class UnRegularized(Regularizer):
     """No penalty: maximum likelihood.
 
     Examples
@@ -21,22 +125,10 @@ class UnRegularized:
 
     default_strength = 0.0
 
-    def penalty(self, strength, coef):
-        """Zero, per neuron."""
-        return 0 * coef[..., 0]
-
-    def gradient(self, strength, coef):
-        """Zero, per coefficient."""
-        return 0 * coef
-
-    def curvature(self, strength):
-        """Second derivative of the penalty in any coefficient."""
-        return 0.0
-
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
-class Ridge:
+class Ridge(Regularizer):
     r"""Half the sum of squares: :math:`\frac{s}{2} \sum_j w_j^2`, added to each neuron's mean loss.
 
     The strength `s` is on the scale of a mean over bins: it is scikit-learn's `alpha`, and it is the precision
@@ -53,16 +145,166 @@ class Ridge:
     PopulationGLM(regularizer='Ridge', regularizer_strength=0.01)
     """
 
-    default_strength = 1.0
+    squares = 1.0
 
-    def penalty(self, strength, coef):
-        """Penalty of each neuron; `coef` has the features last."""
-        return strength / 2 * (coef**2).sum(-1)
 
-    def gradient(self, strength, coef):
-        """Its derivative in every coefficient."""
-        return strength * coef
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Lasso(Regularizer):
+    r"""The sum of absolute values: :math:`s \sum_j |w_j|`. Coefficients that help too little are exactly 0.
 
-    def curvature(self, strength):
-        """Second derivative of the penalty in any coefficient."""
-        return strength
+    The gradient of the mean loss in a coefficient that is 0 lies between -s and s; in any other it is -s or s.
+
+    References
+    ----------
+    Tibshirani (1996), *Journal of the Royal Statistical Society B* 58:267-288.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.glm import GLM
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(2000, 3))
+    >>> y = rng.poisson(np.exp(0.5 * X[:, 0] - 1))
+    >>> GLM(regularizer="Lasso", regularizer_strength=0.05).fit(X, y).coef_ != 0
+    array([ True, False, False])
+    """
+
+    lengths = 1.0
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class ElasticNet(Regularizer):
+    r"""A lasso that keeps correlated features together: :math:`s \sum_j \rho |w_j| + \frac{1 - \rho}{2} w_j^2`.
+
+    Parameters
+    ----------
+    l1_ratio : float
+        The share :math:`\rho` of the absolute values, above 0 and below 1.
+
+    References
+    ----------
+    Zou and Hastie (2005), *Journal of the Royal Statistical Society B* 67:301-320.
+
+    Examples
+    --------
+    >>> from popglm.glm import GLM
+    >>> from popglm.regularizer import ElasticNet
+    >>> GLM(regularizer=ElasticNet(l1_ratio=0.9), regularizer_strength=0.01)
+    GLM(regularizer=ElasticNet(l1_ratio=0.9), regularizer_strength=0.01)
+    """
+
+    l1_ratio: float = 0.5
+
+    def __post_init__(self):
+        """Check the share."""
+        _check_penalties.ratio(self.l1_ratio)
+
+    @property
+    def lengths(self):
+        """Share of the absolute values."""
+        return self.l1_ratio
+
+    @property
+    def squares(self):
+        """Share of the squares."""
+        return 1 - self.l1_ratio
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class GroupLasso(Regularizer):
+    r"""The lengths of groups of coefficients: :math:`s \sum_g \sqrt{n_g}\, \lVert w_g \rVert`. Whole groups are exactly 0.
+
+    The functions of a sender in a coupling, or those of a stimulus, are such a group: it is the input that is chosen.
+
+    Parameters
+    ----------
+    sizes : int or tuple of int
+        Number of features in each group, of features that follow each other: ``basis.n_basis_funcs`` for the coupling of many
+        senders, one number per group for inputs of several kinds.
+
+    References
+    ----------
+    Yuan and Lin (2006), *Journal of the Royal Statistical Society B* 68:49-67.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.glm import GLM
+    >>> from popglm.regularizer import GroupLasso
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(2000, 4))
+    >>> y = rng.poisson(np.exp(0.5 * X[:, 0] - 1))
+    >>> GLM(regularizer=GroupLasso(2), regularizer_strength=0.05).fit(X, y).coef_ != 0
+    array([ True,  True, False, False])
+    """
+
+    sizes: int | tuple
+    lengths = 1.0
+
+    def __post_init__(self):
+        """Check, and keep what can be compared."""
+        object.__setattr__(self, "sizes", _check_penalties.sizes(self.sizes))
+
+    def groups(self, n_features):
+        """Number of features in each group."""
+        return _check_penalties.groups(type(self).__name__, self.sizes, n_features)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Smoothness(Regularizer):
+    r"""Squared differences along the functions of a basis: :math:`\frac{s}{2} \sum_g \lVert \Delta^d w_g \rVert^2`.
+
+    With a B-spline basis these are the P-splines: many functions, and as much detail as the data call for. What the differences
+    do not see, a straight line for the second ones, is hardly penalised: by the share `ridge` only.
+
+    Parameters
+    ----------
+    sizes : int or tuple of int
+        Number of functions of each input: ``basis.n_basis_funcs``, or one number per input. An input with no more functions
+        than the `order` has no differences.
+    order : int
+        Differences of this order, d.
+    cyclic : bool
+        Whether the last function is followed by the first, as those of a cyclic basis are.
+    ridge : float
+        Share of the strength with which the coefficients themselves are penalised, as by `Ridge`. It makes them unique where
+        functions sum to 1, as splines do, which the intercept does too.
+
+    References
+    ----------
+    Eilers and Marx (1996), *Statistical Science* 11:89-121.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.basis import BSplineEval
+    >>> from popglm.glm import GLM
+    >>> from popglm.regularizer import Smoothness
+    >>> position = np.linspace(0, 1, 2000)
+    >>> y = np.random.default_rng(0).poisson(np.exp(np.sin(6 * position)))
+    >>> X = BSplineEval(20).compute_features(position)
+    >>> model = GLM(regularizer=Smoothness(20), regularizer_strength=1e-3).fit(X, y)
+    """
+
+    sizes: int | tuple
+    order: int = 2
+    cyclic: bool = False
+    ridge: float = 1e-3
+    squares = 1.0
+
+    def __post_init__(self):
+        """Check, and keep what can be compared."""
+        object.__setattr__(self, "sizes", _check_penalties.sizes(self.sizes))
+        _check_penalties.differences(self.order, self.cyclic, self.ridge)
+
+    def groups(self, n_features):
+        """Number of functions of each input."""
+        return _check_penalties.groups(type(self).__name__, self.sizes, n_features)
+
+    def differences(self, n_features):
+        """Differences of neighbouring coefficients, and a little of all, with the input of each."""
+        return _differences(tuple(self.groups(n_features)), self.order, self.cyclic, self.ridge)

@@ -1,0 +1,442 @@
+"""Laws of the penalties: what an optimum looks like, what a path is, and agreement with other software."""
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from samples import small_data
+from sklearn import linear_model
+
+from popglm.basis import BSplineEval, RaisedCosineLogConv
+from popglm.batching import random_windows
+from popglm.glm import GLM, PopulationGLM
+from popglm.observation_models import Gaussian
+from popglm.regularizer import ElasticNet, GroupLasso, Lasso, Ridge, Smoothness
+
+PENALTIES = [
+    (Ridge(), 0.05),
+    (Lasso(), 0.03),
+    (ElasticNet(0.7), 0.05),
+    (GroupLasso(2), 0.02),
+    (GroupLasso((1, 3, 2)), np.array([0.04, 0.01, 0.02])),
+    (Smoothness(3), 0.1),
+    (Smoothness((4, 2), order=1, cyclic=True, ridge=0.0), np.array([0.05, 0.2])),
+]
+EACH = pytest.mark.parametrize(
+    ("penalty", "strength"), PENALTIES, ids=lambda p: str(p) if hasattr(p, "squares") else ""
+)
+KINKED = [Lasso(), ElasticNet(0.7), GroupLasso(2)]
+TIGHT = {"solver_kwargs": {"tol": 1e-16}}
+
+
+@pytest.fixture
+def data():
+    """Counts of three neurons that depend on two of six correlated features, and hardly on a third."""
+    X, _ = small_data(n_bins=600, n_features=6)
+    X[:, 1] += 0.8 * X[:, 0]
+    weights = np.zeros((6, 3))
+    weights[[0, 3]], weights[5] = [[0.5, -0.4, 0.3], [-0.3, 0.2, 0.4]], 0.05
+    return X, np.random.default_rng(5).poisson(np.exp(X @ weights - 1)).astype(float)
+
+
+def gradient(model, X, y):
+    """Gradient of the mean loss in coefficients (neurons, features), by hand."""
+    coef = np.asarray(model.coef_, float).reshape(X.shape[1], -1)
+    return (X.T @ (np.exp(X @ coef + model.intercept_) - y.reshape(len(y), -1)) / len(y)).T
+
+
+def test_the_sample_has_zeros_to_find(float64, data):
+    model = PopulationGLM(regularizer="Lasso", regularizer_strength=0.03).fit(*data)
+    zeros = model.coef_ == 0
+    assert zeros[[1, 2, 4, 5]].mean() > 0.6 and not zeros[[0, 3]].any()
+
+
+@EACH
+def test_the_optimum_meets_its_conditions(precision, data, penalty, strength):
+    """The gradient of all that is smooth, and of every group's length: a ball where the group is 0."""
+    X, y = data
+    model = PopulationGLM(regularizer=penalty, regularizer_strength=strength).fit(X, y)
+    assert model.converged_.all()
+    coef, tol = np.asarray(model.coef_, float).T, 1e-4 if precision == "float32" else 1e-8
+    slope = gradient(model, X, y)
+    each = np.broadcast_to(strength, penalty.groups(6).shape)
+    if isinstance(penalty, Ridge | ElasticNet):
+        slope = slope + (1 - getattr(penalty, "l1_ratio", 0)) * strength * coef
+    if isinstance(penalty, Smoothness):
+        at = 0
+        for size, s in zip(penalty.groups(6), each, strict=True):
+            D = np.eye(size)
+            for _ in range(penalty.order):
+                D = np.roll(D, -1, 0) - D if penalty.cyclic else np.diff(D, axis=0)
+            slope[:, at : at + size] += s * coef[:, at : at + size] @ (D.T @ D + penalty.ridge * np.eye(size))
+            at += size
+    if not penalty.lengths:
+        np.testing.assert_allclose(slope, 0, atol=tol)
+        return
+    starts = np.r_[0, np.cumsum(penalty.groups(6))]
+    for start, stop, s in zip(starts, starts[1:], each, strict=False):
+        cost = penalty.lengths * s * np.sqrt(stop - start)
+        w, g = coef[:, start:stop], slope[:, start:stop]
+        norm = np.linalg.norm(w, axis=1)
+        assert (np.linalg.norm(g, axis=1)[norm == 0] <= cost + tol).all()
+        on = norm > 0
+        np.testing.assert_allclose(g[on], -cost * w[on] / norm[on, None], atol=tol)
+
+
+@EACH
+def test_a_population_equals_its_single_fits(precision, data, penalty, strength):
+    X, y = data
+    settings = {"regularizer": penalty, "regularizer_strength": strength}
+    population = PopulationGLM(**settings).fit(X, y)
+    singles = np.stack([GLM(**settings).fit(X, y[:, n]).coef_ for n in range(3)], 1)
+    np.testing.assert_allclose(population.coef_, singles, atol=3e-3 if precision == "float32" else 1e-7)
+
+
+@EACH
+def test_a_path_is_its_fits(precision, data, penalty, strength):
+    X, y = data
+    factors = np.geomspace(0.02, 5, 6)
+    base = {"regularizer": penalty, "regularizer_strength": strength if np.ndim(strength) else None}
+    path = PopulationGLM(**base).fit_path(X, y, factors)
+    assert path.coef.shape == (6, 6, 3) and path.intercept.shape == (6, 3) and path.converged.all()
+    for k, factor in enumerate(factors):
+        base["regularizer_strength"] = factor * strength if np.ndim(strength) else factor
+        model = PopulationGLM(**base).fit(X, y)
+        np.testing.assert_allclose(path.coef[k], model.coef_, atol=3e-3 if precision == "float32" else 1e-7)
+        np.testing.assert_allclose(path.intercept[k], model.intercept_, atol=3e-3 if precision == "float32" else 1e-7)
+        if penalty.lengths and precision == "float64":
+            np.testing.assert_array_equal(path.coef[k] == 0, model.coef_ == 0)
+
+
+@pytest.mark.parametrize("penalty", KINKED, ids=str)
+def test_a_path_begins_where_the_first_coefficient_appears(float64, data, penalty):
+    X, y = data
+    path = PopulationGLM(regularizer=penalty).fit_path(X, y, n_strengths=5)
+    assert path.strengths[-1] == pytest.approx(1000 * path.strengths[0]) and not path.coef[-1].any()
+    assert (np.diff((path.coef != 0).sum((1, 2))) <= 0).all() and path.coef[0].all()
+    np.testing.assert_allclose(path.intercept[-1], np.log(y.mean(0)))
+    for factor, some in ((1.001, False), (0.999, True)):
+        model = PopulationGLM(regularizer=penalty, regularizer_strength=factor * path.strengths[-1])
+        assert model.fit(X, y).coef_.any() == some
+
+
+def test_a_path_of_one_neuron_has_its_shape(data):
+    X, y = data
+    path = GLM(regularizer="Lasso").fit_path(X, y[:, 0], [0.01, 0.1])
+    assert path.coef.shape == (2, 6) and path.intercept.shape == (2, 1) == path.converged.shape
+
+
+def test_a_path_takes_few_passes(data):
+    """Each strength goes on from all that was learned before it."""
+    X, y = data
+    path = PopulationGLM(regularizer="Lasso").fit_path(X, y, n_strengths=20)
+    assert np.diff(path.n_iter[::-1].max(1)).max() <= 4 and path.n_iter.max() <= 60
+
+
+@pytest.mark.parametrize("penalty", [Ridge(), Lasso(), ElasticNet(0.3), GroupLasso(3), Smoothness(3)], ids=str)
+def test_every_part_and_every_neuron_has_its_strength(float64, data, penalty):
+    X, y = data
+    n_parts = len(penalty.groups(6))
+    strengths = np.random.default_rng(0).uniform(0, 0.1, (n_parts, 3))
+    strengths[0] = 0
+    together = PopulationGLM(regularizer=penalty, regularizer_strength=strengths).fit(X, y)
+    for n in range(3):
+        single = GLM(regularizer=penalty, regularizer_strength=strengths[:, n]).fit(X, y[:, n])
+        np.testing.assert_allclose(together.coef_[:, n], single.coef_, atol=1e-7)
+    row = PopulationGLM(regularizer=penalty, regularizer_strength=strengths[1:2] if n_parts > 1 else strengths).fit(
+        X, y
+    )
+    single = GLM(regularizer=penalty, regularizer_strength=strengths[1, 2]).fit(X, y[:, 2])
+    np.testing.assert_allclose(row.coef_[:, 2], single.coef_, atol=1e-7)
+
+
+def test_what_costs_nothing_is_as_without_a_penalty(float64, data):
+    X, y = data
+    free = PopulationGLM().fit(X, y)
+    for penalty in (Lasso(), GroupLasso(3), Smoothness(2)):
+        held = PopulationGLM(regularizer=penalty, regularizer_strength=0).fit(X, y)
+        np.testing.assert_allclose(held.coef_, free.coef_, atol=1e-7)
+    strong = np.r_[np.zeros(3), np.full(3, 10.0)]  # features that cannot afford to be there
+    some = PopulationGLM(regularizer="Lasso", regularizer_strength=strong).fit(X, y)
+    np.testing.assert_allclose(some.coef_[:3], PopulationGLM().fit(X[:, :3], y).coef_, atol=1e-7)
+    assert not some.coef_[3:].any()
+
+
+def test_equal_to_scikit_learn(float64, data):
+    X, y = data[0], data[0] @ np.arange(6.0) / 3 + data[1][:, 0]
+    for ours, theirs in (
+        (Lasso(), linear_model.Lasso(0.1, tol=1e-12)),
+        (ElasticNet(0.3), linear_model.ElasticNet(0.1, l1_ratio=0.3, tol=1e-12)),
+    ):
+        model = GLM("Gaussian", regularizer=ours, regularizer_strength=0.1).fit(X, y)
+        expected = theirs.fit(X, y)
+        np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-7)
+        np.testing.assert_allclose(model.intercept_, expected.intercept_, atol=1e-7)
+    spikes = (data[1][:, 0] > 0).astype(float)
+    expected = linear_model.LogisticRegression(
+        C=1 / (0.02 * len(X)), l1_ratio=1, solver="saga", tol=1e-10, max_iter=20000, random_state=0
+    ).fit(X, spikes)
+    model = GLM("Bernoulli", regularizer="Lasso", regularizer_strength=0.02).fit(X, spikes)
+    np.testing.assert_allclose(model.coef_, expected.coef_[0], atol=1e-6)
+
+
+def test_equal_to_statsmodels(float64, data):
+    X, y = data
+    alpha = np.r_[0, np.full(6, 0.04)]
+    glm = sm.GLM(y[:, 0], sm.add_constant(X), family=sm.families.Poisson())
+    for penalty, ratio in ((Lasso(), 1.0), (ElasticNet(0.4), 0.4)):
+        expected = glm.fit_regularized(alpha=alpha, L1_wt=ratio, cnvrg_tol=1e-12, maxiter=2000, zero_tol=1e-12).params
+        model = GLM(regularizer=penalty, regularizer_strength=0.04).fit(X, y[:, 0])
+        np.testing.assert_allclose(np.r_[model.intercept_, model.coef_], expected, atol=2e-6)
+
+
+def test_groups_of_one_are_the_lasso(float64, data):
+    X, y = data
+    lasso, groups = (
+        PopulationGLM(regularizer=p, regularizer_strength=0.03).fit(X, y) for p in (Lasso(), GroupLasso(1))
+    )
+    np.testing.assert_allclose(groups.coef_, lasso.coef_, atol=1e-9)
+
+
+def test_groups_are_shrunk_as_a_whole(float64):
+    """With uncorrelated features of unit variance and a Gaussian, the optimum is known."""
+    rng = np.random.default_rng(1)
+    X = np.linalg.qr(rng.normal(size=(400, 5)) - 0)[0]
+    X = np.linalg.qr(X - X.mean(0))[0] * 20
+    y = X @ [1.0, -2.0, 0.1, 0.1, 0.05] + rng.normal(size=400)
+    free = X.T @ (y - y.mean()) / 400
+    expected, s = free.copy(), 0.2
+    for some in (slice(0, 2), slice(2, 5)):
+        size = s * np.sqrt(len(free[some])) / np.linalg.norm(free[some])
+        expected[some] *= max(0, 1 - size)
+    model = GLM("Gaussian", regularizer=GroupLasso((2, 3)), regularizer_strength=s).fit(X, y)
+    np.testing.assert_allclose(model.coef_, expected, atol=1e-8)
+    assert model.coef_[:2].all() and not model.coef_[2:].any()
+
+
+def test_no_direction_of_a_group_is_favoured(float64, data):
+    """A rotation of the features of a group rotates its coefficients, whatever their variances."""
+    X, y = data[0] * [1, 3, 0.2, 1, 1, 5], data[1]
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
+    turned = np.column_stack([X[:, :3] @ turn, X[:, 3:]])
+    model, other = (PopulationGLM(regularizer=GroupLasso(3), regularizer_strength=0.01).fit(x, y) for x in (X, turned))
+    np.testing.assert_allclose(other.coef_[:3], turn.T @ model.coef_[:3], atol=1e-7)
+
+
+def test_smoothness_is_its_normal_equations(float64):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 8)), rng.normal(size=300)
+    D = np.diff(np.eye(8), 2, axis=0)
+    centred = X - X.mean(0)
+    expected = np.linalg.solve(centred.T @ centred / 300 + 0.5 * D.T @ D, centred.T @ (y - y.mean()) / 300)
+    model = GLM("Gaussian", regularizer=Smoothness(8, ridge=0.0), regularizer_strength=0.5).fit(X, y)
+    np.testing.assert_allclose(model.coef_, expected, atol=1e-8)
+
+
+def test_very_smooth_is_a_straight_line_or_a_circle_of_one_value(float64):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 8)), rng.poisson(1.0, 300)
+    line = GLM(regularizer=Smoothness(8, ridge=0.0), regularizer_strength=1e6).fit(X, y).coef_
+    np.testing.assert_allclose(np.diff(line, 2), 0, atol=1e-5)
+    assert abs(line[1] - line[0]) > 1e-3
+    circle = GLM(regularizer=Smoothness(8, cyclic=True, ridge=0.0), regularizer_strength=1e6).fit(X, y).coef_
+    np.testing.assert_allclose(circle, circle.mean(), atol=1e-5)
+
+
+def test_smoothness_follows_a_curve_that_many_functions_alone_do_not(float64):
+    """Against the truth: forty splines, few spikes."""
+    position = np.random.default_rng(1).uniform(0, 1, 4000)
+    rate = lambda x: np.exp(1.5 * np.sin(2 * np.pi * x) - 2)
+    y = np.random.default_rng(2).poisson(rate(position))
+    basis = BSplineEval(40, bounds=(0, 1))
+    X, grid = basis.compute_features(position), np.linspace(0.02, 0.98, 200)
+    smooth = GLM(regularizer=Smoothness(40), regularizer_strength=3e-3).fit(X, y)
+    plain = GLM(regularizer="Ridge", regularizer_strength=1e-6).fit(X, y)
+    off = [
+        np.mean((np.log(m.predict(basis.compute_features(grid))) - np.log(rate(grid))) ** 2) for m in (smooth, plain)
+    ]
+    assert off[0] < 0.25 * off[1]
+
+
+def test_splines_that_sum_to_one_are_unique_with_a_little_ridge(data):
+    X = BSplineEval(6).compute_features(np.linspace(0, 1, len(data[1])))
+    PopulationGLM(regularizer=Smoothness(6), regularizer_strength=1e-3).fit(X, data[1])  # a warning would be an error
+    with pytest.warns(RuntimeWarning, match="not unique"):
+        PopulationGLM(regularizer=Smoothness(6, ridge=0.0), regularizer_strength=1e-3).fit(X, data[1])
+
+
+def test_lazy_features_masks_and_missing_bins(precision, population, basis):
+    counts = population.counts[:4000]
+    mask = np.kron(1 - np.eye(4), np.ones((5, 1)))
+    settings = {"regularizer": GroupLasso(5), "regularizer_strength": 0.002, "feature_mask": mask}
+    y = np.array(counts.values, float)
+    y[100:200, 1] = np.nan
+    dense = PopulationGLM(**settings).fit(np.asarray(basis.compute_features(counts)), y)
+    lazy = PopulationGLM(**settings).fit(basis.lazy_features(np.asarray(counts)), y)
+    np.testing.assert_allclose(lazy.coef_, dense.coef_, atol=3e-3 if precision == "float32" else 1e-8)
+    assert not dense.coef_[mask == 0].any() and (dense.coef_ != 0).any()
+    alone = GLM(regularizer=GroupLasso(5), regularizer_strength=0.002)
+    some = mask[:, 1] == 1
+    X, at = np.asarray(basis.compute_features(counts)), ~np.isnan(y[:, 1])
+    alone.fit(X[at][:, some], y[at, 1])
+    np.testing.assert_allclose(alone.coef_, dense.coef_[some, 1], atol=3e-3 if precision == "float32" else 1e-7)
+
+
+def test_silent_neurons_and_features_that_never_vary(precision, data):
+    X, y = data
+    X[:, 2], y[:, 1] = 3.0, 0
+    with pytest.warns(RuntimeWarning) as caught:
+        model = PopulationGLM(regularizer="Lasso", regularizer_strength=0.01).fit(X, y)
+    assert any("no event" in str(w.message) for w in caught)
+    assert not model.coef_[:, 1].any() and not model.coef_[2].any() and model.converged_.all()
+    with pytest.warns(RuntimeWarning) as caught:
+        path = PopulationGLM(regularizer="Lasso").fit_path(X, y, n_strengths=4)
+    assert any("no event" in str(w.message) for w in caught)
+    assert path.converged.all() and not path.coef[..., 1].any() and np.isfinite(path.strengths).all()
+
+
+def test_strongly_modulated_neurons_converge(precision):
+    """A place-like rate, whose Hessian is far from that of a mean rate."""
+    position = np.random.default_rng(0).uniform(0, 1, 6000)
+    centers = np.linspace(0, 1, 16)
+    X = np.exp(-((position[:, None] - centers) ** 2) / (2 * 0.05**2))
+    y = np.random.default_rng(1).poisson(np.exp(6 * np.exp(-((position[:, None] - [0.3, 0.7]) ** 2) / 0.01) - 6))
+    model = PopulationGLM(regularizer="Lasso", regularizer_strength=1e-5).fit(X, y)
+    path = PopulationGLM(regularizer="Lasso").fit_path(X, y, n_strengths=12)
+    assert model.converged_.all() and path.converged.all() and model.n_iter_.max() < 60
+
+
+def test_dependent_features_share_what_they_explain(precision, data):
+    """Two equal columns: predictions are those of one; the elastic net gives both the same."""
+    X, y = data
+    twice = np.column_stack([X, X[:, 0]])
+    one = PopulationGLM(regularizer="Lasso", regularizer_strength=0.02).fit(X, y)
+    two = PopulationGLM(regularizer="Lasso", regularizer_strength=0.02).fit(twice, y)
+    tol = 3e-3 if precision == "float32" else 1e-6
+    np.testing.assert_allclose(two.coef_[0] + two.coef_[6], one.coef_[0], atol=tol)
+    net = PopulationGLM(regularizer=ElasticNet(), regularizer_strength=0.02).fit(twice, y)
+    np.testing.assert_allclose(net.coef_[0], net.coef_[6], atol=tol)
+
+
+def test_degrees_of_freedom_are_those_that_are_not_zero(float64, data):
+    X = data[0]
+    y = X[:, 0] + np.random.default_rng(0).normal(size=len(X))
+    model = GLM(Gaussian(), regularizer="Lasso", regularizer_strength=0.3).fit(X, y)
+    left = ((y - X @ model.coef_ - model.intercept_) ** 2).sum()
+    assert 0 < (model.coef_ != 0).sum() < 6
+    assert model.scale_[0] == pytest.approx(left / (len(X) - (model.coef_ != 0).sum() - 1))
+
+
+@pytest.mark.parametrize("penalty", [Lasso(), GroupLasso(2), ElasticNet(0.5)], ids=str)
+@pytest.mark.parametrize("stepsize", [0.0, 0.3], ids=["search", "fixed"])
+def test_proximal_gradient_finds_the_same(float64, data, penalty, stepsize):
+    X, y = data
+    settings = {"regularizer": penalty, "regularizer_strength": np.array([[0.03, 0.01, 0.02]])}
+    solver = {"solver_name": "ProximalGradient", "solver_kwargs": {"tol": 1e-10, "maxiter": 5000, "stepsize": stepsize}}
+    named, exact = PopulationGLM(**settings, **solver).fit(X, y), PopulationGLM(**settings).fit(X, y)
+    np.testing.assert_allclose(named.coef_, exact.coef_, atol=1e-6)
+    np.testing.assert_array_equal(named.coef_ == 0, exact.coef_ == 0)
+    assert named.converged_.all()
+
+
+def test_update_shrinks_too(float64, data):
+    """One step by hand."""
+    X, y = data
+    model = PopulationGLM(
+        regularizer="Lasso",
+        regularizer_strength=0.05,
+        solver_name="ProximalGradient",
+        solver_kwargs={"stepsize": 0.1, "acceleration": False},
+    )
+    params = model.initialize_params(X, y)
+    coef, intercept = (np.asarray(a, float) for a in params)
+    state = model.initialize_state(X, y, params)
+    for _ in range(3):
+        residual = np.exp(X @ coef + intercept) - y
+        step = coef - 0.1 * X.T @ residual / len(y)
+        coef, intercept = np.sign(step) * np.maximum(np.abs(step) - 0.005, 0), intercept - 0.1 * residual.mean(0)
+        params, state = model.update(params, state, X, y)
+    np.testing.assert_allclose(params[0], coef, atol=1e-10)
+    assert (coef == 0).any() and (coef != 0).any()
+
+
+@pytest.mark.parametrize("penalty", [Lasso(), GroupLasso(2), Smoothness(3)], ids=str)
+def test_batches_lead_to_the_same(precision, data, penalty):
+    X, y = data
+    settings = {"regularizer": penalty, "regularizer_strength": 0.03}
+    batches = random_windows(X, y, n_bins=100, seed=0)
+    model = PopulationGLM(**settings).fit_batches(batches, n_steps=10 * len(batches))
+    full = PopulationGLM(**settings).fit(X, y)
+    np.testing.assert_allclose(model.coef_, full.coef_, atol=3e-3 if precision == "float32" else 1e-6)
+    assert model.converged_.all()
+    once = PopulationGLM(**settings).fit_batches(batches, n_steps=len(batches))
+    np.testing.assert_allclose(once.coef_, full.coef_, atol=0.05)
+
+
+def test_units_of_time_do_not_matter_for_the_history(precision, population):
+    """Strengths in nats per bin: repeating the data changes nothing."""
+    basis = RaisedCosineLogConv(4, window_size=20)
+    X, y = np.asarray(basis.compute_features(population.counts)), np.asarray(population.counts)
+    X, y = X[20:3000], y[20:3000]
+    settings = {"regularizer": GroupLasso(4), "regularizer_strength": 0.001}
+    one, two = (
+        PopulationGLM(**settings).fit(X, y),
+        PopulationGLM(**settings).fit(np.tile(X, (2, 1)), np.tile(y, (2, 1))),
+    )
+    np.testing.assert_allclose(one.coef_, two.coef_, atol=5e-3 if precision == "float32" else 1e-7)
+
+
+REFUSED = {
+    "l1_ratio of 1": (lambda X, y: ElasticNet(1.0), "Use Lasso for 1"),
+    "sizes of 0": (lambda X, y: GroupLasso(0), "`sizes` must be a positive integer"),
+    "sizes with a fraction": (lambda X, y: GroupLasso((2, 1.5)), "for each group; got 1.5"),
+    "order of 0": (lambda X, y: Smoothness(3, order=0), "`order` must be"),
+    "negative ridge": (lambda X, y: Smoothness(3, ridge=-1.0), "`ridge` must be"),
+    "groups that do not divide": (
+        lambda X, y: PopulationGLM(regularizer=GroupLasso(4)).fit(X, y),
+        "6 features, which are no groups of 4",
+    ),
+    "groups of other features": (
+        lambda X, y: PopulationGLM(regularizer=Smoothness((3, 2))).fit(X, y),
+        "no groups of 5 features in all",
+    ),
+    "strengths of other features": (
+        lambda X, y: PopulationGLM(regularizer="Lasso", regularizer_strength=np.ones(5)).fit(X, y),
+        r"got shape \(5,\)",
+    ),
+    "strengths of other neurons": (
+        lambda X, y: PopulationGLM(regularizer="Lasso", regularizer_strength=np.ones((1, 2))).fit(X, y),
+        r"3 columns, which are the neurons; got shape \(1, 2\)",
+    ),
+    "negative strengths": (
+        lambda X, y: PopulationGLM(regularizer="Lasso", regularizer_strength=-np.ones(6)).fit(X, y),
+        "at least 0; got values from -1.0 to -1.0",
+    ),
+    "a solver that knows no kinks": (
+        lambda X, y: PopulationGLM(regularizer="Lasso", solver_name="LBFGS").fit(X, y),
+        "Lasso has a kink at 0, which LBFGS does not know of",
+    ),
+    "a group lasso by its name alone": (
+        lambda X, y: PopulationGLM(regularizer="GroupLasso").fit(X, y),
+        "GroupLasso needs to know its sizes",
+    ),
+    "a path without a penalty": (lambda X, y: PopulationGLM().fit_path(X, y), "`fit_path` needs a penalty"),
+    "a path of a named solver": (
+        lambda X, y: PopulationGLM(regularizer="Lasso", solver_name="ProximalGradient").fit_path(X, y),
+        "for the default solver",
+    ),
+    "a path without a beginning": (
+        lambda X, y: PopulationGLM(regularizer="Ridge").fit_path(X, y),
+        "`strengths` must be given for Ridge",
+    ),
+    "a path that decreases": (
+        lambda X, y: PopulationGLM(regularizer="Ridge").fit_path(X, y, [1.0, 0.1]),
+        "in increasing order",
+    ),
+    "a path from 0": (lambda X, y: PopulationGLM(regularizer="Ridge").fit_path(X, y, [0.0, 0.1]), "positive numbers"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSED.values(), ids=REFUSED)
+def test_refused_with_what_was_expected(data, call, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call(*data)
