@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from samples import small_data
+from scipy import stats
 from scipy.stats import poisson, sem
 from sklearn.linear_model import PoissonRegressor
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import GridSearchCV, KFold
 
+from popglm import observation_models
 from popglm.basis import RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.model_selection import BlockSplit, CrossValidation, cross_validate_path
@@ -72,6 +74,64 @@ def test_missing_values_and_lazy_features(recording):
     np.testing.assert_array_equal(lazy.bins, found.bins)
     by_number = cross_validate_path(model, basis.lazy_features(recording), y, 3, strengths=STRENGTHS[:3])
     assert by_number.bins.sum() == found.bins.sum()
+
+
+def scatter(name):
+    """Activity of a small data set that the model describes."""
+    X, mean = small_data(2, n_bins=300)
+    mean, rng = np.exp(0.3 * X[:, :2] + 0.5), np.random.default_rng(0)
+    if name == "NegativeBinomial":
+        return X, rng.poisson(mean * rng.gamma(2, 0.5, mean.shape)).astype(float)
+    return X, mean * rng.gamma(4, 0.25, mean.shape) if name == "Gamma" else mean + rng.normal(size=mean.shape)
+
+
+def by_scipy(name, y, mean, scale):
+    if name == "Gaussian":
+        return stats.norm.logpdf(y, mean, np.sqrt(scale))
+    if name == "Gamma":
+        return stats.gamma.logpdf(y, 1 / scale, scale=mean * scale)
+    return stats.nbinom.logpmf(y, 1 / scale, 1 / (1 + scale * mean))
+
+
+@pytest.mark.parametrize("name", ["Gaussian", "Gamma", "NegativeBinomial"])
+@pytest.mark.parametrize("given", [None, 0.7])
+def test_a_scale_is_that_of_the_training_rows(float64, name, given):
+    X, y = scatter(name)
+    observed = getattr(observation_models, name)(scale=given)
+    model = PopulationGLM(observed, regularizer="Ridge", solver_kwargs={"tol": 1e-12})
+    found = cross_validate_path(model, X, y, KFold(3), strengths=STRENGTHS[1:3])
+    for k, (train, test) in enumerate(KFold(3).split(X)):
+        for i, strength in enumerate(found.strengths):
+            model.set_params(regularizer_strength=float(strength)).fit(X[train], y[train])
+            mean, scale = model.predict(X[train]), model.scale_
+            if name != "NegativeBinomial" and given is None:
+                scale = ((y[train] - mean) ** 2 / (mean**2 if name == "Gamma" else 1)).mean(0)
+            expected = by_scipy(name, y[test], model.predict(X[test]), scale).mean(0)
+            np.testing.assert_allclose(found.scores[k, i], expected, rtol=2e-5)
+
+
+def test_strengths_for_each_neuron_fit_as_they_were_chosen():
+    """What `strength` returns is what `fit` takes: a lasso per neuron, as on the path of all data."""
+    X, y = small_data(3)
+    model = PopulationGLM(regularizer="Lasso", solver_kwargs={"tol": 1e-9})
+    found = cross_validate_path(model, X, y, BlockSplit(3, window=0), n_strengths=6)
+    for rule in ("best", "one-se"):
+        model.set_params(regularizer_strength=found.strength(rule)).fit(X, y)
+        for n, strength in enumerate(found.strength(rule)[0]):
+            at = int(np.flatnonzero(found.strengths == strength)[0])
+            np.testing.assert_allclose(model.coef_[:, n], found.path.coef[at, :, n], atol=2e-3)
+
+
+def test_strengths_multiply_an_array_of_the_model():
+    """A feature of strength 0 is not penalised at any strength of the path, and the same in the fit that follows."""
+    X, y = small_data(4)
+    base = np.array([0.0, 1.0, 1.0, 1.0])[:, None] * np.ones((1, 3))
+    model = PopulationGLM(regularizer="Lasso", regularizer_strength=base)
+    found = cross_validate_path(model, X, y, BlockSplit(3, window=0), strengths=[0.01, 10.0])
+    assert (found.path.coef[1, 0] != 0).all() and (found.path.coef[1, 1:] == 0).all()
+    model.set_params(regularizer_strength=base * found.strength()).fit(X, y)
+    at = np.searchsorted(found.strengths, found.strength()[0])
+    np.testing.assert_allclose(model.coef_, found.path.coef[at, :, range(3)].T, atol=2e-3)
 
 
 def test_mean_and_error_weigh_every_valid_bin_alike():

@@ -149,7 +149,7 @@ ALLOWED = {
     },
     "glm": {"_estimator"},
     "_splits": {"_check", "_check_splits", "_check_times", "_lazy", "_pynapple"},
-    "_cross_validation": {"_check", "_check_splits", "_data", "_design", "_lazy", "_objective", "_splits"},
+    "_cross_validation": {"_check", "_check_splits", "_data", "_design", "_lazy", "_objective", "_scale", "_splits"},
     "model_selection": {"_cross_validation", "_splits"},
     "plotting": {"_check", "_check_plots", "_pynapple"},
     "io": {"_check_runs", "_estimator", "_file", "glm", "observation_models"},

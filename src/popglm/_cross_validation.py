@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.base import clone
 
-from popglm import _check, _check_splits, _data, _design, _objective
+from popglm import _check, _check_splits, _data, _design, _objective, _scale
 from popglm._lazy import LazyFeatures
 from popglm._splits import BlockSplit
 
@@ -113,7 +113,8 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
 
     Every fold fits one path to its training rows, which starts each strength where the last has ended, and scores it on its
     test rows by the mean log-likelihood of each neuron, :math:`\ell_k(s, n) = \frac{1}{|V_{kn}|} \sum_{t \in V_{kn}}
-    \log p(y_{tn} \mid x_t; \hat w_n^{(-k)}(s))`, over the valid test bins :math:`V_{kn}`.
+    \log p(y_{tn} \mid x_t; \hat w_n^{(-k)}(s))`, over the valid test bins :math:`V_{kn}`. A scale that is not given is that of
+    the training rows.
 
     Parameters
     ----------
@@ -125,7 +126,8 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
         A splitter such as `BlockSplit` or `EpochSplit`, an iterable of pairs (train, test) of row numbers, or a number n, for
         ``BlockSplit(n)`` with the window of lazy X.
     strengths
-        Shape (strengths,); None takes those of `fit_path` on all data.
+        Shape (strengths,), increasing; None takes those of `fit_path` on all data. If the model's `regularizer_strength` is an
+        array, they multiply it, and so does what `strength` of the result returns.
     n_strengths
         Number of strengths if none are given.
 
@@ -173,7 +175,7 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
         fold = clone(model).fit_path(
             _rows(features, train), target if model._y_dims == (2,) else target[:, 0], strengths=path.strengths
         )
-        score, n = _held_out(observation, fold, _rows(features, test), _rows(counts, test))
+        score, n = _held_out(observation, fold, *(_design_of(features, counts, rows) for rows in (train, test)))
         scores.append(score)
         bins.append(n)
     return CrossValidation(np.asarray(path.strengths), np.array(scores), np.array(bins).astype(int), path)
@@ -189,26 +191,62 @@ def _rows(values, index):
     return _design.read(values, first, int(index.max()) + 1)[index - first]
 
 
-def _held_out(model, path, X, y):
+def _design_of(features, counts, index):
+    rows = _data.rows(_rows(features, index))
+    return _design.Design(rows, rows.place(_rows(counts, index)))
+
+
+def _held_out(model, path, train, test):
     """Mean log-likelihood of each strength and neuron, and valid bins of each neuron."""
     n_strengths, n_neurons = path.intercept.shape
-    dtype = jnp.result_type(float)
-    coef = np.asarray(path.coef, dtype).reshape(n_strengths, -1, n_neurons).swapaxes(1, 2)
-    rows = _data.rows(X)
-    bins, sums = _design.total(
-        _sums, _design.Design(rows, rows.place(y)), model, coef, np.asarray(path.intercept, dtype)
-    )
+    coef = jnp.asarray(path.coef.reshape(n_strengths, -1, n_neurons).swapaxes(1, 2))
+    params = coef, jnp.asarray(path.intercept)
+    bins, sums = _design.total(_sums, test, _scaled(model, train, *params), *params)
     return np.where(bins > 0, sums / np.maximum(bins, 1), np.nan), bins
+
+
+def _scaled(model, train, coef, intercept):
+    """The model with a scale for each strength and neuron: as given, or the most likely one of the training rows.
+
+    For a Gaussian or a Gamma that is the mean of Pearson's chi-squared.
+    """
+    if not (model.divides or model.shapes):
+        return model
+    each = lambda scaled: jax.tree.map(lambda scale: jnp.reshape(scale, (*intercept.shape, 1)), scaled)
+    if model.scale is not None:
+        return each(model.with_scale(np.full(intercept.size, model.scale, float)))
+    if model.shapes:
+        slopes_at = lambda scaled, *params: [np.ravel(a) for a in _design.total(_slopes, train, each(scaled), *params)]
+        return each(_scale.most_likely(slopes_at, model.with_scale(np.ones(intercept.size)), coef, intercept))
+    bins, chi = _design.total(_chi_squared, train, model, coef, intercept)
+    return each(model.with_scale(np.maximum(chi / np.maximum(bins, 1), np.finfo(np.float32).tiny).ravel()))
+
+
+def _valid(block):
+    return jnp.broadcast_to(block.weight, block.y.shape).sum(0)
 
 
 def _sums(block, model, coef, intercept):
     """Valid bins of each neuron, and log-likelihoods of all strengths: one pass serves them all."""
     y, weight = block.y.T, block.weight.T
 
-    def of(params):
+    def of(at):
+        model, *params = at
         return _objective.weighted_sum(weight, model.log_likelihood(_objective.predictor(block, *params), y))
 
-    return jnp.broadcast_to(block.weight, block.y.shape).sum(0), jax.lax.map(of, (coef, intercept))
+    return _valid(block), jax.lax.map(of, (model, coef, intercept))
+
+
+def _slopes(block, model, coef, intercept):
+    """What finds a scale inside the loss, of all strengths."""
+    return jax.lax.map(lambda at: _scale.slopes(block, *at), (model, coef, intercept))
+
+
+def _chi_squared(block, model, coef, intercept):
+    """Valid bins of each neuron, and Pearson's chi-squared of all strengths."""
+    y, weight = block.y.T, block.weight.T
+    of = lambda params: _objective.weighted_sum(weight, model.pearson(_objective.predictor(block, *params), y))
+    return _valid(block), jax.lax.map(of, (coef, intercept))
 
 
 def _mean_and_error(scores, bins):
