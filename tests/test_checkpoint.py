@@ -21,6 +21,7 @@ from popglm.basis import RaisedCosineLogConv
 from popglm.batching import count_lazily, random_windows
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import NegativeBinomial
+from popglm.regularizer import GroupLasso
 
 KILLS = int(os.environ.get("KILLS", "3"))  # processes killed per way to fit; `make test-full` kills more
 PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
@@ -62,6 +63,10 @@ FITS = {
         EXACT | {"regularizer": "Ridge", "regularizer_strength": 0.001},
         lambda model, p, **kw: model.fit(X, GAPS, **kw),
     ),
+    "fit, lasso": (
+        EXACT | {"regularizer": "Lasso", "regularizer_strength": np.linspace(0.001, 0.01, 12)},
+        lambda model, p, **kw: model.fit(X, Y, **kw),
+    ),
     "fit, far from 0": (EXACT, lambda model, p, **kw: model.fit(X + 50, Y, **kw)),
     "fit from a stream": (EXACT, lambda model, p, **kw: model.fit(*lazily(p.units), **kw)),
     "fit, mask, init": (
@@ -75,6 +80,10 @@ FITS = {
     "windows, scale of its own": (
         {"observation_model": "NegativeBinomial"},
         lambda model, p, **kw: model.fit_batches(windows(y=SCATTERED), 150, **kw),
+    ),
+    "windows, groups": (
+        {"regularizer": GroupLasso(4), "regularizer_strength": 0.01},
+        lambda model, p, **kw: model.fit_batches(windows(), 60, **kw),
     ),
     "windows": ({}, lambda model, p, **kw: model.fit_batches(windows(), 60, **kw)),
     "windows of a stream": (
@@ -541,6 +550,7 @@ import numpy as np
 from popglm import _checkpoint
 from popglm.batching import random_windows
 from popglm.glm import PopulationGLM
+from popglm.regularizer import GroupLasso
 
 way, path, out, n_steps, limit = sys.argv[1:]
 rng = np.random.default_rng(0)

@@ -26,7 +26,7 @@ from popglm import _file, io
 from popglm.batching import random_windows
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import Poisson
-from popglm.regularizer import Ridge, UnRegularized
+from popglm.regularizer import GroupLasso, Ridge, UnRegularized
 
 X, Y = small_data(n_bins=200)
 STEPS = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
@@ -43,6 +43,9 @@ MODELS = {
     ).fit(X, Y),
     "objects": lambda: PopulationGLM(
         observation_model=Poisson("softplus"), regularizer=Ridge(), feature_mask=np.ones((4, 3), ">i2")
+    ).fit(X, Y),
+    "groups": lambda: PopulationGLM(
+        regularizer=GroupLasso((1, 3)), regularizer_strength=np.array([0.1, 0.01]), observation_model="Poisson"
     ).fit(X, Y),
     "no penalty": lambda: GLM(observation_model=Poisson(), regularizer=UnRegularized()).fit(X, Y[:, 0]),
     "batches": lambda: PopulationGLM().fit_batches(random_windows(X, Y, 50, seed=0), 8),

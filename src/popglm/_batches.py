@@ -114,7 +114,7 @@ def unpacked(saved, objective: Objective) -> State:
         state = state._replace(passing=_ask_tell.State(*state.passing))
     if state.problem is not None:
         _, bins, coordinates, precondition = state.problem
-        parts = _precondition.Coordinates(*coordinates), _precondition.Preconditioner(*precondition)
+        parts = _precondition.Coordinates(*coordinates), _precondition.Preconditioner.again(*precondition)
         state = state._replace(problem=Problem(objective, bins, *parts))
     return state
 

@@ -117,6 +117,12 @@ class Preconditioner(NamedTuple):
         steepest = 0.0 if lengths is None else float(np.linalg.eigvalsh(matrix)[-1])
         return cls(matrix, pull, ratio, factor, spectrum, curvature, mask, {}, lengths, steepest)
 
+    @classmethod
+    def again(cls, *parts) -> "Preconditioner":
+        """From its parts as plain tuples, as a file has them."""
+        known = cls(*parts)
+        return known if known.lengths is None else known._replace(lengths=Lengths(*known.lengths))
+
     def with_own(self, hessians: dict) -> "Preconditioner":
         """Take these neurons' own Hessians of the loss, with the penalty and the mask."""
         factors = {}
