@@ -14,6 +14,7 @@ WINDOW, BASIS, BIN = 100, 8, 0.005  # bins, functions, seconds
 CACHE = Path(__file__).parent / ".cache"
 LOUDEST = 1.0  # log of the largest expected count per bin: keeps the simulation from running away
 BLOCK = 4096
+LASSO = 4  # which of ten strengths is the single lasso's: some 1/13 of the largest
 
 
 def kernel(window: int = WINDOW, n_basis: int = BASIS) -> np.ndarray:
@@ -97,6 +98,16 @@ def one(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     busiest = int(y[:10_000].sum(0).argmax())
     X = np.load(folder / "X.npy", mmap_mode="r")
     return np.ascontiguousarray(X[:10_000, 3:160:8]), np.ascontiguousarray(y[:10_000, busiest : busiest + 1])
+
+
+def strengths(folder: Path, n: int = 10) -> np.ndarray:
+    """Return strengths of an L1 penalty, increasing, from a hundredth of the largest that leaves some coefficient.
+
+    At the null model the loss, a mean over bins, changes by X'(mean - y) / bins: no coefficient survives a strength above that.
+    """
+    X, y = np.load(folder / "X.npy", mmap_mode="r"), np.load(folder / "y.npy")
+    most = np.abs(X.T @ (y - y.mean(0))).max() / len(y)
+    return np.geomspace(most / 100, most, n)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ Run it with popglm's environment, one process for each record:
 
     python benchmarks/ours.py dense --data benchmarks/.cache/50x120000-1 --out dense.json
 
-Tasks: `dense` and `lazy` fit all neurons, from X in memory or from counts; `hour` is `lazy` for an hour of counts, and
+Tasks: `dense` and `lazy` fit all neurons, from X in memory or from counts, `lasso` and `path` with an L1 penalty of one
+strength or of ten; `hour` is `lazy` for an hour of counts, and
 `hour-dense` builds X first;
 `features` and `update` are single calls, `one` is one neuron and few bins; `windows` makes batches and takes steps on them;
 `rate` compares a fit with this machine's matrix products.
@@ -15,14 +16,22 @@ import json
 import os
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from data import BASIS, BIN, WINDOW, batch, one
+from data import BASIS, BIN, LASSO, WINDOW, batch, one, strengths
 from measure import peak_bytes, timed
 
 UPDATE = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
 HOUR = 720_000  # bins of 5 ms
 UPDATES = 200
+
+
+class Found(NamedTuple):
+    """Coefficients and intercepts at every strength of a penalty, kept where those of a model are."""
+
+    coef_: np.ndarray
+    intercept_: np.ndarray
 
 
 def basis():
@@ -60,6 +69,28 @@ def dense(folder):
     """Fit with X in memory."""
     X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
     return twice(fit, (X, y), (X, np.ascontiguousarray(y[:, ::-1])))
+
+
+def lasso(folder):
+    """Fit with X in memory and an L1 penalty of one strength."""
+    from popglm.glm import PopulationGLM
+
+    X, y, strength = np.load(folder / "X.npy"), np.load(folder / "y.npy"), float(strengths(folder)[LASSO])
+    call = lambda X, y: PopulationGLM(regularizer="Lasso", regularizer_strength=strength).fit(X, y)
+    record, model = twice(call, (X, y), (X, np.ascontiguousarray(y[:, ::-1])))
+    return record | {"strengths": [strength]}, Found(model.coef_[None], model.intercept_[None])
+
+
+def path(folder):
+    """Fit with X in memory and an L1 penalty of ten strengths."""
+    from popglm.glm import PopulationGLM
+
+    X, y, given = np.load(folder / "X.npy"), np.load(folder / "y.npy"), strengths(folder)
+    call = lambda y: PopulationGLM(regularizer="Lasso").fit_path(X, y, strengths=given)
+    cold, found = timed(lambda: call(y))
+    warm, _ = timed(lambda: call(np.ascontiguousarray(y[:, ::-1])))
+    record = {"cold_s": cold, "warm_s": warm, "converged": bool(np.all(found.converged)), "strengths": given.tolist()}
+    return record | {"n_iter": np.max(found.n_iter, -1).tolist()}, Found(found.coef, found.intercept)
 
 
 def small_fit(folder):
@@ -178,7 +209,7 @@ def rate(folder):
     return {"share": share[1:], "warm_s": seconds}, None  # the first compiles
 
 
-TASKS = {"dense": dense, "lazy": lazy, "hour": hour, "hour-dense": hour_dense}
+TASKS = {"dense": dense, "lazy": lazy, "lasso": lasso, "path": path, "hour": hour, "hour-dense": hour_dense}
 TASKS |= {"one": small_fit, "features": features, "update": update, "windows": windows, "rate": rate}
 
 

@@ -5,6 +5,7 @@ Run it with the peers' own environment (`benchmarks/requirements.lock`), one pro
     python benchmarks/peers.py glum --data benchmarks/.cache/50x120000-0 --out glum.json
     python benchmarks/peers.py statsmodels --neurons 2 --data ... --out ...
     python benchmarks/peers.py nemos --task update --data ... --out ...
+    python benchmarks/peers.py glum --task lasso --neurons 10 --data ... --out ...
 
 Beside `glum.json` lies what the first fit found, `glum.npz`: coef (features, neurons) and intercept (neurons,).
 Only what is timed imports the peer: "cold" is the first call with that import and all compilation, the data being in memory,
@@ -15,11 +16,12 @@ import argparse
 import json
 import os
 import warnings
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from data import BASIS, WINDOW, batch, one
+from data import BASIS, LASSO, WINDOW, batch, one, strengths
 from measure import peak_bytes, timed
 
 # All: Poisson counts, log link, no penalty, an intercept per neuron. Chosen among what each documents before measuring: the
@@ -31,6 +33,16 @@ SETTINGS = {
     "glum": {"solver": "irls-ls", "gradient_tol": 1e-4, "alpha": 0.0, "dtype": "float32", "workers": 2},
     "statsmodels": {"method": "IRLS", "wls_method": "qr", "rtol": 1e-6, "dtype": "float64", "workers": 2},
     "nemos": {"solver_name": "LBFGS[jaxopt]", "tol": 1e-5, "maxiter": 2000, "dtype": "float32"},
+}
+# The same with an L1 penalty, for one strength and for a path of ten: what each documents for it. scikit-learn and statsmodels
+# have no solver of this problem that ends near the optimum. glum gets X in Fortran order, which it asks for, before the time
+# runs; along a path its line search fails in float32.
+SPARSE = {
+    "lasso": {
+        "glum": {"solver": "irls-cd", "gradient_tol": 1e-4, "l1_ratio": 1.0, "dtype": "float32", "workers": 2},
+        "nemos": {"solver_name": "ProximalGradient[jaxopt]", "tol": 1e-5, "maxiter": 2000, "dtype": "float32"},
+    },
+    "path": {"glum": {"solver": "irls-cd", "gradient_tol": 1e-4, "l1_ratio": 1.0, "dtype": "float64", "workers": 2}},
 }
 UPDATE = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
 UPDATES = 50
@@ -102,17 +114,69 @@ def fit_nemos(X, y):
     return np.asarray(model.coef_), np.asarray(model.intercept_)
 
 
+def path_glum_of_one(X, y, strengths, **own):
+    """Fit a neuron by glum at decreasing strengths, each from the last: its own search along a path."""
+    from glum import GeneralizedLinearRegressor
+
+    alpha = (
+        strengths.astype(X.dtype) if len(strengths) > 1 else float(strengths[0])
+    )  # a path in float64 fails on X in float32
+    model = GeneralizedLinearRegressor(
+        family="poisson", link="log", alpha=alpha, alpha_search=len(strengths) > 1, **own
+    )
+    model.fit(X, y)
+    if len(strengths) > 1:
+        return model.coef_path_, model.intercept_path_
+    return model.coef_[None], np.atleast_1d(model.intercept_)
+
+
+def path_glum(X, y, strengths, dtype, workers, **own):
+    """Return coef (strengths, features, neurons) and intercept (strengths, neurons) of glum, strengths decreasing."""
+    from joblib import Parallel, delayed
+
+    columns = y.T.astype(dtype)
+    fits = Parallel(n_jobs=workers)(delayed(path_glum_of_one)(X, column, strengths, **own) for column in columns)
+    coef, intercept = zip(*fits, strict=True)
+    return np.stack(coef, 2), np.stack(intercept, 1)
+
+
+def lasso_nemos(X, y, strengths, dtype, solver_name, **own):
+    """Return coef (1, features, neurons) and intercept (1, neurons) of NeMoS at one strength."""
+    import jax
+
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    import nemos
+
+    model = nemos.glm.PopulationGLM(
+        regularizer="Lasso", regularizer_strength=float(strengths[0]), solver_name=solver_name, solver_kwargs=own
+    )
+    model.fit(X.astype(dtype, copy=False), y.astype(dtype, copy=False))
+    return np.asarray(model.coef_)[None], np.asarray(model.intercept_)[None]
+
+
+PATHS = {"glum": path_glum, "nemos": lasso_nemos}
 FITS = {"sklearn": fit_sklearn, "glum": fit_glum, "statsmodels": fit_statsmodels, "nemos": fit_nemos}
 
 
-def time_fit(peer, folder, neurons):
+def time_fit(peer, task, folder, neurons):
     """Return the record of a cold and a warm fit of the first `neurons` neurons, and what the cold one found."""
     X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
     everyone = y.shape[1]
     y = y[:, :neurons]
-    cold, found = timed(lambda: FITS[peer](X, y))
-    warm, _ = timed(lambda: FITS[peer](X, y[:, ::-1]))
-    record = {"settings": SETTINGS[peer], "shape": [*X.shape, everyone], "fitted": y.shape[1]}
+    settings, fit = SETTINGS.get(peer), FITS.get(peer)
+    if task != "fit":
+        settings, asked = (
+            SPARSE[task][peer],
+            strengths(folder)[::-1] if task == "path" else strengths(folder)[LASSO, None],
+        )
+        fit = partial(PATHS[peer], strengths=asked, **settings)
+        if peer == "glum":
+            X = np.asfortranarray(X, settings["dtype"])
+    cold, found = timed(lambda: fit(X, y))
+    warm, _ = timed(lambda: fit(X, y[:, ::-1]))
+    record = {"settings": settings, "shape": [*X.shape, everyone], "fitted": y.shape[1]}
+    if task != "fit":
+        record["strengths"] = asked.tolist()
     if y.shape[1] < everyone:
         if peer == "nemos":
             raise SystemExit("nemos fits all neurons together: the time of a few says nothing about the time of all.")
@@ -180,21 +244,23 @@ def main():
     """Time what the command line asks for, and write the record."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("peer", choices=FITS)
-    ask.add_argument("--task", choices=("fit", "one", "features", "update"), default="fit")
+    ask.add_argument("--task", choices=("fit", "lasso", "path", "one", "features", "update"), default="fit")
     ask.add_argument("--data", type=Path, required=True, help="a folder made by data.py")
     ask.add_argument("--out", type=Path, required=True, help="the record, a .json file")
     ask.add_argument("--neurons", type=int, help="fit only this many and scale the time (not nemos)")
     args = ask.parse_args()
     if args.task in ("features", "update") and args.peer != "nemos":
         ask.error("only nemos has this task")
+    if args.task in SPARSE and args.peer not in SPARSE[args.task]:
+        ask.error(f"only {' and '.join(SPARSE[args.task])} do this task")
 
     record = {"peer": args.peer, "task": args.task, "version": metadata.version(PACKAGES.get(args.peer, args.peer))}
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("default")
-        if args.task == "fit":
-            timing, (coef, intercept) = time_fit(args.peer, args.data, args.neurons)
+        if args.task in ("fit", *SPARSE):
+            timing, (coef, intercept) = time_fit(args.peer, args.task, args.data, args.neurons)
             np.savez(args.out.with_suffix(".npz"), coef=coef, intercept=intercept)
-            if SETTINGS[args.peer].get("workers", 1) > 1:
+            if timing["settings"].get("workers", 1) > 1:
                 stop_workers()
         elif args.task == "one":
             timing = time_one(args.peer, args.data)

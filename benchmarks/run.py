@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 RECORD = HERE.parent / "src/popglm/data/benchmarks.json"
 SEED = 1  # the settings of the peers were chosen on seed 0
 OURS, PEERS = ("dense", "lazy"), ("sklearn", "glum")  # in every round
+SPARSE = {"lasso": {"glum": [], "nemos": []}, "path": {"glum": ["--neurons", "10"]}}  # peers, once each: minutes
 ONCE = {"nemos": [], "statsmodels": ["--neurons", "2"]}  # minutes each, and not near the others
 
 
@@ -30,7 +31,7 @@ def measure(python, *arguments, out: Path) -> dict:
     if result.returncode:
         raise SystemExit(f"{' '.join(map(str, arguments))} failed:\n{result.stdout[-2000:]}{result.stderr[-4000:]}")
     record = json.loads(out.read_text("utf8"))
-    print(f"{arguments[0].stem:6} {' '.join(map(str, arguments[1:2]))}: {record['warm_s']:.4g} s warm", flush=True)
+    print(f"{arguments[0].stem:6} {arguments[1]} {record['task']}: {record['warm_s']:.4g} s warm", flush=True)
     return record
 
 
@@ -70,8 +71,16 @@ def main():
     ask.add_argument(
         "--only-ours", action="store_true", help="measure popglm again; keep what the record says of others"
     )
+    ask.add_argument(
+        "--only-sparse", action="store_true", help="measure the fits with an L1 penalty; keep the rest of the record"
+    )
     args = ask.parse_args()
-    data, hour = prepare(50, args.bins, SEED), prepare(50, 720_000, SEED, built=False)
+    data = prepare(50, args.bins, SEED)
+    if args.only_sparse:
+        record = json.loads(args.out.read_text("utf8"))
+        write(record | {"sparse": sparse(args, data, record.get("sparse", {}))}, args.out)
+        return
+    hour = prepare(50, 720_000, SEED, built=False)
     ours, peers = HERE / "ours.py", HERE / "peers.py"
     fits, single = {}, {}
     with tempfile.TemporaryDirectory() as folder:
@@ -108,15 +117,60 @@ def main():
         "shape": [50, args.bins, 400],
         "fit": fits,
     } | single
+    old = json.loads(args.out.read_text("utf8")) if args.only_ours else {}
     if args.only_ours:
-        old = json.loads(args.out.read_text("utf8"))
         record["fit"] = old["fit"] | fits
         record |= {task: old[task] | single[task] for task in ("features", "update", "one") if task in old}
-    args.out.parent.mkdir(exist_ok=True)
-    partial = args.out.with_suffix(".partial")
+    record["sparse"] = sparse(args, data, old.get("sparse", {}))
+    write(record, args.out)
+
+
+def write(record, file):
+    """Keep the record, and print what counts."""
+    file.parent.mkdir(exist_ok=True)
+    partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=1) + "\n", "utf8")
-    partial.replace(args.out)
+    partial.replace(file)
     report(record)
+
+
+def sparse(args, data, old) -> dict:
+    """Fits with an L1 penalty, one strength and ten: popglm in every round, the peers once."""
+    X, y = np.load(data / "X.npy", mmap_mode="r"), np.load(data / "y.npy")
+    record = {}
+    for task, others in SPARSE.items():
+        with tempfile.TemporaryDirectory() as folder:
+            out = lambda name: Path(folder, f"{name}.json")
+            rounds = [
+                measure(sys.executable, HERE / "ours.py", task, "--data", data, out=out("popglm"))
+                for _ in range(args.rounds)
+            ]
+            fits = {"popglm": merged(rounds)}
+            for peer, more in () if args.only_ours else others.items():
+                asked = peer, "--task", task, "--data", data, *more
+                fits[peer] = measure(args.peers, HERE / "peers.py", *asked, out=out(peer))
+            add_sparse_gaps(fits, X, y, out)
+        record[task] = old.get(task, {}) | fits if args.only_ours else fits
+    return record
+
+
+def add_sparse_gaps(fits, X, y, out):
+    """How far each fit is from the optimum at each strength, in float64: two Newton steps from what popglm found."""
+    found = {name: np.load(out(name).with_suffix(".npz")) for name in fits}
+    for name in fits:
+        fits[name]["gaps"] = []
+    for i, strength in enumerate(fits["popglm"]["strengths"]):
+        best = found["popglm"]["coef"][i], found["popglm"]["intercept"][i]
+        for _ in range(2):
+            best = gap.polish(*best, X, y, strength)
+        least = gap.objective(*best, X, y, strength)
+        fits["popglm"].setdefault("violations", []).append(gap.violation(*best, X, y, strength))
+        for name, of in found.items():
+            at = int(np.abs(np.array(fits[name]["strengths"]) - strength).argmin())  # each tool has an order of its own
+            few = of["intercept"].shape[1]
+            value = gap.objective(of["coef"][at], of["intercept"][at], X, y[:, :few], strength)
+            gaps = gap.gaps(value, least[:few], gap.null_objective(y)[:few])
+            fits[name]["gaps"].append({"strength": strength, "nonzero": float((of["coef"][at] != 0).mean())} | gaps)
 
 
 def add_gaps(fits, data, out):
@@ -147,6 +201,12 @@ def report(record):
         if "nemos" in pair:
             ratio = pair["nemos"]["warm_s"] / pair["popglm"]["warm_s"]
             print(f"{task}: {pair['popglm']['warm_s'] * 1e3:.2f} ms; NeMoS takes {ratio:.1f} times as long")
+    for task, of in record.get("sparse", {}).items():
+        for name, fit in of.items():
+            far = max(at["of_objective_max"] for at in fit["gaps"])
+            ratio = fit["warm_s"] / of["popglm"]["warm_s"]
+            few = fit.get("extrapolated", "")
+            print(f"{task} {name}: {fit['warm_s']:.1f} s warm, {ratio:.0f} times popglm, gap {far:.1e}  {few}")
     lazy, dense = record["hour"], record["hour-dense"]
     print(
         f"an hour: lazy {lazy['warm_s']:.1f} s, {lazy['warm_s'] / dense['warm_s']:.2f} times dense; "

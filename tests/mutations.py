@@ -62,6 +62,39 @@ FAULTS = {
     ),
     "a band of whole filters that is one of points": Fault(
         "_uncertainty.py", "length / np.pi * decay", "0 * length * decay", "test_inference.py", "bands_are"
+    "a training row that sees the last test bin": Fault(
+        "_splits.py",
+        "_distance(at, at[test]) > window",
+        "_distance(at, at[test]) >= window",
+        "test_splits.py",
+        "shared",
+    ),
+    "a window that is too wide": Fault(
+        "_splits.py",
+        "_distance(at, at[test]) > window",
+        "_distance(at, at[test]) > window + 1",
+        "test_splits.py",
+        "rule",
+    ),
+    "lazy features that forget what they look ahead": Fault(
+        "_lazy.py", "leaf.ahead - 1 for leaf", "0 for leaf", "test_splits.py", "shared"
+    ),
+    "a standard error that does not know the number of folds": Fault(
+        "_cross_validation.py", "folds - 1, np.nan", "folds, np.nan", "test_cross_validation.py", "alike"
+    ),
+    "the smallest strength within one standard error": Fault(
+        "_cross_validation.py",
+        "len(mean) - 1 - np.argmax((mean >= enough)[::-1], 0)",
+        "np.argmax(mean >= enough, 0)",
+        "test_cross_validation.py",
+        "rules",
+    ),
+    "scores that weigh every fold alike": Fault(
+        "_cross_validation.py",
+        "bins / np.maximum(bins.sum(0), 1)",
+        "counted / np.maximum(folds, 1)",
+        "test_cross_validation.py",
+        "alike",
     ),
     "a scale that forgets the parameters": Fault(
         "_scale.py",

@@ -16,6 +16,7 @@ __all__ = [
     "inference",
     "io",
     "links",
+    "model_selection",
     "observation_models",
     "plotting",
     "regularizer",

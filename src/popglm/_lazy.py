@@ -1,9 +1,11 @@
 """Features that look like a matrix and are made one block at a time: `fit` never builds the matrix."""
 
+from functools import reduce
+
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check_index, _check_times, _design, _pynapple
+from popglm import _check_index, _check_times, _design, _pynapple, _terms
 
 LONG = 2**20  # bins
 
@@ -180,6 +182,19 @@ class LazyFeatures(_pynapple.Framed):
         """Which rows have a complete history, shape (time,); the others do not count in any sum."""
         span = self.span() if len(self) else None
         return span.take(span.counted()) if span else np.zeros(0, bool)
+
+    def reach(self) -> tuple[np.ndarray, int]:
+        """Where each row lies in the recording, in bins, and a window: rows further apart than it are made of no common bin.
+
+        Where history starts anew, the rows before and after lie further apart than the window.
+        """
+        leaves = _terms.convolutions(self._term)
+        back = max([len(leaf.kernel) - leaf.ahead for leaf in leaves] + [0])
+        window = back + max([leaf.ahead - 1 for leaf in leaves] + [0])
+        at = np.arange(self._length) if self._index is None else self._index
+        anew = [leaf.starts for leaf in leaves]
+        anew = reduce(np.intersect1d, anew) if anew else np.zeros(0, int)
+        return at + window * np.searchsorted(anew, at, side="right"), window
 
     def __array__(self, dtype=None, copy=None):
         """Build the matrix."""

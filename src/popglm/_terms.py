@@ -198,3 +198,10 @@ class Crossed(NamedTuple):
     def located(self):
         """Where the factors lie and how they vary."""
         return tuple(map(np.concatenate, zip(*(term.located() for term in self.terms), strict=True)))
+
+
+def convolutions(term) -> list[Convolution]:
+    """Every convolution that a term is made of."""
+    if isinstance(term, Convolution):
+        return [term]
+    return [leaf for part in getattr(term, "terms", ()) for leaf in convolutions(part)]
