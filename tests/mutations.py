@@ -28,74 +28,6 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "information as observed, not as expected": Fault(
-        "_information.py",
-        'matrices(kind == "fisher",',
-        'matrices(kind != "fisher",',
-        "test_inference.py",
-        "statsmodels",
-    ),
-    "a spike or none with the information of counts": Fault(
-        "observation_models.py",
-        "return mean * self.curvature(eta, one)",
-        "return self.curvature(eta, one)",
-        "test_inference.py",
-        "statsmodels and Bernoulli",
-    ),
-    "errors without the scale": Fault(
-        "_information.py", "one.inverse * scale[neuron]", "one.inverse", "test_inference.py", "statsmodels and Gaussian"
-    ),
-    "clusters without their correction": Fault(
-        "_information.py", "correction = number /", "correction = 1 + 0 * number /", "test_inference.py", "statsmodels"
-    ),
-    "clusters that are lost between blocks": Fault(
-        "_information.py", "part, first - 1, 0", "part, 0 * first, 0", "test_inference.py", "blocks_and_streams"
-    ),
-    "the error of an intercept of other features": Fault(
-        "_information.py", "-(self.mean + center)", "-(self.mean + 0 * center)", "test_inference.py", "far_from_0"
-    ),
-    "standard errors after a penalty": Fault(
-        "_check_inference.py", "if penalty.default_strength and", "if False and", "test_inference.py", "refused"
-    ),
-    "units on themselves among the couplings": Fault(
-        "inference.py", "if own or senders[s] != receivers[r]", "if True", "test_inference.py", "table"
-    ),
-    "a band of whole filters that is one of points": Fault(
-        "_uncertainty.py", "length / np.pi * decay", "0 * length * decay", "test_inference.py", "bands_are"
-    "a training row that sees the last test bin": Fault(
-        "_splits.py",
-        "_distance(at, at[test]) > window",
-        "_distance(at, at[test]) >= window",
-        "test_splits.py",
-        "shared",
-    ),
-    "a window that is too wide": Fault(
-        "_splits.py",
-        "_distance(at, at[test]) > window",
-        "_distance(at, at[test]) > window + 1",
-        "test_splits.py",
-        "rule",
-    ),
-    "lazy features that forget what they look ahead": Fault(
-        "_lazy.py", "leaf.ahead - 1 for leaf", "0 for leaf", "test_splits.py", "shared"
-    ),
-    "a standard error that does not know the number of folds": Fault(
-        "_cross_validation.py", "folds - 1, np.nan", "folds, np.nan", "test_cross_validation.py", "alike"
-    ),
-    "the smallest strength within one standard error": Fault(
-        "_cross_validation.py",
-        "len(mean) - 1 - np.argmax((mean >= enough)[::-1], 0)",
-        "np.argmax(mean >= enough, 0)",
-        "test_cross_validation.py",
-        "rules",
-    ),
-    "scores that weigh every fold alike": Fault(
-        "_cross_validation.py",
-        "bins / np.maximum(bins.sum(0), 1)",
-        "counted / np.maximum(folds, 1)",
-        "test_cross_validation.py",
-        "alike",
-    ),
     "a scale that forgets the parameters": Fault(
         "_scale.py",
         "chi / np.maximum(bins - free, 1)",
@@ -332,32 +264,6 @@ FAULTS = {
         "test_simulation.py",
         "drives",
     ),
-    "a block that hears the bins before it one bin late": Fault(
-        "_rollout.py",
-        "kernel[np.minimum(lag, window) - 1]",
-        "kernel[np.maximum(np.minimum(lag, window) - 2, 0)]",
-        "test_simulation.py",
-        "own_past",
-    ),
-    "history that goes on across epochs of a simulation": Fault(
-        "_rollout.py", "jnp.where(new, start, before)", "before", "test_simulation.py", "own_past"
-    ),
-    "bins that are not known count in the history": Fault(
-        "_rollout.py", "y = jnp.where(drawn, y, 0)", "y = y * 1", "test_simulation.py", "own_past"
-    ),
-    "a scale that a simulation forgets": Fault(
-        "_draw.py", "(1 + scale * (count - 1)) / count", "1 / count", "test_simulation.py", "negative or heavy"
-    ),
-    "a mean field without fluctuations": Fault(
-        "_mean_field.py", "np.expm1(filters)", "filters", "test_simulation.py", "lambert"
-    ),
-    "a margin that nobody looked for": Fault(
-        "_mean_field.py",
-        "(middle, high) if back(middle) else (low, middle)",
-        "(middle, high)",
-        "test_simulation.py",
-        "lambert",
-    ),
     "null model from the training data": Fault(
         "_estimator.py", '_score.NULLS) == "scored"', '_score.NULLS) == "none"', "test_score.py", "mcfadden"
     ),
@@ -390,32 +296,6 @@ FAULTS = {
     ),
     "ridge without its half": Fault(
         "regularizer.py", "(weight * rows**2).sum(-1) / 2", "(weight * rows**2).sum(-1)", "test_fit.py", "scikit_learn"
-    ),
-    "a group's length without its size": Fault(
-        "regularizer.py", "self.lengths * np.sqrt(sizes) * ", "self.lengths * ", "test_penalties.py", "conditions"
-    ),
-    "features of a group in scales of their own": Fault(
-        "_precondition.py", "penalty.groups(n_features) if penalty.lengths else", "", "test_penalties.py", "favoured"
-    ),
-    "a path that forgets what its penalty changes": Fault(
-        "_fit.py", "gradient=state.gradient + more", "gradient=state.gradient", "test_penalties.py", "path_is_its_fits"
-    ),
-    "the kink left out of a step's slope": Fault(
-        "_precondition.py", " + lengths(aims) - lengths(some)", "", "test_penalties.py", "conditions"
-    ),
-    "one threshold for all parts": Fault(
-        "_precondition.py",
-        "penalty.thresholds(strength, len(sd))",
-        "penalty.thresholds(strength[..., :1] if strength.ndim else strength, len(sd))",
-        "test_penalties.py",
-        "its_strength",
-    ),
-    "update that does not shrink": Fault(
-        "_jaxopt.py",
-        "objective.penalty.prox(strength_of(neuron, objective), coef, step)",
-        "coef",
-        "test_penalties.py",
-        "update",
     ),
     "mask ignored by update": Fault(
         "_jaxopt.py",
@@ -476,42 +356,37 @@ FAULTS = {
     "rows that were asked for by number are taken in their order": Fault(
         "_lazy.py", "out[self._at] = y", "out[: len(y)] = y", "test_lazy.py", "every_method"
     ),
-    "nats that are said to be bits": Fault(
-        "_score.py", "gain / (np.log(2) * np", "gain / (1.0 * np", "test_assessment.py", "bits"
-    ),
-    "spikes at the end of their bins": Fault(
-        "_rescale.py",
-        "places = rng.random(len(bin_of))",
-        "places = np.ones(len(bin_of))",
-        "test_assessment.py",
-        "rejects",
-    ),
-    "a bin that ends with its last spike": Fault(
-        "_rescale.py",
-        "steps[first] += empty + np.append(0, rest[:-1])",
-        "steps[first] += empty",
-        "test_assessment.py",
-        "rejects",
-    ),
-    "births that forget those before them": Fault(
-        "_rescale.py", "(1 / alpha + k) * ", "(1 / alpha) * ", "test_assessment.py", "rejects and Negative"
-    ),
-    "a probability of 1 that lost its digits": Fault(
-        "_objective.py",
-        "return -model.log_likelihood(eta, jnp.zeros_like(eta))",
-        "return -jnp.log1p(-model.mean(eta))",
-        "test_assessment.py",
-        "nearly_sure",
-    ),
-    "residuals without their sign": Fault(
-        "_objective.py",
-        "jnp.sign(y - model.mean(eta)) * jnp.sqrt(jnp.maximum(",
-        "jnp.sqrt(jnp.maximum(",
-        "test_assessment.py",
-        "statsmodels",
-    ),
     "timestamps are not compared": Fault(
         "_check_times.py", "off.max() > 1e-6", "off.max() > 1e6", "test_bad_input.py", "times_shifted or shifted"
+    ),
+    "the default solver stops where it starts": Fault(
+        "_ask_tell.py", "np.where(silent, DONE, RUNNING)", "np.where(silent, DONE, DONE)", "test_fit.py", "scikit_learn"
+    ),
+    "a group's length without its size": Fault(
+        "regularizer.py", "self.lengths * np.sqrt(sizes) * ", "self.lengths * ", "test_penalties.py", "conditions"
+    ),
+    "features of a group in scales of their own": Fault(
+        "_precondition.py", "penalty.groups(n_features) if penalty.lengths else", "", "test_penalties.py", "favoured"
+    ),
+    "a path that forgets what its penalty changes": Fault(
+        "_fit.py", "gradient=state.gradient + more", "gradient=state.gradient", "test_penalties.py", "path_is_its_fits"
+    ),
+    "the kink left out of a step's slope": Fault(
+        "_precondition.py", " + lengths(aims) - lengths(some)", "", "test_penalties.py", "conditions"
+    ),
+    "one threshold for all parts": Fault(
+        "_precondition.py",
+        "penalty.thresholds(strength, len(sd))",
+        "penalty.thresholds(strength[..., :1] if strength.ndim else strength, len(sd))",
+        "test_penalties.py",
+        "its_strength",
+    ),
+    "update that does not shrink": Fault(
+        "_jaxopt.py",
+        "objective.penalty.prox(strength_of(neuron, objective), coef, step)",
+        "coef",
+        "test_penalties.py",
+        "update",
     ),
     "a whole is split by what a part has seen alone": Fault(
         "_basis.py", "if len(widths) != len(self._leaves):", "if True:", "test_algebra.py", "used_alone"
@@ -568,8 +443,134 @@ FAULTS = {
         "test_batches.py",
         "second_generator",
     ),
-    "the default solver stops where it starts": Fault(
-        "_ask_tell.py", "np.where(silent, DONE, RUNNING)", "np.where(silent, DONE, DONE)", "test_fit.py", "scikit_learn"
+    "nats that are said to be bits": Fault(
+        "_score.py", "gain / (np.log(2) * np", "gain / (1.0 * np", "test_assessment.py", "bits"
+    ),
+    "spikes at the end of their bins": Fault(
+        "_rescale.py",
+        "places = rng.random(len(bin_of))",
+        "places = np.ones(len(bin_of))",
+        "test_assessment.py",
+        "rejects",
+    ),
+    "a bin that ends with its last spike": Fault(
+        "_rescale.py",
+        "steps[first] += empty + np.append(0, rest[:-1])",
+        "steps[first] += empty",
+        "test_assessment.py",
+        "rejects",
+    ),
+    "births that forget those before them": Fault(
+        "_rescale.py", "(1 / alpha + k) * ", "(1 / alpha) * ", "test_assessment.py", "rejects and Negative"
+    ),
+    "a probability of 1 that lost its digits": Fault(
+        "_objective.py",
+        "return -model.log_likelihood(eta, jnp.zeros_like(eta))",
+        "return -jnp.log1p(-model.mean(eta))",
+        "test_assessment.py",
+        "nearly_sure",
+    ),
+    "residuals without their sign": Fault(
+        "_objective.py",
+        "jnp.sign(y - model.mean(eta)) * jnp.sqrt(jnp.maximum(",
+        "jnp.sqrt(jnp.maximum(",
+        "test_assessment.py",
+        "statsmodels",
+    ),
+    "information as observed, not as expected": Fault(
+        "_information.py",
+        'matrices(kind == "fisher",',
+        'matrices(kind != "fisher",',
+        "test_inference.py",
+        "statsmodels",
+    ),
+    "a spike or none with the information of counts": Fault(
+        "observation_models.py",
+        "return mean * self.curvature(eta, one)",
+        "return self.curvature(eta, one)",
+        "test_inference.py",
+        "statsmodels and Bernoulli",
+    ),
+    "errors without the scale": Fault(
+        "_information.py", "one.inverse * scale[neuron]", "one.inverse", "test_inference.py", "statsmodels and Gaussian"
+    ),
+    "clusters without their correction": Fault(
+        "_information.py", "correction = number /", "correction = 1 + 0 * number /", "test_inference.py", "statsmodels"
+    ),
+    "clusters that are lost between blocks": Fault(
+        "_information.py", "part, first - 1, 0", "part, 0 * first, 0", "test_inference.py", "blocks_and_streams"
+    ),
+    "the error of an intercept of other features": Fault(
+        "_information.py", "-(self.mean + center)", "-(self.mean + 0 * center)", "test_inference.py", "far_from_0"
+    ),
+    "standard errors after a penalty": Fault(
+        "_check_inference.py", "if penalty.default_strength and", "if False and", "test_inference.py", "refused"
+    ),
+    "units on themselves among the couplings": Fault(
+        "inference.py", "if own or senders[s] != receivers[r]", "if True", "test_inference.py", "table"
+    ),
+    "a band of whole filters that is one of points": Fault(
+        "_uncertainty.py", "length / np.pi * decay", "0 * length * decay", "test_inference.py", "bands_are"
+    ),
+    "a block that hears the bins before it one bin late": Fault(
+        "_rollout.py",
+        "kernel[np.minimum(lag, window) - 1]",
+        "kernel[np.maximum(np.minimum(lag, window) - 2, 0)]",
+        "test_simulation.py",
+        "own_past",
+    ),
+    "history that goes on across epochs of a simulation": Fault(
+        "_rollout.py", "jnp.where(new, start, before)", "before", "test_simulation.py", "own_past"
+    ),
+    "bins that are not known count in the history": Fault(
+        "_rollout.py", "y = jnp.where(drawn, y, 0)", "y = y * 1", "test_simulation.py", "own_past"
+    ),
+    "a scale that a simulation forgets": Fault(
+        "_draw.py", "(1 + scale * (count - 1)) / count", "1 / count", "test_simulation.py", "negative or heavy"
+    ),
+    "a mean field without fluctuations": Fault(
+        "_mean_field.py", "np.expm1(filters)", "filters", "test_simulation.py", "lambert"
+    ),
+    "a margin that nobody looked for": Fault(
+        "_mean_field.py",
+        "(middle, high) if back(middle) else (low, middle)",
+        "(middle, high)",
+        "test_simulation.py",
+        "lambert",
+    ),
+    "a training row that sees the last test bin": Fault(
+        "_splits.py",
+        "_distance(at, at[test]) > window",
+        "_distance(at, at[test]) >= window",
+        "test_splits.py",
+        "shared",
+    ),
+    "a window that is too wide": Fault(
+        "_splits.py",
+        "_distance(at, at[test]) > window",
+        "_distance(at, at[test]) > window + 1",
+        "test_splits.py",
+        "rule",
+    ),
+    "lazy features that forget what they look ahead": Fault(
+        "_lazy.py", "leaf.ahead - 1 for leaf", "0 for leaf", "test_splits.py", "shared"
+    ),
+    "a standard error that does not know the number of folds": Fault(
+        "_cross_validation.py", "folds - 1, np.nan", "folds, np.nan", "test_cross_validation.py", "alike"
+    ),
+    "the smallest strength within one standard error": Fault(
+        "_cross_validation.py",
+        "len(mean) - 1 - np.argmax((mean >= enough)[::-1], 0)",
+        "np.argmax(mean >= enough, 0)",
+        "test_cross_validation.py",
+        "rules",
+    ),
+    "scores that weigh every fold alike": Fault(
+        "_cross_validation.py",
+        "bins / np.maximum(bins.sum(0), 1)",
+        "counted / np.maximum(folds, 1)",
+        "test_cross_validation.py",
+        "alike",
     ),
 }
 
