@@ -1,8 +1,9 @@
 """Activity drawn bin by bin, each bin from a linear predictor that the bins before have a part in.
 
 Lags are split in two. What the bins before a block of `BLOCK` rows add to all of its rows is one matrix product, made once per
-block; inside the block, every bin only adds what came since the block began, which is at most `BLOCK` bins. Blocks come in
-chunks of one shape: simulations of every length share one compiled loop, and one that runs away ends early.
+block; inside the block, every bin only adds what came since the block began, which is at most `BLOCK` bins. In a short window
+every bin hears all of it. Blocks come in chunks of one shape: simulations of every length share one compiled loop, and one
+that runs away ends early.
 """
 
 from functools import partial
@@ -17,6 +18,7 @@ from popglm import _check_simulation, _design, _draw
 
 BLOCK = 16  # rows that hear of the past together; 8 and 32 took as long, 4 and 64 longer
 CHUNK_BLOCKS = 128
+SHORT = 64  # lags that every bin hears itself: fewer are not worth a product of their own
 
 
 class Recurrence(NamedTuple):
@@ -48,10 +50,10 @@ def rollout(key, model, recurrence: Recurrence, bins: Bins, history, limit):
     dtype = jnp.result_type(float)
     place, fresh = _layout(bins.starts)
     n_chunk = min(_design.grid(len(fresh)), CHUNK_BLOCKS)
-    reach = max(BLOCK - len(recurrence.kernel), 0)  # a window is at least a block
-    kernel = np.pad(recurrence.kernel, ((0, reach), (0, 0)))
-    start = jnp.asarray(np.pad(history, ((reach, 0), (0, 0))), dtype)
-    parts = [jnp.asarray(a, dtype) for a in (_far(kernel), kernel[:BLOCK].T, recurrence.coef.reshape(-1, len(limit)))]
+    kernel, start = recurrence.kernel, jnp.asarray(history, dtype)
+    short = len(kernel) <= SHORT
+    parts = [kernel.T if short else kernel[:BLOCK].T, recurrence.coef.reshape(-1, len(limit))]
+    parts = [None if short else jnp.asarray(_far(kernel), dtype), *(jnp.asarray(a, dtype) for a in parts)]
     cap = jnp.asarray(model.link.forward(limit) if np.isfinite(limit).all() else limit, dtype)
     search = _draw.by_search(model, limit)
     out, means = (np.full(bins.eta.shape, np.nan, dtype) for _ in range(2))
@@ -99,17 +101,19 @@ def _chunk(key, model, parts, cap, start, carry, data, *, search):
     def block(before, inputs):
         eta, drawn, row, new = inputs
         before = jnp.where(new, start, before)
-        features = (far @ before).reshape(BLOCK, n_functions, n_neurons).transpose(0, 2, 1)
-        eta = eta + features.reshape(BLOCK, -1) @ coef
+        heard = before[::-1]
+        if far is not None:
+            features = (far @ before).reshape(BLOCK, n_functions, n_neurons).transpose(0, 2, 1)
+            eta, heard = eta + features.reshape(BLOCK, -1) @ coef, jnp.zeros_like(before[:BLOCK])
 
-        def one_bin(since, inputs):  # what was drawn since the block began, the latest first
+        def one_bin(since, inputs):  # what was drawn since the block began, or in the whole window; the latest first
             eta, drawn, row = inputs
             eta = eta + (near @ since).T.reshape(-1) @ coef
             y = _draw.draw(jax.random.fold_in(key, row), model, jnp.where(eta < cap, eta, cap)[:, None], search)[:, 0]
             y = jnp.where(drawn, y, 0)
             return jnp.concatenate([y[None], since[:-1]]), (y, model.mean(eta[:, None])[:, 0])
 
-        since, made = jax.lax.scan(one_bin, jnp.zeros_like(before[:BLOCK]), (eta, drawn, row))
-        return jnp.concatenate([before, since[::-1]])[BLOCK:], made
+        since, made = jax.lax.scan(one_bin, heard, (eta, drawn, row))
+        return (since[::-1] if far is None else jnp.concatenate([before, since[::-1]])[BLOCK:]), made
 
     return jax.lax.scan(block, carry, data)
