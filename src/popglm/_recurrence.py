@@ -57,7 +57,7 @@ def _features(terms, inputs):
     for part in side.bases:
         part.label = None  # they need differ inside of their own sums only
     X = side.lazy_features(*chain.from_iterable(inputs))
-    units = side._known()
+    units = map(range, side._known())
     return X, iter([len(part._columns(units).names) for part in side.bases])
 
 

@@ -1,8 +1,8 @@
-"""The two estimators: GLM of one neuron, and PopulationGLM of many that share their features."""
+"""The two estimators, GLM of one neuron and PopulationGLM of many that share their features, and the paths of their fits."""
 
-from popglm._estimator import Estimator
+from popglm._estimator import Estimator, Path
 
-__all__ = ["GLM", "PopulationGLM"]
+__all__ = ["GLM", "Path", "PopulationGLM"]
 
 
 class GLM(Estimator):
