@@ -265,7 +265,7 @@ FAULTS = {
         "drives",
     ),
     "null model from the training data": Fault(
-        "_estimator.py", '_score.NULLS) == "scored"', '_score.NULLS) == "none"', "test_score.py", "mcfadden"
+        "_predict.py", '_score.NULLS) == "scored"', '_score.NULLS) == "none"', "test_score.py", "mcfadden"
     ),
     "silent neurons counted in pseudo-R2": Fault(
         "_score.py",

@@ -126,7 +126,11 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, name):
         assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize("function", [jnp.exp, jax.nn.softplus, jax.nn.sigmoid, jax.scipy.special.expit], ids=["exp", "softplus", "sigmoid", "expit"])
+@pytest.mark.parametrize(
+    "function",
+    [jnp.exp, jax.nn.softplus, jax.nn.sigmoid, jax.scipy.special.expit],
+    ids=["exp", "softplus", "sigmoid", "expit"],
+)
 def test_a_clone_keeps_its_link(tmp_path, function):
     """scikit-learn copies what JAX has compiled, and the copy has no name. It is the built-in link, and saved as that."""
     observed = "Bernoulli" if links.LINKS[function].high == 1 else "Poisson"

@@ -5,6 +5,7 @@ neuron's own step. One pass before them is for the preconditioner, and a few bet
 """
 
 import threading
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -68,6 +69,23 @@ class _OneThread:
 
 
 one_thread = _OneThread()
+
+
+@contextmanager
+def progress(n_neurons, wanted):
+    """A bar that moves with the neurons that are done, and the function that moves it; None if it is not wanted."""
+    if not wanted:
+        yield None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=n_neurons, unit="neuron") as bar:
+
+        def report(state):
+            bar.set_postfix(passes=int(state.n_evaluated.max()), refresh=False)
+            bar.update(int((state.status != RUNNING).sum()) - bar.n)
+
+        yield report
 
 
 class Setting(NamedTuple):

@@ -1,6 +1,7 @@
 """The two estimators, GLM of one neuron and PopulationGLM of many that share their features, and the paths of their fits."""
 
-from popglm._estimator import Estimator, Path
+from popglm._estimator import Estimator
+from popglm._fit_path import Path
 
 __all__ = ["GLM", "Path", "PopulationGLM"]
 

@@ -1,0 +1,185 @@
+"""What a fitted model tells: predictions, scores and draws, each one pass over a design."""
+
+import numpy as np
+
+from popglm import _check, _check_model, _data, _design, _draw, _objective, _pynapple, _scale, _score, _settings
+
+
+class Predictions:
+    """What an estimator does after its fit."""
+
+    def predict(self, X):
+        r"""Mean per bin, :math:`f(x_t^\top w_n + b_n)`: a count, a probability or an activity; NaN where the features are.
+
+        Parameters
+        ----------
+        X
+            Features, shape (time, features).
+
+        Returns
+        -------
+        rate
+            Shape (time,) for GLM, (time, neurons) for PopulationGLM; a Tsd or TsdFrame if X is one, with the
+            columns that y had. Divide a count by the bin size for spikes per second.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit` or `update`.
+        ValueError
+            If X has another number of features than the model.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import GLM
+        >>> y = np.array([0, 1, 2, 1])
+        >>> GLM().fit(np.zeros((4, 1)), y).predict(np.zeros((2, 1))).round(3).tolist()  # no feature, so the mean
+        [1.0, 1.0]
+        """
+        _check_model.fitted(self)
+        X = _data.features(X)
+        self._same_features(X)
+        model, rows = self._configure()[0].model, _data.rows(X.values)
+        params = self._core_params()
+        design = _design.Design(rows, np.zeros((rows.length, 0), np.uint8))
+        rate = rows.take(_design.entries(_objective.mean_rows, design, len(params[1]), model, *params))
+        return _pynapple.wrap(self._public(rate), X, self._columns)
+
+    def score(self, X, y, score_type="log-likelihood", aggregate_sample_scores=None, null="scored"):
+        r"""How well the model predicts `y`.
+
+        The log-likelihood is normalised (it has the term :math:`-\log y!`) and averaged over valid bins and neurons.
+        The others compare it with that of a model that knows only each neuron's mean rate: pseudo-R²
+        :math:`1 - L / L_0` (McFadden), or :math:`1 - D / D_0` with deviances (Cohen), and bits per spike
+        :math:`(L - L_0) / (\log 2 \sum_t y_t)`, with sums over neurons on either side of the stroke. With the default null
+        model, neurons without an event in `y` are left out of them.
+
+        For Gaussian and Gamma take Cohen's, the share of the deviance that is explained. A log-likelihood that is that of a
+        density changes with the units of y and may be of either sign, and McFadden's ratio with it.
+
+        Parameters
+        ----------
+        X, y
+            Features and activity, best of data that the fit has not seen.
+        score_type
+            "log-likelihood", "pseudo-r2-McFadden", "pseudo-r2-Cohen", or, for models of counts, "bits-per-spike".
+        aggregate_sample_scores
+            A function of the log-likelihoods of all bins, an array (time, neurons), to be used instead of the mean;
+            for example ``lambda s: np.nanmean(s, axis=0)`` for one score per neuron. For bits per spike the spikes are
+            aggregated likewise. All scores of each neuron at once: `popglm.assessment.scores`.
+        null
+            Mean counts per bin of the null model: those of the y that is scored ("scored"), those of the y of `fit`
+            ("train"), or an array, one per neuron.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            The score; an array if `aggregate_sample_scores` returns one.
+
+        Raises
+        ------
+        ValueError
+            If `score_type` or `null` is unknown, "train" is asked for after `update` instead of `fit`, or bits per spike of
+            a model that has no spikes.
+
+        References
+        ----------
+        McFadden (1974) in *Frontiers in Econometrics*; Cohen et al. (2003), *Applied Multiple Regression*; for bits per
+        spike, Pillow et al. (2008), *Nature* 454:995-999.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(2000, 2))
+        >>> y = rng.poisson(np.exp(X - 1))
+        >>> model = PopulationGLM().fit(X[:1000], y[:1000])
+        >>> model.score(X[1000:], y[1000:], score_type="pseudo-r2-McFadden") > 0.1
+        True
+        """
+        _check_model.fitted(self)
+        _check.option("score_type", score_type, _score.SCORES)
+        _settings.function("aggregate_sample_scores", aggregate_sample_scores)
+        given = self._on(X, y, "`score`")
+        _settings.spikes(score_type, given.model)
+        aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
+        null = self._null_mean(null, given.n_neurons, needed=score_type != "log-likelihood")
+        return _score.score(score_type, given, aggregate, null)
+
+    def simulate(self, key, X):
+        r"""Draw activity from the fitted model, :math:`y_{tn} \sim p(\,\cdot \mid x_t^\top w_n + b_n)`, each bin by itself.
+
+        For features that do not depend on what is drawn. Where the history of the neurons is among them, use
+        `popglm.simulation.simulate`: there the activity that is drawn becomes the history of later bins.
+
+        Parameters
+        ----------
+        key : jax.Array
+            Random key, ``jax.random.key(seed)``. The same key draws the same from the same features.
+        X
+            Features, shape (time, features); lazy ones are made a block at a time.
+
+        Returns
+        -------
+        activity
+            Shape (time,) for GLM, (time, neurons) for PopulationGLM; a Tsd or TsdFrame if X is one, with the columns that y
+            had. NaN where the features are.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit` or `update`.
+        ValueError
+            If X has another number of features than the model, a scale is not known, or a mean is too large to draw from.
+
+        Examples
+        --------
+        >>> import jax
+        >>> import numpy as np
+        >>> from popglm.glm import GLM
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(2000, 2))
+        >>> model = GLM().fit(X, rng.poisson(np.exp(X @ [0.5, -0.3] - 1)))
+        >>> again = GLM().fit(X, model.simulate(jax.random.key(0), X))
+        >>> bool(np.allclose(again.coef_, model.coef_, atol=0.15))
+        True
+        """
+        _check_model.fitted(self)
+        key, X = _settings.key(key), _data.features(X)
+        self._same_features(X)
+        model, rows = self._scaled("`simulate`"), _data.rows(X.values)
+        coef, intercept = self._core_params()
+        design = _design.Design(rows, np.zeros((rows.length, 0), np.uint8))
+        eta = rows.take(_design.entries(_objective.predictor_rows, design, len(intercept), coef, intercept))
+        return _pynapple.wrap(self._public(_draw.independent(key, model, eta)), X, self._columns)
+
+    def _on(self, X, y, why=None) -> _score.Given:
+        """Lay the model on data that it is compared with; `why` it needs to know the scale of a density."""
+        model = self._configure()[0].model
+        X, y = _data.pair(X, y, model, self._y_dims)
+        self._same_features(X)
+        coef, intercept = self._core_params()
+        _check_model.n_neurons(len(intercept), y.values.shape[1])
+        model = self._scaled(why or ("a residual" if model.shapes else None))
+        rows = _data.rows(X.values)
+        return _score.Given(model, coef, intercept, X, y, rows, _design.Design(rows, rows.place(y.values)))
+
+    def _scaled(self, why):
+        """The observation model with the scale of each neuron, where it has one; `why` it must, or None."""
+        model = self._configure()[0].model
+        if why:
+            _settings.known_scale(model, hasattr(self, "scale_"), why)
+        if not (model.divides or model.shapes):
+            return model
+        return model.with_scale(self.scale_) if hasattr(self, "scale_") else _scale.known(model, len(self.intercept_))
+
+    def _null_mean(self, null, n_neurons, needed):
+        """Means of the null model; None for those of the y that is scored."""
+        if not isinstance(null, str):
+            return _settings.null_means(null, n_neurons, self._configure()[0].model.support)
+        if _check.option("null", null, _score.NULLS) == "scored" or not needed:
+            return None
+        _settings.trained(self)
+        return self._train_mean
