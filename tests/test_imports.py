@@ -142,6 +142,7 @@ ALLOWED = {
         "_check",
         "_check_arrays",
         "_check_model",
+        "_check_penalties",
         "_check_runs",
         "_checkpoint",
         "_data",

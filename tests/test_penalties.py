@@ -357,6 +357,10 @@ def test_update_shrinks_too(float64, data):
         params, state = model.update(params, state, X, y)
     np.testing.assert_allclose(params[0], coef, atol=1e-10)
     assert (coef == 0).any() and (coef != 0).any()
+    unnamed = PopulationGLM(regularizer="Lasso", regularizer_strength=10.0)
+    with pytest.warns(UserWarning, match="ProximalGradient searches"):
+        state = unnamed.initialize_state(X, y, params)
+    assert not np.asarray(unnamed.update(params, state, X, y)[0][0]).any()
 
 
 @pytest.mark.parametrize("penalty", [Lasso(), GroupLasso(2), Smoothness(3)], ids=str)
@@ -414,6 +418,10 @@ REFUSED = {
     "a solver that knows no kinks": (
         lambda X, y: PopulationGLM(regularizer="Lasso", solver_name="LBFGS").fit(X, y),
         "Lasso has a kink at 0, which LBFGS does not know of",
+    ),
+    "steps of another library": (
+        lambda X, y: PopulationGLM(regularizer="Lasso").fit_batches([(X, y)], 1, solver=linear_model.Lasso()),
+        "Lasso has a kink at 0, which Lasso does not know of",
     ),
     "a group lasso by its name alone": (
         lambda X, y: PopulationGLM(regularizer="GroupLasso").fit(X, y),

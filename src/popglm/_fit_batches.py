@@ -10,6 +10,7 @@ from popglm import (
     _check,
     _check_arrays,
     _check_model,
+    _check_penalties,
     _check_runs,
     _checkpoint,
     _data,
@@ -135,6 +136,8 @@ class BatchFits(Steps):
         held_out = None if held_out is None else _check_runs.batch(held_out, "`held_out` must be a pair (X, y)")
         if name is not None:
             warn_of_batches(name, options)
+        if solver is not None and objective.penalty.lengths:
+            _check_penalties.kinks(type(objective.penalty).__name__, type(solver).__name__)
         if (name is not None or solver is not None) and (objective.model.shapes or held_out is not None):
             _settings.known_scale(objective.model, False, "a solver that you name or bring")
         keep = None

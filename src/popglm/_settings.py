@@ -168,10 +168,10 @@ def strength(value, penalty):
     """The strength of a penalty, neurons first if there are several; there is none to be given without one."""
     if value is None:
         return np.asarray(penalty.default_strength)
-    value = _check_penalties.given(value)
-    if not penalty.default_strength and value.any():
+    strengths = _check_penalties.given(value)
+    if not penalty.default_strength and strengths.any():
         raise ValueError(f'`regularizer_strength` is {value!r} but there is no penalty. Set regularizer="Ridge".')
-    return value.T
+    return strengths.T
 
 
 def options(value):

@@ -144,9 +144,10 @@ class Steps:
         return params, state
 
     def _stepper(self):
-        """The same for single steps: those of gradient descent if no solver is named."""
+        """The same for single steps: those of gradient descent, proximal for a penalty with kinks, if no solver is named."""
         objective, solver, options = self._configure()
-        return (objective, solver, options) if solver else (objective, "GradientDescent", {})
+        plain = "ProximalGradient" if objective.penalty.lengths else "GradientDescent"
+        return (objective, solver, options) if solver else (objective, plain, {})
 
     def _mask(self, X, y):
         """Features of each neuron as (neurons, features), in the precision of the parameters."""
