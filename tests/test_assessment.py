@@ -358,3 +358,13 @@ def test_what_cannot_be_assessed_is_refused_with_a_reason():
     for error, match, call in table:
         with pytest.raises(error, match=match):
             call()
+
+
+def test_bins_that_are_sure_of_their_spike_have_an_interval_too():
+    """With p so near 1 that 1 - p is 0, nothing passes after the spike."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(3000, 1))
+    y = (rng.random(3000) < -np.expm1(-np.exp(1.5 * x[:, 0] + 0.5))) * 1.0
+    model = GLM("Bernoulli", inverse_link_function="cloglog").fit(x, y)
+    z = assessment.rescaled_intervals(model, x, y, seed=0)
+    assert np.isfinite(z).all() and (assessment.ks_test(z)["pvalue"] > 0.001).all()

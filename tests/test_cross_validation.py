@@ -239,3 +239,15 @@ def test_refused_with_the_fix(name):
 def test_rules_are_named(call):
     with pytest.raises((ValueError, TypeError), match=r"`rule` must be one of 'best', 'one-se'|`shared` must be True"):
         call(two_folds([-1, -2, -3, -4], error=0.1))
+
+
+@pytest.mark.filterwarnings("ignore:neuron 0. no event:RuntimeWarning")
+def test_a_neuron_that_no_training_bin_knows_is_not_scored(precision):
+    X, y = small_data(0, n_bins=300)
+    y = y.astype(float)
+    y[:200, 0] = np.nan  # all that is known of it is in one fold
+    found = cross_validate_path(
+        PopulationGLM(regularizer="Ridge"), X, y, BlockSplit(3, window=0), strengths=[0.01, 0.1, 1.0]
+    )
+    assert (found.bins[:, 0] == 0).all() and np.isnan(found.scores[:, :, 0]).all() and np.isnan(found.mean[:, 0]).all()
+    assert np.isfinite(found.mean[:, 1:]).all() and np.isfinite(found.strength(shared=True))

@@ -435,3 +435,15 @@ def test_a_second_recording_of_equal_shape_compiles_nothing(data):
         warnings.simplefilter("error")
         uncertainty(again, X[::-1], y, "sandwich", 30)
     assert _design.chunk_total._cache_size() == compiled
+
+
+def test_arrays_of_strengths_are_penalties_too():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(500, 4)), rng.poisson(0.5, (500, 2))
+    strengths = np.zeros(4)
+    free = PopulationGLM(regularizer="Ridge", regularizer_strength=strengths).fit(X, y)
+    plain = uncertainty(PopulationGLM().fit(X, y), X, y).coef_se
+    np.testing.assert_allclose(uncertainty(free, X, y).coef_se, plain, rtol=1e-3)
+    held = PopulationGLM(regularizer="Lasso", regularizer_strength=strengths + [0, 0, 0, 0.1]).fit(X, y)
+    with pytest.raises(ValueError, match="Lasso, strength 0.1"):
+        uncertainty(held, X, y)

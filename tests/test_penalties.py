@@ -119,6 +119,55 @@ def test_a_path_begins_where_the_first_coefficient_appears(float64, data, penalt
         assert model.fit(X, y).coef_.any() == some
 
 
+def test_a_path_begins_where_features_without_a_penalty_are_fitted(float64):
+    """Two correlated features with effects that nearly cancel, one of them free."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=1000)
+    X = np.column_stack([first, 0.95 * first + 0.3 * rng.normal(size=1000), rng.normal(size=(1000, 2))])
+    y = rng.poisson(np.exp(0.5 * X[:, :1] - 0.5 * X[:, 1:2] - 1))
+    for penalty in (Lasso(), ElasticNet(0.4)):
+        path = PopulationGLM(regularizer=penalty, regularizer_strength=np.array([0, 1, 1, 1])).fit_path(
+            X, y, n_strengths=6
+        )
+        assert not path.coef[-1, 1:].any() and path.coef[-1, 0] and path.coef[-2, 1:].any()
+    only = PopulationGLM(regularizer="Lasso").fit_path(X, y, n_strengths=1)
+    assert only.strengths.shape == (1,) and not only.coef.any()
+
+
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")
+def test_a_path_of_a_model_with_a_scale_is_its_fits(precision):
+    """Neurons whose scale has hardly moved keep the one that their values were computed with."""
+    rng = np.random.default_rng(34)
+    X, weights = rng.normal(size=(2000, 6)), rng.normal(size=(6, 3)) * 0.3
+    y = rng.poisson(np.exp(X @ weights - 1)).astype(float)
+    model = PopulationGLM("NegativeBinomial", regularizer="Lasso")
+    path = model.fit_path(X, y, n_strengths=20)
+    assert path.converged.all()
+    for k in (0, 5, 10):
+        single = model.set_params(regularizer_strength=path.strengths[k]).fit(X, y)
+        np.testing.assert_allclose(path.coef[k], single.coef_, atol=5e-4 if precision == "float32" else 1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")
+def test_a_path_drops_factors_of_another_strength(precision):
+    """Neurons that needed a Hessian of their own at a strength which is a hundred thousand times another."""
+    rng = np.random.default_rng(1)
+    position = rng.uniform(0, 1, 4000)
+    X = np.asarray(BSplineEval(30).compute_features(position), float)
+    swing = 14 * position + 0.3 * np.sin(25 * position)
+    y = rng.poisson(np.exp(np.column_stack([swing - 10, 4 - swing]))).astype(float)
+    path = PopulationGLM(regularizer=Smoothness(30, ridge=1e-6)).fit_path(X, y, [10.0, 1e6])
+    assert path.converged.all()
+
+
+def test_an_array_of_strengths_for_a_spike_or_none(data):
+    X, y = data[0], (data[1] > 0).astype(float)
+    one = PopulationGLM("Bernoulli", regularizer="Ridge", regularizer_strength=0.1).fit(X, y)
+    for shape in ((6,), (1, 3), (6, 3)):
+        model = PopulationGLM("Bernoulli", regularizer="Ridge", regularizer_strength=np.full(shape, 0.1)).fit(X, y)
+        np.testing.assert_allclose(model.coef_, one.coef_, atol=1e-3)
+
+
 def test_a_path_of_one_neuron_has_its_shape(data):
     X, y = data
     path = GLM(regularizer="Lasso").fit_path(X, y[:, 0], [0.01, 0.1])

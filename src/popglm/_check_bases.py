@@ -263,7 +263,7 @@ def near_factor(name, mean, sd):
     far = (np.abs(mean) * jnp.finfo(dtype).eps ** 0.5 > 0.15 * sd) & (sd > 0)  # squares still tell it from a constant
     if far.any():
         ratio = (np.abs(mean[far]) / sd[far]).max()
-        _warn(
+        warn(
             f"part {name!r} of a product lies {ratio:.1g} standard deviations from 0, and its products are rounded to {dtype}: "
             "fits take long and lose digits. Subtract its mean before it is multiplied, and add the other part to the sum."
         )

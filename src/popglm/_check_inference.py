@@ -19,11 +19,11 @@ def estimator(model, kind):
 
 def unpenalised(penalty, strength):
     """A maximum of the likelihood itself."""
-    if penalty.default_strength and strength > 0:
+    if penalty.default_strength and np.any(strength > 0):
         name = type(penalty).__name__
         raise ValueError(
-            f"the model was fitted with a penalty ({name}, strength {float(strength):g}): its estimates are biased on purpose, "
-            "so intervals and tests around them do not hold what they promise. Fit without a penalty, with fewer functions or "
+            f"the model was fitted with a penalty ({name}, strength {np.max(strength):g}): its estimates are biased on "
+            "purpose, so intervals and tests around them do not hold what they promise. Fit without a penalty, with fewer functions or "
             "features if that is unstable; or judge a penalised model by its score on held-out data."
         )
 

@@ -197,11 +197,12 @@ def _design_of(features, counts, index):
 
 
 def _held_out(model, path, train, test):
-    """Mean log-likelihood of each strength and neuron, and valid bins of each neuron."""
+    """Mean log-likelihood of each strength and neuron, and valid bins of each neuron: none where none was trained on."""
     n_strengths, n_neurons = path.intercept.shape
     coef = jnp.asarray(path.coef.reshape(n_strengths, -1, n_neurons).swapaxes(1, 2))
     params = coef, jnp.asarray(path.intercept)
     bins, sums = _design.total(_sums, test, _scaled(model, train, *params), *params)
+    bins = np.where(_design.total(_valid, train) > 0, bins, 0)
     return np.where(bins > 0, sums / np.maximum(bins, 1), np.nan), bins
 
 

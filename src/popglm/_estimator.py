@@ -205,7 +205,7 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
             "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
             5,
         )
-        if scales.partly is not None and not strength:
+        if scales.partly is not None and not np.any(strength):
             names = _listed(np.flatnonzero(scales.partly.any(0)), features)
             self._warn(
                 scales.partly.any(1),

@@ -19,7 +19,7 @@ from popglm import _check_arrays, _objective, _precondition, _scale
 from popglm._ask_tell import DONE, FAILED, RUNNING, STALLED, Points, State, aimed, ask, restarted, start, tell
 from popglm._design import BLOCK_ROWS, total
 from popglm._objective import Fit, Objective
-from popglm._precondition import Problem, penalised, prepare
+from popglm._precondition import Problem, penalised, prepare, unpenalised
 
 OPTIONS = {"tol": None, "maxiter": 200}
 TOL = {"float32": 1e-5, "float64": 1e-16}  # how much of a loss, summed over bins, may be left to gain
@@ -137,20 +137,30 @@ def path(design, objective: Objective, mask, factors, n_factors, tol=None, maxit
     """Fits with the penalty times these factors, the largest first, each from where the last has ended; increasing.
 
     They share the first pass and all that was learned of the loss, and none needs a pass to begin: what a penalty adds is
-    known without the data. Without `factors` the largest is the least at which all coefficients are 0.
+    known without the data. Without `factors` the largest is the least at which all that has a length is 0.
     """
     with one_thread:
         setting, problem = _begin(design, objective, mask, tol)
         state, fits = start(_first(problem, None, setting.null, setting.silent), setting.silent), []
         if factors is None:
-            _, gradient = _evaluate(design, problem, ask(state), jnp.result_type(float))
-            largest = problem.precondition.lengths.least(np.where(setting.silent[:, None], 0, gradient))
-            factors = np.geomspace(WEAKEST, 1, n_factors) * max(largest, np.finfo(np.float32).tiny)
+            state, problem, largest = _least(design, setting, problem, state, maxiter)
+            factors = largest * np.geomspace(1, WEAKEST, n_factors)[::-1]
         for factor in factors[::-1]:
             problem, state = _strengthened(setting, problem, state, objective, factor)
             problem, state, _ = _solve(design, setting, problem, state, 0, maxiter, report, None)
             fits.append(_found(setting, problem, state))
         return factors, fits[::-1]
+
+
+def _least(design, setting: Setting, problem: Problem, state: State, maxiter):
+    """The least factor of the penalty at which all that has a length is 0, and a start from where everything else is fitted."""
+    known, silent = problem.precondition, setting.silent
+    problem = problem._replace(precondition=unpenalised(known))
+    problem, state, _ = _solve(design, setting, problem, state, 0, maxiter, None, None)
+    problem = problem._replace(precondition=known._replace(curvature=problem.precondition.curvature))
+    _, gradient = _evaluate(design, problem, state.point, jnp.result_type(float))
+    largest = known.lengths.least(np.where(silent[:, None], 0, gradient))
+    return start(state.point, silent), problem, max(largest, np.finfo(np.float32).tiny)
 
 
 def _begin(design, objective, mask, tol) -> tuple[Setting, Problem]:
@@ -252,7 +262,10 @@ def _another_turn(design, problem: Problem, state: State, null, mean_count):
     found = _scale.most_likely(slopes_at, model, *problem.coordinates.to_model(state.point))
     moved = np.abs(np.log(found.scale / model.scale))[:, 0] > 10 * _scale.TOL[dtype.name]
     again = moved & (state.status == DONE) & (np.isfinite(state.value))
-    return scaled(problem, found, null, mean_count), restarted(state, again, state.point)
+    new = model.with_scale(
+        np.where(again, found.scale[:, 0], model.scale[:, 0])
+    )  # values of the others are of the old one
+    return scaled(problem, new, null, mean_count), restarted(state, again, state.point)
 
 
 def _first(problem: Problem, init, null, silent) -> Points:

@@ -30,7 +30,7 @@ class PathFits:
 
         The sums that do not depend on the penalty are shared, so that a path of twenty strengths takes the time of a few
         fits. Without `strengths` a lasso, elastic net or group lasso goes from the strength at which the last neuron's
-        coefficients leave 0,
+        coefficients leave 0 (those that have a strength, if it is an array),
 
         .. math:: s_{\max} = \max_{n,g}\; \frac{\lVert \partial_{w_g} \ell_n(w = 0) \rVert}{\rho \sqrt{n_g}},
 

@@ -173,9 +173,15 @@ def prepare(objective: Objective, mask, bins, mean_count, null, moments, eps, fe
 
 
 def penalised(objective: Objective, coordinates: Coordinates, known: Preconditioner) -> Preconditioner:
-    """The same preconditioner for a penalty that is stronger or weaker as a whole."""
+    """The same preconditioner for a penalty that is stronger or weaker as a whole, less factors that hold the old one."""
     _, ratio, lengths = _parts(objective, coordinates.sd, len(known.mask))
-    return known._replace(ratio=ratio, lengths=lengths)
+    return known._replace(ratio=ratio, lengths=lengths, own={} if known.penalty.any() else known.own)
+
+
+def unpenalised(known: Preconditioner) -> Preconditioner:
+    """The same for the coordinates that no length penalises, and no others."""
+    free = np.repeat(known.lengths.cost == 0, known.lengths.sizes, axis=1)
+    return known._replace(mask=known.mask * free, lengths=None)
 
 
 def _parts(objective: Objective, sd, n_neurons):

@@ -42,5 +42,6 @@ def _passed(start, stop, k, quiet, alpha):
     """Integrated rate of the next event between two places of a bin, when k have been before."""
     if alpha == 0:
         return quiet * (stop - start)
-    grown = np.expm1(alpha * quiet)  # alpha mu
-    return (1 / alpha + k) * (np.log1p(grown * stop) - np.log1p(grown * start))
+    grown, pace = np.expm1(alpha * quiet), 1 / alpha + k  # alpha mu; 0 after the one spike of a Bernoulli bin
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(pace == 0, 0, pace * (np.log1p(grown * stop) - np.log1p(grown * start)))
