@@ -444,6 +444,6 @@ def test_arrays_of_strengths_are_penalties_too():
     free = PopulationGLM(regularizer="Ridge", regularizer_strength=strengths).fit(X, y)
     plain = uncertainty(PopulationGLM().fit(X, y), X, y).coef_se
     np.testing.assert_allclose(uncertainty(free, X, y).coef_se, plain, rtol=1e-3)
-    held = PopulationGLM(regularizer="Lasso", regularizer_strength=strengths + [0, 0, 0, 0.1]).fit(X, y)
-    with pytest.raises(ValueError, match="Lasso, strength 0.1"):
+    held = PopulationGLM(regularizer="Lasso", regularizer_strength=np.array([0, 0, 0, 0.1])).fit(X, y)
+    with pytest.raises(ValueError, match=r"Lasso, strength 0\.1"):
         uncertainty(held, X, y)

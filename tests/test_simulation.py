@@ -374,3 +374,14 @@ def test_a_population_that_explodes_is_announced_and_stopped():
     ):
         simulate(jax.random.key(0), *fragile[:2], duration=1000.0, bin_size=0.005)
     assert stability(pair(0.1), basis).stable
+
+
+def test_no_spike_is_lost_where_an_epoch_ends_amid_a_bin():
+    """As pynapple's own time support of a Tsd does, which ends at the last time."""
+    rng, times = np.random.default_rng(0), np.arange(1000) * 0.01
+    stimulus = nap.Tsd(t=times, d=np.sin(3 * times))
+    counts = nap.TsdFrame(t=times, d=rng.poisson(5.0, (1000, 2)) * 1.0)
+    basis = RaisedCosineLogConv(3, window_size=20, label="h") + IdentityEval(label="s")
+    model = PopulationGLM().fit(basis.lazy_features(counts, stimulus), counts)
+    drawn = simulate(jax.random.key(0), model, basis, [None, stimulus])
+    assert sum(map(len, drawn.units.values())) == np.nansum(drawn.counts.d)

@@ -23,8 +23,8 @@ def unpenalised(penalty, strength):
         name = type(penalty).__name__
         raise ValueError(
             f"the model was fitted with a penalty ({name}, strength {np.max(strength):g}): its estimates are biased on "
-            "purpose, so intervals and tests around them do not hold what they promise. Fit without a penalty, with fewer functions or "
-            "features if that is unstable; or judge a penalised model by its score on held-out data."
+            "purpose, so intervals and tests around them do not hold what they promise. Fit without a penalty, with fewer "
+            "functions or features if that is unstable; or judge a penalised model by its score on held-out data."
         )
 
 

@@ -29,7 +29,8 @@ class Population(NamedTuple):
     units: object
     """Spike times in seconds, each inside its bin, as a pynapple TsGroup; None for activity that is no count."""
     counts: object
-    """The counts that were drawn, a TsdFrame (a Tsd of one `GLM`); `units.count(bin_size)` gives the same."""
+    """The counts that were drawn, a TsdFrame (a Tsd of one `GLM`); `units.count(bin_size)` gives the same, if epochs begin and
+    end where bins do."""
     rates: np.ndarray
     """Mean count per bin, shape (time, neurons)."""
     coef: np.ndarray
@@ -52,7 +53,7 @@ class Stability(NamedTuple):
 
     @property
     def stable(self) -> bool:
-        """Whether rates settle, and can become five times as high without running away."""
+        """Whether rates settle, and can become five times as high without running away. Growth that alternates is not seen."""
         return bool(self.gain < 1 and self.margin >= SAFE)
 
 
@@ -244,10 +245,15 @@ def recording(key, counts, frame, bin_size, ids, support):
         return None, _pynapple.wrap(counts, frame, ids)
     rng, trains = generator(key), []
     whole = np.where(known[:, None], counts, 0).astype(int)
+    low, high = frame.times - bin_size / 2, frame.times + bin_size / 2
+    if frame.epochs is not None:  # which may begin and end amid a bin
+        begin, end = frame.epochs.values.T
+        at = np.searchsorted(begin, frame.times, side="right") - 1
+        low, high = np.maximum(low, begin[at]), np.minimum(high, end[at])
     for n_spikes in whole.T:
         at = np.repeat(np.arange(len(whole)), n_spikes)
         inside = np.sort(at + rng.uniform(0.01, 0.99, len(at))) - at
-        trains.append(frame.times[at] + (inside - 0.5) * bin_size)
+        trains.append(low[at] + inside * (high - low)[at])
     return _pynapple.group(trains, ids, frame.epochs), _pynapple.wrap(whole if known.all() else counts, frame, ids)
 
 
