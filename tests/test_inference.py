@@ -200,6 +200,7 @@ def test_what_is_refused(data, recording):
     X, y = data
     model = PopulationGLM().fit(X, y)
     ridge = PopulationGLM(regularizer="Ridge", regularizer_strength=0.1).fit(X, y)
+    fewer, moved = PopulationGLM().fit(X[:, 1:], y), PopulationGLM().fit(X[:, 1:] * 2, y)
     cases = [
         (
             lambda: uncertainty(ridge, X, y),
@@ -217,7 +218,10 @@ def test_what_is_refused(data, recording):
         (lambda: uncertainty(model, X, y).bands(np.ones((9, 3))), "not whole groups of 3"),
         (lambda: uncertainty(model, X, y).bands(np.ones((9, 3)), [0, 1]), "must name 3 features for each filter"),
         (lambda: uncertainty(model, X, y).test([0, 4]), "different numbers of features, from 0 to 3"),
-        (lambda: leave_out_test(model, X[::-1][:300], y[:300], 2), "not fitted to these X and y"),
+        (lambda: leave_out_test(model, X[::-1][:300], y[:300], 2), "not the optimum of this X and y"),
+        (lambda: leave_out_test(model, X * [2, 1, 1, 1], y, 2), "not the optimum of this X and y"),
+        (lambda: likelihood_ratio_test(model, fewer, X * [2, 1, 1, 1], y, [1, 2, 3]), "of `full` are not the optimum"),
+        (lambda: likelihood_ratio_test(model, moved, X, y, [1, 2, 3]), "of `reduced` are not the optimum"),
         (lambda: likelihood_ratio_test(model, model, X, y), "nothing to test"),
         (lambda: false_discovery([0.5, 1.5]), "must lie between 0 and 1"),
         (lambda: coupling_table(uncertainty(GLM().fit(X, y[:, 0]), X, y[:, 0]), np.ones((9, 2))), "of a PopulationGLM"),

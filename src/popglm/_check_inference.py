@@ -28,16 +28,16 @@ def unpenalised(penalty, strength):
         )
 
 
-def near_optimum(distance, silent, names):
+def near_optimum(distance, silent, names, model="model", result="errors are"):
     """Estimates at the optimum of these data; say which are not."""
     far = ~silent & ~(distance < FAR)
     if far.any() and (far | silent).all():
         raise ValueError(
-            f"the coefficients are not the optimum of this X and y: they lie {np.median(distance[far]):.2g} standard errors "
-            f"from it (at most {FAR} are allowed). Give the data of the fit, and a fit that has converged: fit(X, y)."
+            f"the coefficients of `{model}` are not the optimum of this X and y: they lie {np.median(distance[far]):.2g} "
+            f"standard errors from it (at most {FAR} are allowed). Give the data of the fit, and a fit that has converged: fit(X, y)."
         )
     if far.any():
-        text = f"coefficients lie more than {FAR} standard errors from the optimum of these data, so errors are NaN"
+        text = f"coefficients lie more than {FAR} standard errors from the optimum of these data, so {result} NaN"
         warn(far, names, text, 4)
     return far
 
@@ -175,14 +175,6 @@ def same_kind(full, reduced):
         raise ValueError(
             f"`full` and `reduced` must have one observation model and link; got {type(full).__name__}, {full.link.name!r} and "
             f"{type(reduced).__name__}, {reduced.link.name!r}."
-        )
-
-
-def same_data(name, trained, mean):
-    """The data of a fit, by the means of y."""
-    if trained is None or np.shape(trained) != np.shape(mean) or not np.allclose(trained, mean, rtol=1e-5, atol=0):
-        raise ValueError(
-            f"`{name}` was not fitted to these X and y: the means of y in valid bins are others. Give the data of both fits."
         )
 
 

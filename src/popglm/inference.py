@@ -153,12 +153,18 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     Returns
     -------
     GroupTests
-        `statistic`, `df` and `p_values`, one for each neuron; NaN for those without events, or not converged.
+        `statistic`, `df` and `p_values`, one for each neuron; NaN for those without events, or far from the optimum.
 
     Raises
     ------
     ValueError
-        If one model is no part of the other, if there is a penalty, or if the data are others.
+        If one model is no part of the other, if there is a penalty, or if a model lies more than 0.3 standard errors from the
+        optimum of these data: because they are other data, or the fit had not converged.
+
+    Warns
+    -----
+    RuntimeWarning
+        Of neurons far from their optimum.
 
     References
     ----------
@@ -190,10 +196,11 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     wide = _check_model.feature_mask(full.feature_mask, n_features, n_neurons) > 0
     _check_inference.nested(wide, mask)
     data = _Data.of(frames, core)
-    for name, model in (("full", full), ("reduced", reduced)):
-        _check_inference.same_data(name, getattr(model, "_train_mean", None), data.mean)
-    done = np.asarray(full.converged_ & reduced.converged_, bool)
-    return data.ratio(full, core, other, embedded, intercept, wide & ~mask, done)
+    distance = data.distance(core, *full._core_params(), wide)
+    far = _check_inference.near_optimum(distance, data.silent, frames[1].columns, "full", "the test is")
+    distance = data.distance(other, embedded, intercept, mask)
+    far |= _check_inference.near_optimum(distance, data.silent, frames[1].columns, "reduced", "the test is")
+    return data.ratio(full, core, other, embedded, intercept, wide & ~mask, ~far)
 
 
 def leave_out_test(model, X, y, features) -> GroupTests:
@@ -238,8 +245,9 @@ def leave_out_test(model, X, y, features) -> GroupTests:
     n_features, n_neurons = frames[0].values.shape[1], frames[1].values.shape[1]
     _, groups, one = _check_inference.groups(features, n_features)
     data = _Data.of(frames, core)
-    _check_inference.same_data("model", getattr(model, "_train_mean", None), data.mean)
     wide = _check_model.feature_mask(model.feature_mask, n_features, n_neurons) > 0
+    distance = data.distance(core, *model._core_params(), wide)
+    far = _check_inference.near_optimum(distance, data.silent, frames[1].columns, result="tests are")
     settings = {name: value for name, value in model.get_params(deep=False).items() if name != "feature_mask"}
     coef, intercept = (np.asarray(part) for part in model._core_params())
     single, tests = model._y_dims == (1,), []  # GLM has no mask, its copy has
@@ -251,7 +259,7 @@ def leave_out_test(model, X, y, features) -> GroupTests:
             warnings.simplefilter("ignore", RuntimeWarning)  # the first fit has said them
             reduced.fit(X, frames[1].values, init_params=((coef * mask).T, intercept))
         params = (np.asarray(part, float) for part in reduced._core_params())
-        other, done = _core(reduced, "reduced"), np.asarray(model.converged_ & reduced.converged_, bool)
+        other, done = _core(reduced, "reduced"), np.asarray(reduced.converged_, bool) & ~far
         tests.append(data.ratio(model, core, other, *params, wide & ~mask, done))
     tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
     tests = GroupTests(*(part[0] for part in tests)) if one else tests
@@ -367,8 +375,10 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
 
 
 class _Data(NamedTuple):
-    """A design, the number of valid bins and means of y in it, neurons without events, and features that do not vary."""
+    """A design, its means of the features, neurons without events, and features that vary."""
 
+    rows: _design.Rows
+    y: np.ndarray
     design: _design.Design
     center: np.ndarray
     mean: np.ndarray
@@ -380,11 +390,18 @@ class _Data(NamedTuple):
         rows = _data.rows(frames[0].values, centered=True)
         design = _design.Design(rows, rows.place(frames[1].values))
         (bins, events), (n, first, gram) = _design.total(_objective.census, design)
-        mean, silent = model.null_mean(events, bins)
+        _, silent = model.null_mean(events, bins)
         power = np.diag(gram) / n
         alive = power - (first / n) ** 2 > 8 * float(jnp.finfo(jnp.result_type(float)).eps) * power
         center = np.zeros(len(alive)) if rows.center is None else rows.center
-        return cls(design, center, mean, silent | (bins == 0), alive)
+        return cls(rows, frames[1].values, design, center, first / n + center, silent | (bins == 0), alive)
+
+    def distance(self, model, coef, intercept, free):
+        """How far a fit lies from the optimum of these data, in standard errors, of each neuron."""
+        coef, intercept = np.asarray(coef, float), np.asarray(intercept, float)
+        scale = np.asarray(model.scale, float)[:, 0] if model.divides else np.ones(len(coef))
+        inner = intercept + coef @ self.center
+        return _information.settle(self.rows, self.y, model, coef, inner, free, scale, "fisher").distance
 
     def ratio(self, full, core, other, coef, intercept, left_out, done) -> GroupTests:
         """Twice the difference of log-likelihoods of a fit and a reduced one."""
