@@ -196,6 +196,18 @@ def test_features_far_from_0_keep_their_digits(data):
     np.testing.assert_allclose(far.intercept_se**2, turn @ near.covariance @ turn, rtol=1e-3)
 
 
+def test_groups_far_from_0_are_left_out_as_those_near_it(data):
+    """Without a feature the fit starts at the same rates; who does not reach its optimum is named."""
+    X, y = data
+    far = X + np.array([0, 3000, 0, 0])
+    near, moved = (leave_out_test(PopulationGLM().fit(of, y), of, y, 1) for of in (X, far))
+    np.testing.assert_allclose(moved.statistic, near.statistic, atol=0.05)
+    model = PopulationGLM().fit(X, y)
+    model.solver_kwargs = {"maxiter": 1}
+    with pytest.warns(RuntimeWarning, match="neuron 0, 1, 2.*: a fit without a group of features did not converge"):
+        assert np.isnan(leave_out_test(model, X, y, 2).statistic).any()
+
+
 def test_what_is_refused(data, recording):
     X, y = data
     model = PopulationGLM().fit(X, y)

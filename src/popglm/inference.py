@@ -249,18 +249,26 @@ def leave_out_test(model, X, y, features) -> GroupTests:
     distance = data.distance(core, *model._core_params(), wide)
     far = _check_inference.near_optimum(distance, data.silent, frames[1].columns, result="tests are")
     settings = {name: value for name, value in model.get_params(deep=False).items() if name != "feature_mask"}
-    coef, intercept = (np.asarray(part) for part in model._core_params())
+    coef, intercept = (np.asarray(part, float) for part in model._core_params())
     single, tests = model._y_dims == (1,), []  # GLM has no mask, its copy has
+    failed = np.zeros(n_neurons, bool)
     for group in groups:
         mask = wide.copy()
         mask[:, group] = False
         reduced = PopulationGLM(**settings, feature_mask=mask.T.astype(int))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the first fit has said them
-            reduced.fit(X, frames[1].values, init_params=((coef * mask).T, intercept))
+            start = intercept + (coef * ~mask) @ data.mean  # rates stay where they are if features lie far from 0
+            reduced.fit(X, frames[1].values, init_params=((coef * mask).T, start))
         params = (np.asarray(part, float) for part in reduced._core_params())
         other, done = _core(reduced, "reduced"), np.asarray(reduced.converged_, bool) & ~far
+        failed |= ~(done | far | data.silent)
         tests.append(data.ratio(model, core, other, *params, wide & ~mask, done))
+    if failed.any():
+        text = (
+            "a fit without a group of features did not converge, so that test is NaN. Raise `maxiter` in solver_kwargs"
+        )
+        _check_inference.warn(failed, frames[1].columns, text)
     tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
     tests = GroupTests(*(part[0] for part in tests)) if one else tests
     return GroupTests(*(part[..., 0] for part in tests)) if single else tests
