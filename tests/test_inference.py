@@ -172,6 +172,20 @@ def test_a_silent_neuron_is_named_and_the_others_stay(data):
     np.testing.assert_allclose(errors.coef_se[:, :3], whole.coef_se, rtol=1e-5)
 
 
+def test_complete_inhibition_has_no_error_and_a_likelihood_ratio():
+    """A neuron that never fires when a feature is on: Wald's test would find nothing (Hauck and Donner, 1977)."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.random(3000) < 0.2, rng.normal(size=3000)]).astype(float)
+    y = np.column_stack([rng.poisson(0.3 * (X[:, 0] == 0)), rng.poisson(0.3, 3000)])
+    model = PopulationGLM().fit(X, y)
+    for kind in ("fisher", "sandwich"):
+        with pytest.warns(RuntimeWarning, match="neuron 0 feature 0: .* no finite optimum .* leave_out_test"):
+            errors = uncertainty(model, X, y, kind)
+        np.testing.assert_array_equal(np.isnan(errors.coef_se), [[True, False], [False, False]])
+        assert np.isnan(errors.test(1).p_values[0, 0]) and np.isfinite(errors.intercept_se).all()
+    assert leave_out_test(model, X, y, 1).p_values[0, 0] < 1e-10
+
+
 def test_features_that_are_not_told_apart_are_named(data):
     """The third is the sum of the first two; a constant one is the intercept's; the fourth is what it was."""
     X, y = data

@@ -64,6 +64,22 @@ def warn_of_lost(lost, silent, features):
         )
 
 
+def warn_of_endless(endless, names, features):
+    """Name the coefficients that have no finite optimum, by neuron and feature."""
+    at = [
+        (names[n] if names is not None else n, features[j] if features is not None else j)
+        for n, j in np.argwhere(endless)
+    ]
+    if at:
+        listed = ", ".join(f"neuron {n} feature {j}" for n, j in at[:10]) + (", ..." if len(at) > 10 else "")
+        warnings.warn(
+            f"{listed}: where the feature is not 0 there is an event in every bin, or in none, so the coefficient has no "
+            "finite optimum and its errors are NaN. Test it by leave_out_test.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
 def clusters(labels, number):
     """At least two clusters, and a word if they are few."""
     most = int(number.max(initial=0))

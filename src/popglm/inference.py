@@ -93,8 +93,8 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     Warns
     -----
     RuntimeWarning
-        Of neurons without events or far from their optimum, of features that the data do not tell apart (their errors are
-        NaN), and of few clusters.
+        Of neurons without events or far from their optimum, of features that the data do not tell apart or that never come
+        with an event (their errors are NaN), and of few clusters.
 
     References
     ----------
@@ -130,6 +130,10 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     if labels is not None:
         _check_inference.clusters(labels, found.clusters)
     covariance = np.where(far[:, None, None], np.nan, found.covariance)
+    endless = _endless(X.values, y.values, core, coef) & ~(found.silent | far)[:, None]
+    _check_inference.warn_of_endless(endless, y.columns, X.columns)
+    endless = np.pad(endless, ((0, 0), (0, 1)))
+    covariance[endless[:, :, None] | endless[:, None, :]] = np.nan
     single = model._y_dims == (1,)
     return Uncertainty(kind, found.clusters, y.columns, inputs, coef, intercept, covariance, free, single)
 
@@ -431,6 +435,23 @@ def _gain(block, full, reduced, *params):
     one = full.log_likelihood(_objective.predictor(block, *params[:2]), block.y.T)
     other = reduced.log_likelihood(_objective.predictor(block, *params[2:]), block.y.T)
     return _objective.weighted_sum(block.weight.T, one - other)
+
+
+def _endless(X, y, model, coef):
+    """Coefficients without a finite optimum: of counts, where a feature that is never of the other sign has no event."""
+    if model.support.low != 0:
+        return np.zeros(coef.shape, bool)
+    rows = _data.rows(X, centered=False)
+    sums = _design.total(_sides, _design.Design(rows, rows.place(y)))
+    if model.support.ends_only:
+        return _scale.endless(sums, coef)
+    events_above, events_below, others_above, others_below = sums
+    one_side = (others_above == 0) != (others_below == 0)
+    return (events_above + events_below == 0) & one_side & (coef != 0)
+
+
+def _sides(block):
+    return _scale.sides(block._replace(y=(block.y > 0).astype(block.X.dtype)))
 
 
 def _core(model, name):
