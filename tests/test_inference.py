@@ -451,6 +451,12 @@ def test_a_table_of_couplings_has_units_and_tests(coupled, basis):
     assert coupling_table(uncertainty(model, built, counts), basis.kernel).sender.tolist() == table.sender.tolist()
     some = coupling_table(errors, basis.kernel, features={"b": np.arange(5, 10)}, units=(None, ["x", "y", "z"]))
     assert some.sender.tolist() == ["b"] * 3 and set(some.receiver) == {"x", "y", "z"}
+    two = coupling_table(errors, basis.kernel, features=np.arange(5)[None], units=(["s"], None))
+    assert set(two.sender) == {"s"}
+    with pytest.raises(ValueError, match="must hold 3 ids; got 2"):
+        coupling_table(errors, basis.kernel, units=("x", "y"))
+    with pytest.raises(ValueError, match="ids must differ"):
+        coupling_table(errors, basis.kernel, units=["x", "x", "y"])
     with pytest.raises(ValueError, match="must be of all pairs"):
         coupling_table(errors, basis.kernel, tests=errors.test([0, 1, 2, 3, 4]))
 

@@ -224,7 +224,17 @@ def ids(name, value, length, known):
     names = (list(range(length)) if known is None else list(known)) if value is None else list(value)
     if len(names) != length:
         raise ValueError(f"`{name}` must hold {length} ids; got {len(names)}.")
+    if len(set(names)) < length:
+        raise ValueError(
+            f"ids must differ; got {names[:8]}. Name them by `units`, and the senders' features by `features`."
+        )
     return names
+
+
+def is_pair(units):
+    """Ids of senders and of receivers, and not two ids."""
+    listed = lambda part: part is None or (hasattr(part, "__len__") and not isinstance(part, str))
+    return isinstance(units, tuple) and len(units) == 2 and all(map(listed, units))
 
 
 def of_population(strength):

@@ -367,7 +367,7 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
 
     kernel = _check_inference.functions(kernel)
     names, groups, _ = _check_inference.groups(features, len(errors.coef_se), kernel.shape[1])
-    pair = units if isinstance(units, tuple) and len(units) == 2 else (units, units)
+    pair = units if _check_inference.is_pair(units) else (units, units)
     if not isinstance(features, Mapping):
         names = None if errors.inputs is None else [errors.inputs[group[0]] for group in groups]
     strength, se = errors.weighted_sum(kernel.sum(0), groups)
