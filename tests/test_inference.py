@@ -172,6 +172,20 @@ def test_a_silent_neuron_is_named_and_the_others_stay(data):
     np.testing.assert_allclose(errors.coef_se[:, :3], whole.coef_se, rtol=1e-5)
 
 
+def test_complete_inhibition_has_no_error_and_a_likelihood_ratio():
+    """A neuron that never fires when a feature is on: Wald's test would find nothing (Hauck and Donner, 1977)."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.random(3000) < 0.2, rng.normal(size=3000)]).astype(float)
+    y = np.column_stack([rng.poisson(0.3 * (X[:, 0] == 0)), rng.poisson(0.3, 3000)])
+    model = PopulationGLM().fit(X, y)
+    for kind in ("fisher", "sandwich"):
+        with pytest.warns(RuntimeWarning, match="neuron 0 feature 0: .* no finite optimum .* leave_out_test"):
+            errors = uncertainty(model, X, y, kind)
+        np.testing.assert_array_equal(np.isnan(errors.coef_se), [[True, False], [False, False]])
+        assert np.isnan(errors.test(1).p_values[0, 0]) and np.isfinite(errors.intercept_se).all()
+    assert leave_out_test(model, X, y, 1).p_values[0, 0] < 1e-10
+
+
 def test_features_that_are_not_told_apart_are_named(data):
     """The third is the sum of the first two; a constant one is the intercept's; the fourth is what it was."""
     X, y = data
@@ -196,10 +210,23 @@ def test_features_far_from_0_keep_their_digits(data):
     np.testing.assert_allclose(far.intercept_se**2, turn @ near.covariance @ turn, rtol=1e-3)
 
 
+def test_groups_far_from_0_are_left_out_as_those_near_it(data):
+    """Without a feature the fit starts at the same rates; who does not reach its optimum is named."""
+    X, y = data
+    far = X + np.array([0, 3000, 0, 0])
+    near, moved = (leave_out_test(PopulationGLM().fit(of, y), of, y, 1) for of in (X, far))
+    np.testing.assert_allclose(moved.statistic, near.statistic, atol=0.05)
+    model = PopulationGLM().fit(X, y)
+    model.solver_kwargs = {"maxiter": 1}
+    with pytest.warns(RuntimeWarning, match="neuron 0, 1, 2.*: a fit without a group of features did not converge"):
+        assert np.isnan(leave_out_test(model, X, y, 2).statistic).any()
+
+
 def test_what_is_refused(data, recording):
     X, y = data
     model = PopulationGLM().fit(X, y)
     ridge = PopulationGLM(regularizer="Ridge", regularizer_strength=0.1).fit(X, y)
+    fewer, moved = PopulationGLM().fit(X[:, 1:], y), PopulationGLM().fit(X[:, 1:] * 2, y)
     cases = [
         (
             lambda: uncertainty(ridge, X, y),
@@ -217,7 +244,10 @@ def test_what_is_refused(data, recording):
         (lambda: uncertainty(model, X, y).bands(np.ones((9, 3))), "not whole groups of 3"),
         (lambda: uncertainty(model, X, y).bands(np.ones((9, 3)), [0, 1]), "must name 3 features for each filter"),
         (lambda: uncertainty(model, X, y).test([0, 4]), "different numbers of features, from 0 to 3"),
-        (lambda: leave_out_test(model, X[::-1][:300], y[:300], 2), "not fitted to these X and y"),
+        (lambda: leave_out_test(model, X[::-1][:300], y[:300], 2), "not the optimum of this X and y"),
+        (lambda: leave_out_test(model, X * [2, 1, 1, 1], y, 2), "not the optimum of this X and y"),
+        (lambda: likelihood_ratio_test(model, fewer, X * [2, 1, 1, 1], y, [1, 2, 3]), "of `full` are not the optimum"),
+        (lambda: likelihood_ratio_test(model, moved, X, y, [1, 2, 3]), "of `reduced` are not the optimum"),
         (lambda: likelihood_ratio_test(model, model, X, y), "nothing to test"),
         (lambda: false_discovery([0.5, 1.5]), "must lie between 0 and 1"),
         (lambda: coupling_table(uncertainty(GLM().fit(X, y[:, 0]), X, y[:, 0]), np.ones((9, 2))), "of a PopulationGLM"),
@@ -421,6 +451,12 @@ def test_a_table_of_couplings_has_units_and_tests(coupled, basis):
     assert coupling_table(uncertainty(model, built, counts), basis.kernel).sender.tolist() == table.sender.tolist()
     some = coupling_table(errors, basis.kernel, features={"b": np.arange(5, 10)}, units=(None, ["x", "y", "z"]))
     assert some.sender.tolist() == ["b"] * 3 and set(some.receiver) == {"x", "y", "z"}
+    two = coupling_table(errors, basis.kernel, features=np.arange(5)[None], units=(["s"], None))
+    assert set(two.sender) == {"s"}
+    with pytest.raises(ValueError, match="must hold 3 ids; got 2"):
+        coupling_table(errors, basis.kernel, units=("x", "y"))
+    with pytest.raises(ValueError, match="ids must differ"):
+        coupling_table(errors, basis.kernel, units=["x", "x", "y"])
     with pytest.raises(ValueError, match="must be of all pairs"):
         coupling_table(errors, basis.kernel, tests=errors.test([0, 1, 2, 3, 4]))
 

@@ -28,16 +28,17 @@ def unpenalised(penalty, strength):
         )
 
 
-def near_optimum(distance, silent, names):
+def near_optimum(distance, silent, names, model="model", result="errors are"):
     """Estimates at the optimum of these data; say which are not."""
     far = ~silent & ~(distance < FAR)
     if far.any() and (far | silent).all():
         raise ValueError(
-            f"the coefficients are not the optimum of this X and y: they lie {np.median(distance[far]):.2g} standard errors "
-            f"from it (at most {FAR} are allowed). Give the data of the fit, and a fit that has converged: fit(X, y)."
+            f"the coefficients of `{model}` are not the optimum of this X and y: they lie {np.median(distance[far]):.2g} "
+            f"standard errors from it (at most {FAR} are allowed). Give the data of the fit, and a fit that has converged: "
+            "fit(X, y)."
         )
     if far.any():
-        text = f"coefficients lie more than {FAR} standard errors from the optimum of these data, so errors are NaN"
+        text = f"coefficients lie more than {FAR} standard errors from the optimum of these data, so {result} NaN"
         warn(far, names, text, 4)
     return far
 
@@ -58,6 +59,22 @@ def warn_of_lost(lost, silent, features):
         warnings.warn(
             f"feature {', '.join(listed[:10])}{more}: the data do not determine these coefficients, since other features make "
             "up for them, so their errors are NaN. Leave out features, or use fewer functions.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_endless(endless, names, features):
+    """Name the coefficients that have no finite optimum, by neuron and feature."""
+    at = [
+        (names[n] if names is not None else n, features[j] if features is not None else j)
+        for n, j in np.argwhere(endless)
+    ]
+    if at:
+        listed = ", ".join(f"neuron {n} feature {j}" for n, j in at[:10]) + (", ..." if len(at) > 10 else "")
+        warnings.warn(
+            f"{listed}: where the feature is not 0 there is an event in every bin, or in none, so the coefficient has no "
+            "finite optimum and its errors are NaN. Test it by leave_out_test.",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -178,14 +195,6 @@ def same_kind(full, reduced):
         )
 
 
-def same_data(name, trained, mean):
-    """The data of a fit, by the means of y."""
-    if trained is None or np.shape(trained) != np.shape(mean) or not np.allclose(trained, mean, rtol=1e-5, atol=0):
-        raise ValueError(
-            f"`{name}` was not fitted to these X and y: the means of y in valid bins are others. Give the data of both fits."
-        )
-
-
 def columns(value, n_features, n_reduced):
     """Which features of X the reduced model has."""
     if value is None:
@@ -215,7 +224,17 @@ def ids(name, value, length, known):
     names = (list(range(length)) if known is None else list(known)) if value is None else list(value)
     if len(names) != length:
         raise ValueError(f"`{name}` must hold {length} ids; got {len(names)}.")
+    if len(set(names)) < length:
+        raise ValueError(
+            f"ids must differ; got {names[:8]}. Name them by `units`, and the senders' features by `features`."
+        )
     return names
+
+
+def is_pair(units):
+    """Ids of senders and of receivers, and not two ids."""
+    listed = lambda part: part is None or (hasattr(part, "__len__") and not isinstance(part, str))
+    return isinstance(units, tuple) and len(units) == 2 and all(map(listed, units))
 
 
 def of_population(strength):

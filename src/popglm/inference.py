@@ -93,8 +93,8 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     Warns
     -----
     RuntimeWarning
-        Of neurons without events or far from their optimum, of features that the data do not tell apart (their errors are
-        NaN), and of few clusters.
+        Of neurons without events or far from their optimum, of features that the data do not tell apart or that never come
+        with an event (their errors are NaN), and of few clusters.
 
     References
     ----------
@@ -130,6 +130,10 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     if labels is not None:
         _check_inference.clusters(labels, found.clusters)
     covariance = np.where(far[:, None, None], np.nan, found.covariance)
+    endless = _endless(X.values, y.values, core, coef) & ~(found.silent | far)[:, None]
+    _check_inference.warn_of_endless(endless, y.columns, X.columns)
+    endless = np.pad(endless, ((0, 0), (0, 1)))
+    covariance[endless[:, :, None] | endless[:, None, :]] = np.nan
     single = model._y_dims == (1,)
     return Uncertainty(kind, found.clusters, y.columns, inputs, coef, intercept, covariance, free, single)
 
@@ -153,12 +157,18 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     Returns
     -------
     GroupTests
-        `statistic`, `df` and `p_values`, one for each neuron; NaN for those without events, or not converged.
+        `statistic`, `df` and `p_values`, one for each neuron; NaN for those without events, or far from the optimum.
 
     Raises
     ------
     ValueError
-        If one model is no part of the other, if there is a penalty, or if the data are others.
+        If one model is no part of the other, if there is a penalty, or if a model lies more than 0.3 standard errors from the
+        optimum of these data: because they are other data, or the fit had not converged.
+
+    Warns
+    -----
+    RuntimeWarning
+        Of neurons far from their optimum.
 
     References
     ----------
@@ -190,10 +200,11 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     wide = _check_model.feature_mask(full.feature_mask, n_features, n_neurons) > 0
     _check_inference.nested(wide, mask)
     data = _Data.of(frames, core)
-    for name, model in (("full", full), ("reduced", reduced)):
-        _check_inference.same_data(name, getattr(model, "_train_mean", None), data.mean)
-    done = np.asarray(full.converged_ & reduced.converged_, bool)
-    return data.ratio(full, core, other, embedded, intercept, wide & ~mask, done)
+    distance = data.distance(core, *full._core_params(), wide)
+    far = _check_inference.near_optimum(distance, data.silent, frames[1].columns, "full", "the test is")
+    distance = data.distance(other, embedded, intercept, mask)
+    far |= _check_inference.near_optimum(distance, data.silent, frames[1].columns, "reduced", "the test is")
+    return data.ratio(full, core, other, embedded, intercept, wide & ~mask, ~far)
 
 
 def leave_out_test(model, X, y, features) -> GroupTests:
@@ -238,21 +249,30 @@ def leave_out_test(model, X, y, features) -> GroupTests:
     n_features, n_neurons = frames[0].values.shape[1], frames[1].values.shape[1]
     _, groups, one = _check_inference.groups(features, n_features)
     data = _Data.of(frames, core)
-    _check_inference.same_data("model", getattr(model, "_train_mean", None), data.mean)
     wide = _check_model.feature_mask(model.feature_mask, n_features, n_neurons) > 0
+    distance = data.distance(core, *model._core_params(), wide)
+    far = _check_inference.near_optimum(distance, data.silent, frames[1].columns, result="tests are")
     settings = {name: value for name, value in model.get_params(deep=False).items() if name != "feature_mask"}
-    coef, intercept = (np.asarray(part) for part in model._core_params())
+    coef, intercept = (np.asarray(part, float) for part in model._core_params())
     single, tests = model._y_dims == (1,), []  # GLM has no mask, its copy has
+    failed = np.zeros(n_neurons, bool)
     for group in groups:
         mask = wide.copy()
         mask[:, group] = False
         reduced = PopulationGLM(**settings, feature_mask=mask.T.astype(int))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the first fit has said them
-            reduced.fit(X, frames[1].values, init_params=((coef * mask).T, intercept))
+            start = intercept + (coef * ~mask) @ data.mean  # rates stay where they are if features lie far from 0
+            reduced.fit(X, frames[1].values, init_params=((coef * mask).T, start))
         params = (np.asarray(part, float) for part in reduced._core_params())
-        other, done = _core(reduced, "reduced"), np.asarray(model.converged_ & reduced.converged_, bool)
+        other, done = _core(reduced, "reduced"), np.asarray(reduced.converged_, bool) & ~far
+        failed |= ~(done | far | data.silent)
         tests.append(data.ratio(model, core, other, *params, wide & ~mask, done))
+    if failed.any():
+        text = (
+            "a fit without a group of features did not converge, so that test is NaN. Raise `maxiter` in solver_kwargs"
+        )
+        _check_inference.warn(failed, frames[1].columns, text)
     tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
     tests = GroupTests(*(part[0] for part in tests)) if one else tests
     return GroupTests(*(part[..., 0] for part in tests)) if single else tests
@@ -347,7 +367,7 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
 
     kernel = _check_inference.functions(kernel)
     names, groups, _ = _check_inference.groups(features, len(errors.coef_se), kernel.shape[1])
-    pair = units if isinstance(units, tuple) and len(units) == 2 else (units, units)
+    pair = units if _check_inference.is_pair(units) else (units, units)
     if not isinstance(features, Mapping):
         names = None if errors.inputs is None else [errors.inputs[group[0]] for group in groups]
     strength, se = errors.weighted_sum(kernel.sum(0), groups)
@@ -367,8 +387,10 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
 
 
 class _Data(NamedTuple):
-    """A design, the number of valid bins and means of y in it, neurons without events, and features that do not vary."""
+    """A design, its means of the features, neurons without events, and features that vary."""
 
+    rows: _design.Rows
+    y: np.ndarray
     design: _design.Design
     center: np.ndarray
     mean: np.ndarray
@@ -380,11 +402,18 @@ class _Data(NamedTuple):
         rows = _data.rows(frames[0].values, centered=True)
         design = _design.Design(rows, rows.place(frames[1].values))
         (bins, events), (n, first, gram) = _design.total(_objective.census, design)
-        mean, silent = model.null_mean(events, bins)
+        _, silent = model.null_mean(events, bins)
         power = np.diag(gram) / n
         alive = power - (first / n) ** 2 > 8 * float(jnp.finfo(jnp.result_type(float)).eps) * power
         center = np.zeros(len(alive)) if rows.center is None else rows.center
-        return cls(design, center, mean, silent | (bins == 0), alive)
+        return cls(rows, frames[1].values, design, center, first / n + center, silent | (bins == 0), alive)
+
+    def distance(self, model, coef, intercept, free):
+        """How far a fit lies from the optimum of these data, in standard errors, of each neuron."""
+        coef, intercept = np.asarray(coef, float), np.asarray(intercept, float)
+        scale = np.asarray(model.scale, float)[:, 0] if model.divides else np.ones(len(coef))
+        inner = intercept + coef @ self.center
+        return _information.settle(self.rows, self.y, model, coef, inner, free, scale, "fisher").distance
 
     def ratio(self, full, core, other, coef, intercept, left_out, done) -> GroupTests:
         """Twice the difference of log-likelihoods of a fit and a reduced one."""
@@ -406,6 +435,23 @@ def _gain(block, full, reduced, *params):
     one = full.log_likelihood(_objective.predictor(block, *params[:2]), block.y.T)
     other = reduced.log_likelihood(_objective.predictor(block, *params[2:]), block.y.T)
     return _objective.weighted_sum(block.weight.T, one - other)
+
+
+def _endless(X, y, model, coef):
+    """Coefficients without a finite optimum: of counts, where a feature that is never of the other sign has no event."""
+    if model.support.low != 0:
+        return np.zeros(coef.shape, bool)
+    rows = _data.rows(X, centered=False)
+    sums = _design.total(_sides, _design.Design(rows, rows.place(y)))
+    if model.support.ends_only:
+        return _scale.endless(sums, coef)
+    events_above, events_below, others_above, others_below = sums
+    one_side = (others_above == 0) != (others_below == 0)
+    return (events_above + events_below == 0) & one_side & (coef != 0)
+
+
+def _sides(block):
+    return _scale.sides(block._replace(y=(block.y > 0).astype(block.X.dtype)))
 
 
 def _core(model, name):
