@@ -183,6 +183,9 @@ def test_complete_inhibition_has_no_error_and_a_likelihood_ratio():
             errors = uncertainty(model, X, y, kind)
         np.testing.assert_array_equal(np.isnan(errors.coef_se), [[True, False], [False, False]])
         assert np.isnan(errors.test(1).p_values[0, 0]) and np.isfinite(errors.intercept_se).all()
+        low, high = errors.bands(np.eye(2), [0, 1])  # points that the coefficient has no part in have their band
+        np.testing.assert_array_equal(np.isnan(high - low), [[True, False], [False, False]])
+        assert np.isnan(errors.bands(np.eye(2), [0, 1], simultaneous=True)[0][:, 0]).all()
     assert leave_out_test(model, X, y, 1).p_values[0, 0] < 1e-10
 
 

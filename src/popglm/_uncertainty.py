@@ -160,8 +160,10 @@ class Uncertainty:
     def _of(self, group, weights):
         """Estimates and standard errors at all points, (points, neurons). What a mask holds at 0 is known to be 0."""
         covariance, free = self._part(group)
-        variance = np.einsum("pk,nkj,pj->pn", weights, covariance, weights)
-        variance[:, ~free.any(1)] = np.nan
+        known = np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
+        both = known[:, :, None] & known[:, None, :]
+        variance = np.einsum("pk,nkj,pj->pn", weights, np.where(both, covariance, 0), weights)
+        variance[((weights != 0).astype(int) @ ~known.T > 0) | ~free.any(1)] = np.nan  # other points do not need it
         return weights @ self._coef[:, group].T, np.sqrt(np.maximum(variance, 0))
 
     def _part(self, group):
@@ -229,7 +231,8 @@ class Uncertainty:
         rank = np.maximum(free.sum(1), 1)
         bonferroni = stats.t.isf(alpha / 2 / points, df)
         scheffe = np.sqrt(rank * _f_isf(alpha, rank, df))
-        return np.minimum(np.minimum(bonferroni, scheffe), _tube(angles, np.maximum(pieces, 1), df, alpha))
+        reach = np.minimum(np.minimum(bonferroni, scheffe), _tube(angles, np.maximum(pieces, 1), df, alpha))
+        return np.where(some, reach, np.nan)
 
     def test(self, features) -> GroupTests:
         r"""Wald's tests that all coefficients of a group are 0: :math:`\hat w^\top \mathrm{Cov}(\hat w)^{-1}\, \hat w`.
