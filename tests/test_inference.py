@@ -486,3 +486,18 @@ def test_arrays_of_strengths_are_penalties_too():
     held = PopulationGLM(regularizer="Lasso", regularizer_strength=np.array([0, 0, 0, 0.1])).fit(X, y)
     with pytest.raises(ValueError, match=r"Lasso, strength 0\.1"):
         uncertainty(held, X, y)
+
+
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")
+def test_own_filters_are_told_from_couplings_or_it_is_refused(basis):
+    counts = np.random.default_rng(0).poisson(0.3, (3000, 3))
+    X = basis.lazy_features(counts)
+    named = nap.TsdFrame(t=np.arange(3000) * 0.01, d=counts, columns=[7, 3, 5])
+    for y in (named, counts[:, 1:]):
+        errors = uncertainty(PopulationGLM().fit(X, y), X, y)
+        with pytest.raises(ValueError, match="neuron's own cannot be told: of 3 senders numbers only are known"):
+            coupling_table(errors, basis.kernel)
+        ids = [7, 3, 5][-len(errors.coef_se[0]) :]
+        table = coupling_table(errors, basis.kernel, units=([7, 3, 5], ids))
+        assert len(table) == 2 * len(ids) and (table.sender != table.receiver).all()
+        assert len(coupling_table(errors, basis.kernel, own=True)) == 3 * len(ids)

@@ -231,6 +231,19 @@ def ids(name, value, length, known):
     return names
 
 
+def whose(own, senders, receivers, n_senders, n_receivers):
+    """Senders and receivers that are known by the same kind of id, so that a neuron's own filter is told from a coupling."""
+    both = (senders, n_senders), (receivers, n_receivers)
+    named = [ids is not None and list(ids) != list(range(n)) for ids, n in both]
+    if own or (named[0] == named[1] and (named[0] or n_senders == n_receivers)):
+        return
+    known = ["ids" if part else "numbers only" for part in named]
+    raise ValueError(
+        f"which filters are a neuron's own cannot be told: of {n_senders} senders {known[0]} are known, of {n_receivers} "
+        f"receivers {known[1]}. Give both, units=(senders, receivers), or keep all filters: own=True."
+    )
+
+
 def is_pair(units):
     """Ids of senders and of receivers, and not two ids."""
     listed = lambda part: part is None or (hasattr(part, "__len__") and not isinstance(part, str))

@@ -372,6 +372,8 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
         names = None if errors.inputs is None else [errors.inputs[group[0]] for group in groups]
     strength, se = errors.weighted_sum(kernel.sum(0), groups)
     _check_inference.of_population(strength)
+    given = (pair[0] if pair[0] is not None else names, pair[1] if pair[1] is not None else errors.columns)
+    _check_inference.whose(own, *given, len(groups), strength.shape[1])
     senders = _check_inference.ids("units", pair[0], len(groups), names)
     receivers = _check_inference.ids("units", pair[1], strength.shape[1], errors.columns)
     found = errors.test(groups) if tests is None else tests
