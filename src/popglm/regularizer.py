@@ -14,7 +14,7 @@ import numpy as np
 
 from popglm import _check_penalties
 
-__all__ = ["ElasticNet", "GroupLasso", "Lasso", "Regularizer", "Ridge", "Smoothness", "UnRegularized"]
+__all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegularized"]
 
 
 class Regularizer:
