@@ -15,6 +15,7 @@ import pynapple as nap
 from samples import small_data
 
 from popglm.basis import RaisedCosineLogConv
+from popglm.glm import PopulationGLM
 from popglm.simulation import random_coupling, simulate_population
 
 
@@ -56,3 +57,13 @@ def recording():
 @pytest.fixture
 def data():
     return small_data()
+
+
+@pytest.fixture
+def scored():
+    """A fit on one data set, and another with gaps to score: rows missing in X, bins missing in y, a silent neuron."""
+    X, y = small_data(0)
+    model = PopulationGLM().fit(X, y)
+    X, y = small_data(1)
+    X[:30, 1], y[100:200, 0], y[150:160, 1], y[:, 2] = np.nan, np.nan, np.nan, 0
+    return model, X, y

@@ -19,16 +19,6 @@ RUNS = 200
 # Scores
 
 
-@pytest.fixture
-def scored():
-    """A fit on one data set, and another with gaps to score: rows missing in X, bins missing in y, a silent neuron."""
-    X, y = small_data(0)
-    model = PopulationGLM().fit(X, y)
-    X, y = small_data(1)
-    X[:30, 1], y[100:200, 0], y[150:160, 1], y[:, 2] = np.nan, np.nan, np.nan, 0
-    return model, X, y
-
-
 def by_hand(model, X, y, null):
     """Log-likelihoods in bits of the model and of the null model, summed, and spikes: (3, neurons)."""
     y = np.where(np.isnan(X).any(1)[:, None], np.nan, y)

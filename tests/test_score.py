@@ -14,16 +14,6 @@ from popglm.observation_models import Poisson
 MCFADDEN, COHEN = "pseudo-r2-McFadden", "pseudo-r2-Cohen"
 
 
-@pytest.fixture
-def scored():
-    """A fit on one data set, and another with gaps to score: rows missing in X, bins missing in y, a silent neuron."""
-    X, y = small_data(0)
-    model = PopulationGLM().fit(X, y)
-    X, y = small_data(1)
-    X[:30, 1], y[100:200, 0], y[150:160, 1], y[:, 2] = np.nan, np.nan, np.nan, 0
-    return model, X, y
-
-
 def by_hand(model, X, y, means=None):
     """Log-likelihood of every bin, NaN where it is invalid; under constant means if they are given."""
     rate = (

@@ -21,7 +21,6 @@ from popglm import (
     _objective,
     _pynapple,
     _scale,
-    _settings,
 )
 from popglm._estimator import Estimator
 from popglm._lazy import LazyFeatures
@@ -460,13 +459,9 @@ def _core(model, name):
     """The observation model of an unpenalised fit, with its scale."""
     _check_inference.estimator(model, Estimator)
     _check_model.fitted(model)
-    core, penalty, strength = model._configure()[0]
+    _, penalty, strength = model._configure()[0]
     _check_inference.unpenalised(penalty, strength)
-    _settings.known_scale(core, hasattr(model, "scale_"), f"inference about `{name}`")
-    if core.divides or core.shapes:
-        n = len(model.intercept_)
-        core = core.with_scale(model.scale_) if hasattr(model, "scale_") else _scale.known(core, n)
-    return core
+    return model._scaled(f"inference about `{name}`")
 
 
 def _frames(model, X, y):
