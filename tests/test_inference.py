@@ -501,16 +501,3 @@ def test_own_filters_are_told_from_couplings_or_it_is_refused(basis):
         table = coupling_table(errors, basis.kernel, units=([7, 3, 5], ids))
         assert len(table) == 2 * len(ids) and (table.sender != table.receiver).all()
         assert len(coupling_table(errors, basis.kernel, own=True)) == 3 * len(ids)
-
-
-def test_published_values_of_a_logistic_regression(float64):
-    """A teaching method and grades: Spector and Mazzeo (1980), as in Greene (2003), *Econometric Analysis*, table 21.1."""
-    data = sm.datasets.spector.load()
-    X, y = np.asarray(data.exog, float)[:, :3], np.asarray(data.endog, float)
-    model = GLM("Bernoulli").fit(X, y)
-    errors = uncertainty(model, X, y)
-    np.testing.assert_allclose(model.coef_, [2.826, 0.0952, 2.379], atol=5e-4)
-    np.testing.assert_allclose(model.intercept_, -13.021, atol=5e-4)
-    np.testing.assert_allclose(errors.coef_se, [1.263, 0.1416, 1.065], atol=6e-4)
-    np.testing.assert_allclose(errors.intercept_se, 4.931, atol=6e-4)
-    np.testing.assert_allclose(len(y) * model.score(X, y), -12.890, atol=5e-4)
