@@ -10,7 +10,7 @@ import pynapple as nap
 import pytest
 from samples import small_data
 
-from popglm import _batches, _sample
+from popglm import _first_pass, _sample
 from popglm.batching import count_lazily, random_windows, sequential_blocks
 from popglm.glm import GLM, PopulationGLM
 
@@ -288,7 +288,7 @@ def test_what_the_sample_tells_has_the_gradient_of_all_rows(monkeypatch):
     full = PopulationGLM(regularizer="Ridge", regularizer_strength=1e-3).fit(X, y)
     batches = [(X[at : at + 500], y[at : at + 500]) for at in range(0, len(X), 500)]
     init = (full.coef_, full.intercept_), None
-    monkeypatch.setattr(_batches, "MAX_MOVE", 1e-9)  # the steps stay where they are, at the optimum
+    monkeypatch.setattr(_first_pass, "MAX_MOVE", 1e-9)  # the steps stay where they are, at the optimum
     model = PopulationGLM(regularizer="Ridge", regularizer_strength=1e-3).fit_batches(batches, n_steps=16, init=init)
     assert model.batch_state_.solver.sample.share < 1
     np.testing.assert_allclose(model.coef_, full.coef_, atol=0.02)
@@ -361,9 +361,9 @@ def test_residuals_are_computed_of_rows_that_are_kept(monkeypatch):
     """Of the others nobody needs them; those that are kept are what the rows have where their batch was met."""
     monkeypatch.setattr(_sample, "MOST", 500)
     X, y = small_data(n_bins=4000)
-    computed, residuals = [], _batches._residuals
+    computed, residuals = [], _first_pass._residuals
     monkeypatch.setattr(
-        _batches, "_residuals", lambda *args: computed.append((residuals(*args), *args)) or computed[-1][0]
+        _first_pass, "_residuals", lambda *args: computed.append((residuals(*args), *args)) or computed[-1][0]
     )
     PopulationGLM().fit_batches(random_windows(X, y, 250, seed=0), 16)
     assert len(computed) == 16 and sum(len(rows) for rows, *_ in computed) < 1500

@@ -16,7 +16,7 @@ import numpy as np
 import pynapple as nap
 import pytest
 
-from popglm import _batches, _checkpoint, _fit
+from popglm import _batches, _checkpoint, _first_pass, _fit
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import count_lazily, random_windows
 from popglm.glm import GLM, PopulationGLM
@@ -158,9 +158,9 @@ def test_a_run_that_is_stopped_and_started_again_is_the_run(monkeypatch, tmp_pat
 
 
 INSIDE = {
-    "a step": (_batches, "_moved", 9),
-    "the look at a batch": (_batches, "_guarded", 9),
-    "a new curvature": (_batches, "_renewed", 5),
+    "a step": (_first_pass, "_moved", 9),
+    "the look at a batch": (_first_pass, "_guarded", 9),
+    "a new curvature": (_first_pass, "renewed", 5),
     "the end of a pass": (_batches, "_told", 1),
     "a pass": (_fit, "_evaluate", 6),
 }

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _batches, _check_runs, _checkpoint, _design, _jaxopt, _objective
+from popglm import _batch_state, _batches, _check_runs, _checkpoint, _design, _first_pass, _jaxopt, _objective
 from popglm._objective import Objective
 from popglm.batching import Windows
 
@@ -40,19 +40,19 @@ class Default(NamedTuple):
     kind: str = DEFAULT
 
     def start(self, coef, intercept, X, y):
-        return _batches.start(coef, intercept)
+        return _batch_state.start(coef, intercept)
 
     def step(self, state, X, y):
         return _batches.step(state, self.objective, self.mask, X, y)
 
     def resume(self, state, params):
-        return _batches.resumed(state, *params)
+        return _batch_state.resumed(state, *params)
 
     def packed(self, state):
-        return _batches.packed(state)
+        return _batch_state.packed(state)
 
     def unpacked(self, saved, like):
-        return _batches.unpacked(saved, self.objective)
+        return _batch_state.unpacked(saved, self.objective)
 
     def end_pass(self, state):
         return _batches.end_pass(state, self.objective, self.mask)
@@ -81,7 +81,7 @@ class Stepper(NamedTuple):
 
     def start(self, coef, intercept, X, y):
         if np.isnan(intercept).any():
-            bins, events = _design.total(_objective.tally, _batches.design(X, y))
+            bins, events = _design.total(_objective.tally, _first_pass.design(X, y))
             _, null, _ = _objective.null_model(self.objective.model, bins, events)
             intercept = np.where(np.isnan(intercept), null, intercept)
         params = tuple(jnp.asarray(a, jnp.result_type(float)) for a in (coef, intercept))
@@ -149,7 +149,7 @@ def of_optax(objective, mask, solver) -> Stepper:
 def mean_gradient(objective, params, X, y):
     """Mean loss of a batch with the penalty and its gradient, and the bins of each neuron."""
     model, penalty, strength = objective
-    data = _batches.design(X, y)
+    data = _first_pass.design(X, y)
     loss, d_coef, d_intercept = _design.total(_objective.loss_and_gradient, data, model, *params)
     bins, _ = _design.total(_objective.tally, data)
     n, coef = np.maximum(bins, 1), np.asarray(params[0], float)
