@@ -53,7 +53,7 @@ FAULTS = {
         "scale_that_is_given",
     ),
     "a scale that is forgotten with a checkpoint": Fault(
-        "_batches.py", "_scaled(State(*saved), objective)", "(State(*saved), objective)", "test_checkpoint.py", "own"
+        "_batch_state.py", "scaled(State(*saved), objective)", "(State(*saved), objective)", "test_checkpoint.py", "own"
     ),
     "residuals of a sample that nobody kept": Fault(
         "_objective.py",
@@ -195,7 +195,7 @@ FAULTS = {
         "batching.py", "if frame.times is None or frame.epochs", "if True or frame.epochs", "test_batches.py", "no_gap"
     ),
     "steps of batches count every batch alike": Fault(
-        "_batches.py", "(new_bins / (state.bins + held))", "(0.02 + 0 * state.bins)", "test_batches.py", "endless"
+        "_first_pass.py", "(new_bins / (state.bins + held))", "(0.02 + 0 * state.bins)", "test_batches.py", "endless"
     ),
     "windows are not corrected by the sample": Fault(
         "_sample.py", "for _ in range(EVALUATIONS):", "for _ in range(1):", "test_batches.py", "seen_once"
@@ -218,7 +218,7 @@ FAULTS = {
         "other_bins",
     ),
     "steps that went astray are kept": Fault(
-        "_batches.py",
+        "_first_pass.py",
         "if not lost.any():\n        return",
         "if True:\n        return",
         "test_batches.py",
@@ -421,16 +421,32 @@ FAULTS = {
     ),
     "dependent columns are parameters of a fit by batches": Fault(
         "_batches.py",
-        "return mask.sum(1) - mask[:, dependent].sum(1)",
+        "return rank.free(mask[:, :-1]) + 1",
         "return mask.sum(1)",
         "test_observation_models.py",
         "others_determine",
+    ),
+    "features that others make up for are degrees of freedom": Fault(
+        "_rank.py", "return mask.sum(1) - lost", "return mask.sum(1)", "test_rank.py", "difference_of_ranks or left_of"
+    ),
+    "a neuron's rank is that of all bins": Fault(
+        "_likelihood_ratio.py", "if (bins == n).all():", "if True:", "test_rank.py", "difference_of_ranks"
+    ),
+    "named solvers count features that others determine": Fault(
+        "_jaxopt.py", "rank.free(mask) + 1", "mask.sum(1) + 1", "test_rank.py", "left_of"
+    ),
+    "a full model may be less likely": Fault(
+        "_likelihood_ratio.py",
+        "WORSE: ~(statistic >= LEAST)",
+        "WORSE: statistic != statistic",
+        "test_rank.py",
+        "less_likely",
     ),
     "the scale is that of the end": Fault(
         "_fit_batches.py", "self.scale_ = scale\n", "pass\n", "test_observation_models.py", "step_that_is_kept"
     ),
     "residuals forget where their batch was met": Fault(
-        "_batches.py",
+        "_first_pass.py",
         "here = coef.astype(dtype), intercept.astype(dtype)",
         "here = 0 * coef.astype(dtype), intercept.astype(dtype)",
         "test_batches.py",

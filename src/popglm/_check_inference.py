@@ -9,6 +9,14 @@ from popglm import _check, _check_arrays
 
 FAR = 0.3  # standard errors: intervals of 95 % that lie so far off still cover 94 %
 FEW = 20
+NOT_CONVERGED, ADDS_NOTHING, WORSE = 1, 2, 3  # why there is no likelihood ratio
+REASONS = {
+    NOT_CONVERGED: "a fit without a group of features did not converge, so that test is NaN. Raise `maxiter` in solver_kwargs",
+    ADDS_NOTHING: "features that are left out say nothing that the others do not, in the valid bins of this neuron, so that "
+    "test is NaN. Leave out more of them, or use fewer functions",
+    WORSE: "the full model is less likely than the reduced one, so the test is NaN. Fit both with the same settings, from "
+    "other `init_params` if the link is not convex",
+}
 
 
 def estimator(model, kind):
@@ -48,6 +56,14 @@ def warn(which, names, text, level=3):
     listed = [str(n if names is None else names[n]) for n in np.flatnonzero(which)]
     more = ", ..." if len(listed) > 10 else ""
     warnings.warn(f"neuron {', '.join(listed[:10])}{more}: {text}.", RuntimeWarning, stacklevel=level)
+
+
+def warn_of_tests(why, names):
+    """Name neurons without a likelihood ratio, for each reason: `why` (neurons,) or (groups, neurons) has its number."""
+    for reason, text in REASONS.items():
+        which = (np.atleast_2d(why) == reason).any(0)
+        if which.any():
+            warn(which, names, text, 4)
 
 
 def warn_of_lost(lost, silent, features):

@@ -96,7 +96,7 @@ class Setting(NamedTuple):
     silent: Array
     dependent: Array
     constant: Array
-    mask: Array
+    free: Array  # parameters of each neuron that the data determine
     estimated: bool  # whether the loss has a scale that is to be found
     least: Array | float  # loss that round-off may leave
     tol: float
@@ -173,12 +173,13 @@ def _begin(design, objective, mask, tol) -> tuple[Setting, Problem]:
     objective = objective._replace(model=_scale.known(objective.model, len(bins)))
     mean_count, null, silent = _objective.null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
-    problem, dependent, constant = prepare(objective, mask, bins, mean_count, null, moments, eps)
+    problem, rank, constant = prepare(objective, mask, bins, mean_count, null, moments, eps)
     least = 0.0
     if objective.model.divides:
         least = eps * total(_objective.null_loss, design, problem.objective.model, null.astype(dtype)) / bins
     tol = TOL[dtype.name] if tol is None else tol
-    return Setting(mean_count, null, silent, dependent, constant, mask, estimated, least, tol, eps), problem
+    free = rank.free(mask) + 1
+    return Setting(mean_count, null, silent, rank.dependent, constant, free, estimated, least, tol, eps), problem
 
 
 def _solve(design, setting: Setting, problem: Problem, state: State, n_passes, maxiter, report, keep):
@@ -239,9 +240,7 @@ def _found(setting: Setting, problem: Problem, state: State) -> Fit:
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    free = problem.precondition.mask.sum(1) - setting.mask[:, setting.dependent].sum(1)
-    if penalty.lengths:
-        free = (coef != 0).sum(1) + 1
+    free = (coef != 0).sum(1) + 1 if penalty.lengths else setting.free
     flags = state.n_evaluated, done, stalled, setting.silent, setting.mean_count.astype(dtype)
     return Fit(coef, intercept, *flags, setting.dependent, setting.constant, free, problem.objective.model.scale)
 

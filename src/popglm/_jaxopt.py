@@ -17,6 +17,7 @@ import numpy as np
 from popglm import _check_arrays, _check_model, _objective, _scale, _settings
 from popglm._design import Block, Chunk, Stored, chunk_total, total
 from popglm._objective import Fit, Objective
+from popglm._rank import Rank
 
 SOLVERS = ("GradientDescent", "LBFGS", "BFGS", "NonlinearCG", "ProximalGradient")
 TRACED = "traced"  # stands for a fixed step in the settings that are compiled in
@@ -70,10 +71,11 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     The design is of a single chunk.
     """
     dtype = jnp.result_type(float)
-    bins, events = total(_objective.tally, design)
+    (bins, events), moments = total(_objective.census, design)
     _check_arrays.some_valid(bins.any())
     ((_, chunk),) = design
     objective = _of_neurons(objective, *mask.shape[::-1])
+    rank = Rank.of_moments(moments, float(jnp.finfo(dtype).eps))
     mean, null, silent = _objective.null_model(objective.model, bins, events)
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
@@ -87,7 +89,7 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     arrays = (np.asarray(a, dtype) for a in (coef, intercept))
-    rest = *np.zeros((2, 0), int), mask.sum(1) + 1, objective.model.scale
+    rest = *np.zeros((2, 0), int), rank.free(mask) + 1, objective.model.scale
     return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *rest)
 
 

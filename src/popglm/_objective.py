@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 Coef = Float[Array, "neurons features"]
-PerNeuron = Float[Array, "neurons"]
+PerNeuron = Float[Array, " neurons"]
 Entries = Float[Array, "neurons rows"]
 
 
@@ -140,6 +140,12 @@ def moments(block):
     rows = block.weight.max(1, keepdims=True)
     weighted = rows * block.X
     return rows.sum(), weighted.sum(0), weighted.T @ block.X
+
+
+def moments_of_each(block):
+    """Sums and Gram matrices of each neuron's own valid bins, one after the other."""
+    weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)
+    return weight @ block.X, jax.lax.map(lambda own: (own[:, None] * block.X).T @ block.X, weight)
 
 
 def census(block):

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray as Array
 
 from popglm import _objective, _proximal
 from popglm._ask_tell import PerNeuron, Points, dot, quasi_newton
 from popglm._objective import Objective
 from popglm._proximal import Lengths
+from popglm._rank import Rank, centred
 
 JITTER = 1e-4  # on the diagonals of Hessians, relative to them; only the preconditioner sees it
 MAX_OWN = 2e7  # entries of all factors of neurons' own
@@ -26,8 +27,8 @@ class Coordinates(NamedTuple):
     Features whose lengths are penalised together have one scale, `sd`: a rotation of the group changes no length.
     """
 
-    mean: Float[Array, "features"]
-    sd: Float[Array, "features"]
+    mean: Float[Array, " features"]
+    sd: Float[Array, " features"]
 
     def to_model(self, point):
         """Coefficients and intercepts at a point."""
@@ -55,7 +56,7 @@ class Preconditioner(NamedTuple):
     penalty: Float[Array, "coordinates coordinates"]
     ratio: PerNeuron
     factor: Float[Array, "coordinates coordinates"]
-    spectrum: Float[Array, "coordinates"]
+    spectrum: Float[Array, " coordinates"]
     curvature: PerNeuron
     mask: Float[Array, "neurons coordinates"]
     own: dict[int, Float[Array, "coordinates coordinates"]]
@@ -144,15 +145,12 @@ class Problem(NamedTuple):
 
 
 def prepare(objective: Objective, mask, bins, mean_count, null, moments, eps, few=0.0):
-    """Coordinates and preconditioner from the sums of the first pass; the features that others make, the constant ones.
+    """Coordinates and preconditioner from the sums of the first pass; which features these tell apart, the constant ones.
 
     `few` is added to the diagonal of the correlations, of 1, where few rows were seen.
     """
-    n_rows, feature_sum, gram = moments
-    center, power = feature_sum / n_rows, np.diag(gram) / n_rows
-    covariance = gram / n_rows - np.outer(center, center)
+    center, covariance, alive = centred(moments, eps)
     # A column that never changes is the intercept's: its own coefficient is masked, and stays 0.
-    alive = np.diag(covariance) > 8 * eps * power
     n_features, n_neurons, penalty = len(alive), len(mask), objective.penalty
     penalty.check(objective.strength, n_features, n_neurons)
     sd = _scales(
@@ -167,9 +165,8 @@ def prepare(objective: Objective, mask, bins, mean_count, null, moments, eps, fe
     held = pull / np.abs(pull).max() if pull.any() and ratio.all() else np.zeros_like(pull)
     if lengths is not None:
         held = held + np.diag(np.repeat((lengths.cost > 0).all(0), lengths.sizes)[:-1])
-    dependent = _dependent(correlation + held, alive, 16 * eps)
     problem = Problem(objective, bins, Coordinates(center, sd), precondition)
-    return problem, dependent, np.flatnonzero(~alive & (power > 0))
+    return problem, Rank.of(correlation + held, alive, eps), np.flatnonzero(~alive & (np.diag(moments[2]) > 0))
 
 
 def penalised(objective: Objective, coordinates: Coordinates, known: Preconditioner) -> Preconditioner:
@@ -220,12 +217,3 @@ def _cholesky(matrix, jitter):
         except np.linalg.LinAlgError:
             continue
     return np.linalg.cholesky(matrix + 1000 * jitter * np.eye(len(matrix)))
-
-
-def _dependent(correlation, alive, tol) -> Int[Array, "some"]:
-    """Features that are a sum of others, to the precision of the correlations: the last of a pivoted factorisation."""
-    at = np.flatnonzero(alive)
-    if not len(at):
-        return at
-    _, pivots, rank, _ = scipy.linalg.lapack.dpstrf(correlation[np.ix_(at, at)], tol=tol, lower=1)
-    return np.sort(at[pivots[rank:] - 1])

@@ -157,14 +157,17 @@ class Predictions:
 
     def _on(self, X, y, why=None) -> _score.Given:
         """Lay the model on data that it is compared with; `why` it needs to know the scale of a density."""
-        model = self._configure()[0].model
-        X, y = _data.pair(X, y, model, self._y_dims)
-        self._same_features(X)
-        coef, intercept = self._core_params()
-        _check_model.n_neurons(len(intercept), y.values.shape[1])
-        model = self._scaled(why or ("a residual" if model.shapes else None))
+        X, y = self._pair(X, y)
+        model = self._scaled(why or ("a residual" if self._configure()[0].model.shapes else None))
         rows = _data.rows(X.values)
-        return _score.Given(model, coef, intercept, X, y, rows, _design.Design(rows, rows.place(y.values)))
+        return _score.Given(model, *self._core_params(), X, y, rows, _design.Design(rows, rows.place(y.values)))
+
+    def _pair(self, X, y):
+        """Features and activity as the model knows them."""
+        X, y = _data.pair(X, y, self._configure()[0].model, self._y_dims)
+        self._same_features(X)
+        _check_model.n_neurons(len(self.intercept_), y.values.shape[1])
+        return X, y
 
     def _scaled(self, why):
         """The observation model with the scale of each neuron, where it has one; `why` it must, or None."""

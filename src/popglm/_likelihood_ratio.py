@@ -1,0 +1,203 @@
+"""Likelihood-ratio tests: whether a fit is better than one with fewer features by more than chance."""
+
+import warnings
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import stats
+
+from popglm import _check_inference, _check_model, _design, _objective
+from popglm._check_inference import ADDS_NOTHING, NOT_CONVERGED, WORSE
+from popglm._maximum import Maximum, parameters, unpenalised
+from popglm._rank import Rank
+from popglm._uncertainty import GroupTests
+from popglm.glm import PopulationGLM
+
+LEAST = -0.5  # of a statistic that is 0 but for round-off and what distances from the optimum explain
+
+
+def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
+    r"""Whether a model is better than one that has fewer features, by more than chance, for each neuron.
+
+    .. math:: 2\,(\log L_{\mathrm{full}} - \log L_{\mathrm{reduced}}) \sim \chi^2 \quad \text{if the reduced model is right,}
+
+    with as many degrees of freedom as coefficients that are left out, less those that other features make up for: six B-splines
+    that sum to 1 have five beside the intercept. A dispersion that divides the loss is that of `full`.
+
+    Parameters
+    ----------
+    full, reduced
+        Fits to the same data without a penalty. `reduced` has a mask with more zeros, or was fitted to ``X[:, columns]``.
+    X, y
+        The data of both fits, with the features of `full`.
+    columns
+        Which features of X `reduced` has; None is all.
+
+    Returns
+    -------
+    GroupTests
+        `statistic`, `df` and `p_values`, one for each neuron; NaN for those without events, far from the optimum, or whose
+        other features say all that those left out do.
+
+    Raises
+    ------
+    ValueError
+        If one model is no part of the other, if there is a penalty, or if a model lies more than 0.3 standard errors from the
+        optimum of these data: because they are other data, or the fit had not converged.
+
+    Warns
+    -----
+    RuntimeWarning
+        Of neurons far from their optimum, and of those that have no test for another reason.
+
+    References
+    ----------
+    Wilks (1938), *Annals of Mathematical Statistics* 9:60-62.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.glm import GLM
+    >>> from popglm.inference import likelihood_ratio_test
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(2000, 3))
+    >>> y = rng.poisson(np.exp(0.3 * X[:, 0] - 1))
+    >>> full, reduced = GLM().fit(X, y), GLM().fit(X[:, [1, 2]], y)
+    >>> bool(likelihood_ratio_test(full, reduced, X, y, columns=[1, 2]).p_values[0] < 1e-3)
+    True
+    """
+    fit, other = Maximum.of(full, X, y, "full"), unpenalised(reduced, "reduced")
+    _check_inference.same_kind(fit.core, other)
+    n_neurons, n_features = fit.coef.shape
+    some = _check_inference.columns(columns, n_features, len(reduced.coef_))
+    coef, intercept = parameters(reduced)
+    _check_model.n_neurons(n_neurons, len(intercept))
+    free, embedded = np.zeros((n_neurons, n_features), bool), np.zeros((n_neurons, n_features))
+    free[:, some] = _check_model.feature_mask(reduced.feature_mask, len(some), n_neurons) > 0
+    embedded[:, some] = coef
+    _check_inference.nested(fit.free, free)
+    data, part = Compared.of(fit), fit._replace(core=other, coef=embedded, intercept=intercept, free=free)
+    far = np.zeros(n_neurons, bool)
+    for name, each in (("full", fit), ("reduced", part)):
+        distance = each.settled().distance
+        far |= _check_inference.near_optimum(distance, data.silent, fit.y.columns, name, "the test is")
+    tests, why = data.ratio(part, ~far)
+    _check_inference.warn_of_tests(why, fit.y.columns)
+    return tests
+
+
+def leave_out_test(model, X, y, features) -> GroupTests:
+    r"""Likelihood-ratio tests of groups of features, each left out of every neuron in turn.
+
+    The model without a group is fitted anew: one population fit for each group serves all neurons, since they are independent.
+    For couplings that is one fit for each sender.
+
+    Parameters
+    ----------
+    model
+        A fit without a penalty.
+    X, y
+        The data of the fit; X may be lazy.
+    features
+        The groups: a number of functions, for consecutive groups of so many features; an array (groups, features) of feature
+        numbers; or a dictionary of these, as ``basis.split_by_feature(np.arange(n_features), axis=0)`` gives it.
+
+    Returns
+    -------
+    GroupTests
+        `statistic`, `df` and `p_values` of shape (groups, neurons), or (groups,) for GLM.
+
+    Raises
+    ------
+    ValueError
+        As `likelihood_ratio_test`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.basis import RaisedCosineLogConv
+    >>> from popglm.glm import PopulationGLM
+    >>> from popglm.inference import leave_out_test
+    >>> counts = np.random.default_rng(0).poisson(0.2, (4000, 3))
+    >>> X = RaisedCosineLogConv(4, window_size=20).lazy_features(counts)
+    >>> tests = leave_out_test(PopulationGLM().fit(X, counts), X, counts, features=4)
+    >>> tests.p_values.shape, tests.df[0, 0]  # senders, receivers
+    ((3, 3), np.float64(4.0))
+    """
+    fit = Maximum.of(model, X, y)
+    _, groups, one = _check_inference.groups(features, fit.coef.shape[1])
+    data = Compared.of(fit)
+    far = _check_inference.near_optimum(fit.settled().distance, data.silent, fit.y.columns, result="tests are")
+    settings = {name: value for name, value in model.get_params(deep=False).items() if name != "feature_mask"}
+    tests, reasons = [], []
+    for group in groups:
+        free = fit.free.copy()
+        free[:, group] = False
+        reduced = PopulationGLM(**settings, feature_mask=free.T.astype(int))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the first fit has said them
+            start = (
+                fit.intercept + (fit.coef * ~free) @ data.mean
+            )  # rates stay where they are if features lie far from 0
+            reduced.fit(X, fit.y.values, init_params=((fit.coef * free).T, start))
+        coef, intercept = parameters(reduced)
+        part = Maximum(unpenalised(reduced, "reduced"), fit.X, fit.y, fit.rows, coef, intercept, free)
+        found, why = data.ratio(part, ~far, np.asarray(reduced.converged_, bool))
+        tests.append(found)
+        reasons.append(why)
+    _check_inference.warn_of_tests(np.array(reasons), fit.y.columns)
+    tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
+    tests = GroupTests(*(part[0] for part in tests)) if one else tests
+    single = model._y_dims == (1,)  # GLM has no axis of neurons
+    return GroupTests(*(part[..., 0] for part in tests)) if single else tests
+
+
+class Compared(NamedTuple):
+    """A fit, and what its data say about fits to fewer of the features."""
+
+    full: Maximum
+    design: _design.Design
+    silent: Bool[np.ndarray, " neurons"]
+    mean: Float[np.ndarray, " features"]
+    ranks: list[Rank]  # of each neuron, in its own valid bins
+
+    @classmethod
+    def of(cls, full: Maximum) -> "Compared":
+        """One pass over the data, or two if bins are valid for some neurons only."""
+        design = _design.Design(full.rows, full.rows.place(full.y.values))
+        (bins, events), (n, first, gram) = _design.total(_objective.census, design)
+        _, silent = full.core.null_mean(events, bins)
+        eps = float(jnp.finfo(jnp.result_type(float)).eps)
+        if (bins == n).all():
+            ranks = [Rank.of_moments((n, first, gram), eps)] * len(bins)
+        else:
+            each = _design.total(_objective.moments_of_each, design)
+            ranks = [Rank.of_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
+        return cls(full, design, silent | (bins == 0), first / n + full.center, ranks)
+
+    def ratio(self, reduced: Maximum, known, converged=True) -> tuple[GroupTests, np.ndarray]:
+        """Twice the difference of log-likelihoods; and why a neuron that is `known` has none, 0 where it has."""
+        full, core = self.full, self.full.core
+        other = core if core.divides else reduced.core
+        statistic = 2 * _design.total(_gain, self.design, core, other, *full.inner, *reduced.inner)
+        free = [rank.free(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)]
+        df = np.array([whole - part for whole, part in free], float)
+        left_out = (full.free & ~reduced.free).any(1)
+        known = known & ~self.silent & left_out
+        reasons = {
+            NOT_CONVERGED: ~np.broadcast_to(converged, known.shape),
+            ADDS_NOTHING: df == 0,
+            WORSE: ~(statistic >= LEAST),
+        }
+        why = known * np.select(list(reasons.values()), list(reasons), 0)
+        statistic = np.where(known & (why == 0), np.maximum(statistic, 0), np.nan)
+        return GroupTests(statistic, df, stats.chi2.sf(statistic, df)), why
+
+
+def _gain(block, full, reduced, *params):
+    """What the log-likelihood of a fit is more than that of another."""
+    one = full.log_likelihood(_objective.predictor(block, *params[:2]), block.y.T)
+    other = reduced.log_likelihood(_objective.predictor(block, *params[2:]), block.y.T)
+    return _objective.weighted_sum(block.weight.T, one - other)

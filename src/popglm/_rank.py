@@ -1,0 +1,55 @@
+"""Which features data tell apart: how many parameters a fit has really, and which combinations of them change nothing."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy
+from jaxtyping import Bool, Float, Int
+
+PART = 3e-3  # of a direction of length 1: the least that is more than the round-off of single precision
+
+
+class Rank(NamedTuple):
+    """Features that vary, and orthonormal combinations of them that are 0 in every bin, one for each `dependent` feature."""
+
+    alive: Bool[np.ndarray, " features"]
+    null: Float[np.ndarray, "features dependent"]
+    dependent: Int[np.ndarray, " dependent"]  # a sum of features that are not
+
+    @classmethod
+    def of(cls, correlation, alive, eps) -> "Rank":
+        """To the precision of the correlations: what is left over of a factorisation that takes the largest first."""
+        at, n = np.flatnonzero(alive), len(alive)
+        if not len(at):
+            return cls(alive, np.zeros((n, 0)), at)
+        factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(correlation[np.ix_(at, at)], tol=16 * eps, lower=1)
+        taken, rest = at[pivots[:rank] - 1], at[pivots[rank:] - 1]
+        null = np.zeros((n, len(rest)))
+        null[rest] = np.eye(len(rest))
+        null[taken] = -scipy.linalg.solve_triangular(factor[:rank, :rank], factor[rank:, :rank].T, lower=True, trans=1)
+        return cls(alive, np.linalg.qr(null)[0], np.sort(rest))
+
+    @classmethod
+    def of_moments(cls, moments, eps) -> "Rank":
+        """From the number of bins, the sums of the features and their Gram matrix."""
+        _, covariance, alive = centred(moments, eps)
+        sd = np.sqrt(np.where(alive, np.diag(covariance), 1))
+        return cls.of(covariance / np.outer(sd, sd), alive, eps)
+
+    def free(self, mask) -> Int[np.ndarray, " neurons"]:
+        """How many coefficients the features of each row of `mask` (neurons, features) determine.
+
+        A combination that changes nothing counts unless it is made of features of the mask alone.
+        """
+        mask, k = (np.asarray(mask) > 0) & self.alive, len(self.dependent)
+        without = (self.null[self.alive & ~row] for row in mask)
+        lost = [k - (np.linalg.svd(some, compute_uv=False) > PART).sum() for some in without] if k else 0
+        return mask.sum(1) - lost
+
+
+def centred(moments, eps):
+    """Means and covariance of the features, and which of them vary: by more than the round-off of their power."""
+    n, first, gram = moments
+    mean = first / n
+    covariance = gram / n - np.outer(mean, mean)
+    return mean, covariance, np.diag(covariance) > 8 * eps * np.diag(gram) / n
