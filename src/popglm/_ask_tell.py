@@ -18,7 +18,7 @@ MEMORY = 8  # pairs of moves and gradient changes that are remembered
 MAX_REJECTS = 12
 
 Points = Float[Array, "neurons coordinates"]
-PerNeuron = Float[Array, "neurons"]
+PerNeuron = Float[Array, " neurons"]
 History = tuple[Float[Array, "memory neurons coordinates"], Float[Array, "memory neurons coordinates"], Array]
 
 
@@ -34,9 +34,9 @@ class State(NamedTuple):
     moves: Float[Array, "memory neurons coordinates"]
     changes: Float[Array, "memory neurons coordinates"]
     inverse_curvature: Float[Array, "memory neurons"]
-    n_evaluated: Int[Array, "neurons"]
-    n_rejected: Int[Array, "neurons"]
-    status: Int[Array, "neurons"]
+    n_evaluated: Int[Array, " neurons"]
+    n_rejected: Int[Array, " neurons"]
+    status: Int[Array, " neurons"]
 
     @property
     def history(self) -> History:
@@ -44,7 +44,7 @@ class State(NamedTuple):
         return self.moves, self.changes, self.inverse_curvature
 
 
-def start(point: Points, silent: Bool[Array, "neurons"]) -> State:
+def start(point: Points, silent: Bool[Array, " neurons"]) -> State:
     """State before the first pass; neurons that have nothing to fit are done where they stand."""
     zeros, none = np.zeros_like(point), np.zeros(len(point), int)
     history = np.zeros((MEMORY, *point.shape))
@@ -112,7 +112,7 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
     )
 
 
-def restarted(state: State, which: Bool[Array, "neurons"], point: Points) -> State:
+def restarted(state: State, which: Bool[Array, " neurons"], point: Points) -> State:
     """The same state, in which some neurons are not evaluated yet and stand at these points."""
     anew = start(point, np.zeros(len(point), bool))
     anew = anew._replace(n_evaluated=state.n_evaluated)
@@ -123,7 +123,7 @@ def restarted(state: State, which: Bool[Array, "neurons"], point: Points) -> Sta
     return State(*(pick(name, *both) for name, both in zip(State._fields, zip(state, anew, strict=True), strict=True)))
 
 
-def aimed(state: State, precondition, tol, which: Bool[Array, "neurons"]) -> State:
+def aimed(state: State, precondition, tol, which: Bool[Array, " neurons"]) -> State:
     """The same state with other directions, in which some neurons go on after their values or gradients have changed."""
     direction, slope = precondition.aim(state.point, state.gradient, state.history, which)
     status = np.where(-slope / 2 <= tol, DONE, RUNNING)

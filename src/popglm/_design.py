@@ -26,7 +26,7 @@ class Block(NamedTuple):
 
     X: Float[Array, "rows features"]
     y: Float[Array, "rows neurons"]
-    weight: Float[Array, "rows #neurons"]
+    weight: Float[Array, " rows #neurons"]
 
 
 class Stored(NamedTuple):
@@ -98,8 +98,8 @@ class Chunk(NamedTuple):
 
     source: Source
     y: Shaped[Array, "time neurons"]
-    counted: Bool[Array, "time"]
-    visited: Int[Array, "blocks"]
+    counted: Bool[Array, " time"]
+    visited: Int[Array, " blocks"]
     n_visited: Int[Array, ""]
 
     @property
@@ -129,10 +129,10 @@ class Rows(ABC):
     streamed = False
 
     @abstractmethod
-    def part(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, "time"]]:
+    def part(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
         """Make the features of `size` rows from `start`, which may pass the end; and say which of them count."""
 
-    def counted(self) -> Bool[np.ndarray, "time"]:
+    def counted(self) -> Bool[np.ndarray, " time"]:
         """Say of all rows whether they count."""
         step = BLOCK_ROWS * CHUNK_BLOCKS
         return np.concatenate([self.part(at, step)[1] for at in range(0, self.length, step)])[: self.length]

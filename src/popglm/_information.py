@@ -32,16 +32,16 @@ class Settled(NamedTuple):
     """
 
     covariance: Float[np.ndarray, "neurons parameters parameters"]
-    distance: Float[np.ndarray, "neurons"]
+    distance: Float[np.ndarray, " neurons"]
     lost: Bool[np.ndarray, "neurons parameters"]
-    silent: Bool[np.ndarray, "neurons"]
-    clusters: Int[np.ndarray, "neurons"] | None
+    silent: Bool[np.ndarray, " neurons"]
+    clusters: Int[np.ndarray, " neurons"] | None
 
 
 class Labelled(_design.Rows):
     """Rows with the number of their cluster, from 1, as one more feature, the last."""
 
-    def __init__(self, rows: _design.Rows, labels: Int[np.ndarray, "time"]):
+    def __init__(self, rows: _design.Rows, labels: Int[np.ndarray, " time"]):
         self.length, self.streamed, self.center = rows.length, rows.streamed, rows.center
         self.place, self._rows = rows.place, rows
         self.labels = np.asarray(rows.place(labels[:, None]), jnp.result_type(float))
@@ -192,9 +192,9 @@ class _Neuron(NamedTuple):
 
     inverse: Float[np.ndarray, "parameters parameters"]
     null: Float[np.ndarray, "parameters directions"]  # directions that the data do not determine
-    alive: Bool[np.ndarray, "parameters"]
-    unit: Float[np.ndarray, "parameters"]  # scale of each parameter: its standard error if all others were known
-    mean: Float[np.ndarray, "features"]
+    alive: Bool[np.ndarray, " parameters"]
+    unit: Float[np.ndarray, " parameters"]  # scale of each parameter: its standard error if all others were known
+    mean: Float[np.ndarray, " features"]
 
     @classmethod
     def of(cls, information, free, mean, power, eps) -> "_Neuron":
