@@ -100,12 +100,15 @@ def quadratic_lasso(hessian, slope, at, strength):
     return x
 
 
-def gaps(value, best, null) -> dict[str, float]:
+def gaps(value, best, null=None) -> dict[str, float]:
     """Return the relative gaps of objectives (neurons,), largest and mean over neurons.
 
-    `of_improvement` is relative to what the best fit improves on the null model, `of_objective` to the objective itself:
-    the first does not depend on the units of the counts or on log y!, and is the larger for neurons that are hard to predict.
+    `of_objective` is relative to the best objective. `of_improvement`, without a penalty, is relative to what the best fit
+    improves on the `null` model: it does not depend on the units of the counts or on log y!, and is the larger for neurons
+    that are hard to predict.
     """
-    relative = {"of_improvement": (value - best) / (null - best), "of_objective": (value - best) / np.abs(best)}
+    relative = {"of_objective": (value - best) / np.abs(best)}
+    if null is not None:
+        relative["of_improvement"] = (value - best) / (null - best)
     how = {"max": np.max, "mean": np.mean}
     return {f"{name}_{each}": float(how[each](gap)) for name, gap in relative.items() for each in how}

@@ -167,7 +167,7 @@ def add_sparse_gaps(fits, X, y, out):
             at = int(np.abs(np.array(fits[name]["strengths"]) - strength).argmin())  # each tool has an order of its own
             few = of["intercept"].shape[1]
             value = gap.objective(of["coef"][at], of["intercept"][at], X, y[:, :few], strength)
-            gaps = gap.gaps(value, least[:few], gap.null_objective(y)[:few])
+            gaps = gap.gaps(value, least[:few])
             fits[name]["gaps"].append({"strength": strength, "nonzero": float((of["coef"][at] != 0).mean())} | gaps)
 
 
