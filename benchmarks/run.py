@@ -78,7 +78,7 @@ def main():
     data = prepare(50, args.bins, SEED)
     if args.only_sparse:
         record = json.loads(args.out.read_text("utf8"))
-        write(record | {"sparse": sparse(args, data, record.get("sparse", {}))}, args.out)
+        write(record | sparse(args, data, record.get("sparse", {})), args.out)
         return
     hour = prepare(50, 720_000, SEED, built=False)
     ours, peers = HERE / "ours.py", HERE / "peers.py"
@@ -121,8 +121,7 @@ def main():
     if args.only_ours:
         record["fit"] = old["fit"] | fits
         record |= {task: old[task] | single[task] for task in ("features", "update", "one") if task in old}
-    record["sparse"] = sparse(args, data, old.get("sparse", {}))
-    write(record, args.out)
+    write(record | sparse(args, data, old.get("sparse", {})), args.out)
 
 
 def write(record, file):
@@ -151,7 +150,7 @@ def sparse(args, data, old) -> dict:
                 fits[peer] = measure(args.peers, HERE / "peers.py", *asked, out=out(peer))
             add_sparse_gaps(fits, X, y, out)
         record[task] = old.get(task, {}) | fits if args.only_ours else fits
-    return record
+    return {"sparse": record, "sparse_run": {"date": time.strftime("%Y-%m-%d"), "machine": machine()}}
 
 
 def add_sparse_gaps(fits, X, y, out):

@@ -138,9 +138,7 @@ def leave_out_test(model, X, y, features) -> GroupTests:
         reduced = PopulationGLM(**settings, feature_mask=free.T.astype(int))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the first fit has said them
-            start = (
-                fit.intercept + (fit.coef * ~free) @ data.mean
-            )  # rates stay where they are if features lie far from 0
+            start = fit.intercept + (fit.coef * ~free) @ data.mean  # rates stay where they are
             reduced.fit(X, fit.y.values, init_params=((fit.coef * free).T, start))
         coef, intercept = parameters(reduced)
         part = Maximum(unpenalised(reduced, "reduced"), fit.X, fit.y, fit.rows, coef, intercept, free)
