@@ -435,6 +435,12 @@ FAULTS = {
     "named solvers count features that others determine": Fault(
         "_jaxopt.py", "rank.free(mask) + 1", "mask.sum(1) + 1", "test_rank.py", "left_of"
     ),
+    "what the data do not determine is known": Fault(
+        "_information.py", "return (change > HIDDEN", "return (change > np.inf", "test_rank.py", "tuning_curve"
+    ),
+    "a test of what the data do not determine": Fault(
+        "_uncertainty.py", "(size > PART)", "(size > 2)", "test_rank.py", "tuning_curve"
+    ),
     "a full model may be less likely": Fault(
         "_likelihood_ratio.py",
         "WORSE: ~(statistic >= LEAST)",

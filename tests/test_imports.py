@@ -226,7 +226,7 @@ ALLOWED = {
     "model_selection": {"_cross_validation", "_splits"},
     "_check_inference": {"_check", "_check_arrays"},
     "_information": {"_design", "_objective"},
-    "_uncertainty": {"_check", "_check_inference"},
+    "_uncertainty": {"_check", "_check_inference", "_information", "_rank"},
     "_maximum": {
         "_check_inference",
         "_check_model",
@@ -252,6 +252,7 @@ ALLOWED = {
         "_check_inference",
         "_data",
         "_design",
+        "_information",
         "_lazy",
         "_likelihood_ratio",
         "_maximum",

@@ -1,4 +1,4 @@
-"""Degrees of freedom where features make up for one another: ranks of what each neuron sees, as NumPy finds them."""
+"""Features that make up for one another: degrees of freedom are ranks, and what the data determine has errors."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from scipy import stats
 
 from popglm.basis import BSplineEval
 from popglm.glm import PopulationGLM
-from popglm.inference import leave_out_test, likelihood_ratio_test
+from popglm.inference import leave_out_test, likelihood_ratio_test, uncertainty
 from popglm.observation_models import NegativeBinomial
 
 
@@ -87,3 +87,35 @@ def test_a_full_model_that_is_less_likely_is_named():
     with pytest.warns(RuntimeWarning, match="neuron 0: the full model is less likely than the reduced one"):
         test = likelihood_ratio_test(full, reduced, X, y, columns=[0])
     assert np.isnan(test.p_values[0]) and np.isnan(test.statistic[0])
+
+
+@pytest.mark.filterwarnings("ignore:feature .* a sum of other:RuntimeWarning", "ignore:feature .* do not determine")
+@pytest.mark.parametrize("kind", ["fisher", "sandwich"])
+def test_a_tuning_curve_has_a_band_where_its_coefficients_have_none(kind):
+    """Splines that sum to 1 beside the intercept: what they determine is what they do without one function."""
+    rng = np.random.default_rng(3)
+    value, other = rng.uniform(size=(2, 4000))
+    basis = BSplineEval(6, bounds=(0, 1))
+    X, at = np.asarray(basis.compute_features(value)), np.asarray(basis.compute_features(np.linspace(0, 1, 50)))
+    X = np.column_stack([other, X])
+    y = rng.poisson(np.exp(np.sin(6 * value)[:, None] - [1, 2]))
+    mask = np.ones((7, 2))
+    mask[3] = 0
+    one, less = (
+        uncertainty(model.fit(X, y), X, y, kind) for model in (PopulationGLM(), PopulationGLM(feature_mask=mask))
+    )
+    some = np.arange(1, 7)
+    for settings in ({"intercept": True}, {"intercept": True, "simultaneous": True}):
+        for end, known in zip(one.bands(at, some, **settings), less.bands(at, some, **settings), strict=True):
+            np.testing.assert_allclose(end, known, atol=2e-3)
+    tests = one.test([some, [0]]), less.test([some, [0]])
+    for part, known in zip(*tests, strict=True):
+        np.testing.assert_allclose(part, known, rtol=5e-3, atol=1e-9)
+    np.testing.assert_array_equal(tests[0].df, [[5, 5], [1, 1]])
+    assert np.isnan(one.coef_se[1:]).all() and np.isnan(one.intercept_se).all() and np.isfinite(one.coef_se[0]).all()
+    assert np.isnan(one.bands(at, some)[0]).all()
+    contrast = one.weighted_sum([1.0, -1.0], [1, 6])[1]
+    np.testing.assert_allclose(contrast, less.weighted_sum([1.0, -1.0], [1, 6])[1], rtol=2e-3)
+    low, high = one.bands(at, some, 0.999, simultaneous=True, intercept=True)
+    truth = np.sin(6 * np.linspace(0, 1, 50))[:, None] - [1, 2]
+    assert ((low < truth) & (truth < high)).all()

@@ -74,7 +74,8 @@ def warn_of_lost(lost, silent, features):
         more = ", ..." if len(listed) > 10 else ""
         warnings.warn(
             f"feature {', '.join(listed[:10])}{more}: the data do not determine these coefficients, since other features make "
-            "up for them, so their errors are NaN. Leave out features, or use fewer functions.",
+            "up for them, so their errors are NaN. What the data determine has errors: bands with intercept=True, groups by "
+            "`test`. Or leave out features, or use fewer functions.",
             RuntimeWarning,
             stacklevel=3,
         )

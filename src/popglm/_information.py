@@ -21,19 +21,21 @@ MOST = 16  # neurons in one pass
 DETERMINED = (
     64  # times the round-off of a sum: the least eigenvalue, of a matrix with ones on its diagonal, that is none
 )
+HIDDEN = 1e-6  # of the square of a standard error: the least change that is more than round-off
 
 
 class Settled(NamedTuple):
     """What the data of a fit say about its error, neurons first, the intercept last.
 
-    `distance` is how far each estimate lies from the optimum of these data, in standard errors; `lost` are the parameters that
-    the data do not determine because others make up for them; NaN in `covariance` are these, constant features, and those that
-    are not free.
+    `distance` is how far each estimate lies from the optimum of these data, in standard errors; `null` are directions in which
+    the parameters may move without a change of the likelihood, `unit` is the standard error of each if all others were known.
+    NaN in `covariance` are constant features, and those that are not free.
     """
 
     covariance: Float[np.ndarray, "neurons parameters parameters"]
+    null: Float[np.ndarray, "neurons parameters directions"]
+    unit: Float[np.ndarray, "neurons parameters"]
     distance: Float[np.ndarray, " neurons"]
-    lost: Bool[np.ndarray, "neurons parameters"]
     silent: Bool[np.ndarray, " neurons"]
     clusters: Int[np.ndarray, " neurons"] | None
 
@@ -140,11 +142,13 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
     n = coef.shape[1] + 1
     found = Settled(
         np.full((len(coef), n, n), np.nan),
+        np.zeros((len(coef), n, 0)),
+        np.zeros((len(coef), n)),
         np.zeros(len(coef)),
-        np.zeros((len(coef), n), bool),
         silent | (bins == 0),
         None if labels is None else np.zeros(len(coef), int),
     )
+    null = []
     eps = float(jnp.finfo(dtype).eps)
     most = max(n, 0 if labels is None else int(labels.max()))
     size = int(np.clip(MATRICES // (n * most), 1, min(MOST, len(coef))))
@@ -161,10 +165,19 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
             covariance = one.inverse * scale[neuron]
             if meat:
                 covariance = one.inverse @ meat[0][i] @ one.inverse
+            turn = one.turn(center)
             found.distance[neuron] = one.distance(gradient[neuron], scale[neuron])
-            found.lost[neuron] = one.lost(center)
-            found.covariance[neuron] = one.turned_back(covariance, center)
-    return found
+            found.unit[neuron] = one.unit
+            found.covariance[neuron] = np.where(np.outer(one.alive, one.alive), turn @ covariance @ turn.T, np.nan)
+            null.append(turn @ one.null)
+    most = max(part.shape[1] for part in null)
+    return found._replace(null=np.stack([np.pad(part, ((0, 0), (0, most - part.shape[1]))) for part in null]))
+
+
+def hidden(null, unit, weights) -> Bool[np.ndarray, "points neurons"]:
+    """Which sums of parameters, weighted by `weights` (points, parameters), a direction of `null` would change."""
+    change = ((weights @ null) ** 2).sum(2)
+    return (change > HIDDEN * (unit**2 @ weights.T**2)).T
 
 
 class _Clusters:
@@ -215,21 +228,8 @@ class _Neuron(NamedTuple):
         gradient = np.append(gradient[:-1] - self.mean * gradient[-1], gradient[-1])
         return np.sqrt(max(gradient @ self.inverse @ gradient, 0) / scale)
 
-    def _turn(self, center):
+    def turn(self, center):
         """From parameters of centred features to those of the features as they are."""
         turn = np.eye(len(self.alive))
         turn[-1, :-1] = -(self.mean + center)
         return turn
-
-    def lost(self, center):
-        """Parameters in a direction that the data do not determine."""
-        unit = np.where(self.unit > 0, self.unit, np.inf)
-        return ((self._turn(center) @ self.null / unit[:, None]) ** 2).sum(1) > 1e-6
-
-    def turned_back(self, covariance, center):
-        """Covariance of the parameters of the features as they are; NaN for those that have none."""
-        turn = self._turn(center)
-        out = turn @ covariance @ turn.T
-        without = ~self.alive | self.lost(center)
-        out[without], out[:, without] = np.nan, np.nan
-        return out

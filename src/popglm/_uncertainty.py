@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special, stats
 
-from popglm import _check, _check_inference
+from popglm import _check, _check_inference, _information
+from popglm._rank import PART
 
 
 class GroupTests(NamedTuple):
@@ -57,17 +58,18 @@ class Uncertainty:
     clusters: np.ndarray | None
     columns: np.ndarray | None
     inputs: np.ndarray | None
-    _coef: np.ndarray = field()  # neurons first, as all that follow
-    _intercept: np.ndarray
+    _estimates: np.ndarray = field()  # neurons first, as all that follow; the intercept last
     _covariance: np.ndarray
+    _null: np.ndarray  # directions that the data do not determine, on the last axis
+    _unit: np.ndarray
     _free: np.ndarray
     _single: bool
 
     def __repr__(self):
         """What it is of, and by what."""
-        n, k = self._coef.shape
+        n, k = self._estimates.shape
         by = "" if self.clusters is None else f", clusters={int(np.median(self.clusters))}"
-        return f"Uncertainty(kind={self.kind!r}{by}): {n} neuron{'s' * (n > 1)}, {k} features"
+        return f"Uncertainty(kind={self.kind!r}{by}): {n} neuron{'s' * (n > 1)}, {k - 1} features"
 
     def _public(self, array):
         """An array that ends with the neurons, as the model shows it."""
@@ -76,7 +78,7 @@ class Uncertainty:
     @property
     def _df(self):
         """Degrees of freedom of Student's t, of each neuron."""
-        return np.full(len(self._coef), np.inf) if self.clusters is None else np.maximum(self.clusters - 1.0, 1)
+        return np.full(len(self._estimates), np.inf) if self.clusters is None else np.maximum(self.clusters - 1.0, 1)
 
     def _reach(self, level):
         """Standard errors from the estimate to an end of an interval."""
@@ -85,11 +87,19 @@ class Uncertainty:
     @property
     def covariance(self):
         """Of the estimates, the intercept last, shape (neurons, features + 1, features + 1); (features + 1,) * 2 for GLM."""
-        return self._covariance[0] if self._single else self._covariance
+        covariance = np.where(self._lost[:, :, None] | self._lost[:, None, :], np.nan, self._covariance)
+        return covariance[0] if self._single else covariance
+
+    @property
+    def _lost(self):
+        """Parameters that the data do not determine, (neurons, parameters)."""
+        return _information.hidden(self._null, self._unit, np.eye(self._unit.shape[1])).T
 
     @property
     def _se(self):
-        return np.sqrt(np.diagonal(self._covariance, axis1=1, axis2=2)).T
+        """Standard errors of all parameters, (parameters, neurons)."""
+        variance = np.diagonal(self._covariance, axis1=1, axis2=2)
+        return np.sqrt(np.where(self._lost, np.nan, variance)).T
 
     @property
     def coef_se(self):
@@ -104,12 +114,12 @@ class Uncertainty:
     @property
     def z(self):
         """Coefficients over their standard errors, shape (features, neurons)."""
-        return self._public(self._coef.T / self._se[:-1])
+        return self._public(self._estimates[:, :-1].T / self._se[:-1])
 
     @property
     def p_values(self):
         """Of the tests that a coefficient is 0, to either side, shape (features, neurons)."""
-        return self._public(2 * stats.t.sf(np.abs(self._coef.T / self._se[:-1]), self._df))
+        return self._public(2 * stats.t.sf(np.abs(self._estimates[:, :-1].T / self._se[:-1]), self._df))
 
     def interval(self, level=0.95):
         """Ends of the intervals of the coefficients.
@@ -125,14 +135,14 @@ class Uncertainty:
             Each of shape (features, neurons).
         """
         reach = self._reach(level) * self._se[:-1]
-        return self._public(self._coef.T - reach), self._public(self._coef.T + reach)
+        return self._public(self._estimates[:, :-1].T - reach), self._public(self._estimates[:, :-1].T + reach)
 
     def intercept_interval(self, level=0.95):
         """Ends of the intervals of the intercepts, a pair of arrays of shape (neurons,)."""
         reach = self._reach(level) * self._se[-1]
-        return self._intercept - reach, self._intercept + reach
+        return self._estimates[:, -1] - reach, self._estimates[:, -1] + reach
 
-    def weighted_sum(self, weights, features=None):
+    def weighted_sum(self, weights, features=None, *, intercept=False):
         r"""Weighted sums of coefficients, :math:`\sum_k a_k w_k`, and their standard errors.
 
         Parameters
@@ -142,6 +152,8 @@ class Uncertainty:
         features
             Which features: shape (functions,) or (groups, functions), or a dictionary of these; by default all, in
             consecutive groups.
+        intercept : bool
+            Whether the intercept is added to each sum.
 
         Returns
         -------
@@ -149,31 +161,59 @@ class Uncertainty:
             Each of shape (groups, points, neurons), without the groups if `features` names one, without the points
             if `weights` has one axis.
         """
-        weights = _check_inference.functions(weights, (1, 2))
-        _, groups, one = _check_inference.groups(features, self._coef.shape[1], weights.shape[-1])
-        parts = [self._of(group, np.atleast_2d(weights)) for group in groups]
-        estimate, se = (np.array(some) for some in zip(*parts, strict=True))
-        if weights.ndim == 1:
+        groups, one, points = self._sums(weights, features, intercept, (1, 2))
+        estimate, se = (np.array(some) for some in zip(*(self._of(group, points) for group in groups), strict=True))
+        if np.ndim(weights) == 1:
             estimate, se = estimate[:, 0], se[:, 0]
         return tuple(self._public(part[0] if one else part) for part in (estimate, se))
+
+    def _sums(self, weights, features, intercept, n_dims=(2,)):
+        """Parameters of each group, whether one was named, and the weights of each point, (points, parameters)."""
+        points = np.atleast_2d(_check_inference.functions(weights, n_dims))
+        _check.flag("intercept", intercept)
+        last = self._estimates.shape[1] - 1
+        _, groups, one = _check_inference.groups(features, last, points.shape[1])
+        if intercept:
+            groups, points = (
+                [np.append(group, last) for group in groups],
+                np.pad(points, ((0, 0), (0, 1)), constant_values=1),
+            )
+        return groups, one, points
 
     def _of(self, group, weights):
         """Estimates and standard errors at all points, (points, neurons). What a mask holds at 0 is known to be 0."""
         covariance, free = self._part(group)
         known = np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
         both = known[:, :, None] & known[:, None, :]
-        variance = np.einsum("pk,nkj,pj->pn", weights, np.where(both, covariance, 0), weights)
-        variance[((weights != 0).astype(int) @ ~known.T > 0) | ~free.any(1)] = np.nan  # other points do not need it
-        return weights @ self._coef[:, group].T, np.sqrt(np.maximum(variance, 0))
+        variance = np.einsum("pk,nkj,pj->pn", weights, np.where(both, covariance, 0), weights, optimize=True)
+        missing = (weights != 0).astype(int) @ ~known.T > 0  # other points do not need it
+        variance[missing | self._hidden(group, weights) | ~free.any(1)] = np.nan
+        return weights @ self._estimates[:, group].T, np.sqrt(np.maximum(variance, 0))
 
     def _part(self, group):
-        """Covariance of some coefficients, 0 where a mask holds them, and which are free."""
+        """Covariance of some parameters, 0 where a mask holds them, and which are free."""
         free = self._free[:, group]
         covariance = self._covariance[:, group[:, None], group]
         return np.where(free[:, :, None] & free[:, None, :], covariance, 0), free
 
-    def bands(self, kernel, features=None, level=0.95, *, simultaneous=False):
-        r"""Bands about filters, before the exponential: ``plotting.filters`` takes them for one sender.
+    def _hidden(self, group, weights):
+        """Points that the data do not determine, (points, neurons)."""
+        return _information.hidden(self._null[:, group], self._unit[:, group], weights)
+
+    def _determined(self, group):
+        """Projections, (neurons, parameters, parameters), on what the data determine of some parameters, each over its unit."""
+        unit = np.where(self._unit[:, group] > 0, self._unit[:, group], 1)
+        vectors, size, _ = np.linalg.svd(self._null[:, group] / unit[:, :, None], full_matrices=False)
+        vectors = vectors * (size > PART)[:, None, :]
+        return np.eye(len(group)) - vectors @ vectors.swapaxes(1, 2), unit
+
+    def _rank(self, group):
+        """How many of some parameters the data determine, of each neuron."""
+        projection, _ = self._determined(group)
+        return self._free[:, group].sum(1) - (len(group) - np.rint(np.trace(projection, axis1=1, axis2=2)).astype(int))
+
+    def bands(self, kernel, features=None, level=0.95, *, simultaneous=False, intercept=False):
+        r"""Bands about filters or tuning curves, before the exponential: ``plotting.filters`` takes them for one sender.
 
         .. math:: \sum_k h_k(l)\, \hat w_k \pm z \sqrt{h(l)^\top \mathrm{Cov}(\hat w)\, h(l)}
 
@@ -192,6 +232,9 @@ class Uncertainty:
             Share of the points, or of the filters, that are inside.
         simultaneous : bool
             Whether to cover all points of a filter.
+        intercept : bool
+            Whether the intercept is added: the linear predictor where all other features are 0, for a tuning curve. Of
+            functions that sum to 1, as splines do, the data determine this sum and not the coefficients.
 
         Returns
         -------
@@ -202,13 +245,12 @@ class Uncertainty:
         ----------
         Naiman (1986), *Annals of Statistics* 14:896-906; Sun and Loader (1994), *Annals of Statistics* 22:1328-1345.
         """
-        kernel = _check_inference.functions(kernel)
+        groups, one, points = self._sums(kernel, features, intercept)
         _check.flag("simultaneous", simultaneous)
-        _, groups, one = _check_inference.groups(features, self._coef.shape[1], kernel.shape[1])
         ends = []
         for group in groups:
-            estimate, se = self._of(group, kernel)
-            reach = self._all_points(group, kernel, level) if simultaneous else self._reach(level)
+            estimate, se = self._of(group, points)
+            reach = self._all_points(group, points, level) if simultaneous else self._reach(level)
             ends.append((estimate - reach * se, estimate + reach * se))
         ends = np.array(ends).swapaxes(0, 1)
         return tuple(self._public(end[0] if one else end) for end in ends)
@@ -216,19 +258,19 @@ class Uncertainty:
     def _all_points(self, group, kernel, level):
         """Standard errors from a filter to the end of a band that holds all of its points, of each neuron."""
         level = _check_inference.level(level)
-        covariance, free = self._part(group)
+        covariance, _ = self._part(group)
         some = np.isfinite(covariance).all((1, 2))
         values, vectors = np.linalg.eigh(np.where(some[:, None, None], covariance, 0))
         paths = kernel @ (vectors * np.sqrt(np.maximum(values, 0))[:, None, :])  # (neurons, points, functions)
         length = np.linalg.norm(paths, axis=2, keepdims=True)
-        moving = length[..., 0] > 1e-9 * length.max(1)
+        moving = (length[..., 0] > 1e-9 * length.max(1)) & ~self._hidden(group, kernel).T
         paths = np.where(moving[..., None], paths / np.where(length > 0, length, 1), 0)
         both = moving[:, 1:] & moving[:, :-1]
         angles = np.arccos(np.clip((paths[:, 1:] * paths[:, :-1]).sum(2), -1, 1))
         angles = np.where(both, np.minimum(angles, np.pi - angles), 0).sum(1)  # a direction and its opposite are one
         pieces = 1 + (np.diff(moving.astype(int), axis=1) > 0).sum(1) - ~moving[:, 0]  # a filter may be 0 between
         df, points, alpha = self._df, np.maximum(moving.sum(1), 1), 1 - level
-        rank = np.maximum(free.sum(1), 1)
+        rank = np.maximum(self._rank(group), 1)
         bonferroni = stats.t.isf(alpha / 2 / points, df)
         scheffe = np.sqrt(rank * _f_isf(alpha, rank, df))
         reach = np.minimum(np.minimum(bonferroni, scheffe), _tube(angles, np.maximum(pieces, 1), df, alpha))
@@ -236,6 +278,8 @@ class Uncertainty:
 
     def test(self, features) -> GroupTests:
         r"""Wald's tests that all coefficients of a group are 0: :math:`\hat w^\top \mathrm{Cov}(\hat w)^{-1}\, \hat w`.
+
+        Of what the data determine of them: features that others make up for are no degrees of freedom, as in `leave_out_test`.
 
         Parameters
         ----------
@@ -249,18 +293,20 @@ class Uncertainty:
             `statistic`, `df` and `p_values` of shape (groups, neurons), without the groups if `features` names one. The
             reference is a chi-squared distribution; for clusters, of the statistic over df, an F distribution.
         """
-        _, groups, one = _check_inference.groups(features, self._coef.shape[1])
+        _, groups, one = _check_inference.groups(features, self._estimates.shape[1] - 1)
         tests = GroupTests(*np.array([self._test(group) for group in groups]).swapaxes(0, 1))
         return GroupTests(*(self._public(part[0] if one else part) for part in tests))
 
     def _test(self, group):
-        """Statistic, degrees of freedom and p-value of each neuron."""
+        """Statistic, degrees of freedom and p-value of each neuron: of what the data determine of these coefficients."""
         covariance, free = self._part(group)
-        df = free.sum(1)
+        determined, unit = self._determined(group)
+        df = self._rank(group)
         usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (df <= self._df)
-        covariance = covariance + (~free)[:, :, None] * np.eye(len(group))  # what is held at 0 adds nothing
-        covariance = np.where(usable[:, None, None], covariance, np.eye(len(group)))
-        coef = self._coef[:, group] * free
+        covariance = np.where(usable[:, None, None], covariance / (unit[:, :, None] * unit[:, None, :]), 0)
+        rest = np.eye(len(group)) * ~free[:, None, :] + np.eye(len(group)) - determined  # adds nothing
+        covariance = determined @ covariance @ determined + rest + np.eye(len(group)) * ~usable[:, None, None]
+        coef = (determined @ (self._estimates[:, group] * free / unit)[:, :, None])[..., 0]
         statistic = (coef * np.linalg.solve(covariance, coef[:, :, None])[..., 0]).sum(1)
         statistic = np.where(usable, statistic, np.nan)
         with np.errstate(invalid="ignore"):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from popglm import _check, _check_inference, _data, _design, _pynapple, _scale
+from popglm import _check, _check_inference, _data, _design, _information, _pynapple, _scale
 from popglm._lazy import LazyFeatures
 from popglm._likelihood_ratio import leave_out_test, likelihood_ratio_test
 from popglm._maximum import Maximum
@@ -109,7 +109,8 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     if found.silent.any():
         _check_inference.warn(found.silent, y.columns, "nothing to fit, so no standard errors")
     far = _check_inference.near_optimum(found.distance, found.silent, y.columns)
-    _check_inference.warn_of_lost(found.lost, found.silent | far, X.columns)
+    lost = _information.hidden(found.null, found.unit, np.eye(fit.coef.shape[1] + 1)).T
+    _check_inference.warn_of_lost(lost, found.silent | far, X.columns)
     if labels is not None:
         _check_inference.clusters(labels, found.clusters)
     covariance = np.where(far[:, None, None], np.nan, found.covariance)
@@ -118,7 +119,9 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     endless = np.pad(endless, ((0, 0), (0, 1)))
     covariance[endless[:, :, None] | endless[:, None, :]] = np.nan
     known = kind, found.clusters, y.columns, inputs
-    return Uncertainty(*known, fit.coef, fit.intercept, covariance, fit.free, model._y_dims == (1,))
+    estimates = np.concatenate([fit.coef, fit.intercept[:, None]], 1)
+    free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True)
+    return Uncertainty(*known, estimates, covariance, found.null, found.unit, free, model._y_dims == (1,))
 
 
 def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
