@@ -178,8 +178,8 @@ def _begin(design, objective, mask, tol) -> tuple[Setting, Problem]:
     if objective.model.divides:
         least = eps * total(_objective.null_loss, design, problem.objective.model, null.astype(dtype)) / bins
     tol = TOL[dtype.name] if tol is None else tol
-    free = rank.free(mask) + 1
-    return Setting(mean_count, null, silent, rank.dependent, constant, free, estimated, least, tol, eps), problem
+    told_apart = rank.named(mask), constant, rank.free(mask) + 1
+    return Setting(mean_count, null, silent, *told_apart, estimated, least, tol, eps), problem
 
 
 def _solve(design, setting: Setting, problem: Problem, state: State, n_passes, maxiter, report, keep):

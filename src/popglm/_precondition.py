@@ -166,7 +166,8 @@ def prepare(objective: Objective, mask, bins, mean_count, null, moments, eps, fe
     if lengths is not None:
         held = held + np.diag(np.repeat((lengths.cost > 0).all(0), lengths.sizes)[:-1])
     problem = Problem(objective, bins, Coordinates(center, sd), precondition)
-    return problem, Rank.of(correlation + held, alive, eps), np.flatnonzero(~alive & (np.diag(moments[2]) > 0))
+    used = alive & (np.asarray(mask) > 0).any(0)
+    return problem, Rank.of(correlation + held, used, eps), np.flatnonzero(~alive & (np.diag(moments[2]) > 0))
 
 
 def penalised(objective: Objective, coordinates: Coordinates, known: Preconditioner) -> Preconditioner:

@@ -36,12 +36,20 @@ class Rank(NamedTuple):
         sd = np.sqrt(np.where(alive, np.diag(covariance), 1))
         return cls.of(covariance / np.outer(sd, sd), alive, eps)
 
+    def named(self, mask) -> Int[np.ndarray, " some"]:
+        """The dependent features, if they are so for any row of `mask`."""
+        lost = self._own(mask).sum(1) - self.free(mask)
+        return self.dependent if lost.any() else self.dependent[:0]
+
+    def _own(self, mask) -> Bool[np.ndarray, "neurons features"]:
+        return (np.asarray(mask) > 0) & self.alive
+
     def free(self, mask) -> Int[np.ndarray, " neurons"]:
         """How many coefficients the features of each row of `mask` (neurons, features) determine.
 
         A combination that changes nothing counts unless it is made of features of the mask alone.
         """
-        mask, k = (np.asarray(mask) > 0) & self.alive, len(self.dependent)
+        mask, k = self._own(mask), len(self.dependent)
         without = (self.null[self.alive & ~row] for row in mask)
         lost = [k - (np.linalg.svd(some, compute_uv=False) > PART).sum() for some in without] if k else 0
         return mask.sum(1) - lost
