@@ -240,7 +240,7 @@ def _found(setting: Setting, problem: Problem, state: State) -> Fit:
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    free = (coef != 0).sum(1) + 1 if penalty.lengths else setting.free
+    free = np.minimum((coef != 0).sum(1) + 1, setting.free) if penalty.lengths else setting.free
     flags = state.n_evaluated, done, stalled, setting.silent, setting.mean_count.astype(dtype)
     return Fit(coef, intercept, *flags, setting.dependent, setting.constant, free, problem.objective.model.scale)
 
