@@ -208,7 +208,7 @@ def savable(parts, classes):
     if foreign:
         raise TypeError(
             f"`model` must be an object of GLM or PopulationGLM, a basis of popglm.basis, or a dictionary or tuple of "
-            f"these; got {foreign}. Save the model that is inside."
+            f"these; got {foreign}. Of a pipeline save the model in it; of results the arrays, by numpy.savez."
         )
 
 

@@ -131,7 +131,7 @@ class BatchFits(Steps):
             _check.positive_integer(word, n) for word, n in (("check_every", check_every), ("patience", patience))
         )
         _check.flag("progress", progress)
-        _settings.function("callback", callback)
+        _settings.function("callback", callback, "the step, the loss and the parameters")
         params, stand = _check_runs.beginning(init)
         held_out = None if held_out is None else _check_runs.batch(held_out, "`held_out` must be a pair (X, y)")
         if name is not None:

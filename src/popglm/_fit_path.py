@@ -95,7 +95,7 @@ class PathFits:
         coef = np.stack([fit.coef for fit in fits])
         intercept = np.stack([fit.intercept - fit.coef.astype(float) @ center for fit in fits]).astype(coef.dtype)
         flags = np.stack([fit.converged for fit in fits]), np.stack([fit.n_iter for fit in fits])
-        self._warn(fits[0].silent, y.columns, "no event in any valid bin: coefficients 0. Leave it out")
+        self._warn_of_silent(objective.model, fits[0].silent, fits[0].mean, y.columns)
         late = ~flags[0].all(0)
         self._warn(late, y.columns, "the path stopped before it converged at every strength. Raise `maxiter` or `tol`")
         return Path(grid, self._public(coef.swapaxes(1, 2)), intercept, *flags)

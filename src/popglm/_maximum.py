@@ -55,8 +55,8 @@ def parameters(model):
 
 def unpenalised(model, name) -> ObservationModel:
     """The observation model of a fit without a penalty, with its scale."""
-    _check_inference.estimator(model, Estimator)
+    _check_model.estimator(model, Estimator, name)
     _check_model.fitted(model)
     _, penalty, strength = model._configure()[0]
-    _check_inference.unpenalised(penalty, strength)
+    _check_inference.unpenalised(penalty, strength, name)
     return model._scaled(f"inference about `{name}`")

@@ -16,8 +16,7 @@ EXPONENTIAL = ("exp", "logistic", "cloglog")  # where rates are low
 
 def act(model, filters) -> np.ndarray:
     """What a count of every sender does to every receiver in all, (senders, receivers), on the scale of the predictor."""
-    counts = model.support.low == 0 and not model.support.above
-    return (np.expm1(filters) if counts and model.link.name in EXPONENTIAL else filters).sum(1)
+    return (np.expm1(filters) if model.support.counts and model.link.name in EXPONENTIAL else filters).sum(1)
 
 
 def drive(model, eta, n_rows=64) -> np.ndarray:

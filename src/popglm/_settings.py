@@ -213,10 +213,10 @@ def settings(solver, options, defaults):
             _check.number(name, value, 0)
 
 
-def function(name, value):
+def function(name, value, of):
     """A function, or None."""
     if value is not None and not callable(value):
-        raise TypeError(f"`{name}` must be a function of an array (time, neurons) or None; got {value!r}.")
+        raise TypeError(f"`{name}` must be a function of {of}, or None; got {value!r}.")
 
 
 def trained(estimator):

@@ -1,11 +1,9 @@
 """Fits a step at a time, by hand: parameters and a state to start from, and `update` on one batch after another."""
 
-import warnings
-
 import jax
 import jax.numpy as jnp
 
-from popglm import _check_arrays, _check_model, _data, _design, _jaxopt, _objective
+from popglm import _check, _check_arrays, _check_model, _data, _design, _jaxopt, _objective
 
 
 class Steps:
@@ -166,9 +164,7 @@ def warn_of_batches(name, options):
         if found
     ]
     if trouble:
-        warnings.warn(
+        _check.warn(
             f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. "
             'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
-            UserWarning,
-            stacklevel=3,
         )

@@ -102,6 +102,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     array([ True,  True])
     """
     _check.option("kind", kind, KINDS)
+    _check_inference.by_clusters(kind, clusters)
     fit, inputs = Maximum.of(model, X, y), _inputs(X)
     X, y = fit.X, fit.y
     labels = _labels(clusters, X, y) if kind == "sandwich" else None
