@@ -216,6 +216,7 @@ ALLOWED = {
         "_predict",
         "_scale",
         "_settings",
+        "_steps",
         "links",
         "observation_models",
         "regularizer",

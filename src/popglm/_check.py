@@ -1,7 +1,7 @@
 """Checks of single values: names, numbers, flags.
 
-Every check of what a user gives is one function per fact, here or in `_check_arrays`, `_check_times`, `_check_index`,
-`_check_bases`, `_check_model`, `_check_runs`, `_settings`. A message says what was expected, what came, and the fix.
+Every check of what a user gives is one function per fact, here, in `_settings` or in the other `_check_*.py`. A message says
+what was expected, what came, and the fix.
 """
 
 import difflib

@@ -79,7 +79,7 @@ def warn_of_endless(endless, names, features):
         )
 
 
-def clusters(labels, number):
+def clusters(number):
     """At least two clusters, and a word if they are few."""
     most = int(number.max(initial=0))
     if most < 2:

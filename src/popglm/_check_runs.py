@@ -84,7 +84,7 @@ def file_to_write(name, value):
         path = Path(value).expanduser().resolve()  # of a link, what it leads to
     except (ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"`{name}` must be the path of a file; {value!r} is none: {error}.") from None
-    if not str(value) or path.is_dir():
+    if path.is_dir():
         raise ValueError(f"`{name}` must be the path of a file; {value!r} is a folder. Append a name: run.npz.")
     if not path.parent.is_dir():
         raise ValueError(f"the folder of `{name}` must exist; {path.parent} does not. Make it first.")
@@ -191,7 +191,7 @@ def same_batch(item, path):
     return item
 
 
-def stepwise(name, checkpoint):
+def default_solver(name, checkpoint):
     """The default solver, which can be interrupted between two passes."""
     if checkpoint is not None and name is not None:
         raise ValueError(

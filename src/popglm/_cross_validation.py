@@ -192,8 +192,7 @@ def _rows(values, index):
 
 
 def _design_of(features, counts, index):
-    rows = _data.rows(_rows(features, index))
-    return _design.Design(rows, rows.place(_rows(counts, index)))
+    return _design.Design(_data.rows(_rows(features, index)), _rows(counts, index))
 
 
 def _held_out(model, path, train, test):

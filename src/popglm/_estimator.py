@@ -29,6 +29,7 @@ from popglm._fit_batches import BatchFits
 from popglm._fit_path import PathFits
 from popglm._objective import Objective
 from popglm._predict import Predictions
+from popglm._steps import Steps
 from popglm.observation_models import ObservationModel
 
 OBSERVATION_MODELS = {
@@ -39,9 +40,19 @@ REGULARIZERS = {
     name: getattr(regularizer, name)
     for name in ("UnRegularized", "Ridge", "Lasso", "ElasticNet", "GroupLasso", "Smoothness")
 }
+OF_A_FIT = (
+    "_columns",
+    "_train_mean",
+    "feature_names_in_",
+    "batch_state_",
+    "history_",
+    "n_iter_",
+    "converged_",
+    "scale_",
+)
 
 
-class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator, ABC):
+class Estimator(BatchFits, PathFits, Steps, Predictions, RegressorMixin, BaseEstimator, ABC):
     """What GLM and PopulationGLM share. Constructors store their arguments; `fit` validates them."""
 
     feature_mask = None
@@ -90,7 +101,7 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
         Returns
         -------
         self
-            With `coef_`, `intercept_`, `n_iter_` and `converged_` (both per neuron).
+            With `coef_`, `intercept_`, and per neuron `n_iter_`, `converged_` and `scale_` (1 where the model has none).
 
         Raises
         ------
@@ -105,7 +116,9 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
         Warns
         -----
         RuntimeWarning
-            Once for the neurons without an event, and once for those that did not converge, each named.
+            Of neurons, by name: those without an event, or with nothing else; those whose y never varies, is separated by
+            the features, or has no overdispersion; those that did not converge, or met round-off. Of features that others
+            make, or that no event comes with.
 
         Examples
         --------
@@ -119,10 +132,10 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
         """
         objective, solver, options = self._configure()
         _check.flag("progress", progress)
-        _check_runs.stepwise(solver, checkpoint)
+        _check_runs.default_solver(solver, checkpoint)
         X, y = _data.pair(X, y, objective.model, self._y_dims)
         rows = _data.rows(X.values, centered=solver is None)
-        design = _design.Design(rows, rows.place(y.values), whole=solver is not None)
+        design = _design.Design(rows, y.values, whole=solver is not None)
         n_features, n_neurons = X.values.shape[1], y.values.shape[1]
         mask, start = _check_model.feature_mask(self.feature_mask, n_features, n_neurons), None
         center = np.zeros(n_features) if rows.center is None else rows.center
@@ -178,6 +191,11 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
                 "not unique. Leave out features, use fewer functions, or a Ridge penalty."
             )
             _check.warn(text, RuntimeWarning)
+
+    def _forget(self):
+        """What an earlier fit knew of its data."""
+        for known in OF_A_FIT:
+            self.__dict__.pop(known, None)
 
     def _warn_of_neurons(self, silent, scales, columns, features):
         """Say which neurons have nothing to fit, or too little noise."""

@@ -18,11 +18,11 @@ from popglm import (
     _run,
     _settings,
 )
-from popglm._steps import Steps, warn_of_batches
+from popglm._steps import warn_of_batches
 from popglm.batching import Windows
 
 
-class BatchFits(Steps):
+class BatchFits:
     """The fit by batches of an estimator."""
 
     def fit_batches(
@@ -224,20 +224,6 @@ class BatchFits(Steps):
             if scale is not None:
                 self.scale_ = scale
         self.converged_, self.n_iter_ = converged, np.full(len(converged), n)
-
-    def _forget(self):
-        """What an earlier fit knew of its data."""
-        for known in (
-            "_columns",
-            "_train_mean",
-            "feature_names_in_",
-            "batch_state_",
-            "history_",
-            "n_iter_",
-            "converged_",
-            "scale_",
-        ):
-            self.__dict__.pop(known, None)
 
     def _adopt(self, coef, intercept):
         """Take these parameters of the core, neurons first."""

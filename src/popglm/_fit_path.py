@@ -86,7 +86,7 @@ class PathFits:
         objective = objective._replace(strength=base)
         X, y = _data.pair(X, y, objective.model, self._y_dims)
         rows = _data.rows(X.values, centered=True)
-        design = _design.Design(rows, rows.place(y.values))
+        design = _design.Design(rows, y.values)
         mask = _check_model.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
         grid = None if strengths is None else _check_penalties.increasing(strengths)
         with _fit.progress(y.values.shape[1], progress) as report:

@@ -79,7 +79,7 @@ def matrices(expected, squares):
         eta = _objective.predictor(block, coef, intercept)
         each = [model.information(eta) if expected else model.curvature(eta, y)]
         if squares:
-            each.append(_slope(model, eta, y) ** 2)
+            each.append(_objective.loss_and_slope(model, eta, y)[1] ** 2)
         each = [jnp.where(weight > 0, weight * entries, 0) for entries in each]
 
         def products(of):
@@ -99,7 +99,7 @@ def cluster_scores(n_clusters, reach):
     def sums(block, model, neurons, coef, intercept):
         X, label, weight = block.X[:, :-1], block.X[:, -1], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
         block, model = block._replace(X=X), jax.tree.map(lambda scale: scale[neurons], model)
-        score = _slope(model, _objective.predictor(block, coef, intercept), block.y.T[neurons])
+        _, score = _objective.loss_and_slope(model, _objective.predictor(block, coef, intercept), block.y.T[neurons])
         score = jnp.where(weight > 0, weight * score, 0)
         first = jnp.min(jnp.where(label > 0, label, jnp.inf))
         first = jnp.where(jnp.isfinite(first), first, 1).astype(int)
@@ -117,11 +117,6 @@ def cluster_scores(n_clusters, reach):
     return sums
 
 
-def _slope(model, eta, y):
-    """Derivative of the loss in the linear predictor."""
-    return jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))[1]
-
-
 def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> Settled:
     """Covariance of the estimates of all neurons, by Fisher information, or a sandwich of scores by bin or by cluster.
 
@@ -129,7 +124,7 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
     coefficients that are held at 0; `scale` is what the losses are divided by.
     """
     dtype = jnp.result_type(float)
-    design = _design.Design(rows, rows.place(y))
+    design = _design.Design(rows, y)
     coef, intercept = np.asarray(coef, dtype), np.asarray(intercept, dtype)
     (bins, events), (weight, first, second), gradient = total(weights_of, design, model, coef, intercept)
     _, silent = model.null_mean(events, bins)
@@ -184,7 +179,7 @@ class _Clusters:
     """Scores of clusters, and the products of them."""
 
     def __init__(self, rows: Labelled, y):
-        self.design = _design.Design(rows, rows.place(y))
+        self.design = _design.Design(rows, y)
         n_clusters, reach = int(rows.labels.max()), rows.reach()
         self.f = cluster_scores(_design.grid(n_clusters), min(_design.grid(reach), _design.grid(n_clusters)))
 

@@ -164,7 +164,7 @@ class Compared(NamedTuple):
     @classmethod
     def of(cls, full: Maximum) -> "Compared":
         """One pass over the data, or two if bins are valid for some neurons only."""
-        design = _design.Design(full.rows, full.rows.place(full.y.values))
+        design = _design.Design(full.rows, full.y.values)
         (bins, events), (n, first, gram) = _design.total(_objective.census, design)
         _, silent = full.core.null_mean(events, bins)
         eps = float(jnp.finfo(jnp.result_type(float)).eps)

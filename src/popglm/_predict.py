@@ -1,7 +1,5 @@
 """What a fitted model tells: predictions, scores and draws, each one pass over a design."""
 
-import numpy as np
-
 from popglm import _check, _check_model, _data, _design, _draw, _objective, _pynapple, _scale, _score, _settings
 
 
@@ -42,7 +40,7 @@ class Predictions:
         self._same_features(X)
         model, rows = self._configure()[0].model, _data.rows(X.values)
         params = self._core_params()
-        design = _design.Design(rows, np.zeros((rows.length, 0), np.uint8))
+        design = _design.Design(rows)
         rate = rows.take(_design.entries(_objective.mean_rows, design, len(params[1]), model, *params))
         return _pynapple.wrap(self._public(rate), X, self._columns)
 
@@ -151,7 +149,7 @@ class Predictions:
         self._same_features(X)
         model, rows = self._scaled("`simulate`"), _data.rows(X.values)
         coef, intercept = self._core_params()
-        design = _design.Design(rows, np.zeros((rows.length, 0), np.uint8))
+        design = _design.Design(rows)
         eta = rows.take(_design.entries(_objective.predictor_rows, design, len(intercept), coef, intercept))
         return _pynapple.wrap(self._public(_draw.independent(key, model, eta, self._columns)), X, self._columns)
 
@@ -160,7 +158,7 @@ class Predictions:
         X, y = self._pair(X, y)
         model = self._scaled(why or (what if self._configure()[0].model.shapes else None))
         rows = _data.rows(X.values)
-        return _score.Given(model, *self._core_params(), X, y, rows, _design.Design(rows, rows.place(y.values)))
+        return _score.Given(model, *self._core_params(), X, y, rows, _design.Design(rows, y.values))
 
     def _pair(self, X, y):
         """Features and activity as the model knows them."""

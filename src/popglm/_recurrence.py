@@ -34,7 +34,7 @@ def parts(coef, intercept, basis, inputs, model_name):
         return recurrence, None, None
     external = np.concatenate(list(compress(weights, known)), 1)
     rows = _data.rows(X)
-    design = _design.Design(rows, np.zeros((rows.length, 0), np.uint8))
+    design = _design.Design(rows)
     eta = rows.take(_design.entries(_objective.predictor_rows, design, n, external, intercept))
     return recurrence, eta, X.frame
 

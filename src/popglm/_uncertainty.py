@@ -1,6 +1,6 @@
 """What is known about the error of a fit: standard errors, intervals, bands of filters, tests of groups of coefficients."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +58,7 @@ class Uncertainty:
     clusters: np.ndarray | None
     columns: np.ndarray | None
     inputs: np.ndarray | None
-    _estimates: np.ndarray = field()  # neurons first, as all that follow; the intercept last
+    _estimates: np.ndarray  # neurons first, as all that follow; the intercept last
     _covariance: np.ndarray
     _null: np.ndarray  # directions that the data do not determine, on the last axis
     _unit: np.ndarray

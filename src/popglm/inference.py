@@ -113,7 +113,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     lost = _information.hidden(found.null, found.unit, np.eye(fit.coef.shape[1] + 1)).T
     _check_inference.warn_of_lost(lost, found.silent | far, X.columns)
     if labels is not None:
-        _check_inference.clusters(labels, found.clusters)
+        _check_inference.clusters(found.clusters)
     covariance = np.where(far[:, None, None], np.nan, found.covariance)
     endless = _endless(fit) & ~(found.silent | far)[:, None]
     _check_inference.warn_of_endless(endless, y.columns, X.columns)
@@ -237,10 +237,10 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
 
 def _endless(fit):
     """Coefficients without a finite optimum: of counts, where a feature that is never of the other sign has no event."""
-    if fit.core.support.low != 0:
+    if not fit.core.support.counts:
         return np.zeros(fit.coef.shape, bool)
     rows = _data.rows(fit.X.values, centered=False)
-    sums = _design.total(_sides, _design.Design(rows, rows.place(fit.y.values)))
+    sums = _design.total(_sides, _design.Design(rows, fit.y.values))
     if fit.core.support.ends_only:
         return _scale.endless(sums, fit.coef)
     events_above, events_below, others_above, others_below = sums
