@@ -10,8 +10,9 @@ from popglm import _check_arrays
 def estimator(value, kind, name="model"):
     """A model of this package."""
     if not isinstance(value, kind):
+        came = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
         raise TypeError(
-            f"`{name}` must be a GLM or a PopulationGLM; got {type(value).__name__}. Of a pipeline give the last step, and the "
+            f"`{name}` must be a GLM or a PopulationGLM; got {came}. Of a pipeline give the last step, and the "
             "features that the others make."
         )
 

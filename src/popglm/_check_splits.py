@@ -70,12 +70,6 @@ def some_training(train, fold, window):
         )
 
 
-def estimator(model):
-    """An estimator with a path."""
-    if not hasattr(model, "fit_path") or isinstance(model, type):
-        raise TypeError(f"`model` must be a GLM or a PopulationGLM; got {model!r}.")
-
-
 def pairs(splits, n_rows):
     """Yield pairs of row numbers of training and test."""
     try:

@@ -128,6 +128,10 @@ class Rows(ABC):
     center: np.ndarray | None = None
     streamed = False
 
+    def offset(self, n_features) -> np.ndarray:
+        """What `part` subtracts from each feature."""
+        return np.zeros(n_features) if self.center is None else self.center
+
     @abstractmethod
     def part(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
         """Make the features of `size` rows from `start`, which may pass the end; and say which of them count."""

@@ -63,6 +63,11 @@ class Estimator(BatchFits, PathFits, Steps, Predictions, RegressorMixin, BaseEst
     def _public(array):
         """Array that leads or ends with the neurons, as this estimator shows it."""
 
+    @property
+    def _single(self):
+        """Whether there is one neuron, and no axis for it."""
+        return self._y_dims == (1,)
+
     def __sklearn_tags__(self):
         """What scikit-learn is told: the sign of y, NaN in X, and a score that is no R² (it is a log-likelihood)."""
         tags = super().__sklearn_tags__()
@@ -138,11 +143,10 @@ class Estimator(BatchFits, PathFits, Steps, Predictions, RegressorMixin, BaseEst
         design = _design.Design(rows, y.values, whole=solver is not None)
         n_features, n_neurons = X.values.shape[1], y.values.shape[1]
         mask, start = _check_model.feature_mask(self.feature_mask, n_features, n_neurons), None
-        center = np.zeros(n_features) if rows.center is None else rows.center
+        center = rows.offset(n_features)
         if init_params is not None:
-            coef, intercept = self._checked(init_params, n_features, n_neurons, "init_params")
-            coef = mask * np.asarray(coef, float).reshape(n_features, -1).T
-            start = coef, np.asarray(intercept, float) + coef @ center
+            coef, intercept = self._inner(init_params, mask, "init_params")
+            start = coef, intercept + coef @ center
         keep = None
         if checkpoint is not None:
             keep = self._checkpoint(checkpoint, objective, options, X, y, start)
@@ -279,6 +283,12 @@ class Estimator(BatchFits, PathFits, Steps, Predictions, RegressorMixin, BaseEst
         params = tuple(map(jnp.asarray, _check_model.parameters(params, shape, (n_neurons,), name)))
         _check_model.finite_parameters(params, name)
         return params
+
+    def _inner(self, params, mask, name="params"):
+        """Parameters of the user as the core has them: masked, the neurons first, in double precision."""
+        n_neurons, n_features = mask.shape
+        coef, intercept = self._checked(params, n_features, n_neurons, name)
+        return mask * np.asarray(coef, float).reshape(n_features, -1).T, np.asarray(intercept, float)
 
     def _core_params(self):
         """Coefficients as (neurons, features), and intercepts."""

@@ -163,9 +163,7 @@ class BatchFits:
             n_features, n_neurons = shape
             if params is None:
                 return np.zeros((n_neurons, n_features)), np.full(n_neurons, np.nan)
-            coef, intercept = self._checked(params, *shape)
-            coef = np.asarray(coef, float).reshape(n_features, -1).T
-            return _check_model.feature_mask(self.feature_mask, *shape) * coef, np.asarray(intercept, float)
+            return self._inner(params, _check_model.feature_mask(self.feature_mask, *shape))
 
         def stepper(shape):
             mask = _check_model.feature_mask(self.feature_mask, *shape)

@@ -91,7 +91,7 @@ class PathFits:
         grid = None if strengths is None else _check_penalties.increasing(strengths)
         with _fit.progress(y.values.shape[1], progress) as report:
             grid, fits = _fit.path(design, objective, mask, grid, n_strengths, report=report, **options)
-        center = np.zeros(X.values.shape[1]) if rows.center is None else rows.center
+        center = rows.offset(X.values.shape[1])
         coef = np.stack([fit.coef for fit in fits])
         intercept = np.stack([fit.intercept - fit.coef.astype(float) @ center for fit in fits]).astype(coef.dtype)
         flags = np.stack([fit.converged for fit in fits]), np.stack([fit.n_iter for fit in fits])

@@ -75,7 +75,7 @@ def matrices(expected, squares):
 
     def sums(block, model, neurons, coef, intercept, mean):
         y, weight = block.y.T[neurons], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-        model = jax.tree.map(lambda scale: scale[neurons], model)
+        model = _objective.of_neurons(model, neurons)
         eta = _objective.predictor(block, coef, intercept)
         each = [model.information(eta) if expected else model.curvature(eta, y)]
         if squares:
@@ -98,7 +98,7 @@ def cluster_scores(n_clusters, reach):
 
     def sums(block, model, neurons, coef, intercept):
         X, label, weight = block.X[:, :-1], block.X[:, -1], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-        block, model = block._replace(X=X), jax.tree.map(lambda scale: scale[neurons], model)
+        block, model = block._replace(X=X), _objective.of_neurons(model, neurons)
         _, score = _objective.loss_and_slope(model, _objective.predictor(block, coef, intercept), block.y.T[neurons])
         score = jnp.where(weight > 0, weight * score, 0)
         first = jnp.min(jnp.where(label > 0, label, jnp.inf))
@@ -127,12 +127,12 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
     design = _design.Design(rows, y)
     coef, intercept = np.asarray(coef, dtype), np.asarray(intercept, dtype)
     (bins, events), (weight, first, second), gradient = total(weights_of, design, model, coef, intercept)
-    _, silent = model.null_mean(events, bins)
+    _, _, silent = _objective.null_model(model, bins, events)
     mean = (first / np.maximum(weight, np.finfo(dtype).tiny)[:, None]).astype(dtype)
     power = np.concatenate([second, weight[:, None]], 1)
     gradient = _objective.joined(*gradient)
-    center = np.zeros(coef.shape[1]) if rows.center is None else rows.center
-    free = np.concatenate([free > 0, np.ones((len(free), 1), bool)], 1) & ~(silent | (bins == 0))[:, None]
+    center = rows.offset(coef.shape[1])
+    free = np.concatenate([free > 0, np.ones((len(free), 1), bool)], 1) & ~silent[:, None]
     clustered = None if labels is None else _Clusters(Labelled(rows, labels), y)
     n = coef.shape[1] + 1
     found = Settled(
@@ -140,7 +140,7 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
         np.zeros((len(coef), n, 0)),
         np.zeros((len(coef), n)),
         np.zeros(len(coef)),
-        silent | (bins == 0),
+        silent,
         None if labels is None else np.zeros(len(coef), int),
     )
     null = []

@@ -34,7 +34,7 @@ class Maximum(NamedTuple):
     @property
     def center(self) -> Float[np.ndarray, " features"]:
         """What the rows are less than the features of the user."""
-        return np.zeros(self.coef.shape[1]) if self.rows.center is None else self.rows.center
+        return self.rows.offset(self.coef.shape[1])
 
     @property
     def inner(self) -> tuple[Float[np.ndarray, "neurons features"], Float[np.ndarray, " neurons"]]:

@@ -50,6 +50,11 @@ def null_model(model, bins, events):
     return mean, np.asarray(model.link.forward(mean), float), silent | (bins == 0)
 
 
+def of_neurons(model, neurons):
+    """The model of some neurons: its scale, where it has one, is theirs."""
+    return jax.tree.map(lambda scale: scale[neurons], model)
+
+
 @jax.jit
 def curvature(model, eta, y):
     """Second derivative of the loss in the linear predictor, compiled as one."""
@@ -110,7 +115,7 @@ def steepest(n_rows):
     """
 
     def sums(block, model, neurons, coef: Coef, intercept: PerNeuron, mean, sd):
-        y, model = block.y.T[neurons], jax.tree.map(lambda scale: scale[neurons], model)
+        y, model = block.y.T[neurons], of_neurons(model, neurons)
         curvature = model.curvature(predictor(block, coef, intercept), y)
         counted = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
         curvature = jnp.where(counted > 0, jnp.maximum(counted * curvature, 0), 0)

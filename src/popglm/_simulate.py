@@ -135,7 +135,7 @@ def simulate(key, model, basis, inputs=None, *, duration=None, bin_size=None, hi
     named = {"ids": ids, "mend": _check_simulation.CALMER}
     counts, rates = _rollout.rollout(counts_key, known, recurrence, bins, history, limit, **named)
     units, counts = recording(times_key, counts, frame, bin_size, ids, known.support)
-    counts = counts if np.ndim(model._public(rates)) > 1 else _pynapple.columns(counts, 0)
+    counts = _pynapple.columns(counts, 0) if model._single else counts
     return Population(units, counts, rates, model.coef_, model.intercept_, recurrence.filters)
 
 

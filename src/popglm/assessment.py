@@ -225,7 +225,7 @@ def rescaled_intervals(model, X, y, *, seed):
         valid = ~np.isnan(quiet[:, n])
         rng = np.random.default_rng([seed, n])
         z.append(-np.expm1(-_rescale.intervals(quiet[valid, n], counts[valid, n], alpha[n], rng)))
-    return z[0] if np.ndim(model.coef_) == 1 else dict(zip(_names(model, given), z, strict=True))
+    return z[0] if model._single else dict(zip(_names(model, given), z, strict=True))
 
 
 def ks_test(z):

@@ -122,7 +122,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     known = kind, found.clusters, y.columns, inputs
     estimates = np.concatenate([fit.coef, fit.intercept[:, None]], 1)
     free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True)
-    return Uncertainty(*known, estimates, covariance, found.null, found.unit, free, model._y_dims == (1,))
+    return Uncertainty(*known, estimates, covariance, found.null, found.unit, free, model._single)
 
 
 def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
