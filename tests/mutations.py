@@ -417,7 +417,7 @@ FAULTS = {
         "links.py", "    function = original(function)\n", "", "test_io.py", "keeps_its_link"
     ),
     "separation is seen where there is none": Fault(
-        "_scale.py",
+        "_separation.py",
         "(events_above + others_below == 0)",
         "(events_above == 0)",
         "test_observation_models.py",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from popglm import _check, _check_inference, _data, _design, _information, _pynapple, _scale
+from popglm import _check, _check_inference, _data, _design, _information, _pynapple, _separation
 from popglm._lazy import LazyFeatures
 from popglm._likelihood_ratio import leave_out_test, likelihood_ratio_test
 from popglm._maximum import Maximum
@@ -240,16 +240,9 @@ def _endless(fit):
     if not fit.core.support.counts:
         return np.zeros(fit.coef.shape, bool)
     rows = _data.rows(fit.X.values, centered=False)
-    sums = _design.total(_sides, _design.Design(rows, fit.y.values))
-    if fit.core.support.ends_only:
-        return _scale.endless(sums, fit.coef)
-    events_above, events_below, others_above, others_below = sums
-    one_side = (others_above == 0) != (others_below == 0)
-    return (events_above + events_below == 0) & one_side & (fit.coef != 0)
-
-
-def _sides(block):
-    return _scale.sides(block._replace(y=(block.y > 0).astype(block.X.dtype)))
+    sums = _design.total(_separation.sides, _design.Design(rows, fit.y.values))
+    of = _separation.of_spikes if fit.core.support.ends_only else _separation.of_counts
+    return of(sums, fit.coef)
 
 
 def _labels(clusters, X, y):
