@@ -76,16 +76,23 @@ def stepper(solver, name):
     return solver
 
 
-def file_to_write(name, value):
-    """A path whose folder exists and takes files."""
+def _no_folder(name, value):
+    """A path that may be one of a file, of a link what it leads to; and whether something is there."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz'; got {value!r}.")
     try:
-        path = Path(value).expanduser().resolve()  # of a link, what it leads to
+        path = Path(value).expanduser().resolve()
+        there, folder = path.exists(), path.is_dir()
     except (ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"`{name}` must be the path of a file; {value!r} is none: {error}.") from None
-    if path.is_dir():
+    if folder:
         raise ValueError(f"`{name}` must be the path of a file; {value!r} is a folder. Append a name: run.npz.")
+    return path, there
+
+
+def file_to_write(name, value):
+    """A path whose folder exists and takes files."""
+    path, _ = _no_folder(name, value)
     if not path.parent.is_dir():
         raise ValueError(f"the folder of `{name}` must exist; {path.parent} does not. Make it first.")
     if not os.access(path.parent, os.W_OK):
@@ -95,15 +102,7 @@ def file_to_write(name, value):
 
 def file_to_read(name, value):
     """The path of a file that is there."""
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz'; got {value!r}.")
-    try:
-        path = Path(value).expanduser().resolve()
-        there, folder = path.exists(), path.is_dir()
-    except (ValueError, RuntimeError, OSError) as error:
-        raise ValueError(f"`{name}` must be the path of a file; {value!r} is none: {error}.") from None
-    if folder:
-        raise ValueError(f"`{name}` must be the path of a file; {path} is a folder. Append a name: model.npz.")
+    path, there = _no_folder(name, value)
     if not there:
         raise FileNotFoundError(
             errno.ENOENT, f"`{name}` must be a file that is there; there is none. Look at", str(path)

@@ -53,14 +53,6 @@ def time_axis(times):
         )
 
 
-def same_length(n_X, n_y):
-    """X and y of the same length."""
-    if n_X != n_y:
-        raise ValueError(
-            f"X and y must have the same number of rows; got {n_X} and {n_y}. Restrict both to the same epochs."
-        )
-
-
 def some_training(train, fold, window):
     """Rows that are left to train on."""
     if not np.any(train):

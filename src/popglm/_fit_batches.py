@@ -103,7 +103,7 @@ class BatchFits:
         Warns
         -----
         RuntimeWarning
-            If the batches end early, and once for the neurons without an event and for those that failed.
+            If the batches end early; of neurons as `fit`, and of those that failed.
         UserWarning
             If the model's own solver searches its step size or accelerates.
 

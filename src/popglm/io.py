@@ -19,7 +19,6 @@ from popglm.links import LINKS, Link
 __all__ = ["load", "save"]
 
 KIND, VERSION = "model", 1
-OLD = 600.0  # seconds ago, somebody was killed while writing
 # what a fit knows, or a basis of its inputs, besides names that end in an underscore
 PRIVATE = ("_columns", "_train_mean", "_saw", "_input_shape", "_given", "_all_given")
 LEFT_OUT = ("batch_state_",)
@@ -164,7 +163,7 @@ def save(model, path):
     _check_runs.savable(_inside(model), SAVED)
     path = _check_runs.file_to_write("path", path)
     tree = _packed("model", model)
-    _file.clear(path, OLD)
+    _file.clear(path)
     _file.write(path, KIND, VERSION, tree)
 
 
