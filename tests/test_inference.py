@@ -240,7 +240,11 @@ def test_what_is_refused(data, recording):
             "penalty .Ridge, strength 0.1.: its estimates are biased .* Fit without a penalty",
         ),
         (lambda: leave_out_test(ridge, X, y, 2), "fitted with a penalty"),
-        (lambda: likelihood_ratio_test(model, ridge, X, y), "fitted with a penalty"),
+        (lambda: likelihood_ratio_test(model, ridge, X, y), "`reduced` was fitted with a penalty"),
+        (lambda: likelihood_ratio_test(model, fewer, X, y, [1, 9]), "`columns` must hold different numbers"),
+        (lambda: uncertainty(model, X, y, clusters=100), '`clusters` is for kind="sandwich"; .fisher. takes'),
+        (lambda: uncertainty(model, X, y, "fisher", "nonsense"), '`clusters` is for kind="sandwich"'),
+        (lambda: uncertainty(model, X, y).weighted_sum([np.nan, 1]), "`weights` must be finite"),
         (lambda: uncertainty(model, X[::-1], y), "not the optimum of this X and y: they lie .* standard errors"),
         (lambda: uncertainty(model, X[:, :3], y), "expecting 4 features"),
         (lambda: uncertainty(model, X, y, "hc0"), "`kind` must be one of 'fisher', 'sandwich'"),
@@ -262,8 +266,10 @@ def test_what_is_refused(data, recording):
     for call, message in cases:
         with pytest.raises(ValueError, match=message):
             call()
-    with pytest.raises(TypeError, match="must be a fitted GLM or PopulationGLM"):
+    with pytest.raises(TypeError, match="`model` must be a GLM or a PopulationGLM; got NoneType"):
         uncertainty(None, X, y)
+    with pytest.raises(TypeError, match="`full` must be a GLM"):
+        likelihood_ratio_test("x", model, X, y)
     off = model.coef_.copy()
     off[0, 1] += 0.2
     model.coef_ = off

@@ -77,11 +77,11 @@ def matrices(expected, squares):
 
     def sums(block, model, neurons, coef, intercept, mean):
         y, weight = block.y.T[neurons], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-        model = jax.tree.map(lambda scale: scale[neurons], model)
+        model = _objective.of_neurons(model, neurons)
         eta = _objective.predictor(block, coef, intercept)
         each = [model.information(eta) if expected else model.curvature(eta, y)]
         if squares:
-            each.append(_slope(model, eta, y) ** 2)
+            each.append(_objective.loss_and_slope(model, eta, y)[1] ** 2)
         each = [jnp.where(weight > 0, weight * entries, 0) for entries in each]
 
         def products(of):
@@ -100,8 +100,8 @@ def cluster_scores(n_clusters, reach):
 
     def sums(block, model, neurons, coef, intercept):
         X, label, weight = block.X[:, :-1], block.X[:, -1], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-        block, model = block._replace(X=X), jax.tree.map(lambda scale: scale[neurons], model)
-        score = _slope(model, _objective.predictor(block, coef, intercept), block.y.T[neurons])
+        block, model = block._replace(X=X), _objective.of_neurons(model, neurons)
+        _, score = _objective.loss_and_slope(model, _objective.predictor(block, coef, intercept), block.y.T[neurons])
         score = jnp.where(weight > 0, weight * score, 0)
         first = jnp.min(jnp.where(label > 0, label, jnp.inf))
         first = jnp.where(jnp.isfinite(first), first, 1).astype(int)
@@ -119,11 +119,6 @@ def cluster_scores(n_clusters, reach):
     return sums
 
 
-def _slope(model, eta, y):
-    """Derivative of the loss in the linear predictor."""
-    return jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))[1]
-
-
 def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> Settled:
     """Covariance of the estimates of all neurons, by Fisher information, or a sandwich of scores by bin or by cluster.
 
@@ -131,15 +126,15 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
     coefficients that are held at 0; `scale` is what the losses are divided by.
     """
     dtype = jnp.result_type(float)
-    design = _design.Design(rows, rows.place(y))
+    design = _design.Design(rows, y)
     coef, intercept = np.asarray(coef, dtype), np.asarray(intercept, dtype)
     (bins, events), (weight, first, second), gradient = total(weights_of, design, model, coef, intercept)
-    _, silent = model.null_mean(events, bins)
+    _, _, silent = _objective.null_model(model, bins, events)
     mean = (first / np.maximum(weight, np.finfo(dtype).tiny)[:, None]).astype(dtype)
     power = np.concatenate([second, weight[:, None]], 1)
     gradient = _objective.joined(*gradient)
-    center = np.zeros(coef.shape[1]) if rows.center is None else rows.center
-    free = np.concatenate([free > 0, np.ones((len(free), 1), bool)], 1) & ~(silent | (bins == 0))[:, None]
+    center = rows.offset(coef.shape[1])
+    free = np.concatenate([free > 0, np.ones((len(free), 1), bool)], 1) & ~silent[:, None]
     clustered = None if labels is None else _Clusters(Labelled(rows, labels), y)
     n = coef.shape[1] + 1
     found = Settled(
@@ -148,7 +143,7 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
         np.zeros((len(coef), n)),
         np.zeros(len(coef)),
         np.zeros(len(coef)),
-        silent | (bins == 0),
+        silent,
         None if labels is None else np.zeros(len(coef), int),
     )
     null = []
@@ -189,7 +184,7 @@ class _Clusters:
     """Scores of clusters, and the products of them."""
 
     def __init__(self, rows: Labelled, y):
-        self.design = _design.Design(rows, rows.place(y))
+        self.design = _design.Design(rows, y)
         n_clusters, reach = int(rows.labels.max()), rows.reach()
         self.f = cluster_scores(_design.grid(n_clusters), min(_design.grid(reach), _design.grid(n_clusters)))
 

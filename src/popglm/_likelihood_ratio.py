@@ -153,8 +153,7 @@ def leave_out_test(model, X, y, features) -> GroupTests:
     _check_inference.warn_of_tests(np.array(reasons), fit.y.columns)
     tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
     tests = GroupTests(*(part[0] for part in tests)) if one else tests
-    single = model._y_dims == (1,)  # GLM has no axis of neurons
-    return GroupTests(*(part[..., 0] for part in tests)) if single else tests
+    return GroupTests(*map(model._public, tests))
 
 
 class Compared(NamedTuple):
@@ -170,16 +169,16 @@ class Compared(NamedTuple):
     @classmethod
     def of(cls, full: Maximum) -> "Compared":
         """One pass over the data, or two if bins are valid for some neurons only."""
-        design = _design.Design(full.rows, full.rows.place(full.y.values))
+        design = _design.Design(full.rows, full.y.values)
         (bins, events), (n, first, gram) = _design.total(_objective.census, design)
-        _, silent = full.core.null_mean(events, bins)
+        _, _, silent = _objective.null_model(full.core, bins, events)
         eps = float(jnp.finfo(jnp.result_type(float)).eps)
         if (bins == n).all():
             ranks = [Rank.of_moments((n, first, gram), eps)] * len(bins)
         else:
             each = _design.total(_objective.moments_of_each, design)
             ranks = [Rank.of_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
-        return cls(full, design, silent | (bins == 0), bins, first / n + full.center, ranks)
+        return cls(full, design, silent, bins, first / n + full.center, ranks)
 
     def ratio(self, reduced: Maximum, known, converged=True) -> tuple[GroupTests, np.ndarray]:
         """Twice the difference of log-likelihoods; and why a neuron that is `known` has none, 0 where it has."""

@@ -36,7 +36,7 @@ class Maximum(NamedTuple):
     @property
     def center(self) -> Float[np.ndarray, " features"]:
         """What the rows are less than the features of the user."""
-        return np.zeros(self.coef.shape[1]) if self.rows.center is None else self.rows.center
+        return self.rows.offset(self.coef.shape[1])
 
     @property
     def inner(self) -> tuple[Float[np.ndarray, "neurons features"], Float[np.ndarray, " neurons"]]:
@@ -57,8 +57,8 @@ def parameters(model):
 
 def unpenalised(model, name) -> ObservationModel:
     """The observation model of a fit without a penalty, with its scale."""
-    _check_inference.estimator(model, Estimator)
+    _check_model.estimator(model, Estimator, name)
     _check_model.fitted(model)
     _, penalty, strength = model._configure()[0]
-    _check_inference.unpenalised(penalty, strength)
+    _check_inference.unpenalised(penalty, strength, name)
     return model._scaled(f"inference about `{name}`")

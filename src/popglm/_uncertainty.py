@@ -1,6 +1,6 @@
 """What is known about the error of a fit: standard errors, intervals, bands of filters, tests of groups of coefficients."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +59,7 @@ class Uncertainty:
     clusters: np.ndarray | None
     columns: np.ndarray | None
     inputs: np.ndarray | None
-    _estimates: np.ndarray = field()  # neurons first, as all that follow; the intercept last
+    _estimates: np.ndarray  # neurons first, as all that follow; the intercept last
     _covariance: np.ndarray
     _residual: np.ndarray  # degrees of freedom of the scale, infinite if it is known
     _null: np.ndarray  # directions that the data do not determine, on the last axis
@@ -171,15 +171,16 @@ class Uncertainty:
             Each of shape (groups, points, neurons), without the groups if `features` names one, without the points
             if `weights` has one axis.
         """
-        groups, one, points = self._sums(weights, features, intercept, (1, 2))
+        weights = _check_inference.functions(weights, (1, 2), "weights")
+        groups, one, points = self._sums(weights, features, intercept)
         estimate, se = (np.array(some) for some in zip(*(self._of(group, points) for group in groups), strict=True))
         if np.ndim(weights) == 1:
             estimate, se = estimate[:, 0], se[:, 0]
         return tuple(self._public(part[0] if one else part) for part in (estimate, se))
 
-    def _sums(self, weights, features, intercept, n_dims=(2,)):
+    def _sums(self, weights, features, intercept):
         """Parameters of each group, whether one was named, and the weights of each point, (points, parameters)."""
-        points = np.atleast_2d(_check_inference.functions(weights, n_dims))
+        points = np.atleast_2d(weights)
         _check.flag("intercept", intercept)
         last = self._estimates.shape[1] - 1
         _, groups, one = _check_inference.groups(features, last, points.shape[1])
@@ -255,7 +256,7 @@ class Uncertainty:
         ----------
         Naiman (1986), *Annals of Statistics* 14:896-906; Sun and Loader (1994), *Annals of Statistics* 22:1328-1345.
         """
-        groups, one, points = self._sums(kernel, features, intercept)
+        groups, one, points = self._sums(_check_inference.functions(kernel), features, intercept)
         _check.flag("simultaneous", simultaneous)
         ends = []
         for group in groups:
