@@ -445,6 +445,26 @@ FAULTS = {
     "a test of what the data do not determine": Fault(
         "_uncertainty.py", "(size > PART)", "(size > 2)", "test_rank.py", "tuning_curve"
     ),
+    "ranks forget what digits are lost": Fault(
+        "_rank.py",
+        "32 * eps * max(1.0, (power[alive] / variance[alive]).max(initial=0))",
+        "32 * eps",
+        "test_rank.py",
+        "difference_of_ranks",
+    ),
+    "few clusters are as many": Fault(
+        "_uncertainty.py", "self._df / np.maximum(rest, 1))", "1)", "test_inference.py", "few_clusters"
+    ),
+    "an estimated scale is known": Fault(
+        "_maximum.py", "core.divides and model", "False and model", "test_inference.py", "estimated_scale"
+    ),
+    "a constant feature leaves the intercept alone": Fault(
+        "_information.py",
+        "(np.eye(len(unit)) * unit)[:, constant]",
+        "null[:, :0]",
+        "test_inference.py",
+        "constant_feature",
+    ),
     "a full model may be less likely": Fault(
         "_likelihood_ratio.py",
         "WORSE: ~(statistic >= LEAST)",

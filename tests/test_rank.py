@@ -44,10 +44,26 @@ def test_the_scale_is_over_what_is_left_of_the_bins(float64, data, solver):
     np.testing.assert_allclose(model.scale_, [least_squares(X, y, mask, n)[2] for n in range(3)], rtol=1e-6)
 
 
+def test_features_are_dependent_among_those_of_a_neuron(data):
+    """One function that nobody has, or one that each neuron lacks, and the others are no sum of one another."""
+    X, y, _ = data
+    splines = np.asarray(BSplineEval(4, bounds=(-4, 4)).compute_features(np.clip(X[:, 4], -4, 4)))
+    nobody, own = np.ones((2, 4, 4))
+    nobody[1], own[[0, 1, 2, 3], [0, 1, 2, 3]] = 0, 0
+    for mask in (nobody, own):
+        PopulationGLM("Gaussian", feature_mask=mask).fit(splines, y)
+    own[0, 0] = 1
+    with pytest.warns(RuntimeWarning, match="a sum of other features"):
+        PopulationGLM("Gaussian", feature_mask=own).fit(splines, y)
+
+
 @pytest.mark.filterwarnings("ignore:feature .* a sum of other:RuntimeWarning")
+@pytest.mark.parametrize("offset", [0.0, 8.0])
 @pytest.mark.parametrize("precision", ["float32", "float64"], indirect=True)
-def test_degrees_of_freedom_are_the_difference_of_ranks(precision, data):
+def test_degrees_of_freedom_are_the_difference_of_ranks(precision, data, offset):
+    """Also where features lie far from 0, and their sums have little left of their digits."""
     X, y, mask = data
+    X = X + offset * np.array([1, -1, 0, 2, 1, 2])
     model, groups = PopulationGLM("Gaussian", feature_mask=mask).fit(X, y), [[0], [2], [3], [4], [4, 5], [0, 1, 3]]
     with pytest.warns(
         RuntimeWarning, match="neuron 0, 1, 2, 3: features that are left out say nothing that the others do not"

@@ -139,7 +139,7 @@ def groups(features, n_features, size=None):
     """Names of groups of features, their features, and whether a single one was named; `size` is how many each must have."""
     features, one = size if features is None else features, False
     if isinstance(features, Mapping):
-        names, some = list(features), list(features.values())
+        names, some = zip(*_leaves(features), strict=True) if features else ((), ())
     elif not hasattr(features, "__len__"):
         length = _check.positive_integer("features", features)
         if n_features % length:
@@ -153,6 +153,8 @@ def groups(features, n_features, size=None):
         one = not (len(features) and hasattr(features[0], "__len__"))
         some = [features] if one else list(features)
         names = list(range(len(some)))
+    if not len(some):
+        raise ValueError("`features` must name at least one group; got none.")
     some = [_features(part, n_features) for part in some]
     if size is not None and any(len(part) != size for part in some):
         raise ValueError(
@@ -160,6 +162,15 @@ def groups(features, n_features, size=None):
             f"{[len(part) for part in some][:8]}."
         )
     return names, some, one
+
+
+def _leaves(features, names=()):
+    """Groups of a dictionary of dictionaries, as a sum of bases has them, each with its own name: unique, or joined."""
+    for name, part in features.items():
+        if isinstance(part, Mapping):
+            yield from _leaves(part, (*names, name))
+        else:
+            yield (name if not names else (*names, name)), part
 
 
 def _features(part, n_features, name="features"):

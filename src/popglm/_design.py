@@ -269,7 +269,8 @@ def _add(sums, new):
     if new is None:
         return None
     new = jax.tree.map(lambda a: np.asarray(a, float), new)
-    return new if sums is None else jax.tree.map(np.add, sums, new)
+    with np.errstate(invalid="ignore"):  # a trial point may be so far away that parts are inf and -inf
+        return new if sums is None else jax.tree.map(np.add, sums, new)
 
 
 @partial(jax.jit, static_argnums=0)

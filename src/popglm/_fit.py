@@ -180,8 +180,8 @@ def _begin(design, objective, mask, tol) -> tuple[Setting, Problem]:
     if objective.model.divides:
         least = eps * total(_objective.null_loss, design, problem.objective.model, null.astype(dtype)) / bins
     tol = TOL[dtype.name] if tol is None else tol
-    free = rank.free(mask) + 1
-    return Setting(mean_count, null, silent, rank.dependent, constant, free, estimated, least, tol, eps), problem
+    told_apart = rank.named(mask), constant, rank.free(mask) + 1
+    return Setting(mean_count, null, silent, *told_apart, estimated, least, tol, eps), problem
 
 
 def _solve(design, setting: Setting, problem: Problem, state: State, n_passes, maxiter, report, keep):
@@ -242,7 +242,7 @@ def _found(setting: Setting, problem: Problem, state: State) -> Fit:
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    free = (coef != 0).sum(1) + 1 if penalty.lengths else setting.free
+    free = np.minimum((coef != 0).sum(1) + 1, setting.free) if penalty.lengths else setting.free
     flags = state.n_evaluated, done, stalled, setting.silent, setting.mean_count.astype(dtype)
     return Fit(coef, intercept, *flags, setting.dependent, setting.constant, free, problem.objective.model.scale)
 

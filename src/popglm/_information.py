@@ -28,7 +28,8 @@ class Settled(NamedTuple):
     """What the data of a fit say about its error, neurons first, the intercept last.
 
     `distance` is how far each estimate lies from the optimum of these data, in standard errors; `null` are directions in which
-    the parameters may move without a change of the likelihood, `unit` is the standard error of each if all others were known.
+    the parameters may move without a change of the likelihood, `unit` is the standard error of each if all others were known,
+    `residual` counts the bins that are more than the parameters.
     NaN in `covariance` are constant features, and those that are not free.
     """
 
@@ -36,6 +37,7 @@ class Settled(NamedTuple):
     null: Float[np.ndarray, "neurons parameters directions"]
     unit: Float[np.ndarray, "neurons parameters"]
     distance: Float[np.ndarray, " neurons"]
+    residual: Float[np.ndarray, " neurons"]
     silent: Bool[np.ndarray, " neurons"]
     clusters: Int[np.ndarray, " neurons"] | None
 
@@ -140,6 +142,7 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
         np.zeros((len(coef), n, 0)),
         np.zeros((len(coef), n)),
         np.zeros(len(coef)),
+        np.zeros(len(coef)),
         silent,
         None if labels is None else np.zeros(len(coef), int),
     )
@@ -156,14 +159,16 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
             found.clusters[some] = number
             meat = [meat]
         for i, neuron in enumerate(some[: len(coef) - start]):
-            one = _Neuron.of(information[i], free[neuron], mean[neuron].astype(float), power[neuron], eps)
+            moved = np.append(coef[neuron] != 0, True)
+            one = _Neuron.of(information[i], free[neuron], mean[neuron].astype(float), power[neuron], moved, eps)
             covariance = one.inverse * scale[neuron]
             if meat:
                 covariance = one.inverse @ meat[0][i] @ one.inverse
             turn = one.turn(center)
             found.distance[neuron] = one.distance(gradient[neuron], scale[neuron])
             found.unit[neuron] = one.unit
-            found.covariance[neuron] = np.where(np.outer(one.alive, one.alive), turn @ covariance @ turn.T, np.nan)
+            found.residual[neuron] = bins[neuron] - (one.unit > 0).sum() + one.null.shape[1]
+            found.covariance[neuron] = np.where(np.outer(one.unit, one.unit) > 0, turn @ covariance @ turn.T, np.nan)
             null.append(turn @ one.null)
     most = max(part.shape[1] for part in null)
     return found._replace(null=np.stack([np.pad(part, ((0, 0), (0, most - part.shape[1]))) for part in null]))
@@ -205,10 +210,14 @@ class _Neuron(NamedTuple):
     mean: Float[np.ndarray, " features"]
 
     @classmethod
-    def of(cls, information, free, mean, power, eps) -> "_Neuron":
-        """From the information; what varies less than round-off of its power is constant, as for the fit."""
+    def of(cls, information, free, mean, power, moved, eps) -> "_Neuron":
+        """From the information; what varies less than round-off of its power is constant, as for the fit.
+
+        A constant feature is a part of the intercept, unless its coefficient was not `moved` from 0.
+        """
         diagonal = np.diag(information)
-        alive = free & (diagonal > 8 * eps * power) & np.isfinite(diagonal)
+        varies = (diagonal > 8 * eps * power) & np.isfinite(diagonal)
+        alive, constant = free & varies, np.flatnonzero(free & ~varies & moved)
         unit = np.where(alive, 1 / np.sqrt(np.where(alive, diagonal, 1)), 0)
         at = np.ix_(alive, alive)
         values, vectors = np.linalg.eigh((information * np.outer(unit, unit))[at])
@@ -216,7 +225,10 @@ class _Neuron(NamedTuple):
         inverse, null = np.zeros_like(information), np.zeros((len(diagonal), (~known).sum()))
         inverse[at] = (vectors[:, known] / values[known]) @ vectors[:, known].T
         null[alive] = vectors[:, ~known]
-        return cls(inverse * np.outer(unit, unit), null * unit[:, None], alive, unit, mean)
+        inverse, null = inverse * np.outer(unit, unit), null * unit[:, None]
+        unit[constant] = 1 / np.sqrt(np.maximum(power[constant], np.finfo(np.float32).tiny))
+        null = np.concatenate([null, (np.eye(len(unit)) * unit)[:, constant]], 1)
+        return cls(inverse, null, alive, unit, mean)
 
     def distance(self, gradient, scale):
         """How far from the optimum, in standard errors: the length of Newton's step in the metric of the information."""

@@ -90,7 +90,7 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     arrays = (np.asarray(a, dtype) for a in (coef, intercept))
     none = np.zeros(0, int)
-    dependent = none if np.any(objective.strength) else rank.dependent  # a penalty makes them unique
+    dependent = none if np.any(objective.strength) else rank.named(mask)  # a penalty makes them unique
     rest = dependent, none, rank.free(mask) + 1, objective.model.scale
     return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *rest)
 

@@ -21,6 +21,7 @@ class Maximum(NamedTuple):
     coef: Float[np.ndarray, "neurons features"]
     intercept: Float[np.ndarray, " neurons"]
     free: Bool[np.ndarray, "neurons features"]  # not held at 0 by a mask
+    estimated: bool = False  # whether the scale that divides the loss is an estimate, too
 
     @classmethod
     def of(cls, model, X, y, name="model") -> "Maximum":
@@ -29,7 +30,8 @@ class Maximum(NamedTuple):
         X, y = model._pair(X, y)
         coef, intercept = parameters(model)
         free = _check_model.feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0
-        return cls(core, X, y, _data.rows(X.values, centered=True), coef, intercept, free)
+        estimated = core.divides and model._configure()[0].model.scale is None
+        return cls(core, X, y, _data.rows(X.values, centered=True), coef, intercept, free, estimated)
 
     @property
     def center(self) -> Float[np.ndarray, " features"]:

@@ -3,7 +3,6 @@
 All of it holds for a maximum of the likelihood itself, and is refused after a penalty.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +63,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
         Of the sandwich: "bins", each by itself (HC0); "epochs" of a pynapple X or y; a number of bins, for blocks of that
         length inside of epochs; or one label for each bin. None is "epochs" where there are several, else "bins".
         The sum over C clusters is multiplied by C / (C - 1) and (n - 1) / (n - k), for n bins and k parameters, and
-        intervals use Student's t with C - 1 degrees of freedom.
+        intervals use Student's t with C - 1 degrees of freedom, tests of groups Hotelling's distribution.
 
     Returns
     -------
@@ -86,7 +85,8 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     References
     ----------
     McCullagh and Nelder (1989), *Generalized Linear Models*; White (1982), *Econometrica* 50:1-25; Liang and Zeger (1986),
-    *Biometrika* 73:13-22; Cameron and Miller (2015), *Journal of Human Resources* 50:317-372.
+    *Biometrika* 73:13-22; Hotelling (1931), *Annals of Mathematical Statistics* 2:360-378; Cameron and Miller (2015), *Journal
+    of Human Resources* 50:317-372.
 
     Examples
     --------
@@ -120,9 +120,10 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     endless = np.pad(endless, ((0, 0), (0, 1)))
     covariance[endless[:, :, None] | endless[:, None, :]] = np.nan
     known = kind, found.clusters, y.columns, inputs
+    residual = found.residual if fit.estimated and kind == "fisher" else np.full(len(covariance), np.inf)
     estimates = np.concatenate([fit.coef, fit.intercept[:, None]], 1)
     free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True)
-    return Uncertainty(*known, estimates, covariance, found.null, found.unit, free, model._single)
+    return Uncertainty(*known, estimates, covariance, residual, found.null, found.unit, free, model._single)
 
 
 def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
@@ -215,7 +216,7 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     kernel = _check_inference.functions(kernel)
     names, groups, _ = _check_inference.groups(features, len(errors.coef_se), kernel.shape[1])
     pair = units if _check_inference.is_pair(units) else (units, units)
-    if not isinstance(features, Mapping):
+    if [str(name) for name in names] == [str(i) for i in range(len(groups))]:  # numbers, and no names
         names = None if errors.inputs is None else [errors.inputs[group[0]] for group in groups]
     strength, se = errors.weighted_sum(kernel.sum(0), groups)
     _check_inference.of_population(strength)
