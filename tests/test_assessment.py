@@ -330,8 +330,9 @@ def test_the_table_of_tests_is_that_of_scipy():
 def test_what_cannot_be_assessed_is_refused_with_a_reason():
     X, y = small_data()
     model = PopulationGLM().fit(X, y)
-    calm = PopulationGLM("Gaussian")
-    calm.coef_, calm.intercept_ = model.coef_, model.intercept_
+    calm, unknown = PopulationGLM("Gaussian"), PopulationGLM("NegativeBinomial")
+    for other in (calm, unknown):
+        other.coef_, other.intercept_ = model.coef_, model.intercept_
     table = [
         (TypeError, "GLM or a PopulationGLM; got dict.*pipeline", lambda: assessment.scores({}, X, y)),
         (ValueError, "no coefficients yet", lambda: assessment.scores(PopulationGLM(), X, y)),
@@ -339,6 +340,8 @@ def test_what_cannot_be_assessed_is_refused_with_a_reason():
         (ValueError, "`null` must be one of", lambda: assessment.scores(model, X, y, null="mean")),
         (ValueError, "rescaled for Poisson, Bernoulli, NegativeBinomial.*got Gaussian.*deviance_residuals",
          lambda: assessment.rescaled_intervals(calm, X, y, seed=0)),
+        (ValueError, "a rescaled interval needs the scale of NegativeBinomial",
+         lambda: assessment.rescaled_intervals(unknown, X, y, seed=0)),
         (ValueError, "`y` must hold whole numbers.*got 0.5",
          lambda: assessment.rescaled_intervals(model, X, y + 0.5, seed=0)),
         (ValueError, "`seed` must be a whole number", lambda: assessment.rescaled_intervals(model, X, y, seed=None)),

@@ -203,12 +203,18 @@ REFUSED = {
     "mask fractional": (lambda s: fit(s.X, s.y, feature_mask=np.full((4, 3), 0.5)), ValueError, r"0 \(leave out\) and 1"),
     "mask of strings": (lambda s: fit(s.X, s.y, feature_mask=[["a"] * 3] * 4), TypeError, "`feature_mask` must hold real"),
     "start of another shape": (
-        lambda s: PopulationGLM().fit(s.X, s.y, init_params=(np.zeros(4), np.zeros(3))), ValueError, r"shape \(4, 3\)"
+        lambda s: PopulationGLM().fit(s.X, s.y, init_params=(np.zeros(4), np.zeros(3))), ValueError, r"`init_params` .*\(4, 3\)"
     ),
-    "start not a pair": (lambda s: PopulationGLM().fit(s.X, s.y, init_params=1), TypeError, "must be a pair.*got int"),
+    "start not a pair": (lambda s: PopulationGLM().fit(s.X, s.y, init_params=1), TypeError, "must be a pair"),
+    "start of lists": (
+        lambda s: PopulationGLM().fit(s.X, s.y, init_params=([0], [0])), TypeError, "`init_params` must hold.*got list"
+    ),
+    "callback not a function": (
+        lambda s: PopulationGLM().fit_batches([(s.X, s.y)], 1, callback="x"), TypeError, "a function of the step, the loss and"
+    ),
     "start NaN": (
         lambda s: PopulationGLM().fit(s.X, s.y, init_params=(np.full((4, 3), np.nan), np.zeros(3))),
-        ValueError, "`params` must be finite",
+        ValueError, "`init_params` must be finite",
     ),
     # Calls out of order
     "predict before fit": (lambda s: PopulationGLM().predict(s.X), NotFittedError, "Call `fit` or `update` first"),
@@ -326,11 +332,11 @@ REFUSED = {
     "duration 0": (lambda s: simulate(s, duration=0), ValueError, "`duration` must be a finite number above 0"),
     "bin size negative": (lambda s: simulate(s, bin_size=-1), ValueError, "`bin_size` must be a finite number above 0"),
     "explosion": (lambda s: simulate(s, coef=np.full((6, 3), 5.0)), ValueError, "population explodes: neuron .*Weaken"),
-    "a model that is none": (lambda s: resimulate(s, model=3), TypeError, "`model` must be a fitted GLM .*got 3"),
+    "a model that is none": (lambda s: resimulate(s, model=3), TypeError, "`model` must be a GLM .*got int"),
     "a model without a fit": (lambda s: resimulate(s, model=PopulationGLM()), NotFittedError, "Call `fit`"),
     "a simulation of no basis": (lambda s: resimulate(s, basis=5), TypeError, "`basis` must be the basis of the model's.*5"),
     "a simulation of another basis": (
-        lambda s: resimulate(s, basis=RaisedCosineLogConv(5, 10)), ValueError, "X has 15 features, but .* 6 features"
+        lambda s: resimulate(s, basis=RaisedCosineLogConv(5, 10)), ValueError, "make 15 features, and the PopulationGLM has 6"
     ),
     "inputs not in a list": (lambda s: resimulate(s, inputs=s.y), TypeError, r"a list with one input for each.*\[None, stim"),
     "inputs too many": (lambda s: resimulate(s, inputs=[None, s.y]), ValueError, "each of the 1 bases.*got 2"),
@@ -453,6 +459,7 @@ REFUSED = {
     ),
     "progress as a word": (lambda s: PopulationGLM().fit(s.X, s.y, progress="yes"), TypeError, "`progress` must be True"),
     "a basis plus a number": (lambda s: s.basis + 3, TypeError, "a basis can be added to a basis only; got 3"),
+    "a basis with two inputs": (lambda s: s.basis.lazy_features(s.y, s.y), ValueError, "this basis needs 1 input; got 2"),
     "a sum with one input": (lambda s: (s.basis + s.basis).lazy_features(s.y), ValueError, "2 bases needs as many inputs"),
     "a sum of other times": (
         lambda s: (s.basis + s.basis).lazy_features(frame(s.y), frame(s.y, 1.0)), ValueError, "input 0 and input 1 must share"

@@ -212,7 +212,7 @@ def test_the_model_is_not_changed():
 RIDGE = PopulationGLM(regularizer="Ridge")
 REFUSED = {
     "another estimator": ({"model": PoissonRegressor()}, TypeError, "`model` must be a GLM or a PopulationGLM"),
-    "a class": ({"model": PopulationGLM}, TypeError, "`model` must be a GLM or a PopulationGLM"),
+    "a class": ({"model": PopulationGLM}, TypeError, "`model` must be a GLM or .*got the class PopulationGLM"),
     "a number without a window": ({"splits": 3}, ValueError, "BlockSplit needs `window`"),
     "no splits": ({"splits": None}, TypeError, "`splits` must be a splitter such as BlockSplit"),
     "one fold": ({"splits": [(np.arange(50), np.arange(50, 99))]}, ValueError, "two folds at least"),

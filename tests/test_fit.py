@@ -175,6 +175,9 @@ def test_features_that_others_make_are_named_and_predictions_are_right(precision
         model = PopulationGLM().fit(wide, y)
     np.testing.assert_allclose(model.predict(wide), PopulationGLM().fit(X, y).predict(X), rtol=2e-3)
     PopulationGLM(**RIDGE).fit(wide, y)  # with a penalty they are unique: no warning
+    with pytest.warns(RuntimeWarning, match=r"feature \d, \d: a sum of other features.*not unique"):
+        PopulationGLM(solver_name="LBFGS").fit(wide, y)
+    PopulationGLM(**RIDGE, solver_name="LBFGS").fit(wide, y)
 
 
 def test_a_loose_tolerance_gives_no_step_that_was_not_tried(data):

@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from test_observation_models import CASES, FAMILIES, drawn
 
 from popglm import _design, _information
-from popglm.basis import RaisedCosineLogConv
+from popglm.basis import BSplineEval, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.inference import coupling_table, false_discovery, leave_out_test, likelihood_ratio_test, uncertainty
 from popglm.simulation import random_coupling, simulate_population
@@ -56,8 +56,9 @@ def test_covariances_are_those_of_statsmodels(float64, name, link, family):
             keep = ~np.isnan(X).any(1) & ~np.isnan(y[:, n])
             like = family or FAMILIES.NegativeBinomial(alpha=float(model.scale_[n]))
             groups = {"cov_kwds": {"groups": labels[keep]}} if theirs == "cluster" else {}
+            estimated = kind == "fisher" and name in ("Gaussian", "Gamma")  # they ask for it, we and R do not
             fit = sm.GLM(y[keep, n], sm.add_constant(X[keep]), family=like).fit(
-                tol=1e-14, maxiter=200, cov_type=theirs, **groups
+                tol=1e-14, maxiter=200, cov_type=theirs, use_t=estimated, **groups
             )
             se = np.append(fit.bse[1:], fit.bse[0])
             order = np.ix_([1, 2, 3, 0], [1, 2, 3, 0])
@@ -70,9 +71,9 @@ def test_covariances_are_those_of_statsmodels(float64, name, link, family):
             np.testing.assert_allclose(
                 np.array(errors.interval(0.9))[:, :, 2].T, fit.conf_int(0.1)[1:], rtol=1e-6, atol=1e-8
             )
-            wald = fit.wald_test(np.eye(4)[1:3], scalar=True, use_f=False)
+            wald = fit.wald_test(np.eye(4)[1:3], scalar=True, use_f=estimated)
             mine = errors.test([0, 1])
-            np.testing.assert_allclose(mine.statistic[2], wald.statistic, rtol=1e-5)
+            np.testing.assert_allclose(mine.statistic[2], wald.statistic * (2 if estimated else 1), rtol=1e-5)
             np.testing.assert_allclose(mine.p_values[2], wald.pvalue, rtol=1e-3, atol=1e-15)
 
 
@@ -131,7 +132,7 @@ def test_clusters_are_epochs_where_there_are_several(recording):
     low, high = errors.interval()
     np.testing.assert_allclose((high - low) / errors.coef_se, 2 * stats.t.ppf(0.975, 29), rtol=1e-6)
     test = errors.test(3)
-    np.testing.assert_allclose(test.p_values, stats.f.sf(test.statistic / 3, 3, 29))
+    np.testing.assert_allclose(test.p_values, stats.f.sf(test.statistic * 27 / 29 / 3, 3, 27))  # Hotelling (1931)
     with pytest.warns(RuntimeWarning, match="errors from 3 clusters are uncertain"):
         uncertainty(model, np.asarray(X), counts.d, "sandwich", 1000)
 
@@ -239,7 +240,11 @@ def test_what_is_refused(data, recording):
             "penalty .Ridge, strength 0.1.: its estimates are biased .* Fit without a penalty",
         ),
         (lambda: leave_out_test(ridge, X, y, 2), "fitted with a penalty"),
-        (lambda: likelihood_ratio_test(model, ridge, X, y), "fitted with a penalty"),
+        (lambda: likelihood_ratio_test(model, ridge, X, y), "`reduced` was fitted with a penalty"),
+        (lambda: likelihood_ratio_test(model, fewer, X, y, [1, 9]), "`columns` must hold different numbers"),
+        (lambda: uncertainty(model, X, y, clusters=100), '`clusters` is for kind="sandwich"; .fisher. takes'),
+        (lambda: uncertainty(model, X, y, "fisher", "nonsense"), '`clusters` is for kind="sandwich"'),
+        (lambda: uncertainty(model, X, y).weighted_sum([np.nan, 1]), "`weights` must be finite"),
         (lambda: uncertainty(model, X[::-1], y), "not the optimum of this X and y: they lie .* standard errors"),
         (lambda: uncertainty(model, X[:, :3], y), "expecting 4 features"),
         (lambda: uncertainty(model, X, y, "hc0"), "`kind` must be one of 'fisher', 'sandwich'"),
@@ -261,8 +266,10 @@ def test_what_is_refused(data, recording):
     for call, message in cases:
         with pytest.raises(ValueError, match=message):
             call()
-    with pytest.raises(TypeError, match="must be a fitted GLM or PopulationGLM"):
+    with pytest.raises(TypeError, match="`model` must be a GLM or a PopulationGLM; got NoneType"):
         uncertainty(None, X, y)
+    with pytest.raises(TypeError, match="`full` must be a GLM"):
+        likelihood_ratio_test("x", model, X, y)
     off = model.coef_.copy()
     off[0, 1] += 0.2
     model.coef_ = off
@@ -351,6 +358,76 @@ def test_under_the_null_p_values_are_uniform_and_false_discoveries_are_few():
         found = false_discovery(p, 0.1).found
         assert 0 < found[null].sum() < 0.2 * found.sum() and found[~null].mean() > 0.9
     np.testing.assert_allclose(wald.statistic[null], ratio.statistic[null], atol=0.3)
+
+
+def test_groups_are_tested_with_few_clusters_as_with_many():
+    """Hotelling's distribution: by F alone 16 % of these tests would reject at 5 %."""
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(1500, 8)), rng.poisson(0.5, (1500, 600))
+    tests = uncertainty(PopulationGLM().fit(X, y), X, y, "sandwich", 50).test(list(range(8)))
+    assert 0.03 < np.mean(tests.p_values < 0.05) < 0.075
+    assert np.mean(stats.f.sf(tests.statistic / 8, 8, 29) < 0.05) > 0.12
+
+
+def test_an_estimated_scale_has_degrees_of_freedom(float64):
+    """Few bins and many coefficients: exact for Gaussian noise, where chi-squared rejects twice as often as it says."""
+    rng = np.random.default_rng(5)
+    X, y = rng.normal(size=(30, 8)), rng.normal(size=(30, 800))
+    model = PopulationGLM("Gaussian").fit(X, y)
+    errors, ratio = uncertainty(model, X, y), leave_out_test(model, X, y, [0, 1, 2, 3])
+    low, high = errors.interval()
+    assert 0.942 < np.mean((low < 0) & (high > 0)) < 0.958
+    for tests in (ratio, errors.test([0, 1, 2, 3])):
+        np.testing.assert_allclose(tests.p_values, stats.f.sf(tests.statistic / 4, 4, 21), rtol=1e-6)
+        assert stats.kstest(tests.p_values, "uniform").pvalue > 0.01
+
+
+@pytest.mark.filterwarnings("ignore:neuron 0. the fit met round-off:RuntimeWarning")
+@pytest.mark.parametrize("precision", ["float32", "float64"], indirect=True)
+def test_as_many_coefficients_as_bins_leave_no_scale(precision):
+    """Residuals of 0 are no certainty: neither errors nor tests, and the other neurons keep theirs."""
+    rng = np.random.default_rng(7)
+    X, y = rng.normal(size=(300, 6)), rng.normal(size=(300, 2))
+    y[7:, 0] = np.nan
+    with pytest.warns(RuntimeWarning, match="neuron 0: no more valid bins than coefficients"):
+        model = PopulationGLM("Gaussian").fit(X, y)
+    np.testing.assert_array_equal(np.isnan(model.scale_), [True, False])
+    errors, tests = uncertainty(model, X, y), leave_out_test(model, X, y, [0, 1])
+    for some in (errors.coef_se, errors.test([0, 1]).p_values, tests.p_values):
+        np.testing.assert_array_equal(np.isnan(some).reshape(-1, 2).all(0), [True, False])
+
+
+def test_a_constant_feature_of_a_neuron_is_a_part_of_its_intercept():
+    """Its coefficient is anything, so the intercept has no error; their sum has the one of the intercept alone."""
+    rng = np.random.default_rng(6)
+    X = np.column_stack([rng.normal(size=2000), rng.random(2000) < 0.5]).astype(float)
+    y = rng.poisson(0.4, (2000, 2)).astype(float)
+    y[X[:, 1] == 0, 0] = np.nan  # the first neuron's bins all have it
+    model = PopulationGLM().fit(X, y, init_params=(np.full((2, 2), 0.2), np.full(2, -1.0)))
+    with pytest.warns(RuntimeWarning, match="feature 1: the data do not determine"):
+        errors = uncertainty(model, X, y)
+    np.testing.assert_array_equal(np.isnan(errors.intercept_se), [True, False])
+    np.testing.assert_array_equal(np.isnan(errors.coef_se), [[False, False], [True, False]])
+    keep = X[:, 1] == 1
+    alone = uncertainty(GLM().fit(X[keep, :1], y[keep, 0]), X[keep, :1], y[keep, 0])
+    estimate, se = errors.weighted_sum([1.0], [1], intercept=True)
+    np.testing.assert_allclose(se[0], alone.intercept_se[0], rtol=1e-3)
+    np.testing.assert_allclose(estimate[0], np.log(0.4), atol=4 * se[0])
+    np.testing.assert_array_equal(errors.test([1]).df, [0, 1])
+
+
+def test_groups_are_named_as_a_sum_of_bases_names_them(recording):
+    basis = RaisedCosineLogConv(2, 5, label="coupling") + BSplineEval(5, bounds=(0, 1), label="place")
+    X = basis.lazy_features(recording, np.random.default_rng(0).random(len(recording)))
+    mask = np.ones((11, 3))
+    mask[6] = 0
+    model = PopulationGLM(feature_mask=mask).fit(X, recording)
+    parts = basis.split_by_feature(np.arange(11), axis=0)
+    np.testing.assert_array_equal(leave_out_test(model, X, recording, parts).df, [[2] * 3] * 3 + [[4] * 3])
+    table = coupling_table(uncertainty(model, X, recording), np.ones((5, 2)), features=parts["coupling"])
+    assert set(table.sender) == set(table.receiver) == {"a", "b", "c"} and len(table) == 6
+    with pytest.raises(ValueError, match="at least one group; got none"):
+        leave_out_test(model, X, recording, {})
 
 
 def test_likelihood_ratios_are_those_of_two_fits(coupled):

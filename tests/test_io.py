@@ -447,7 +447,7 @@ class MyBasis(HistoryConv):
         (PopulationGLM(feature_mask=np.array([[object()]])), "`feature_mask` holds an object of object"),
         (PopulationGLM(solver_kwargs={3: 1}), "`solver_kwargs` holds an object of int"),
         (MyGLM(), "must be an object of GLM or PopulationGLM, a basis .*; got MyGLM"),
-        (make_pipeline(GLM()), "; got Pipeline. Save the model that is inside"),
+        (make_pipeline(GLM()), "; got Pipeline. Of a pipeline save the model in it"),
         (Ridge(), "got Ridge"),
         (None, "got NoneType"),
         ((GLM(), Ridge()), "got Ridge"),

@@ -168,6 +168,16 @@ def test_an_array_of_strengths_for_a_spike_or_none(data):
         np.testing.assert_allclose(model.coef_, one.coef_, atol=1e-3)
 
 
+def test_a_path_names_neurons_without_an_event_and_those_with_nothing_else(data):
+    X, y = data[0], (data[1] > 0).astype(float)
+    y[:, 0], y[:, 2] = 0, 1
+    with pytest.warns(RuntimeWarning) as caught:
+        path = PopulationGLM("Bernoulli", regularizer="Lasso").fit_path(X, y, [0.1])
+    first, second = (str(warning.message) for warning in caught)
+    assert first.startswith("neuron 0: no event in any") and second.startswith("neuron 2: an event in every")
+    assert path.intercept[0, 0] < -5 and path.intercept[0, 2] > 5
+
+
 def test_a_path_of_one_neuron_has_its_shape(data):
     X, y = data
     path = GLM(regularizer="Lasso").fit_path(X, y[:, 0], [0.01, 0.1])
@@ -467,6 +477,10 @@ REFUSED = {
     "a solver that knows no kinks": (
         lambda X, y: PopulationGLM(regularizer="Lasso", solver_name="LBFGS").fit(X, y),
         "Lasso has a kink at 0, which LBFGS does not know of",
+    ),
+    "a solver misspelt": (
+        lambda X, y: PopulationGLM(regularizer="Lasso", solver_name="LBGFS").fit(X, y),
+        "Did you mean 'LBFGS'",
     ),
     "steps of another library": (
         lambda X, y: PopulationGLM(regularizer="Lasso").fit_batches([(X, y)], 1, solver=linear_model.Lasso()),

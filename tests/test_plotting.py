@@ -100,6 +100,8 @@ def test_couplings_may_be_missing_or_of_other_receivers():
     (image,) = ax.images
     assert image.get_array().shape == (3, 2) and image.get_clim() == (-1.5, 1.5) and image.colorbar.extend == "min"
     assert words(ax.xaxis) == ["a", "b"] and words(ax.yaxis) == ["1", "2", "3"]
+    ax = plotting.coupling_matrix(np.eye(2), units=(["a", "b"], ["c", "d"]))  # as in coupling_table
+    assert words(ax.xaxis) == ["a", "b"] and words(ax.yaxis) == ["c", "d"]
     assert plotting.coupling_matrix(np.zeros((2, 2))).images[0].get_clim() == (-1, 1)
     assert plotting.coupling_matrix(np.diag([-2.0, -1.0])).images[0].get_clim() == (-2, 2)
     plotting.coupling_matrix(np.full((2, 2), np.nan))
@@ -195,6 +197,7 @@ def test_quantiles_have_the_band_of_their_intervals():
         (plotting.regularisation_path, ([0, 1], np.zeros((2, 3))), "`strengths` must be numbers above 0 that increase"),
         (plotting.regularisation_path, (STRENGTHS, np.zeros((2, 3))), "`coef` must have 3 entries"),
         (plotting.ks_plot, ([0.5, 1.2],), "`z` must lie between 0 and 1.*got 0.5 to 1.2"),
+        (plotting.ks_plot, ({"a": Z},), r"intervals of one unit.*Give one: z\['a'\]"),
         (plotting.ks_plot, (Z, 0), "`n` must be a positive integer"),
     ],
 )

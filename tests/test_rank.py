@@ -58,9 +58,12 @@ def test_features_are_dependent_among_those_of_a_neuron(data):
 
 
 @pytest.mark.filterwarnings("ignore:feature .* a sum of other:RuntimeWarning")
+@pytest.mark.parametrize("offset", [0.0, 8.0])
 @pytest.mark.parametrize("precision", ["float32", "float64"], indirect=True)
-def test_degrees_of_freedom_are_the_difference_of_ranks(precision, data):
+def test_degrees_of_freedom_are_the_difference_of_ranks(precision, data, offset):
+    """Also where features lie far from 0, and their sums have little left of their digits."""
     X, y, mask = data
+    X = X + offset * np.array([1, -1, 0, 2, 1, 2])
     model, groups = PopulationGLM("Gaussian", feature_mask=mask).fit(X, y), [[0], [2], [3], [4], [4, 5], [0, 1, 3]]
     with pytest.warns(
         RuntimeWarning, match="neuron 0, 1, 2, 3: features that are left out say nothing that the others do not"

@@ -86,7 +86,7 @@ def test_scores_per_neuron(scored):
 
 def test_the_default_aggregate_never_builds_the_array_of_all_bins(scored, monkeypatch):
     model, X, y = scored
-    monkeypatch.setattr(_score, "_all_entries", None)
+    monkeypatch.setattr(_score.Given, "entries", None)
     for score_type in _score.SCORES:
         assert np.isfinite(model.score(X, y, score_type=score_type))
     with pytest.raises(TypeError):

@@ -88,6 +88,16 @@ def test_parameters_are_kept_and_state_is_passed(data):
     jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
+def test_an_update_forgets_the_fit_before_it(data):
+    X, y = data
+    model = PopulationGLM(**PLAIN)
+    model.fit_batches([(X, y)] * 2, n_steps=2)
+    assert model.history_ and model.batch_state_
+    model.update(*started(model, X, y), X, y)
+    of_a_fit = [name for name in vars(model) if name.endswith("_") and not name.startswith("_")]
+    assert sorted(of_a_fit) == ["coef_", "intercept_", "n_features_in_"]
+
+
 def test_many_steps_approach_the_exact_fit(precision, data):
     X, y = data
     model = PopulationGLM(solver_name="GradientDescent", solver_kwargs={"stepsize": 0.5, "acceleration": False})

@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 from sklearn.base import clone
 
-from popglm import _check, _check_arrays, _check_bases, _check_index, _pynapple, _terms
+from popglm import _check, _check_arrays, _check_bases, _check_index, _design, _pynapple, _terms
 from popglm._transformer import Columns, Transformer
 
 
@@ -91,6 +91,14 @@ class Leaf(Basis):
     @abstractmethod
     def look(self, inputs, *, anew=False) -> _pynapple.Frame:
         """Check inputs, and learn what there is to be learned of them. Sets `n_inputs_`."""
+
+    @staticmethod
+    def _checked(inputs) -> _pynapple.Frame:
+        """Inputs as numbers, in memory or streamed."""
+        frame = _pynapple.unwrap(inputs)
+        streamed = _design.is_stream(frame.values)
+        values = _check_arrays.sliceable("inputs", frame.values) if streamed else _check_arrays.inputs(frame.values)
+        return frame._replace(values=values)
 
     @property
     def _leaves(self):

@@ -21,7 +21,7 @@ class State(NamedTuple):
     coef: np.ndarray
     intercept: np.ndarray
     center: np.ndarray | None
-    bins: np.ndarray  # seen on the first pass, per neuron, with their events and moments
+    bins: np.ndarray  # that every batch has added while `passing` was None, per neuron, with their events and moments
     events: np.ndarray
     moments: tuple
     gradients: np.ndarray  # in coefficients and, last, the intercept: summed, each where its batch met the parameters
@@ -29,10 +29,12 @@ class State(NamedTuple):
     problem: Problem | None
     renew_at: float  # bins
     passing: _ask_tell.State | None
-    sums: tuple | None  # of this pass: losses, gradients, bins, events and features
+    sums: (
+        tuple | None
+    )  # of this pass: losses with gradients, bins with events, features, the null loss, what finds the scale
     scale: np.ndarray | None  # of the loss, where it has one
     given: bool  # whether the user gave that scale
-    spread: tuple | None  # bins and Pearson's chi-squared in the last whole pass
+    of_scale: tuple | None  # what finds the scale, from the last whole pass: Pearson's chi-squared with bins, or slopes
     fresh: bool  # whether batches show bins that passes before did not
 
     @property
@@ -99,7 +101,7 @@ def unpacked(saved, objective: Objective) -> State:
     return state
 
 
-def estimated(state, objective) -> bool:
+def estimated(state) -> bool:
     """Whether the scale is to be found."""
     return state.scale is not None and not state.given
 

@@ -26,9 +26,10 @@ def step(state: State, objective: Objective, mask, X, y) -> tuple[State, float]:
         _check_arrays.near(center, sd)
         state = state._replace(center=center, intercept=state.intercept + state.coef @ center)
     X = X - state.center  # in double precision; the design rounds it
-    return (_first_pass.step if state.passing is None else _later_pass)(
-        state, objective, mask, _first_pass.design(X, y), X, y
-    )
+    data = _first_pass.design(X, y)
+    if state.passing is not None:
+        return _later_pass(state, objective, data)
+    return _first_pass.step(state, objective, mask, data, X, y)
 
 
 def _size(y):
@@ -36,7 +37,7 @@ def _size(y):
     return np.nan_to_num(np.abs(y)).sum(0) / np.maximum((~np.isnan(y)).sum(0), 1)
 
 
-def _later_pass(state, objective, mask, data, X, y):
+def _later_pass(state, objective, data):
     coef, intercept = state.problem.coordinates.to_model(_ask_tell.ask(state.passing))
     _, null, _ = _objective.null_model(objective.model, state.bins, state.events)
     new = _first_pass.summed(later_sums, coef, intercept, objective, data, null)
@@ -54,7 +55,7 @@ def end_pass(state: State, objective: Objective, mask) -> State:
         return _start_passing(state, objective, mask)
     if not _same_bins(state):
         coef, intercept = state.here  # every pass shows other bins: what they sum to can not be compared
-        return state._replace(coef=coef, intercept=intercept, passing=None, sums=None, spread=None, fresh=True)
+        return state._replace(coef=coef, intercept=intercept, passing=None, sums=None, of_scale=None, fresh=True)
     return _told(state, objective)
 
 
@@ -78,7 +79,7 @@ def _start_passing(state, objective, mask) -> State:
 
 def _told(state, objective) -> State:
     dtype = jnp.result_type(float)
-    sums, _, _, null_loss, spread = state.sums
+    sums, _, _, null_loss, of_scale = state.sums
     bins, few = np.maximum(state.bins, 1), state.coef.shape[1] / state.bins.max()
     params = state.problem.coordinates.to_model(_ask_tell.ask(state.passing))
     value, gradient = _fit.mean(sums, state.problem, params[0], bins)
@@ -90,8 +91,8 @@ def _told(state, objective) -> State:
         state.passing, value, gradient, precondition, TOL[dtype.name] * nat / bins, precondition.curvature * nat, eps
     )
     scale = state.scale
-    if estimated(state, objective):
-        step = _scale.newton(*spread)
+    if estimated(state):
+        step = _scale.newton(*of_scale)
         again = (passing.status == DONE) & (np.abs(step) > 10 * _scale.TOL[dtype.name]) & (state.bins > 0)
         scale = np.clip(np.where(again, scale * np.exp(step), scale), _scale.LEAST, _scale.MOST)
         again &= scale != state.scale
@@ -102,7 +103,7 @@ def _told(state, objective) -> State:
     if worse.any() and params[0][worse].any():  # the first pass led them astray: let the solver begin where `fit` does
         _, null, _ = _objective.null_model(objective.model, state.bins, state.events)
         passing = _ask_tell.restarted(passing, worse, problem.coordinates.from_model(np.zeros_like(params[0]), null))
-    state = state._replace(problem=problem, passing=passing, sums=None, scale=scale, spread=spread)
+    state = state._replace(problem=problem, passing=passing, sums=None, scale=scale, of_scale=of_scale)
     _, objective = scaled(state, objective)
     return _cautious(state, objective, _first_pass.noise(objective.model, state.bins, state.events, null_loss))
 
@@ -144,7 +145,7 @@ def dispersion(state: State, objective: Objective):
     """Scales and what they tell, from the last whole pass, or from the sample before there is one."""
     state, (model, *_) = scaled(state, objective)
     mean, null, silent = _objective.null_model(model, state.bins, state.events)
-    sums, dtype = state.spread, jnp.result_type(float)
+    sums, dtype = state.of_scale, jnp.result_type(float)
     if not _scale.measured(model):
         sums = None
     elif sums is None:
@@ -167,9 +168,9 @@ def _free(state, objective, mean, null):
 def later_sums(block, model, coef, intercept, null):
     """Losses with gradients, whether these are the bins of the first pass, and the loss of the null model."""
     features = (block.weight.max(1, keepdims=True) * block.X).sum(0)
-    losses, spread = _objective.loss_and_gradient(block, model, coef, intercept), ()
+    losses, of_scale = _objective.loss_and_gradient(block, model, coef, intercept), ()
     if _scale.measured(model):
-        spread = _scale.chi_squared(block, model, coef, intercept, null)
+        of_scale = _scale.chi_squared(block, model, coef, intercept, null)
     elif model.shapes:
-        spread = _scale.slopes(block, model, coef, intercept)
-    return losses, _objective.tally(block), features, _objective.null_loss(block, model, null), spread
+        of_scale = _scale.slopes(block, model, coef, intercept)
+    return losses, _objective.tally(block), features, _objective.null_loss(block, model, null), of_scale

@@ -1,16 +1,19 @@
 """Checks of single values: names, numbers, flags.
 
-Every check of what a user gives is one function per fact, here or in `_check_arrays`, `_check_times`, `_check_index`,
-`_check_bases`, `_check_model`, `_check_runs`, `_settings`. A message says what was expected, what came, and the fix.
+Every check of what a user gives is one function per fact, here, in `_settings` or in the other `_check_*.py`. A message says
+what was expected, what came, and the fix.
 """
 
 import difflib
 import numbers
+import sys
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
 
 INT32 = np.iinfo(np.int32)
+OURS = ("popglm", "sklearn", "jaxtyping")  # whose lines a warning does not point at
 
 
 def option(name, value, choices):
@@ -53,3 +56,17 @@ def flag(name, value):
     """True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"`{name}` must be True or False; got {value!r}.")
+
+
+def listed(which, names):
+    """Names of these, or their numbers; ten at most."""
+    some = [str(n if names is None else names[n]) for n in which[:10]]
+    return ", ".join(some) + (", ..." if len(which) > 10 else "")
+
+
+def warn(text, category=UserWarning):
+    """Warn at the line of the user, however many steps of this package lie between."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in OURS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)

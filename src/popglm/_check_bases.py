@@ -2,8 +2,6 @@
 
 import math
 import numbers
-import sys
-import warnings
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -12,7 +10,6 @@ import numpy as np
 from popglm import _check
 
 GRID = 1e9  # bytes
-OURS = ("popglm", "sklearn", "jaxtyping")  # whose lines a warning does not point at
 
 
 def window_size(value):
@@ -35,18 +32,10 @@ def full_rank(kernel):
     """Functions that differ on the lags of the window; else coefficients are not unique, and a warning says so."""
     rank = int(np.linalg.matrix_rank(kernel))
     if rank < kernel.shape[1]:
-        warn(
+        _check.warn(
             f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins: their "
             "coefficients are not unique. Use fewer functions or a longer window."
         )
-
-
-def warn(text, category=UserWarning):
-    """Warn at the line of the user, however many steps of this package lie between."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in OURS:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, category, stacklevel=level)
 
 
 def raised_cosine(n_basis_funcs, width, decay=False):
@@ -157,7 +146,7 @@ def inside(n_outside, n_values, low, high, learned):
     """Values inside the bounds; a warning names how many are not."""
     if n_outside:
         origin = "learned from the first data that this basis saw" if learned else "given"
-        warn(
+        _check.warn(
             f"{n_outside} of {n_values} values lie outside the bounds ({low:.6g}, {high:.6g}), {origin}: their rows are NaN, "
             "and no method counts them. Give wider `bounds`, or learn them anew with `fit`."
         )
@@ -232,9 +221,9 @@ def part(key, names):
 def one_each(n_bases, inputs):
     """As many inputs as bases."""
     if n_bases != len(inputs):
-        raise ValueError(
-            f"this combination of {n_bases} bases needs as many inputs, in the same order; got {len(inputs)}."
-        )
+        what = f"this combination of {n_bases} bases needs as many inputs, in the same order"
+        what = "this basis needs 1 input" if n_bases == 1 else what
+        raise ValueError(f"{what}; got {len(inputs)}.")
 
 
 def seen(n_inputs):
@@ -263,7 +252,7 @@ def near_factor(name, mean, sd):
     far = (np.abs(mean) * jnp.finfo(dtype).eps ** 0.5 > 0.15 * sd) & (sd > 0)  # squares still tell it from a constant
     if far.any():
         ratio = (np.abs(mean[far]) / sd[far]).max()
-        warn(
+        _check.warn(
             f"part {name!r} of a product lies {ratio:.1g} standard deviations from 0, and its products are rounded to {dtype}: "
             "fits take long and lose digits. Subtract its mean before it is multiplied, and add the other part to the sum."
         )

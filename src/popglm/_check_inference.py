@@ -1,6 +1,5 @@
 """Checks of inference: fits that have standard errors, groups of coefficients, clusters. Messages are as in `_check`."""
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,20 +18,13 @@ REASONS = {
 }
 
 
-def estimator(model, kind):
-    """A GLM or PopulationGLM."""
-    if not isinstance(model, kind):
-        raise TypeError(f"`model` must be a fitted GLM or PopulationGLM; got {type(model).__name__}.")
-
-
-def unpenalised(penalty, strength):
+def unpenalised(penalty, strength, name):
     """A maximum of the likelihood itself."""
     if penalty.default_strength and np.any(strength > 0):
-        name = type(penalty).__name__
         raise ValueError(
-            f"the model was fitted with a penalty ({name}, strength {np.max(strength):g}): its estimates are biased on "
-            "purpose, so intervals and tests around them do not hold what they promise. Fit without a penalty, with fewer "
-            "functions or features if that is unstable; or judge a penalised model by its score on held-out data."
+            f"`{name}` was fitted with a penalty ({type(penalty).__name__}, strength {np.max(strength):g}): its estimates "
+            "are biased on purpose, so intervals and tests around them do not hold what they promise. Fit without a penalty, "
+            "with fewer functions or features if that is unstable; or judge a penalised model by its score on held-out data."
         )
 
 
@@ -47,15 +39,13 @@ def near_optimum(distance, silent, names, model="model", result="errors are"):
         )
     if far.any():
         text = f"coefficients lie more than {FAR} standard errors from the optimum of these data, so {result} NaN"
-        warn(far, names, text, 4)
+        warn(far, names, text)
     return far
 
 
-def warn(which, names, text, level=3):
-    """Name neurons in one warning, which points at the line of the user, so many calls away."""
-    listed = [str(n if names is None else names[n]) for n in np.flatnonzero(which)]
-    more = ", ..." if len(listed) > 10 else ""
-    warnings.warn(f"neuron {', '.join(listed[:10])}{more}: {text}.", RuntimeWarning, stacklevel=level)
+def warn(which, names, text):
+    """Name neurons in one warning."""
+    _check.warn(f"neuron {_check.listed(np.flatnonzero(which), names)}: {text}.", RuntimeWarning)
 
 
 def warn_of_tests(why, names):
@@ -63,41 +53,33 @@ def warn_of_tests(why, names):
     for reason, text in REASONS.items():
         which = (np.atleast_2d(why) == reason).any(0)
         if which.any():
-            warn(which, names, text, 4)
+            warn(which, names, text)
 
 
 def warn_of_lost(lost, silent, features):
     """Name the coefficients that the data do not determine."""
     which = np.flatnonzero(lost[~silent, :-1].any(0))
     if len(which):
-        listed = [str(j if features is None else features[j]) for j in which]
-        more = ", ..." if len(listed) > 10 else ""
-        warnings.warn(
-            f"feature {', '.join(listed[:10])}{more}: the data do not determine these coefficients, since other features make "
-            "up for them, so their errors are NaN. What the data determine has errors: bands with intercept=True, groups by "
-            "`test`. Or leave out features, or use fewer functions.",
+        _check.warn(
+            f"feature {_check.listed(which, features)}: the data do not determine these coefficients, since other features "
+            "make up for them, so their errors are NaN. What the data determine has errors: bands with intercept=True, groups "
+            "by `test`. Or leave out features, or use fewer functions.",
             RuntimeWarning,
-            stacklevel=3,
         )
 
 
 def warn_of_endless(endless, names, features):
     """Name the coefficients that have no finite optimum, by neuron and feature."""
-    at = [
-        (names[n] if names is not None else n, features[j] if features is not None else j)
-        for n, j in np.argwhere(endless)
-    ]
+    at = [f"neuron {_check.listed([n], names)} feature {_check.listed([j], features)}" for n, j in np.argwhere(endless)]
     if at:
-        listed = ", ".join(f"neuron {n} feature {j}" for n, j in at[:10]) + (", ..." if len(at) > 10 else "")
-        warnings.warn(
-            f"{listed}: where the feature is not 0 there is an event in every bin, or in none, so the coefficient has no "
-            "finite optimum and its errors are NaN. Test it by leave_out_test.",
+        _check.warn(
+            f"{_check.listed(range(len(at)), at)}: where the feature is not 0 there is an event in every bin, or in none, so "
+            "the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test.",
             RuntimeWarning,
-            stacklevel=3,
         )
 
 
-def clusters(labels, number):
+def clusters(number):
     """At least two clusters, and a word if they are few."""
     most = int(number.max(initial=0))
     if most < 2:
@@ -106,11 +88,18 @@ def clusters(labels, number):
             "ones: a number of bins, such as clusters=1000, or labels of trials."
         )
     if most < FEW:
-        warnings.warn(
+        _check.warn(
             f"errors from {most} clusters are uncertain themselves, and often too small. Use at least {FEW}: shorter epochs, "
             "or blocks of bins.",
             RuntimeWarning,
-            stacklevel=3,
+        )
+
+
+def by_clusters(kind, clusters):
+    """Clusters of the kind of error that has them."""
+    if clusters is not None and kind != "sandwich":
+        raise ValueError(
+            f'`clusters` is for kind="sandwich"; {kind!r} takes bins as the model does. Leave it out, or give the kind.'
         )
 
 
@@ -150,7 +139,7 @@ def groups(features, n_features, size=None):
     """Names of groups of features, their features, and whether a single one was named; `size` is how many each must have."""
     features, one = size if features is None else features, False
     if isinstance(features, Mapping):
-        names, some = list(features), list(features.values())
+        names, some = zip(*_leaves(features), strict=True) if features else ((), ())
     elif not hasattr(features, "__len__"):
         length = _check.positive_integer("features", features)
         if n_features % length:
@@ -164,6 +153,8 @@ def groups(features, n_features, size=None):
         one = not (len(features) and hasattr(features[0], "__len__"))
         some = [features] if one else list(features)
         names = list(range(len(some)))
+    if not len(some):
+        raise ValueError("`features` must name at least one group; got none.")
     some = [_features(part, n_features) for part in some]
     if size is not None and any(len(part) != size for part in some):
         raise ValueError(
@@ -173,21 +164,30 @@ def groups(features, n_features, size=None):
     return names, some, one
 
 
-def _features(part, n_features):
-    values = _check_arrays.array("features", part, (1,))
+def _leaves(features, names=()):
+    """Groups of a dictionary of dictionaries, as a sum of bases has them, each with its own name: unique, or joined."""
+    for name, part in features.items():
+        if isinstance(part, Mapping):
+            yield from _leaves(part, (*names, name))
+        else:
+            yield (name if not names else (*names, name)), part
+
+
+def _features(part, n_features, name="features"):
+    values = _check_arrays.array(name, part, (1,))
     whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and (values == np.round(values)).all())
     if not whole or values.min() < 0 or values.max() >= n_features or len(np.unique(values)) < len(values):
         raise ValueError(
-            f"`features` must hold different numbers of features, from 0 to {n_features - 1}; got {values[:8].tolist()}."
+            f"`{name}` must hold different numbers of features, from 0 to {n_features - 1}; got {values[:8].tolist()}."
         )
     return values.astype(int)
 
 
-def functions(kernel, n_dims=(2,)):
+def functions(kernel, n_dims=(2,), name="kernel"):
     """Values of functions, (points, functions)."""
-    values = _check_arrays.array("kernel", kernel, n_dims).astype(float)
+    values = _check_arrays.array(name, kernel, n_dims).astype(float)
     if not np.isfinite(values).all():
-        raise ValueError("`kernel` must be finite: the `kernel` of a convolution, or functions on a grid without NaN.")
+        raise ValueError(f"`{name}` must be finite: the `kernel` of a convolution, or functions on a grid without NaN.")
     return values
 
 
@@ -221,7 +221,7 @@ def columns(value, n_features, n_reduced):
                 "to X[:, columns]."
             )
         return np.arange(n_features)
-    some = _features(value, n_features)
+    some = _features(value, n_features, "columns")
     if len(some) != n_reduced:
         raise ValueError(f"`columns` must name the {n_reduced} features of `reduced`; got {len(some)}.")
     return some

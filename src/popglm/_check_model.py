@@ -7,11 +7,12 @@ import numpy as np
 from popglm import _check_arrays
 
 
-def estimator(is_one, value):
+def estimator(value, kind, name="model"):
     """A model of this package."""
-    if not is_one:
+    if not isinstance(value, kind):
+        came = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
         raise TypeError(
-            f"`model` must be a GLM or a PopulationGLM; got {type(value).__name__}. Of a pipeline give the last step, and the "
+            f"`{name}` must be a GLM or a PopulationGLM; got {came}. Of a pipeline give the last step, and the "
             "features that the others make."
         )
 
@@ -65,41 +66,41 @@ def feature_mask(mask, n_features, n_neurons):
     return values.T.astype(float)
 
 
-def pair(params):
+def pair(params, name="params"):
     """A pair (coef, intercept) of arrays."""
     if not isinstance(params, tuple | list) or len(params) != 2:
         raise TypeError(
-            f"`params` must be a pair (coef, intercept); got {type(params).__name__}. Start from `initialize_params`."
+            f"`{name}` must be a pair (coef, intercept); got {type(params).__name__}. Start from `initialize_params`."
         )
     for part in params:
         dtype = part.dtype if isinstance(part, np.ndarray | jax.Array) else None
         if dtype is None or jax.dtypes.canonicalize_dtype(dtype) != jnp.result_type(float):
             raise TypeError(
-                f"`params` must hold arrays of {jnp.result_type(float)}; got {dtype or type(part).__name__}. "
+                f"`{name}` must hold arrays of {jnp.result_type(float)}; got {dtype or type(part).__name__}. "
                 "Start from `initialize_params`."
             )
     return params
 
 
-def parameters(params, coef_shape, intercept_shape):
+def parameters(params, coef_shape, intercept_shape, name="params"):
     """A pair (coef, intercept) of the shapes that the data ask for."""
-    coef, intercept = pair(params)
+    coef, intercept = pair(params, name)
     shapes = np.shape(coef), np.shape(intercept)
     if len(shapes[0]) == len(coef_shape) and shapes[1] and shapes[0][1:] == (shapes[1] if len(coef_shape) == 2 else ()):
         n_features(shapes[0][0], coef_shape[0])
         n_neurons(shapes[1][0], intercept_shape[0])
     if shapes != (coef_shape, intercept_shape):
         raise ValueError(
-            f"`params` must have coefficients of shape {coef_shape} and intercepts of shape {intercept_shape}; "
+            f"`{name}` must have coefficients of shape {coef_shape} and intercepts of shape {intercept_shape}; "
             f"got {shapes[0]} and {shapes[1]}."
         )
     return coef, intercept
 
 
-def finite_parameters(params):
+def finite_parameters(params, name="params"):
     """Coefficients and intercepts without NaN or infinity."""
     if not all(np.isfinite(part).all() for part in params):
-        raise ValueError("`params` must be finite; got NaN or an infinite value. Start from `initialize_params`.")
+        raise ValueError(f"`{name}` must be finite; got NaN or an infinite value. Start from `initialize_params`.")
 
 
 def state(value):

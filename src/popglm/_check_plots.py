@@ -1,5 +1,7 @@
 """Checks of what is drawn: shapes that belong together, and axes to draw on. Messages are as in `_check`."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from popglm import _check_arrays
@@ -64,6 +66,15 @@ def increasing(name, values, low=-np.inf):
         bound = "" if low == -np.inf else f" above {low:g}"
         raise ValueError(f"`{name}` must be numbers{bound} that increase; got {values[:6].tolist()}... Sort them.")
     return values
+
+
+def of_one(z):
+    """Intervals of one unit."""
+    if isinstance(z, Mapping):
+        raise TypeError(
+            f"`z` must be the intervals of one unit; got those of {len(z)} by name. Give one: z[{next(iter(z), 0)!r}]."
+        )
+    return z
 
 
 def shares(name, values):

@@ -76,16 +76,23 @@ def stepper(solver, name):
     return solver
 
 
-def file_to_write(name, value):
-    """A path whose folder exists and takes files."""
+def _no_folder(name, value):
+    """A path that may be one of a file, of a link what it leads to; and whether something is there."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz'; got {value!r}.")
     try:
-        path = Path(value).expanduser().resolve()  # of a link, what it leads to
+        path = Path(value).expanduser().resolve()
+        there, folder = path.exists(), path.is_dir()
     except (ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"`{name}` must be the path of a file; {value!r} is none: {error}.") from None
-    if not str(value) or path.is_dir():
+    if folder:
         raise ValueError(f"`{name}` must be the path of a file; {value!r} is a folder. Append a name: run.npz.")
+    return path, there
+
+
+def file_to_write(name, value):
+    """A path whose folder exists and takes files."""
+    path, _ = _no_folder(name, value)
     if not path.parent.is_dir():
         raise ValueError(f"the folder of `{name}` must exist; {path.parent} does not. Make it first.")
     if not os.access(path.parent, os.W_OK):
@@ -95,15 +102,7 @@ def file_to_write(name, value):
 
 def file_to_read(name, value):
     """The path of a file that is there."""
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz'; got {value!r}.")
-    try:
-        path = Path(value).expanduser().resolve()
-        there, folder = path.exists(), path.is_dir()
-    except (ValueError, RuntimeError, OSError) as error:
-        raise ValueError(f"`{name}` must be the path of a file; {value!r} is none: {error}.") from None
-    if folder:
-        raise ValueError(f"`{name}` must be the path of a file; {path} is a folder. Append a name: model.npz.")
+    path, there = _no_folder(name, value)
     if not there:
         raise FileNotFoundError(
             errno.ENOENT, f"`{name}` must be a file that is there; there is none. Look at", str(path)
@@ -191,7 +190,7 @@ def same_batch(item, path):
     return item
 
 
-def stepwise(name, checkpoint):
+def default_solver(name, checkpoint):
     """The default solver, which can be interrupted between two passes."""
     if checkpoint is not None and name is not None:
         raise ValueError(
@@ -208,7 +207,7 @@ def savable(parts, classes):
     if foreign:
         raise TypeError(
             f"`model` must be an object of GLM or PopulationGLM, a basis of popglm.basis, or a dictionary or tuple of "
-            f"these; got {foreign}. Save the model that is inside."
+            f"these; got {foreign}. Of a pipeline save the model in it; of results the arrays, by numpy.savez."
         )
 
 

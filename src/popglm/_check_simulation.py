@@ -2,11 +2,18 @@
 
 import numpy as np
 
-from popglm import _check_arrays, _pynapple
+from popglm import _check, _check_arrays, _pynapple
+
+# what mends a population that explodes: of parameters, and of a fit
+WEAKER = "Weaken the excitatory couplings, or lower the intercepts."
+CALMER = (
+    "Fit with a Ridge penalty, a longer history of each neuron, or the link softplus; or simulate short epochs from the "
+    "`history` of the data."
+)
 
 
-def no_explosion(means, limit, times, rows, support):
-    """Means in these rows that stay below each neuron's limit."""
+def no_explosion(means, limit, times, rows, support, ids, mend):
+    """Means in these rows that stay below each neuron's limit; `mend` says what to do about others."""
     some = means[rows]
     wild = ~(np.abs(some) < limit)
     if not wild.any():
@@ -17,32 +24,31 @@ def no_explosion(means, limit, times, rows, support):
         raise ValueError(
             "the rates become NaN. Check `inverse_link_function`, the couplings and the kernel of the basis."
         )
-    unit = "spikes per bin" if _counts(support) else "per bin"
+    unit = "spikes per bin" if support.counts else "per bin"
     raise ValueError(
-        f"the population explodes: neuron {neuron} passes {limit[neuron]:g} {unit} at {times[rows[first]]:.3f} s. "
-        "Weaken the excitatory couplings, or lower the intercepts."
+        f"the population explodes: neuron {_check.listed([neuron], ids)} passes {limit[neuron]:g} {unit} at "
+        f"{times[rows[first]]:.3f} s. {mend}"
     )
 
 
-def _counts(support):
-    return support.low == 0 and not support.above
-
-
-def drawable(means, limit, support):
+def drawable(means, limit, support, ids):
     """Means of which activity can be drawn."""
-    wild = ~(np.abs(means) < (limit if _counts(support) else np.inf))
+    wild = ~(np.abs(means) < (limit if support.counts else np.inf))
     if wild.any():
         row, neuron = (int(i) for i in np.argwhere(wild)[0])
         raise ValueError(
-            f"neuron {neuron} has a mean of {means[row, neuron]:.3g} in row {row}, of which nothing can be drawn. Look at the "
-            "features of that row, and at the coefficients."
+            f"neuron {_check.listed([neuron], ids)} has a mean of {means[row, neuron]:.3g} in row {row}, of which "
+            "nothing can be drawn. Look at the features of that row, and at the coefficients."
         )
 
 
-def model(value, kind):
-    """A model of this package."""
-    if not isinstance(value, kind):
-        raise TypeError(f"`model` must be a fitted GLM or PopulationGLM; got {value!r}.")
+def features(expected, made, model):
+    """As many features as the model has."""
+    if made != expected:
+        raise ValueError(
+            f"`basis` and `inputs` make {made} features, and the {model} has {expected}. Give the basis of its fit, and "
+            "inputs with as many columns."
+        )
 
 
 def basis(value, kind):

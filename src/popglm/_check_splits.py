@@ -53,14 +53,6 @@ def time_axis(times):
         )
 
 
-def same_length(n_X, n_y):
-    """X and y of the same length."""
-    if n_X != n_y:
-        raise ValueError(
-            f"X and y must have the same number of rows; got {n_X} and {n_y}. Restrict both to the same epochs."
-        )
-
-
 def some_training(train, fold, window):
     """Rows that are left to train on."""
     if not np.any(train):
@@ -68,12 +60,6 @@ def some_training(train, fold, window):
             f"fold {fold} leaves no row to train on: all lie within the window of {window} bins of a test row. Use fewer "
             "and longer blocks, or a shorter window."
         )
-
-
-def estimator(model):
-    """An estimator with a path."""
-    if not hasattr(model, "fit_path") or isinstance(model, type):
-        raise TypeError(f"`model` must be a GLM or a PopulationGLM; got {model!r}.")
 
 
 def pairs(splits, n_rows):

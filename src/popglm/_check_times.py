@@ -47,14 +47,17 @@ def long_enough(starts, window, *, alone=False):
         )
 
 
+def same_length(n, n_other, one="X", other="y"):
+    """As many rows in both."""
+    if n != n_other:
+        raise ValueError(
+            f"{one} and {other} must have the same number of rows; got {n} and {n_other}. Restrict both to the same epochs."
+        )
+
+
 def aligned(X, y, one="X", other="y"):
     """X and y have one row per bin, and, where both carry times, the same times to the microsecond."""
-    rows = X.values.shape[0], y.values.shape[0]
-    if rows[0] != rows[1]:
-        raise ValueError(
-            f"{one} and {other} must have the same number of rows; got {rows[0]} and {rows[1]}. "
-            "Restrict both to the same epochs."
-        )
+    same_length(X.values.shape[0], y.values.shape[0], one, other)
     if X.times is None or y.times is None:
         return
     off = np.abs(X.times - y.times)

@@ -16,7 +16,6 @@ from popglm import _check_runs, _design, _file, _pynapple
 
 KIND, VERSION = "checkpoint", 1
 EVERY = 30.0  # seconds between two writings
-OLD = 20  # times as long ago, somebody was killed while writing
 STEPS = (0, 1, 2, 10, 100, 1000)  # at which a function of the iteration is looked at
 
 
@@ -28,7 +27,7 @@ class Checkpoint:
         self._settings = json.loads(json.dumps(settings))
         self.saved, self._data_then, self._data, self._held, self._can_hold = None, None, None, None, False
         self._written_at = time.monotonic()
-        _file.clear(self.path, OLD * EVERY)
+        _file.clear(self.path)
         if self.path.exists():
             then, self._data_then, self.saved = _file.read(self.path, KIND, VERSION)
             _check_runs.same_fit(self.path, json.loads(then), self._settings)

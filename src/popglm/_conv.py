@@ -4,7 +4,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from popglm import _check_arrays, _check_bases, _check_times, _design, _pynapple, _shapes, _terms
+from popglm import _check_bases, _check_times, _design, _pynapple, _shapes, _terms
 from popglm._basis import Leaf
 
 
@@ -52,13 +52,11 @@ class Conv(Leaf):
         return self.kernel.shape[1]
 
     def look(self, inputs, *, anew=False):
-        frame = _pynapple.unwrap(inputs)
-        streamed = _design.is_stream(frame.values)
-        values = _check_arrays.sliceable("inputs", frame.values) if streamed else _check_arrays.inputs(frame.values)
+        frame = self._checked(inputs)
         _check_times.regular(frame)
         _check_times.some_duration(frame)
-        self.n_inputs_ = 1 if len(values.shape) == 1 else values.shape[1]
-        return frame._replace(values=values)
+        self.n_inputs_ = 1 if len(frame.values.shape) == 1 else frame.values.shape[1]
+        return frame
 
     def _term(self, frames):
         frame, window = next(frames), _check_bases.window_size(self.window_size)

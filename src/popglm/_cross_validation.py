@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.base import clone
 
-from popglm import _check, _check_splits, _data, _design, _objective, _scale
+from popglm import _check, _check_model, _check_splits, _data, _design, _objective, _scale
+from popglm._estimator import Estimator
 from popglm._lazy import LazyFeatures
 from popglm._splits import BlockSplit
 
@@ -161,7 +162,7 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
     >>> model.set_params(regularizer_strength=found.strength("one-se")).fit(X, y).coef_.shape
     (4, 3)
     """
-    _check_splits.estimator(model)
+    _check_model.estimator(model, Estimator)
     path = clone(model).fit_path(X, y, strengths=strengths, n_strengths=n_strengths)
     observation = model._configure()[0].model
     frame, counts = _data.pair(X, y, observation, model._y_dims)
@@ -173,7 +174,7 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
     for train, test in _check_splits.pairs(pairs, len(counts)):
         target = _rows(counts, train)
         fold = clone(model).fit_path(
-            _rows(features, train), target if model._y_dims == (2,) else target[:, 0], strengths=path.strengths
+            _rows(features, train), target[:, 0] if model._single else target, strengths=path.strengths
         )
         score, n = _held_out(observation, fold, *(_design_of(features, counts, rows) for rows in (train, test)))
         scores.append(score)
@@ -192,8 +193,7 @@ def _rows(values, index):
 
 
 def _design_of(features, counts, index):
-    rows = _data.rows(_rows(features, index))
-    return _design.Design(rows, rows.place(_rows(counts, index)))
+    return _design.Design(_data.rows(_rows(features, index)), _rows(counts, index))
 
 
 def _held_out(model, path, train, test):

@@ -128,6 +128,10 @@ class Rows(ABC):
     center: np.ndarray | None = None
     streamed = False
 
+    def offset(self, n_features) -> np.ndarray:
+        """What `part` subtracts from each feature."""
+        return np.zeros(n_features) if self.center is None else self.center
+
     @abstractmethod
     def part(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
         """Make the features of `size` rows from `start`, which may pass the end; and say which of them count."""
@@ -168,12 +172,14 @@ class Matrix(Rows):
 class Design:
     """X and y, cut into chunks of one shape; those without a row that counts are left out.
 
-    What is shorter than a chunk is padded to the next of few lengths. A `whole` design is a single chunk, for loops that
-    are compiled around all of the data. Iterating gives pairs of the first row and the chunk.
+    `y` has the rows of the user, which `X.place` moves; None is no y. What is shorter than a chunk is padded to the next of few
+    lengths. A `whole` design is a single chunk, for loops that are compiled around all of the data. Iterating gives pairs of
+    the first row and the chunk.
     """
 
-    def __init__(self, X: Rows, y, *, whole=False):
-        self._X, self._y, self.length = X, y, y.shape[0]
+    def __init__(self, X: Rows, y=None, *, whole=False):
+        y = np.zeros((X.length, 0), np.uint8) if y is None else X.place(y)
+        self._X, self._y, self.length = X, y, X.length
         rows = min(BLOCK_ROWS, _convolve.SUB_ROWS * grid(-(-self.length // _convolve.SUB_ROWS)))
         n_blocks = grid(-(-self.length // rows))
         self._n_blocks = n_blocks if whole else min(n_blocks, CHUNK_BLOCKS)

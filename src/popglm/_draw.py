@@ -13,11 +13,11 @@ BY_SEARCH = 60.0  # means up to which exp(-mean) has all its digits
 DRAWABLE = 2.0**30
 
 
-def independent(key, model, eta):
+def independent(key, model, eta, ids=None):
     """Draw each entry of (time, neurons), some thousand rows at a time; NaN where the predictor is."""
     known, rows = ~np.isnan(eta), _design.BLOCK_ROWS
     mean = np.asarray(model.mean(jnp.where(known, eta, 0)))
-    _check_simulation.drawable(np.where(known, mean, 0), DRAWABLE, model.support)
+    _check_simulation.drawable(np.where(known, mean, 0), DRAWABLE, model.support, ids)
     search = by_search(model, np.max(mean, initial=0, where=known))
     out = np.full(eta.shape, np.nan, eta.dtype)
     for i, at in enumerate(range(0, len(eta), rows)):

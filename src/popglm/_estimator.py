@@ -1,6 +1,5 @@
 """What the estimators share: convert what the user gave, check it, call the core, store what came out."""
 
-import warnings
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import replace
@@ -30,6 +29,7 @@ from popglm._fit_batches import BatchFits
 from popglm._fit_path import PathFits
 from popglm._objective import Objective
 from popglm._predict import Predictions
+from popglm._steps import Steps
 from popglm.observation_models import ObservationModel
 
 OBSERVATION_MODELS = {
@@ -40,9 +40,19 @@ REGULARIZERS = {
     name: getattr(regularizer, name)
     for name in ("UnRegularized", "Ridge", "Lasso", "ElasticNet", "GroupLasso", "Smoothness")
 }
+OF_A_FIT = (
+    "_columns",
+    "_train_mean",
+    "feature_names_in_",
+    "batch_state_",
+    "history_",
+    "n_iter_",
+    "converged_",
+    "scale_",
+)
 
 
-class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator, ABC):
+class Estimator(BatchFits, PathFits, Steps, Predictions, RegressorMixin, BaseEstimator, ABC):
     """What GLM and PopulationGLM share. Constructors store their arguments; `fit` validates them."""
 
     feature_mask = None
@@ -52,6 +62,11 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
     @abstractmethod
     def _public(array):
         """Array that leads or ends with the neurons, as this estimator shows it."""
+
+    @property
+    def _single(self):
+        """Whether there is one neuron, and no axis for it."""
+        return self._y_dims == (1,)
 
     def __sklearn_tags__(self):
         """What scikit-learn is told: the sign of y, NaN in X, and a score that is no R² (it is a log-likelihood)."""
@@ -91,7 +106,7 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
         Returns
         -------
         self
-            With `coef_`, `intercept_`, `n_iter_` and `converged_` (both per neuron).
+            With `coef_`, `intercept_`, and per neuron `n_iter_`, `converged_` and `scale_` (1 where the model has none).
 
         Raises
         ------
@@ -106,7 +121,9 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
         Warns
         -----
         RuntimeWarning
-            Once for the neurons without an event, and once for those that did not converge, each named.
+            Of neurons, by name: those without an event, or with nothing else; those whose y never varies, is separated by
+            the features, or has no overdispersion; those that did not converge, or met round-off. Of features that others
+            make, or that no event comes with.
 
         Examples
         --------
@@ -120,17 +137,16 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
         """
         objective, solver, options = self._configure()
         _check.flag("progress", progress)
-        _check_runs.stepwise(solver, checkpoint)
+        _check_runs.default_solver(solver, checkpoint)
         X, y = _data.pair(X, y, objective.model, self._y_dims)
         rows = _data.rows(X.values, centered=solver is None)
-        design = _design.Design(rows, rows.place(y.values), whole=solver is not None)
+        design = _design.Design(rows, y.values, whole=solver is not None)
         n_features, n_neurons = X.values.shape[1], y.values.shape[1]
         mask, start = _check_model.feature_mask(self.feature_mask, n_features, n_neurons), None
-        center = np.zeros(n_features) if rows.center is None else rows.center
+        center = rows.offset(n_features)
         if init_params is not None:
-            coef, intercept = self._checked(init_params, n_features, n_neurons)
-            coef = mask * np.asarray(coef, float).reshape(n_features, -1).T
-            start = coef, np.asarray(intercept, float) + coef @ center
+            coef, intercept = self._inner(init_params, mask, "init_params")
+            start = coef, intercept + coef @ center
         keep = None
         if checkpoint is not None:
             keep = self._checkpoint(checkpoint, objective, options, X, y, start)
@@ -173,47 +189,47 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
         )
         self._warn(result.stalled, columns, stalled)
         if len(result.dependent):
+            names = _check.listed(result.dependent, features)
             text = (
-                f"feature {_listed(result.dependent, features)}: a sum of other features, to the precision of X. Predictions "
-                "are right, but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
+                f"feature {names}: a sum of other features, to the precision of X. Predictions are right, but coefficients are "
+                "not unique. Leave out features, use fewer functions, or a Ridge penalty."
             )
-            warnings.warn(text, RuntimeWarning, stacklevel=3)
+            _check.warn(text, RuntimeWarning)
+
+    def _forget(self):
+        """What an earlier fit knew of its data."""
+        for known in OF_A_FIT:
+            self.__dict__.pop(known, None)
 
     def _warn_of_neurons(self, silent, scales, columns, features):
         """Say which neurons have nothing to fit, or too little noise."""
         model, _, strength = self._configure()[0]
-        every = silent & (self._train_mean > 0.5) if model.support.ends_only else np.zeros_like(silent)
-        self._warn(
-            silent & ~every,
-            columns,
-            "no event in any valid bin: coefficients 0 and half an event in all. Leave it out",
-            5,
-        )
-        self._warn(
-            every, columns, "an event in every valid bin: coefficients 0 and half a bin without. Leave it out", 5
-        )
+        self._warn_of_silent(model, silent, self._train_mean, columns)
         self._warn(
             scales.constant,
             columns,
             "the same y in every valid bin, so the scale is that of round-off. Leave it out",
-            5,
+        )
+        self._warn(
+            np.isnan(scales.scale),
+            columns,
+            "no more valid bins than coefficients, so the scale, which is what they leave, is NaN. Use fewer functions, or "
+            "give the scale",
         )
         self._warn(
             scales.separated,
             columns,
             "the features tell every bin with an event from every bin without, so coefficients have no finite optimum and "
             "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
-            5,
         )
         if scales.partly is not None and not np.any(strength):
-            names = _listed(np.flatnonzero(scales.partly.any(0)), features)
+            names = _check.listed(np.flatnonzero(scales.partly.any(0)), features)
             self._warn(
                 scales.partly.any(1),
                 columns,
                 f"feature {names}: where it is not 0 there is an event in every bin, or in none, so its coefficient has no "
                 "finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are right. Leave "
                 "it out, use a Ridge penalty",
-                5,
             )
         if model.shapes and model.scale is None:
             self._warn(
@@ -221,8 +237,15 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
                 columns,
                 f"no overdispersion, so `scale_` is the least there is, {_scale.LEAST:g}, and the fit is Poisson's. Take "
                 'observation_model="Poisson"',
-                5,
             )
+
+    def _warn_of_silent(self, model, silent, mean, columns):
+        """Say which neurons have no event, or nothing else; `mean` is the null model's."""
+        every = silent & (mean > 0.5) if model.support.ends_only else np.zeros_like(silent)
+        no = "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
+        self._warn(silent & ~every, columns, no)
+        no = "an event in every valid bin: coefficients 0 and half a bin without. Leave it out"
+        self._warn(every, columns, no)
 
     def _keep_names(self, features):
         """Names of the features, as scikit-learn keeps them: where there are any, and all are words."""
@@ -236,10 +259,10 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
         named = X.columns is not None and all(isinstance(name, str) for name in X.columns)
         _check_model.same_names(getattr(self, "feature_names_in_", None), X.columns if named else None)
 
-    def _warn(self, which, columns, text, level=4):
+    def _warn(self, which, columns, text):
         if np.any(which):
-            names = _listed(np.flatnonzero(which), columns)
-            warnings.warn(f"neuron {names}: {text}, or look at its data.", RuntimeWarning, stacklevel=level)
+            names = _check.listed(np.flatnonzero(which), columns)
+            _check.warn(f"neuron {names}: {text}, or look at its data.", RuntimeWarning)
 
     def _configure(self):
         """Objective, solver and options, from the constructor's arguments as they stand now."""
@@ -251,28 +274,29 @@ class Estimator(BatchFits, PathFits, Predictions, RegressorMixin, BaseEstimator,
         penalty = _settings.instance("regularizer", self.regularizer, REGULARIZERS, regularizer.Regularizer)
         strength = _settings.strength(self.regularizer_strength, penalty)
         options = _settings.options(self.solver_kwargs)
+        if self.solver_name is not None:
+            _check.option("solver_name", self.solver_name, _jaxopt.SOLVERS)
         if penalty.lengths:
             _check_penalties.kinks(type(penalty).__name__, self.solver_name)
         if self.solver_name is None:
             _settings.settings("the default solver", options, _fit.OPTIONS)
         else:
-            _check.option("solver_name", self.solver_name, _jaxopt.SOLVERS)
             _settings.settings(self.solver_name, options, _jaxopt.defaults(self.solver_name))
         return Objective(model, penalty, np.asarray(strength, jnp.result_type(float))), self.solver_name, options
 
-    def _checked(self, params, n_features, n_neurons):
+    def _checked(self, params, n_features, n_neurons, name="params"):
         shape = self._public(np.empty((n_features, n_neurons))).shape
-        params = tuple(map(jnp.asarray, _check_model.parameters(params, shape, (n_neurons,))))
-        _check_model.finite_parameters(params)
+        params = tuple(map(jnp.asarray, _check_model.parameters(params, shape, (n_neurons,), name)))
+        _check_model.finite_parameters(params, name)
         return params
+
+    def _inner(self, params, mask, name="params"):
+        """Parameters of the user as the core has them: masked, the neurons first, in double precision."""
+        n_neurons, n_features = mask.shape
+        coef, intercept = self._checked(params, n_features, n_neurons, name)
+        return mask * np.asarray(coef, float).reshape(n_features, -1).T, np.asarray(intercept, float)
 
     def _core_params(self):
         """Coefficients as (neurons, features), and intercepts."""
         intercept = jnp.asarray(self.intercept_)
         return jnp.asarray(self.coef_).reshape(-1, len(intercept)).T, intercept
-
-
-def _listed(which, names):
-    """Names of these, or their numbers; ten at most."""
-    some = [str(n if names is None else names[n]) for n in which[:10]]
-    return ", ".join(some) + (", ..." if len(which) > 10 else "")

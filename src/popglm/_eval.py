@@ -56,11 +56,9 @@ class Eval(Leaf):
         return np.clip((x - low) / (high - low), 0, 1)
 
     def look(self, inputs, *, anew=False):
-        frame = _pynapple.unwrap(inputs)
-        streamed = _design.is_stream(frame.values)
-        values = _check_arrays.sliceable("inputs", frame.values) if streamed else _check_arrays.inputs(frame.values)
+        frame = self._checked(inputs)
         _check_times.some_duration(frame)
-        return self._learned(frame._replace(values=values), anew)
+        return self._learned(frame, anew)
 
     def _learned(self, frame, anew):
         """Take in the size and the range of checked values."""

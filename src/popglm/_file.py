@@ -17,6 +17,7 @@ import numpy as np
 from popglm import _check_runs
 
 PARTIAL = ".partial"
+OLD = 600.0  # seconds ago, nobody writes any more
 
 
 def write(path: Path, kind: str, version: int, tree):
@@ -51,11 +52,11 @@ def _to_disk(folder: Path):
             os.close(handle)
 
 
-def clear(path: Path, seconds: float):
-    """Remove what was left by processes that were killed while they wrote, so long ago."""
+def clear(path: Path):
+    """Remove what was left by processes that were killed while they wrote."""
     for partial in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL}"):
         with contextlib.suppress(OSError):  # of another who does the same
-            if time.time() - partial.stat().st_mtime > seconds:
+            if time.time() - partial.stat().st_mtime > OLD:
                 partial.unlink()
 
 

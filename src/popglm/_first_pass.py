@@ -104,7 +104,7 @@ def renewed(state, objective, mask) -> State:
     """Coordinates and curvatures from the bins seen so far, at the present parameters."""
     eps, bins = float(jnp.finfo(jnp.result_type(float)).eps), np.maximum(state.bins, 1)
     mean, null, _ = _objective.null_model(objective.model, state.bins, state.events)
-    if estimated(state, objective):
+    if estimated(state):
         state, objective = likely(state, objective)
     n_features = state.coef.shape[1]
     few = n_features / bins.max()  # the correlations of few rows are not to be trusted in every direction
@@ -123,7 +123,7 @@ def refined(state, objective, mask) -> State:
     params = np.where(lost[:, None], 0, coef), np.where(lost, null, intercept)
     coef, intercept = _sample.optimum(state.sample, state.gradients, state.bins, silent, state.problem, params)
     state = state._replace(coef=coef, intercept=intercept)
-    return likely(state, objective)[0] if estimated(state, objective) else state
+    return likely(state, objective)[0] if estimated(state) else state
 
 
 def design(X, y) -> _design.Design:

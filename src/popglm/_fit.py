@@ -50,7 +50,10 @@ class Kept(NamedTuple):
 
 
 class _OneThread:
-    """One thread for NumPy's products, as long as anyone is inside; the number is the process's, so all share it."""
+    """One thread for NumPy's products, as long as anyone is inside; the number is the process's, so all share it.
+
+    They are small beside XLA's: their threads would only wait for its.
+    """
 
     lock, inside, limits, libraries = threading.Lock(), 0, None, None
 
@@ -110,8 +113,7 @@ def fit(design, objective: Objective, mask, init, tol=None, maxiter=OPTIONS["max
     decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of it. It goes on by the step
     that this estimate is made of, which costs no pass, unless it has not moved at all. Without a `tol` it is
     that of the precision. `mask` and the coefficients of `init` have the features last. `report` is called with the
-    state after every pass, `keep` is the checkpoint, or None. NumPy's products are small beside XLA's: its threads would
-    only wait for theirs.
+    state after every pass, `keep` is the checkpoint, or None.
     """
     with one_thread:
         kept = Kept.of(keep.saved) if keep and keep.saved else None
@@ -240,7 +242,7 @@ def _found(setting: Setting, problem: Problem, state: State) -> Fit:
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    free = (coef != 0).sum(1) + 1 if penalty.lengths else setting.free
+    free = np.minimum((coef != 0).sum(1) + 1, setting.free) if penalty.lengths else setting.free
     flags = state.n_evaluated, done, stalled, setting.silent, setting.mean_count.astype(dtype)
     return Fit(coef, intercept, *flags, setting.dependent, setting.constant, free, problem.objective.model.scale)
 

@@ -18,11 +18,11 @@ from popglm import (
     _run,
     _settings,
 )
-from popglm._steps import Steps, warn_of_batches
+from popglm._steps import warn_of_batches
 from popglm.batching import Windows
 
 
-class BatchFits(Steps):
+class BatchFits:
     """The fit by batches of an estimator."""
 
     def fit_batches(
@@ -103,7 +103,7 @@ class BatchFits(Steps):
         Warns
         -----
         RuntimeWarning
-            If the batches end early, and once for the neurons without an event and for those that failed.
+            If the batches end early; of neurons as `fit`, and of those that failed.
         UserWarning
             If the model's own solver searches its step size or accelerates.
 
@@ -131,7 +131,7 @@ class BatchFits(Steps):
             _check.positive_integer(word, n) for word, n in (("check_every", check_every), ("patience", patience))
         )
         _check.flag("progress", progress)
-        _settings.function("callback", callback)
+        _settings.function("callback", callback, "the step, the loss and the parameters")
         params, stand = _check_runs.beginning(init)
         held_out = None if held_out is None else _check_runs.batch(held_out, "`held_out` must be a pair (X, y)")
         if name is not None:
@@ -163,9 +163,7 @@ class BatchFits(Steps):
             n_features, n_neurons = shape
             if params is None:
                 return np.zeros((n_neurons, n_features)), np.full(n_neurons, np.nan)
-            coef, intercept = self._checked(params, *shape)
-            coef = np.asarray(coef, float).reshape(n_features, -1).T
-            return _check_model.feature_mask(self.feature_mask, *shape) * coef, np.asarray(intercept, float)
+            return self._inner(params, _check_model.feature_mask(self.feature_mask, *shape))
 
         def stepper(shape):
             mask = _check_model.feature_mask(self.feature_mask, *shape)
@@ -224,20 +222,6 @@ class BatchFits(Steps):
             if scale is not None:
                 self.scale_ = scale
         self.converged_, self.n_iter_ = converged, np.full(len(converged), n)
-
-    def _forget(self):
-        """What an earlier fit knew of its data."""
-        for known in (
-            "_columns",
-            "_train_mean",
-            "feature_names_in_",
-            "batch_state_",
-            "history_",
-            "n_iter_",
-            "converged_",
-            "scale_",
-        ):
-            self.__dict__.pop(known, None)
 
     def _adopt(self, coef, intercept):
         """Take these parameters of the core, neurons first."""

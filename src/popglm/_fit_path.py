@@ -61,7 +61,8 @@ class PathFits:
         Warns
         -----
         RuntimeWarning
-            Once for the neurons without an event, and once for those that did not converge at some strength.
+            Once for the neurons without an event, once for those with nothing else, and once for those that did not converge at
+            some strength.
 
         References
         ----------
@@ -86,16 +87,16 @@ class PathFits:
         objective = objective._replace(strength=base)
         X, y = _data.pair(X, y, objective.model, self._y_dims)
         rows = _data.rows(X.values, centered=True)
-        design = _design.Design(rows, rows.place(y.values))
+        design = _design.Design(rows, y.values)
         mask = _check_model.feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
         grid = None if strengths is None else _check_penalties.increasing(strengths)
         with _fit.progress(y.values.shape[1], progress) as report:
             grid, fits = _fit.path(design, objective, mask, grid, n_strengths, report=report, **options)
-        center = np.zeros(X.values.shape[1]) if rows.center is None else rows.center
+        center = rows.offset(X.values.shape[1])
         coef = np.stack([fit.coef for fit in fits])
         intercept = np.stack([fit.intercept - fit.coef.astype(float) @ center for fit in fits]).astype(coef.dtype)
         flags = np.stack([fit.converged for fit in fits]), np.stack([fit.n_iter for fit in fits])
-        self._warn(fits[0].silent, y.columns, "no event in any valid bin: coefficients 0. Leave it out")
+        self._warn_of_silent(objective.model, fits[0].silent, fits[0].mean, y.columns)
         late = ~flags[0].all(0)
         self._warn(late, y.columns, "the path stopped before it converged at every strength. Raise `maxiter` or `tol`")
         return Path(grid, self._public(coef.swapaxes(1, 2)), intercept, *flags)

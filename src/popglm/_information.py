@@ -28,7 +28,8 @@ class Settled(NamedTuple):
     """What the data of a fit say about its error, neurons first, the intercept last.
 
     `distance` is how far each estimate lies from the optimum of these data, in standard errors; `null` are directions in which
-    the parameters may move without a change of the likelihood, `unit` is the standard error of each if all others were known.
+    the parameters may move without a change of the likelihood, `unit` is the standard error of each if all others were known,
+    `residual` counts the bins that are more than the parameters.
     NaN in `covariance` are constant features, and those that are not free.
     """
 
@@ -36,6 +37,7 @@ class Settled(NamedTuple):
     null: Float[np.ndarray, "neurons parameters directions"]
     unit: Float[np.ndarray, "neurons parameters"]
     distance: Float[np.ndarray, " neurons"]
+    residual: Float[np.ndarray, " neurons"]
     silent: Bool[np.ndarray, " neurons"]
     clusters: Int[np.ndarray, " neurons"] | None
 
@@ -75,11 +77,11 @@ def matrices(expected, squares):
 
     def sums(block, model, neurons, coef, intercept, mean):
         y, weight = block.y.T[neurons], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-        model = jax.tree.map(lambda scale: scale[neurons], model)
+        model = _objective.of_neurons(model, neurons)
         eta = _objective.predictor(block, coef, intercept)
         each = [model.information(eta) if expected else model.curvature(eta, y)]
         if squares:
-            each.append(_slope(model, eta, y) ** 2)
+            each.append(_objective.loss_and_slope(model, eta, y)[1] ** 2)
         each = [jnp.where(weight > 0, weight * entries, 0) for entries in each]
 
         def products(of):
@@ -98,8 +100,8 @@ def cluster_scores(n_clusters, reach):
 
     def sums(block, model, neurons, coef, intercept):
         X, label, weight = block.X[:, :-1], block.X[:, -1], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-        block, model = block._replace(X=X), jax.tree.map(lambda scale: scale[neurons], model)
-        score = _slope(model, _objective.predictor(block, coef, intercept), block.y.T[neurons])
+        block, model = block._replace(X=X), _objective.of_neurons(model, neurons)
+        _, score = _objective.loss_and_slope(model, _objective.predictor(block, coef, intercept), block.y.T[neurons])
         score = jnp.where(weight > 0, weight * score, 0)
         first = jnp.min(jnp.where(label > 0, label, jnp.inf))
         first = jnp.where(jnp.isfinite(first), first, 1).astype(int)
@@ -117,11 +119,6 @@ def cluster_scores(n_clusters, reach):
     return sums
 
 
-def _slope(model, eta, y):
-    """Derivative of the loss in the linear predictor."""
-    return jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))[1]
-
-
 def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> Settled:
     """Covariance of the estimates of all neurons, by Fisher information, or a sandwich of scores by bin or by cluster.
 
@@ -129,15 +126,15 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
     coefficients that are held at 0; `scale` is what the losses are divided by.
     """
     dtype = jnp.result_type(float)
-    design = _design.Design(rows, rows.place(y))
+    design = _design.Design(rows, y)
     coef, intercept = np.asarray(coef, dtype), np.asarray(intercept, dtype)
     (bins, events), (weight, first, second), gradient = total(weights_of, design, model, coef, intercept)
-    _, silent = model.null_mean(events, bins)
+    _, _, silent = _objective.null_model(model, bins, events)
     mean = (first / np.maximum(weight, np.finfo(dtype).tiny)[:, None]).astype(dtype)
     power = np.concatenate([second, weight[:, None]], 1)
     gradient = _objective.joined(*gradient)
-    center = np.zeros(coef.shape[1]) if rows.center is None else rows.center
-    free = np.concatenate([free > 0, np.ones((len(free), 1), bool)], 1) & ~(silent | (bins == 0))[:, None]
+    center = rows.offset(coef.shape[1])
+    free = np.concatenate([free > 0, np.ones((len(free), 1), bool)], 1) & ~silent[:, None]
     clustered = None if labels is None else _Clusters(Labelled(rows, labels), y)
     n = coef.shape[1] + 1
     found = Settled(
@@ -145,7 +142,8 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
         np.zeros((len(coef), n, 0)),
         np.zeros((len(coef), n)),
         np.zeros(len(coef)),
-        silent | (bins == 0),
+        np.zeros(len(coef)),
+        silent,
         None if labels is None else np.zeros(len(coef), int),
     )
     null = []
@@ -161,14 +159,16 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
             found.clusters[some] = number
             meat = [meat]
         for i, neuron in enumerate(some[: len(coef) - start]):
-            one = _Neuron.of(information[i], free[neuron], mean[neuron].astype(float), power[neuron], eps)
+            moved = np.append(coef[neuron] != 0, True)
+            one = _Neuron.of(information[i], free[neuron], mean[neuron].astype(float), power[neuron], moved, eps)
             covariance = one.inverse * scale[neuron]
             if meat:
                 covariance = one.inverse @ meat[0][i] @ one.inverse
             turn = one.turn(center)
-            found.distance[neuron] = one.distance(gradient[neuron], scale[neuron])
+            found.distance[neuron] = one.distance(gradient[neuron], scale[neuron] if scale[neuron] > 0 else 1)
             found.unit[neuron] = one.unit
-            found.covariance[neuron] = np.where(np.outer(one.alive, one.alive), turn @ covariance @ turn.T, np.nan)
+            found.residual[neuron] = bins[neuron] - (one.unit > 0).sum() + one.null.shape[1]
+            found.covariance[neuron] = np.where(np.outer(one.unit, one.unit) > 0, turn @ covariance @ turn.T, np.nan)
             null.append(turn @ one.null)
     most = max(part.shape[1] for part in null)
     return found._replace(null=np.stack([np.pad(part, ((0, 0), (0, most - part.shape[1]))) for part in null]))
@@ -184,7 +184,7 @@ class _Clusters:
     """Scores of clusters, and the products of them."""
 
     def __init__(self, rows: Labelled, y):
-        self.design = _design.Design(rows, rows.place(y))
+        self.design = _design.Design(rows, y)
         n_clusters, reach = int(rows.labels.max()), rows.reach()
         self.f = cluster_scores(_design.grid(n_clusters), min(_design.grid(reach), _design.grid(n_clusters)))
 
@@ -210,10 +210,14 @@ class _Neuron(NamedTuple):
     mean: Float[np.ndarray, " features"]
 
     @classmethod
-    def of(cls, information, free, mean, power, eps) -> "_Neuron":
-        """From the information; what varies less than round-off of its power is constant, as for the fit."""
+    def of(cls, information, free, mean, power, moved, eps) -> "_Neuron":
+        """From the information; what varies less than round-off of its power is constant, as for the fit.
+
+        A constant feature is a part of the intercept, unless its coefficient was not `moved` from 0.
+        """
         diagonal = np.diag(information)
-        alive = free & (diagonal > 8 * eps * power) & np.isfinite(diagonal)
+        varies = (diagonal > 8 * eps * power) & np.isfinite(diagonal)
+        alive, constant = free & varies, np.flatnonzero(free & ~varies & moved)
         unit = np.where(alive, 1 / np.sqrt(np.where(alive, diagonal, 1)), 0)
         at = np.ix_(alive, alive)
         values, vectors = np.linalg.eigh((information * np.outer(unit, unit))[at])
@@ -221,7 +225,10 @@ class _Neuron(NamedTuple):
         inverse, null = np.zeros_like(information), np.zeros((len(diagonal), (~known).sum()))
         inverse[at] = (vectors[:, known] / values[known]) @ vectors[:, known].T
         null[alive] = vectors[:, ~known]
-        return cls(inverse * np.outer(unit, unit), null * unit[:, None], alive, unit, mean)
+        inverse, null = inverse * np.outer(unit, unit), null * unit[:, None]
+        unit[constant] = 1 / np.sqrt(np.maximum(power[constant], np.finfo(np.float32).tiny))
+        null = np.concatenate([null, (np.eye(len(unit)) * unit)[:, constant]], 1)
+        return cls(inverse, null, alive, unit, mean)
 
     def distance(self, gradient, scale):
         """How far from the optimum, in standard errors: the length of Newton's step in the metric of the information."""

@@ -89,7 +89,9 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     arrays = (np.asarray(a, dtype) for a in (coef, intercept))
-    rest = *np.zeros((2, 0), int), rank.free(mask) + 1, objective.model.scale
+    none = np.zeros(0, int)
+    dependent = none if np.any(objective.strength) else rank.named(mask)  # a penalty makes them unique
+    rest = dependent, none, rank.free(mask) + 1, objective.model.scale
     return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *rest)
 
 

@@ -201,8 +201,7 @@ class LazyFeatures(_pynapple.Framed):
         if not len(self):
             return np.empty(self.shape, dtype or self.dtype)
         span = self.span()
-        empty = np.zeros((span.length, 0), np.uint8)
-        matrix = span.take(_design.entries(_features, _design.Design(span, empty), self.shape[1]))
+        matrix = span.take(_design.entries(_features, _design.Design(span), self.shape[1]))
         return matrix if dtype is None else matrix.astype(dtype, copy=False)
 
 

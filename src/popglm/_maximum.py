@@ -21,6 +21,7 @@ class Maximum(NamedTuple):
     coef: Float[np.ndarray, "neurons features"]
     intercept: Float[np.ndarray, " neurons"]
     free: Bool[np.ndarray, "neurons features"]  # not held at 0 by a mask
+    estimated: bool = False  # whether the scale that divides the loss is an estimate, too
 
     @classmethod
     def of(cls, model, X, y, name="model") -> "Maximum":
@@ -29,12 +30,13 @@ class Maximum(NamedTuple):
         X, y = model._pair(X, y)
         coef, intercept = parameters(model)
         free = _check_model.feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0
-        return cls(core, X, y, _data.rows(X.values, centered=True), coef, intercept, free)
+        estimated = core.divides and model._configure()[0].model.scale is None
+        return cls(core, X, y, _data.rows(X.values, centered=True), coef, intercept, free, estimated)
 
     @property
     def center(self) -> Float[np.ndarray, " features"]:
         """What the rows are less than the features of the user."""
-        return np.zeros(self.coef.shape[1]) if self.rows.center is None else self.rows.center
+        return self.rows.offset(self.coef.shape[1])
 
     @property
     def inner(self) -> tuple[Float[np.ndarray, "neurons features"], Float[np.ndarray, " neurons"]]:
@@ -55,8 +57,8 @@ def parameters(model):
 
 def unpenalised(model, name) -> ObservationModel:
     """The observation model of a fit without a penalty, with its scale."""
-    _check_inference.estimator(model, Estimator)
+    _check_model.estimator(model, Estimator, name)
     _check_model.fitted(model)
     _, penalty, strength = model._configure()[0]
-    _check_inference.unpenalised(penalty, strength)
+    _check_inference.unpenalised(penalty, strength, name)
     return model._scaled(f"inference about `{name}`")

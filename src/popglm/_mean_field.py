@@ -10,23 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 
 STEP, STEPS, TOL = 0.1, 3000, 1e-6
+ROWS = 64  # that stand for all
 MOST = 64.0  # rates that many times as high are as good as any
 EXPONENTIAL = ("exp", "logistic", "cloglog")  # where rates are low
 
 
 def act(model, filters) -> np.ndarray:
     """What a count of every sender does to every receiver in all, (senders, receivers), on the scale of the predictor."""
-    counts = model.support.low == 0 and not model.support.above
-    return (np.expm1(filters) if counts and model.link.name in EXPONENTIAL else filters).sum(1)
+    return (np.expm1(filters) if model.support.counts and model.link.name in EXPONENTIAL else filters).sum(1)
 
 
-def drive(model, eta, n_rows=64) -> np.ndarray:
+def drive(model, eta) -> np.ndarray:
     """The predictor without recurrence in a few rows that stand for all, (rows, neurons)."""
     eta = eta[~np.isnan(eta).any(1)].astype(float)
     if model.link.name == "exp":
         top = eta.max(0)
         return (top + np.log(np.exp(eta - top).mean(0)))[None]
-    return eta[np.unique(np.linspace(0, len(eta) - 1, n_rows).astype(int))]
+    return eta[np.unique(np.linspace(0, len(eta) - 1, ROWS).astype(int))]
 
 
 def field(model, drive, act, m):

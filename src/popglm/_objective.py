@@ -18,7 +18,7 @@ class Objective(NamedTuple):
 
     model: object
     penalty: object
-    strength: Float[Array | np.ndarray, ""]
+    strength: Float[Array | np.ndarray, "..."]  # a number, one for each part of the penalty, or these for each neuron
 
 
 class Fit(NamedTuple):
@@ -50,6 +50,11 @@ def null_model(model, bins, events):
     return mean, np.asarray(model.link.forward(mean), float), silent | (bins == 0)
 
 
+def of_neurons(model, neurons):
+    """The model of some neurons: its scale, where it has one, is theirs."""
+    return jax.tree.map(lambda scale: scale[neurons], model)
+
+
 @jax.jit
 def curvature(model, eta, y):
     """Second derivative of the loss in the linear predictor, compiled as one."""
@@ -66,11 +71,15 @@ def predictor(block, coef: Coef, intercept: PerNeuron) -> Entries:
     return coef @ block.X.T + intercept[:, None]
 
 
+def loss_and_slope(model, eta, y):
+    """Every bin's loss and its derivative in the linear predictor."""
+    return jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
+
+
 def loss_and_gradient(block, model, coef: Coef, intercept: PerNeuron):
     """Loss of each neuron and its gradient. Residuals are summed: the difference of two large sums loses digits."""
     y, weight = block.y.T, block.weight.T
-    eta = predictor(block, coef, intercept)
-    loss, residual = jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
+    loss, residual = loss_and_slope(model, predictor(block, coef, intercept), y)
     residual = jnp.where(weight > 0, weight * residual, 0)
     return weighted_sum(weight, loss), residual @ block.X, residual.sum(1)
 
@@ -82,8 +91,7 @@ def null_loss(block, model, intercept: PerNeuron):
 
 def residuals(block, model, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
     """Derivative of every bin's loss in its linear predictor, rows first; 0 where a bin does not count."""
-    eta, y = predictor(block, coef, intercept), block.y.T
-    _, residual = jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
+    _, residual = loss_and_slope(model, predictor(block, coef, intercept), block.y.T)
     return jnp.where(block.weight.T > 0, residual, 0).T
 
 
@@ -107,7 +115,7 @@ def steepest(n_rows):
     """
 
     def sums(block, model, neurons, coef: Coef, intercept: PerNeuron, mean, sd):
-        y, model = block.y.T[neurons], jax.tree.map(lambda scale: scale[neurons], model)
+        y, model = block.y.T[neurons], of_neurons(model, neurons)
         curvature = model.curvature(predictor(block, coef, intercept), y)
         counted = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
         curvature = jnp.where(counted > 0, jnp.maximum(counted * curvature, 0), 0)

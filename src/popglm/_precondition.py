@@ -149,7 +149,7 @@ def prepare(objective: Objective, mask, bins, mean_count, null, moments, eps, fe
 
     `few` is added to the diagonal of the correlations, of 1, where few rows were seen.
     """
-    center, covariance, alive = centred(moments, eps)
+    center, covariance, alive, tol = centred(moments, eps)
     # A column that never changes is the intercept's: its own coefficient is masked, and stays 0.
     n_features, n_neurons, penalty = len(alive), len(mask), objective.penalty
     penalty.check(objective.strength, n_features, n_neurons)
@@ -167,7 +167,7 @@ def prepare(objective: Objective, mask, bins, mean_count, null, moments, eps, fe
         held = held + np.diag(np.repeat((lengths.cost > 0).all(0), lengths.sizes)[:-1])
     problem = Problem(objective, bins, Coordinates(center, sd), precondition)
     used = alive & (np.asarray(mask) > 0).any(0)
-    return problem, Rank.of(correlation + held, used, eps), np.flatnonzero(~alive & (np.diag(moments[2]) > 0))
+    return problem, Rank.of(correlation + held, used, tol), np.flatnonzero(~alive & (np.diag(moments[2]) > 0))
 
 
 def penalised(objective: Objective, coordinates: Coordinates, known: Preconditioner) -> Preconditioner:

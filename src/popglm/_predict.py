@@ -1,7 +1,5 @@
 """What a fitted model tells: predictions, scores and draws, each one pass over a design."""
 
-import numpy as np
-
 from popglm import _check, _check_model, _data, _design, _draw, _objective, _pynapple, _scale, _score, _settings
 
 
@@ -42,7 +40,7 @@ class Predictions:
         self._same_features(X)
         model, rows = self._configure()[0].model, _data.rows(X.values)
         params = self._core_params()
-        design = _design.Design(rows, np.zeros((rows.length, 0), np.uint8))
+        design = _design.Design(rows)
         rate = rows.take(_design.entries(_objective.mean_rows, design, len(params[1]), model, *params))
         return _pynapple.wrap(self._public(rate), X, self._columns)
 
@@ -101,7 +99,7 @@ class Predictions:
         """
         _check_model.fitted(self)
         _check.option("score_type", score_type, _score.SCORES)
-        _settings.function("aggregate_sample_scores", aggregate_sample_scores)
+        _settings.function("aggregate_sample_scores", aggregate_sample_scores, "an array (time, neurons)")
         given = self._on(X, y, "`score`")
         _settings.spikes(score_type, given.model)
         aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
@@ -151,16 +149,16 @@ class Predictions:
         self._same_features(X)
         model, rows = self._scaled("`simulate`"), _data.rows(X.values)
         coef, intercept = self._core_params()
-        design = _design.Design(rows, np.zeros((rows.length, 0), np.uint8))
+        design = _design.Design(rows)
         eta = rows.take(_design.entries(_objective.predictor_rows, design, len(intercept), coef, intercept))
-        return _pynapple.wrap(self._public(_draw.independent(key, model, eta)), X, self._columns)
+        return _pynapple.wrap(self._public(_draw.independent(key, model, eta, self._columns)), X, self._columns)
 
-    def _on(self, X, y, why=None) -> _score.Given:
-        """Lay the model on data that it is compared with; `why` it needs to know the scale of a density."""
+    def _on(self, X, y, why=None, what="a residual") -> _score.Given:
+        """Lay the model on data that it is compared with; `why` it needs any scale, `what` needs one inside the loss."""
         X, y = self._pair(X, y)
-        model = self._scaled(why or ("a residual" if self._configure()[0].model.shapes else None))
+        model = self._scaled(why or (what if self._configure()[0].model.shapes else None))
         rows = _data.rows(X.values)
-        return _score.Given(model, *self._core_params(), X, y, rows, _design.Design(rows, rows.place(y.values)))
+        return _score.Given(model, *self._core_params(), X, y, rows, _design.Design(rows, y.values))
 
     def _pair(self, X, y):
         """Features and activity as the model knows them."""

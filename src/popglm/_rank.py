@@ -17,12 +17,12 @@ class Rank(NamedTuple):
     dependent: Int[np.ndarray, " dependent"]  # a sum of features that are not
 
     @classmethod
-    def of(cls, correlation, alive, eps) -> "Rank":
+    def of(cls, correlation, alive, tol) -> "Rank":
         """To the precision of the correlations: what is left over of a factorisation that takes the largest first."""
         at, n = np.flatnonzero(alive), len(alive)
         if not len(at):
             return cls(alive, np.zeros((n, 0)), at)
-        factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(correlation[np.ix_(at, at)], tol=16 * eps, lower=1)
+        factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(correlation[np.ix_(at, at)], tol=tol, lower=1)
         taken, rest = at[pivots[:rank] - 1], at[pivots[rank:] - 1]
         null = np.zeros((n, len(rest)))
         null[rest] = np.eye(len(rest))
@@ -32,9 +32,9 @@ class Rank(NamedTuple):
     @classmethod
     def of_moments(cls, moments, eps) -> "Rank":
         """From the number of bins, the sums of the features and their Gram matrix."""
-        _, covariance, alive = centred(moments, eps)
+        _, covariance, alive, tol = centred(moments, eps)
         sd = np.sqrt(np.where(alive, np.diag(covariance), 1))
-        return cls.of(covariance / np.outer(sd, sd), alive, eps)
+        return cls.of(covariance / np.outer(sd, sd), alive, tol)
 
     def named(self, mask) -> Int[np.ndarray, " some"]:
         """The dependent features, if they are so for any row of `mask`."""
@@ -56,8 +56,13 @@ class Rank(NamedTuple):
 
 
 def centred(moments, eps):
-    """Means and covariance of the features, and which of them vary: by more than the round-off of their power."""
+    """Means and covariance of the features, which of them vary, and the round-off of their correlations.
+
+    What is left of a large power when the square of the mean is taken away has the round-off of the power.
+    """
     n, first, gram = moments
     mean = first / n
     covariance = gram / n - np.outer(mean, mean)
-    return mean, covariance, np.diag(covariance) > 8 * eps * np.diag(gram) / n
+    variance, power = np.diag(covariance), np.diag(gram) / n
+    alive = variance > 8 * eps * power
+    return mean, covariance, alive, 32 * eps * max(1.0, (power[alive] / variance[alive]).max(initial=0))

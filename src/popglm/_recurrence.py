@@ -4,7 +4,7 @@ from itertools import chain, compress, pairwise
 
 import numpy as np
 
-from popglm import _check_bases, _check_model, _check_simulation, _data, _design, _objective
+from popglm import _check_bases, _check_simulation, _data, _design, _objective
 from popglm._basis import Basis, Sum
 from popglm._conv import Conv
 from popglm._rollout import Recurrence
@@ -26,7 +26,7 @@ def parts(coef, intercept, basis, inputs, model_name):
     known = [not is_drawn for is_drawn in drawn]
     X, widths = _features(compress(terms, known), compress(given, known))
     widths = [n * t.kernel.shape[1] if own else next(widths) for t, own in zip(terms, drawn, strict=True)]
-    _check_model.n_features(coef.shape[1], sum(widths), model_name)
+    _check_simulation.features(coef.shape[1], sum(widths), model_name)
     edges = np.cumsum((0, *widths))
     weights = [coef[:, a:b] for a, b in pairwise(edges)]
     recurrence = _joined([t.kernel for t in compress(terms, drawn)], list(compress(weights, drawn)), n)
@@ -34,7 +34,7 @@ def parts(coef, intercept, basis, inputs, model_name):
         return recurrence, None, None
     external = np.concatenate(list(compress(weights, known)), 1)
     rows = _data.rows(X)
-    design = _design.Design(rows, np.zeros((rows.length, 0), np.uint8))
+    design = _design.Design(rows)
     eta = rows.take(_design.entries(_objective.predictor_rows, design, n, external, intercept))
     return recurrence, eta, X.frame
 

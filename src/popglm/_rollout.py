@@ -42,10 +42,11 @@ class Bins(NamedTuple):
     times: np.ndarray
 
 
-def rollout(key, model, recurrence: Recurrence, bins: Bins, history, limit):
+def rollout(key, model, recurrence: Recurrence, bins: Bins, history, limit, *, ids=None, mend=_check_simulation.WEAKER):
     """Draw all bins. Return activity and means, (time, neurons), NaN where the linear predictor is.
 
-    `history` (window, neurons), the latest bin last, comes before every epoch. A mean at the `limit` of a neuron ends it.
+    `history` (window, neurons), the latest bin last, comes before every epoch. A mean at the `limit` of a neuron ends it;
+    `ids` and `mend` are for what is said then.
     """
     dtype = jnp.result_type(float)
     place, fresh = _layout(bins.starts)
@@ -69,7 +70,7 @@ def rollout(key, model, recurrence: Recurrence, bins: Bins, history, limit):
         carry, made = _chunk(key, model, parts, cap, start, carry, (*data, new), search=search)
         for whole, part in zip((out, means), made, strict=True):
             whole[rows[drawn]] = np.asarray(part).reshape(-1, len(limit))[drawn]
-        _check_simulation.no_explosion(means, limit, bins.times, rows[drawn], model.support)
+        _check_simulation.no_explosion(means, limit, bins.times, rows[drawn], model.support, ids, mend)
     return out, means
 
 

@@ -1,6 +1,5 @@
 """What `fit_batches` does around its steps: take batches, count passes, report, stop."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _batch_state, _batches, _check_runs, _checkpoint, _design, _first_pass, _jaxopt, _objective
+from popglm import _batch_state, _batches, _check, _check_runs, _checkpoint, _design, _first_pass, _jaxopt, _objective
 from popglm._objective import Objective
 from popglm.batching import Windows
 
@@ -250,11 +249,10 @@ def run(source, n_steps, stepper, convert, start, stand, report, watch, keep=Non
     else:
         _check_runs.some_batch(n)
         if n < n_steps:
-            warnings.warn(
+            _check.warn(
                 f"the batches ended after {n} of {n_steps} steps. For more, give something that can be iterated again: a "
                 "list, `random_windows`, but no generator.",
                 RuntimeWarning,
-                stacklevel=3,
             )
     return stand, n
 

@@ -85,7 +85,7 @@ class Sample(NamedTuple):
     @property
     def weight(self):
         """How many rows each row of the sample stands for."""
-        return 1 / np.minimum(1, self.share * self.rows[3])
+        return 1 / np.minimum(1, self.share * self.size[: self.n])
 
     def with_rows(self, X, y, residuals, size) -> "Sample":
         """Take in the rows of a batch; a function makes the residuals of those that are kept."""
@@ -97,7 +97,7 @@ class Sample(NamedTuple):
         n = self.n + len(kept)
         if n > len(self.X):
             share = self.share / 2
-            still = self.rows[4] < share * self.rows[3]
+            still = self.u[: self.n] < share * self.size[: self.n]
             smaller = Sample.of(*(rows[still] for rows in self.rows), share, self.n_met)
             return smaller._with(X, y, residuals, size, u)
         X, y = X[kept], y[kept]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _design, _objective
+from popglm import _design, _objective, _separation
 
 LEAST, MOST = 1e-6, 1e6  # at its least a negative binomial is a Poisson distribution
 PASSES = 60
@@ -78,26 +78,6 @@ class Scales(NamedTuple):
     partly: np.ndarray | None = None
 
 
-def sides(block):
-    """What every feature sums to above 0 and below, over the bins with an event and over those without, of 0 and 1."""
-    y, weight = block.y.T, block.weight.T
-    events, others = (jnp.where(weight > 0, some, 0) for some in (y, 1 - y))
-    above, below = jnp.maximum(block.X, 0), jnp.maximum(-block.X, 0)
-    return tuple(some @ side for some in (events, others) for side in (above, below))
-
-
-def endless(sums, coef):
-    """Coefficients that the likelihood pushes to infinity, from the sums of `sides`: a feature that is not 0 on one side only.
-
-    It is the separation of Albert and Anderson (1984, *Biometrika* 71:1-10) along one feature at a time: whatever is found is
-    there, and there may be more, along sums of features.
-    """
-    events_above, events_below, others_above, others_below = sums
-    some = events_above + events_below + others_above + others_below > 0
-    down, up = (events_above + others_below == 0), (events_below + others_above == 0)
-    return (down | up) & some & (coef != 0)
-
-
 def dispersion(model, mean, free, silent, sums) -> Scales:
     """The scales from the sums of `chi_squared`."""
     nothing, given = np.zeros(len(mean), bool), None
@@ -112,7 +92,10 @@ def dispersion(model, mean, free, silent, sums) -> Scales:
     round_off = 8 * float(jnp.finfo(jnp.result_type(float)).eps)
     typical = np.maximum(mean**2 / np.asarray(model.variance(mean), float), 1e-30)
     constant, least = null_chi <= round_off**2 * typical * bins, np.finfo(np.float32).eps ** 2 * typical
-    scale = np.maximum(chi / np.maximum(bins - free, 1), least)
+    left = np.where(
+        (bins > 0) & (bins <= free) & ~silent, np.nan, np.maximum(bins - free, 1)
+    )  # no scale is left of no bins
+    scale = np.maximum(chi / left, least)
     return Scales(scale if given is None else given, constant, nothing)
 
 
@@ -134,11 +117,11 @@ def after(design, model, fit) -> Scales:
     if ends is None:
         return scales
     skip = (fit.silent | scales.separated)[:, None]
-    return scales._replace(partly=endless(ends, fit.coef) & ~skip)
+    return scales._replace(partly=_separation.of_spikes(ends, fit.coef) & ~skip)
 
 
 def _with_sides(block, *args):
-    return chi_squared(block, *args), sides(block)
+    return chi_squared(block, *args), _separation.sides(block)
 
 
 def newton(slope, bend):

@@ -110,14 +110,10 @@ def _mean(design, bins, counted, entries, *args):
 
 def _aggregate(function, given, counted, entries, *args):
     """The user's function of the log-likelihoods, less the rows without any valid entry; single ones stay NaN."""
-    samples = _all_entries(entries, given, *args)
+    samples = given.entries(entries, *args)
     valid = ~np.isnan(samples)
     samples = np.where(valid & ~counted, 0, samples)
     return _settings.samples(function(samples[valid.any(1)]))
-
-
-def _all_entries(entries, given, *args):
-    return given.entries(entries, *args)
 
 
 def _plain(value):

@@ -36,12 +36,12 @@ def link(value, known):
     return value
 
 
-def increasing(function, low, high, moderate=(-4.0, -2.0, 0.0, 2.0, 4.0), extreme=(-30.0, 30.0)):
+def increasing(function, low, high):
     """A function that JAX can trace, element by element, from linear predictors to means that increase above `low`."""
     name = "`inverse_link_function`"
     if isinstance(function, np.ufunc):
         raise TypeError(f"{name} must be a JAX function of an array; got NumPy's {function.__name__}. Write jax.numpy.")
-    predictor = jnp.asarray([extreme[0], *moderate, extreme[1]])
+    predictor = jnp.asarray([-30.0, -4.0, -2.0, 0.0, 2.0, 4.0, 30.0])  # the ends may be flat
     try:
         run = jax.jit(lambda eta: function(eta))
         means, some = np.asarray(run(predictor)), np.asarray(run(predictor[:2]))
@@ -213,10 +213,10 @@ def settings(solver, options, defaults):
             _check.number(name, value, 0)
 
 
-def function(name, value):
+def function(name, value, of):
     """A function, or None."""
     if value is not None and not callable(value):
-        raise TypeError(f"`{name}` must be a function of an array (time, neurons) or None; got {value!r}.")
+        raise TypeError(f"`{name}` must be a function of {of}, or None; got {value!r}.")
 
 
 def trained(estimator):

@@ -7,7 +7,6 @@ import numpy as np
 
 from popglm import (
     _check,
-    _check_bases,
     _check_model,
     _check_simulation,
     _check_times,
@@ -132,10 +131,11 @@ def simulate(key, model, basis, inputs=None, *, duration=None, bin_size=None, hi
     _warn(_stability(model, known, recurrence, eta))
     limit = _limit(known, _typical(model, known))
     bins = _rollout.Bins(_pynapple.epoch_starts(frame, len(eta)), eta, frame.times)
-    counts, rates = _rollout.rollout(counts_key, known, recurrence, bins, history, limit)
     ids = np.arange(len(limit)) if model._columns is None else model._columns
+    named = {"ids": ids, "mend": _check_simulation.CALMER}
+    counts, rates = _rollout.rollout(counts_key, known, recurrence, bins, history, limit, **named)
     units, counts = recording(times_key, counts, frame, bin_size, ids, known.support)
-    counts = counts if np.ndim(model._public(rates)) > 1 else _pynapple.columns(counts, 0)
+    counts = _pynapple.columns(counts, 0) if model._single else counts
     return Population(units, counts, rates, model.coef_, model.intercept_, recurrence.filters)
 
 
@@ -190,7 +190,7 @@ def stability(model, basis, inputs=None):
 
 def _taken_apart(model, basis, inputs):
     """The observation model with its scale, the recurrence, and the predictor of inputs with its time axis."""
-    _check_simulation.model(model, Estimator)
+    _check_model.estimator(model, Estimator)
     _check_model.fitted(model)
     known = model._scaled("a simulation")
     return known, *_recurrence.parts(*model._core_params(), basis, inputs, type(model).__name__)
@@ -232,16 +232,15 @@ def _warn(found):
         why = "have no stable level"
     text = (
         f"by their mean field the rates of this model {why}, so the simulation is likely to explode, or to sit at rates that "
-        "the data never had. Fit with a Ridge penalty, a longer history of each neuron, or the link softplus; or "
-        "simulate short epochs from the `history` of the data."
+        f"the data never had. {_check_simulation.CALMER}"
     )
-    _check_bases.warn(text, RuntimeWarning)
+    _check.warn(text, RuntimeWarning)
 
 
 def recording(key, counts, frame, bin_size, ids, support):
     """Spike times, each inside its bin, None if these are no counts; and the counts on their time axis."""
     known = ~np.isnan(counts).any(1)
-    if support.low != 0 or support.above:
+    if not support.counts:
         return None, _pynapple.wrap(counts, frame, ids)
     rng, trains = generator(key), []
     whole = np.where(known[:, None], counts, 0).astype(int)

@@ -57,7 +57,7 @@ class Splitter(ABC):
         X, y = _pynapple.unwrap(X), _pynapple.unwrap(y)
         n_rows = np.shape(X.values)[0]
         if y.values is not None:
-            _check_splits.same_length(n_rows, np.shape(y.values)[0])
+            _check_times.same_length(n_rows, np.shape(y.values)[0])
         X = X if X.times is not None else X._replace(times=y.times, epochs=y.epochs)
         at, known = _places(X, n_rows)
         window = _check_splits.known_window(

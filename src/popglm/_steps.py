@@ -1,11 +1,9 @@
 """Fits a step at a time, by hand: parameters and a state to start from, and `update` on one batch after another."""
 
-import warnings
-
 import jax
 import jax.numpy as jnp
 
-from popglm import _check_arrays, _check_model, _data, _design, _jaxopt, _objective
+from popglm import _check, _check_arrays, _check_model, _data, _design, _jaxopt, _objective
 
 
 class Steps:
@@ -41,8 +39,7 @@ class Steps:
         """
         model = self._configure()[0].model
         X, y = _data.pair(X, y, model, self._y_dims)
-        rows = _data.rows(X.values)
-        bins, events = _design.total(_objective.tally, _design.Design(rows, rows.place(y.values)))
+        bins, events = _design.total(_objective.tally, _design.Design(_data.rows(X.values), y.values))
         _check_arrays.some_valid(bins.any())
         _, null, _ = _objective.null_model(model, bins, events)
         intercept = jnp.asarray(null, jnp.result_type(float))
@@ -136,11 +133,10 @@ class Steps:
         if isinstance(params[0], jax.core.Tracer):
             return params, state  # inside somebody's jit, where nothing may be kept
         jax.block_until_ready(params)  # JAX may read the batch where it lies, and the next one may be written there
+        self._forget()
         self.coef_, self.intercept_ = params
         self.n_features_in_, self._columns = X.values.shape[1], y.columns
         self._keep_names(X.columns)
-        for of_the_last_fit in ("_train_mean", "n_iter_", "converged_", "scale_"):
-            self.__dict__.pop(of_the_last_fit, None)
         return params, state
 
     def _stepper(self):
@@ -166,9 +162,7 @@ def warn_of_batches(name, options):
         if found
     ]
     if trouble:
-        warnings.warn(
+        _check.warn(
             f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. "
             'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
-            UserWarning,
-            stacklevel=3,
         )

@@ -1,6 +1,6 @@
 """What is known about the error of a fit: standard errors, intervals, bands of filters, tests of groups of coefficients."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,8 @@ class Uncertainty:
     r"""How certain the estimates of a fit are; made by `uncertainty`.
 
     Intervals are Wald's, :math:`\hat w \pm z\,\mathrm{se}`, with quantiles z of the normal distribution; of Student's t for a
-    sandwich by clusters. NaN marks what has no error: coefficients that a mask holds at 0, constant features, features that the
+    sandwich by clusters, and where a scale was estimated (Gaussian, Gamma).
+    NaN marks what has no error: coefficients that a mask holds at 0, constant features, features that the
     data do not tell apart, neurons without events or far from their optimum.
 
     Arrays have the shapes that the model's have: a `GLM` has no axis of neurons.
@@ -58,8 +59,9 @@ class Uncertainty:
     clusters: np.ndarray | None
     columns: np.ndarray | None
     inputs: np.ndarray | None
-    _estimates: np.ndarray = field()  # neurons first, as all that follow; the intercept last
+    _estimates: np.ndarray  # neurons first, as all that follow; the intercept last
     _covariance: np.ndarray
+    _residual: np.ndarray  # degrees of freedom of the scale, infinite if it is known
     _null: np.ndarray  # directions that the data do not determine, on the last axis
     _unit: np.ndarray
     _free: np.ndarray
@@ -78,7 +80,15 @@ class Uncertainty:
     @property
     def _df(self):
         """Degrees of freedom of Student's t, of each neuron."""
-        return np.full(len(self._estimates), np.inf) if self.clusters is None else np.maximum(self.clusters - 1.0, 1)
+        return np.maximum(self._residual if self.clusters is None else self.clusters - 1.0, 1)
+
+    def _f(self, k):
+        """What a Wald statistic of k coefficients is divided by to follow F, and its second degrees of freedom.
+
+        Of a scale it is k; of a covariance that is itself estimated from clusters it is Hotelling's.
+        """
+        rest = self._df if self.clusters is None else np.maximum(self._df + 1 - k, 0)
+        return k * (1 if self.clusters is None else self._df / np.maximum(rest, 1)), rest
 
     def _reach(self, level):
         """Standard errors from the estimate to an end of an interval."""
@@ -161,15 +171,16 @@ class Uncertainty:
             Each of shape (groups, points, neurons), without the groups if `features` names one, without the points
             if `weights` has one axis.
         """
-        groups, one, points = self._sums(weights, features, intercept, (1, 2))
+        weights = _check_inference.functions(weights, (1, 2), "weights")
+        groups, one, points = self._sums(weights, features, intercept)
         estimate, se = (np.array(some) for some in zip(*(self._of(group, points) for group in groups), strict=True))
         if np.ndim(weights) == 1:
             estimate, se = estimate[:, 0], se[:, 0]
         return tuple(self._public(part[0] if one else part) for part in (estimate, se))
 
-    def _sums(self, weights, features, intercept, n_dims=(2,)):
+    def _sums(self, weights, features, intercept):
         """Parameters of each group, whether one was named, and the weights of each point, (points, parameters)."""
-        points = np.atleast_2d(_check_inference.functions(weights, n_dims))
+        points = np.atleast_2d(weights)
         _check.flag("intercept", intercept)
         last = self._estimates.shape[1] - 1
         _, groups, one = _check_inference.groups(features, last, points.shape[1])
@@ -245,7 +256,7 @@ class Uncertainty:
         ----------
         Naiman (1986), *Annals of Statistics* 14:896-906; Sun and Loader (1994), *Annals of Statistics* 22:1328-1345.
         """
-        groups, one, points = self._sums(kernel, features, intercept)
+        groups, one, points = self._sums(_check_inference.functions(kernel), features, intercept)
         _check.flag("simultaneous", simultaneous)
         ends = []
         for group in groups:
@@ -272,7 +283,8 @@ class Uncertainty:
         df, points, alpha = self._df, np.maximum(moving.sum(1), 1), 1 - level
         rank = np.maximum(self._rank(group), 1)
         bonferroni = stats.t.isf(alpha / 2 / points, df)
-        scheffe = np.sqrt(rank * _f_isf(alpha, rank, df))
+        over, rest = self._f(rank)
+        scheffe = np.sqrt(np.where(rest > 0, over * _f_isf(alpha, rank, np.maximum(rest, 1)), np.inf))
         reach = np.minimum(np.minimum(bonferroni, scheffe), _tube(angles, np.maximum(pieces, 1), df, alpha))
         return np.where(some, reach, np.nan)
 
@@ -291,7 +303,8 @@ class Uncertainty:
         -------
         GroupTests
             `statistic`, `df` and `p_values` of shape (groups, neurons), without the groups if `features` names one. The
-            reference is a chi-squared distribution; for clusters, of the statistic over df, an F distribution.
+            reference is a chi-squared distribution; an F distribution where the scale was estimated; Hotelling's for clusters,
+            of which there must be more than coefficients in a group.
         """
         _, groups, one = _check_inference.groups(features, self._estimates.shape[1] - 1)
         tests = GroupTests(*np.array([self._test(group) for group in groups]).swapaxes(0, 1))
@@ -302,20 +315,22 @@ class Uncertainty:
         covariance, free = self._part(group)
         determined, unit = self._determined(group)
         df = self._rank(group)
-        usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (df <= self._df)
+        over, rest = self._f(np.maximum(df, 1))
+        usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (rest > 0)
         covariance = np.where(usable[:, None, None], covariance / (unit[:, :, None] * unit[:, None, :]), 0)
-        rest = np.eye(len(group)) * ~free[:, None, :] + np.eye(len(group)) - determined  # adds nothing
-        covariance = determined @ covariance @ determined + rest + np.eye(len(group)) * ~usable[:, None, None]
+        idle = np.eye(len(group)) * ~free[:, None, :] + np.eye(len(group)) - determined  # adds nothing
+        covariance = determined @ covariance @ determined + idle + np.eye(len(group)) * ~usable[:, None, None]
         coef = (determined @ (self._estimates[:, group] * free / unit)[:, :, None])[..., 0]
         statistic = (coef * np.linalg.solve(covariance, coef[:, :, None])[..., 0]).sum(1)
         statistic = np.where(usable, statistic, np.nan)
-        with np.errstate(invalid="ignore"):
-            p = np.where(
-                np.isfinite(self._df),
-                stats.f.sf(statistic / np.maximum(df, 1), np.maximum(df, 1), np.minimum(self._df, 1e9)),
-                stats.chi2.sf(statistic, np.maximum(df, 1)),
-            )
+        p = tail(statistic / over, np.maximum(df, 1), np.maximum(rest, 1))
         return statistic, df.astype(float), p
+
+
+def tail(ratio, df, rest):
+    """The probability that F is larger; if `rest` is infinite, that chi-squared over its degrees of freedom is."""
+    known = np.where(np.isfinite(rest), rest, 1.0)
+    return np.where(np.isfinite(rest), stats.f.sf(ratio, df, known), stats.chi2.sf(ratio * df, df))
 
 
 def _f_isf(alpha, rank, df):

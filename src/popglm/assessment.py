@@ -216,7 +216,7 @@ def rescaled_intervals(model, X, y, *, seed):
     (True, True)
     """
     seed = _check.whole_number("seed", seed)
-    given = _given(model, X, y)
+    given = _given(model, X, y, what="a rescaled interval")
     alpha = _settings.born(given.model, ALPHA)
     alpha = np.broadcast_to(given.model.scale[:, 0] if alpha is None else alpha, given.n_neurons).astype(float)
     counts, quiet = _check_arrays.whole("y", np.asarray(given.y.values)), given.entries(_objective.quiet, *given.params)
@@ -225,7 +225,7 @@ def rescaled_intervals(model, X, y, *, seed):
         valid = ~np.isnan(quiet[:, n])
         rng = np.random.default_rng([seed, n])
         z.append(-np.expm1(-_rescale.intervals(quiet[valid, n], counts[valid, n], alpha[n], rng)))
-    return z[0] if np.ndim(model.coef_) == 1 else dict(zip(_names(model, given), z, strict=True))
+    return z[0] if model._single else dict(zip(_names(model, given), z, strict=True))
 
 
 def ks_test(z):
@@ -285,11 +285,11 @@ def _tests(z):
     return len(z), distance.statistic, distance.pvalue, serial.statistic, serial.pvalue
 
 
-def _given(model, X, y, why=None):
-    """A model on data; `why` it needs the scale of a density."""
-    _check_model.estimator(isinstance(model, Estimator), model)
+def _given(model, X, y, why=None, what="a residual"):
+    """A model on data; `why` it needs any scale, `what` needs one inside the loss."""
+    _check_model.estimator(model, Estimator)
     _check_model.fitted(model)
-    return model._on(X, y, why)
+    return model._on(X, y, why, what)
 
 
 def _names(model, given):

@@ -255,10 +255,7 @@ class Windows:
 
 def _epochs(frame):
     """First rows of epochs, and the rows after their last."""
-    n_rows = frame.values.shape[0]
-    if frame.times is None or frame.epochs is None:
-        return [(0, n_rows)]
-    edges = [*np.searchsorted(frame.times, frame.epochs.start), n_rows]
+    edges = _pynapple.epoch_starts(frame, frame.values.shape[0])
     return [(int(a), int(b)) for a, b in itertools.pairwise(edges) if a < b]
 
 

@@ -3,13 +3,12 @@
 All of it holds for a maximum of the likelihood itself, and is refused after a penalty.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from popglm import _check, _check_inference, _data, _design, _information, _pynapple, _scale
+from popglm import _check, _check_inference, _data, _design, _information, _pynapple, _separation
 from popglm._lazy import LazyFeatures
 from popglm._likelihood_ratio import leave_out_test, likelihood_ratio_test
 from popglm._maximum import Maximum
@@ -64,7 +63,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
         Of the sandwich: "bins", each by itself (HC0); "epochs" of a pynapple X or y; a number of bins, for blocks of that
         length inside of epochs; or one label for each bin. None is "epochs" where there are several, else "bins".
         The sum over C clusters is multiplied by C / (C - 1) and (n - 1) / (n - k), for n bins and k parameters, and
-        intervals use Student's t with C - 1 degrees of freedom.
+        intervals use Student's t with C - 1 degrees of freedom, tests of groups Hotelling's distribution.
 
     Returns
     -------
@@ -86,7 +85,8 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     References
     ----------
     McCullagh and Nelder (1989), *Generalized Linear Models*; White (1982), *Econometrica* 50:1-25; Liang and Zeger (1986),
-    *Biometrika* 73:13-22; Cameron and Miller (2015), *Journal of Human Resources* 50:317-372.
+    *Biometrika* 73:13-22; Hotelling (1931), *Annals of Mathematical Statistics* 2:360-378; Cameron and Miller (2015), *Journal
+    of Human Resources* 50:317-372.
 
     Examples
     --------
@@ -102,6 +102,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     array([ True,  True])
     """
     _check.option("kind", kind, KINDS)
+    _check_inference.by_clusters(kind, clusters)
     fit, inputs = Maximum.of(model, X, y), _inputs(X)
     X, y = fit.X, fit.y
     labels = _labels(clusters, X, y) if kind == "sandwich" else None
@@ -112,16 +113,17 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     lost = _information.hidden(found.null, found.unit, np.eye(fit.coef.shape[1] + 1)).T
     _check_inference.warn_of_lost(lost, found.silent | far, X.columns)
     if labels is not None:
-        _check_inference.clusters(labels, found.clusters)
+        _check_inference.clusters(found.clusters)
     covariance = np.where(far[:, None, None], np.nan, found.covariance)
     endless = _endless(fit) & ~(found.silent | far)[:, None]
     _check_inference.warn_of_endless(endless, y.columns, X.columns)
     endless = np.pad(endless, ((0, 0), (0, 1)))
     covariance[endless[:, :, None] | endless[:, None, :]] = np.nan
     known = kind, found.clusters, y.columns, inputs
+    residual = found.residual if fit.estimated and kind == "fisher" else np.full(len(covariance), np.inf)
     estimates = np.concatenate([fit.coef, fit.intercept[:, None]], 1)
     free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True)
-    return Uncertainty(*known, estimates, covariance, found.null, found.unit, free, model._y_dims == (1,))
+    return Uncertainty(*known, estimates, covariance, residual, found.null, found.unit, free, model._single)
 
 
 def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
@@ -214,7 +216,7 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     kernel = _check_inference.functions(kernel)
     names, groups, _ = _check_inference.groups(features, len(errors.coef_se), kernel.shape[1])
     pair = units if _check_inference.is_pair(units) else (units, units)
-    if not isinstance(features, Mapping):
+    if [str(name) for name in names] == [str(i) for i in range(len(groups))]:  # numbers, and no names
         names = None if errors.inputs is None else [errors.inputs[group[0]] for group in groups]
     strength, se = errors.weighted_sum(kernel.sum(0), groups)
     _check_inference.of_population(strength)
@@ -236,19 +238,12 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
 
 def _endless(fit):
     """Coefficients without a finite optimum: of counts, where a feature that is never of the other sign has no event."""
-    if fit.core.support.low != 0:
+    if not fit.core.support.counts:
         return np.zeros(fit.coef.shape, bool)
     rows = _data.rows(fit.X.values, centered=False)
-    sums = _design.total(_sides, _design.Design(rows, rows.place(fit.y.values)))
-    if fit.core.support.ends_only:
-        return _scale.endless(sums, fit.coef)
-    events_above, events_below, others_above, others_below = sums
-    one_side = (others_above == 0) != (others_below == 0)
-    return (events_above + events_below == 0) & one_side & (fit.coef != 0)
-
-
-def _sides(block):
-    return _scale.sides(block._replace(y=(block.y > 0).astype(block.X.dtype)))
+    sums = _design.total(_separation.sides, _design.Design(rows, fit.y.values))
+    of = _separation.of_spikes if fit.core.support.ends_only else _separation.of_counts
+    return of(sums, fit.coef)
 
 
 def _labels(clusters, X, y):

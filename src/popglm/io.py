@@ -4,7 +4,6 @@ What is neither a number, a word nor an array of numbers stands in the header as
 classes there may be, and how each is taken apart and put together, one table says.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import NamedTuple
@@ -12,15 +11,14 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check_runs, _file, basis, links
+from popglm import _check, _check_runs, _file, basis, links
 from popglm._estimator import OBSERVATION_MODELS, REGULARIZERS
 from popglm.glm import GLM, PopulationGLM
-from popglm.observation_models import LINKS, Link
+from popglm.links import LINKS, Link
 
 __all__ = ["load", "save"]
 
 KIND, VERSION = "model", 1
-OLD = 600.0  # seconds ago, somebody was killed while writing
 # what a fit knows, or a basis of its inputs, besides names that end in an underscore
 PRIVATE = ("_columns", "_train_mean", "_saw", "_input_shape", "_given", "_all_given")
 LEFT_OUT = ("batch_state_",)
@@ -165,7 +163,7 @@ def save(model, path):
     _check_runs.savable(_inside(model), SAVED)
     path = _check_runs.file_to_write("path", path)
     tree = _packed("model", model)
-    _file.clear(path, OLD)
+    _file.clear(path)
     _file.write(path, KIND, VERSION, tree)
 
 
@@ -217,11 +215,10 @@ def load(path):
     _check_runs.whole_file(bool(parts) and all(type(part) in SAVED for part in parts), path, KIND)
     wide = [part.coef_.dtype.itemsize for part in parts if hasattr(part, "coef_")]
     if max(wide, default=0) > jnp.result_type(float).itemsize:
-        warnings.warn(
+        _check.warn(
             f"{path} holds a fit in 64 bits, and JAX computes in {jnp.result_type(float)}: `coef_` is what it was, predictions "
             'and scores are rounded. For 64 bits: jax.config.update("jax_enable_x64", True).',
             RuntimeWarning,
-            stacklevel=2,
         )
     return model
 

@@ -404,8 +404,9 @@ def _stirling_rest(x):
     return jnp.where(x > 10, _series(big), direct)
 
 
-def _log_rising(r, y, shift=12):
-    """log Gamma(r + y) - log Gamma(r) - y log r, by Stirling's formula above `shift`: it is y (y - 1) / 2r for large r."""
+def _log_rising(r, y):
+    """log Gamma(r + y) - log Gamma(r) - y log r, by Stirling's formula above 12: it is y (y - 1) / 2r for large r."""
+    shift = 12
     start = r + shift
     series = (y + start - 0.5) * jnp.log1p(y / start) - y + _series(start + y) - _series(start)
     return series + y * jnp.log1p(shift / r) - sum(jnp.log1p(y / (r + k)) for k in range(shift))

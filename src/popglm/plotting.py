@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
-from popglm import _check, _check_plots, _pynapple
+from popglm import _check, _check_inference, _check_plots, _pynapple
 
 __all__ = ["coupling_matrix", "filters", "ks_plot", "raster", "regularisation_path"]
 
@@ -95,7 +95,7 @@ def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
     ax
         Axes to draw on; None makes a new figure.
     units
-        Ids, the same for senders and receivers, or a pair (senders, receivers) of lists if these differ in number.
+        Ids, the same for senders and receivers, or a pair (senders, receivers) of lists.
     limit
         Coupling at the last colour.
     label
@@ -122,10 +122,10 @@ def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
     words = ("coupling (log gain)", "sum of the filter (log gain)")[values.ndim - 2]
     matrix = (values.sum(1) if values.ndim == 3 else values).T
     n_receivers, n_senders = matrix.shape
-    pair = units if n_senders != n_receivers and units is not None else (units, units)
+    pair = units if _check_inference.is_pair(units) else (units, units)
     senders, receivers = (
         _check_plots.names("units", ids, n, what)
-        for ids, n, what in zip(_two(pair), (n_senders, n_receivers), ("senders", "receivers"), strict=True)
+        for ids, n, what in zip(pair, (n_senders, n_receivers), ("senders", "receivers"), strict=True)
     )
     off = matrix[~np.eye(n_receivers, dtype=bool)] if n_senders == n_receivers else matrix.ravel()
     largest = np.nanmax(np.abs(off), initial=0) or np.nanmax(np.abs(matrix), initial=0) or 1.0
@@ -288,7 +288,7 @@ def ks_plot(z, n=None, ax=None, *, label=None):
     >>> bool(np.abs(share - x).max() < 0.0607)  # 1.36 / sqrt(500): inside the band
     True
     """
-    z = np.sort(_check_plots.shares("z", _check_plots.numbers("z", z, (1,))))
+    z = np.sort(_check_plots.shares("z", _check_plots.numbers("z", _check_plots.of_one(z), (1,))))
     n = len(z) if n is None else _check.positive_integer("n", n)
     reach = stats.kstwo.ppf(0.95, n)
     ax, colours = _axes(ax)
@@ -332,11 +332,6 @@ def _shades(background, colour):
 
     low, high = np.array(to_rgb(background)), np.array(to_rgb(colour))
     return LinearSegmentedColormap.from_list("rate", [low, low + 0.75 * (high - low)])
-
-
-def _two(pair):
-    """Ids of senders and of receivers."""
-    return pair if isinstance(pair, tuple | list) and len(pair) == 2 else (pair, pair)
 
 
 def _image(rates, ids, part):
