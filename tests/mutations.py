@@ -467,7 +467,7 @@ FAULTS = {
     ),
     "a full model may be less likely": Fault(
         "_likelihood_ratio.py",
-        "WORSE: ~(statistic >= LEAST)",
+        "WORSE: statistic < LEAST",
         "WORSE: statistic != statistic",
         "test_rank.py",
         "less_likely",

@@ -382,6 +382,21 @@ def test_an_estimated_scale_has_degrees_of_freedom(float64):
         assert stats.kstest(tests.p_values, "uniform").pvalue > 0.01
 
 
+@pytest.mark.filterwarnings("ignore:neuron 0. the fit met round-off:RuntimeWarning")
+@pytest.mark.parametrize("precision", ["float32", "float64"], indirect=True)
+def test_as_many_coefficients_as_bins_leave_no_scale(precision):
+    """Residuals of 0 are no certainty: neither errors nor tests, and the other neurons keep theirs."""
+    rng = np.random.default_rng(7)
+    X, y = rng.normal(size=(300, 6)), rng.normal(size=(300, 2))
+    y[7:, 0] = np.nan
+    with pytest.warns(RuntimeWarning, match="neuron 0: no more valid bins than coefficients"):
+        model = PopulationGLM("Gaussian").fit(X, y)
+    np.testing.assert_array_equal(np.isnan(model.scale_), [True, False])
+    errors, tests = uncertainty(model, X, y), leave_out_test(model, X, y, [0, 1])
+    for some in (errors.coef_se, errors.test([0, 1]).p_values, tests.p_values):
+        np.testing.assert_array_equal(np.isnan(some).reshape(-1, 2).all(0), [True, False])
+
+
 def test_a_constant_feature_of_a_neuron_is_a_part_of_its_intercept():
     """Its coefficient is anything, so the intercept has no error; their sum has the one of the intercept alone."""
     rng = np.random.default_rng(6)

@@ -211,6 +211,12 @@ class Estimator(BatchFits, PathFits, Steps, Predictions, RegressorMixin, BaseEst
             "the same y in every valid bin, so the scale is that of round-off. Leave it out",
         )
         self._warn(
+            np.isnan(scales.scale),
+            columns,
+            "no more valid bins than coefficients, so the scale, which is what they leave, is NaN. Use fewer functions, or "
+            "give the scale",
+        )
+        self._warn(
             scales.separated,
             columns,
             "the features tell every bin with an event from every bin without, so coefficients have no finite optimum and "

@@ -61,8 +61,8 @@ class PathFits:
         Warns
         -----
         RuntimeWarning
-            Once for the neurons without an event, once for those with nothing else, and once for those that did not converge
-            at some strength.
+            Once for the neurons without an event, once for those with nothing else, and once for those that did not converge at
+            some strength.
 
         References
         ----------

@@ -165,7 +165,7 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
             if meat:
                 covariance = one.inverse @ meat[0][i] @ one.inverse
             turn = one.turn(center)
-            found.distance[neuron] = one.distance(gradient[neuron], scale[neuron])
+            found.distance[neuron] = one.distance(gradient[neuron], scale[neuron] if scale[neuron] > 0 else 1)
             found.unit[neuron] = one.unit
             found.residual[neuron] = bins[neuron] - (one.unit > 0).sum() + one.null.shape[1]
             found.covariance[neuron] = np.where(np.outer(one.unit, one.unit) > 0, turn @ covariance @ turn.T, np.nan)

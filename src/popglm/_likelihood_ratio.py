@@ -192,10 +192,10 @@ class Compared(NamedTuple):
         reasons = {
             NOT_CONVERGED: ~np.broadcast_to(converged, known.shape),
             ADDS_NOTHING: df == 0,
-            WORSE: ~(statistic >= LEAST),
+            WORSE: statistic < LEAST,
         }
         why = known * np.select(list(reasons.values()), list(reasons), 0)
-        statistic = np.where(known & (why == 0), np.maximum(statistic, 0), np.nan)
+        statistic = np.where(known & (why == 0), np.maximum(statistic, 0), np.nan)  # NaN, too, where the scale is
         return GroupTests(statistic, df, tail(statistic / np.maximum(df, 1), df, rest)), why
 
 

@@ -92,7 +92,10 @@ def dispersion(model, mean, free, silent, sums) -> Scales:
     round_off = 8 * _design.eps()
     typical = np.maximum(mean**2 / np.asarray(model.variance(mean), float), 1e-30)
     constant, least = null_chi <= round_off**2 * typical * bins, np.finfo(np.float32).eps ** 2 * typical
-    scale = np.maximum(chi / np.maximum(bins - free, 1), least)
+    left = np.where(
+        (bins > 0) & (bins <= free) & ~silent, np.nan, np.maximum(bins - free, 1)
+    )  # no scale is left of no bins
+    scale = np.maximum(chi / left, least)
     return Scales(scale if given is None else given, constant, nothing)
 
 
