@@ -63,7 +63,7 @@ def _same_bins(state) -> bool:
     """Whether this pass showed the bins of the first, as far as their sums tell, to round-off."""
     _, (bins, events), features, *_ = state.sums
     _, first, gram = state.moments
-    eps = float(jnp.finfo(jnp.result_type(float)).eps)
+    eps = _design.eps()
     apart = np.abs(features - first) / np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
     sizes = bins * _size(state.sample.y[: state.sample.n])
     same_events = np.abs(events - state.events) <= 1e3 * eps * sizes
@@ -84,7 +84,7 @@ def _told(state, objective) -> State:
     params = state.problem.coordinates.to_model(_ask_tell.ask(state.passing))
     value, gradient = _fit.mean(sums, state.problem, params[0], bins)
     problem = _sample.with_own(state.problem, state.sample, params, few)
-    precondition, eps = problem.precondition, float(jnp.finfo(dtype).eps)
+    precondition, eps = problem.precondition, _design.eps()
     first = (state.passing.n_evaluated == 0) & (state.passing.status == RUNNING)
     nat = objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), eps * null_loss / bins))
     passing = _ask_tell.tell(
@@ -160,7 +160,7 @@ def _free(state, objective, mean, null):
     mask, bins = state.problem.precondition.mask, np.maximum(state.bins, 1)
     if not objective.model.divides:
         return mask.sum(1)
-    eps = float(jnp.finfo(jnp.result_type(float)).eps)
+    eps = _design.eps()
     _, rank, _ = _precondition.prepare(objective, mask[:, :-1], bins, mean, null, state.moments, eps)
     return rank.free(mask[:, :-1]) + 1
 

@@ -35,7 +35,7 @@ class Checkpoint:
     def same_data(self, data: dict, what=""):
         """The data are those of the file, if there is one; `what` says more of what they must be."""
         if self._data_then is not None:
-            eps = float(jnp.finfo(jnp.result_type(float)).eps)
+            eps = _design.eps()
             _check_runs.same_data(self.path, self._data_then, data, 16 * eps, what)
         self._data = data
 

@@ -376,6 +376,11 @@ def spread(parts, shift):
     return mean, np.where(sd > 1e-12 * np.abs(mean), sd, 0)  # of a constant column round-off is left
 
 
+def eps() -> float:
+    """Relative round-off of JAX's precision."""
+    return float(jnp.finfo(jnp.result_type(float)).eps)
+
+
 def grid(n: int) -> int:
     """Round n up to four significant bits or so: lengths that differ a little share one compilation, wasting < 1/16."""
     step = 1 << max((max(n, 1) - 1).bit_length() - 5, 0)

@@ -102,7 +102,7 @@ def _moved(state, gradient, new_bins, X, large) -> State:
 
 def renewed(state, objective, mask) -> State:
     """Coordinates and curvatures from the bins seen so far, at the present parameters."""
-    eps, bins = float(jnp.finfo(jnp.result_type(float)).eps), np.maximum(state.bins, 1)
+    eps, bins = _design.eps(), np.maximum(state.bins, 1)
     mean, null, _ = _objective.null_model(objective.model, state.bins, state.events)
     if estimated(state):
         state, objective = likely(state, objective)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 from threadpoolctl import ThreadpoolController
 
-from popglm import _check_arrays, _objective, _precondition, _scale
+from popglm import _check_arrays, _design, _objective, _precondition, _scale
 from popglm._ask_tell import DONE, FAILED, RUNNING, STALLED, Points, State, aimed, ask, restarted, start, tell
 from popglm._design import BLOCK_ROWS, total
 from popglm._objective import Fit, Objective
@@ -168,7 +168,7 @@ def _least(design, setting: Setting, problem: Problem, state: State, maxiter):
 def _begin(design, objective, mask, tol) -> tuple[Setting, Problem]:
     """The first pass."""
     dtype = jnp.result_type(float)
-    eps = float(jnp.finfo(dtype).eps)
+    eps = _design.eps()
     (bins, events), moments = total(_objective.census, design)
     _check_arrays.some_valid(bins.any())
     estimated = objective.model.shapes and objective.model.scale is None

@@ -147,7 +147,7 @@ def settle(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> S
         None if labels is None else np.zeros(len(coef), int),
     )
     null = []
-    eps = float(jnp.finfo(dtype).eps)
+    eps = _design.eps()
     most = max(n, 0 if labels is None else int(labels.max()))
     size = int(np.clip(MATRICES // (n * most), 1, min(MOST, len(coef))))
     for start in range(0, len(coef), size):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm import _check_arrays, _check_model, _objective, _scale, _settings
-from popglm._design import Block, Chunk, Stored, chunk_total, total
+from popglm._design import Block, Chunk, Stored, chunk_total, eps, total
 from popglm._objective import Fit, Objective
 from popglm._rank import Rank
 
@@ -75,7 +75,7 @@ def fit(design, objective: Objective, mask, init, name, options) -> Fit:
     _check_arrays.some_valid(bins.any())
     ((_, chunk),) = design
     objective = _of_neurons(objective, *mask.shape[::-1])
-    rank = Rank.of_moments(moments, float(jnp.finfo(dtype).eps))
+    rank = Rank.of_moments(moments, eps())
     mean, null, silent = _objective.null_model(objective.model, bins, events)
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))

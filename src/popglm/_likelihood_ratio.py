@@ -3,7 +3,6 @@
 import warnings
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -172,7 +171,7 @@ class Compared(NamedTuple):
         design = _design.Design(full.rows, full.y.values)
         (bins, events), (n, first, gram) = _design.total(_objective.census, design)
         _, _, silent = _objective.null_model(full.core, bins, events)
-        eps = float(jnp.finfo(jnp.result_type(float)).eps)
+        eps = _design.eps()
         if (bins == n).all():
             ranks = [Rank.of_moments((n, first, gram), eps)] * len(bins)
         else:

@@ -89,7 +89,7 @@ def dispersion(model, mean, free, silent, sums) -> Scales:
     if not model.divides:
         return Scales(np.ones(len(mean)), nothing, (chi < 1) & ~silent)  # of n bins it should be about n
     mean = mean.astype(float)
-    round_off = 8 * float(jnp.finfo(jnp.result_type(float)).eps)
+    round_off = 8 * _design.eps()
     typical = np.maximum(mean**2 / np.asarray(model.variance(mean), float), 1e-30)
     constant, least = null_chi <= round_off**2 * typical * bins, np.finfo(np.float32).eps ** 2 * typical
     left = np.where(
