@@ -99,7 +99,7 @@ def by_clusters(kind, clusters):
     """Clusters of the kind of error that has them."""
     if clusters is not None and kind != "sandwich":
         raise ValueError(
-            f'`clusters` is for kind="sandwich"; {kind!r} takes bins as the model does. Leave it out, or give the kind.'
+            f'`clusters` is for kind="sandwich"; got {clusters!r} for {kind!r}. Leave it out, or write kind="sandwich".'
         )
 
 
