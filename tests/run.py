@@ -17,7 +17,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--durations=5"]
 BY_FILE = ["-n", "2", "--dist", "loadfile"]  # the tests of one file share a book
 STAGES = {  # name: (budget in seconds, what it is, command)
-    "unit": (420, "the package", [*PYTEST, "-n", "2", "tests", "--ignore=tests/book"]),
+    "unit": (540, "the package", [*PYTEST, "-n", "2", "tests", "--ignore=tests/book"]),
     "pages": (420, "the pages of the book, run one by one", [*PYTEST, "-n", "2", "--nbmake", "book"]),
     "builds": (
         180,

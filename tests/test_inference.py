@@ -243,7 +243,7 @@ def test_what_is_refused(data, recording):
         (lambda: leave_out_test(ridge, X, y, 2), "fitted with a penalty"),
         (lambda: likelihood_ratio_test(model, ridge, X, y), "`reduced` was fitted with a penalty"),
         (lambda: likelihood_ratio_test(model, fewer, X, y, [1, 9]), "`columns` must hold different numbers"),
-        (lambda: uncertainty(model, X, y, clusters=100), '`clusters` is for kind="sandwich"; .fisher. takes'),
+        (lambda: uncertainty(model, X, y, clusters=100), '`clusters` is for kind="sandwich"; got 100 for .fisher.'),
         (lambda: uncertainty(model, X, y, "fisher", "nonsense"), '`clusters` is for kind="sandwich"'),
         (lambda: uncertainty(model, X, y).weighted_sum([np.nan, 1]), "`weights` must be finite"),
         (lambda: uncertainty(model, X[::-1], y), "not the optimum of this X and y: they lie .* standard errors"),
