@@ -19,7 +19,6 @@ from popglm import _check_arrays, _convolve
 
 BLOCK_ROWS = 2048  # rows whose features exist at one time
 CHUNK_BLOCKS = 16
-SHARED = 2**20  # bytes
 
 
 class Block(NamedTuple):
@@ -258,7 +257,7 @@ def chunk_total(f, chunk: Chunk, *args):
 
 def total(f, design, *args):
     """Sum of ``f(block, *args)`` over all blocks, as NumPy arrays of double precision."""
-    sums, waiting, args = None, None, copied(args)
+    sums, waiting = None, None
     for _, chunk in design:
         started = chunk_total(f, chunk, *args)  # computes while the one before is added
         sums, waiting = _add(sums, waiting), started
@@ -281,7 +280,7 @@ def _block_entries(f, chunk: Chunk, i, *args):
 
 def entries(f, design: Design, n_columns: int, *args) -> np.ndarray:
     """``f(block, *args)``, an array (rows, columns), of all rows; NaN where X does not count."""
-    out, waiting, args = aligned((design.length, n_columns), jnp.result_type(float)), None, copied(args)
+    out, waiting = aligned((design.length, n_columns), jnp.result_type(float)), None
     done = 0  # rows before it are written, or will be by what is waiting
     for start, chunk in design:
         out[done:start] = np.nan
@@ -321,13 +320,8 @@ def aligned(shape, dtype) -> np.ndarray:
 
 
 def on_device(values):
-    """An array for JAX, which shares the memory of this one if it is large: nobody may write to it meanwhile."""
-    return jax.device_put(values, may_alias=values.nbytes >= SHARED)
-
-
-def copied(args):
-    """The same arguments, with NumPy's arrays copied to where JAX computes: what is small is never shared."""
-    return jax.tree.map(lambda a: jax.device_put(a, may_alias=False) if isinstance(a, np.ndarray) else a, args)
+    """An array for JAX, which shares the memory of this one where it can: nobody may write to it meanwhile."""
+    return jax.device_put(values, may_alias=True)
 
 
 def compact(values, *, keep=False) -> np.ndarray:

@@ -25,8 +25,6 @@ class Rank(NamedTuple):
         factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(correlation[np.ix_(at, at)], tol=tol, lower=1)
         taken, rest = at[pivots[:rank] - 1], at[pivots[rank:] - 1]
         null = np.zeros((n, len(rest)))
-        if not len(rest):
-            return cls(alive, null, rest)
         null[rest] = np.eye(len(rest))
         null[taken] = -scipy.linalg.solve_triangular(factor[:rank, :rank], factor[rank:, :rank].T, lower=True, trans=1)
         return cls(alive, np.linalg.qr(null)[0], np.sort(rest))
