@@ -1,5 +1,6 @@
 """Observation models: equal to statsmodels and scipy, finite where others are not, the same laws as for Poisson."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -46,6 +47,14 @@ def drawn(name, n=1500, neurons=3, seed=0):
 
 def params(model):
     return np.vstack([model.intercept_, model.coef_])
+
+
+def test_jax_tells_every_model_from_every_other():
+    """Or, once in 128 processes, one is computed by what was compiled for another."""
+    kinds = [model(scale=1.0) for model in (Gaussian, Gamma, NegativeBinomial)] + [Poisson(), Bernoulli()]
+    models = [replace(kind, link=LINKS[link]) for kind in kinds for link in ("exp", "softplus")]
+    trees = [jax.tree.structure(model) for model in models]
+    assert all((one == other) == (i == j) for i, one in enumerate(trees) for j, other in enumerate(trees))
 
 
 @pytest.mark.parametrize(("name", "link", "family"), CASES, ids=lambda v: v if isinstance(v, str) else "")

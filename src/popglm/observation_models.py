@@ -6,7 +6,8 @@ only leaf is its scale, one number per neuron: whatever carries the model into a
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -47,26 +48,61 @@ REAL = Support(-np.inf, np.inf, "finite numbers")
 POSITIVE = Support(0.0, np.inf, "positive numbers", above=True)
 
 
-def _model(cls):
-    """A frozen dataclass that JAX knows: the scale is an array, everything else is compiled in."""
-    cls = dataclass(frozen=True)(cls)
-    names = [field.name for field in fields(cls)]
-    data = [name for name in names if name == "scale"]
-    return jax.tree_util.register_dataclass(cls, data, [name for name in names if name not in data])
+def _parts(model):
+    """The scale is an array, everything else is compiled in."""
+    return (model.scale,), tuple((name, value) for name, value in vars(model).items() if name != "scale")
+
+
+def _of_parts(cls, others, scale):
+    model = object.__new__(cls)
+    model.__dict__.update(others, scale=scale[0])
+    return model
 
 
 class ObservationModel(ABC):
     r"""What all observation models share; a new one says how y scatters about its mean.
 
-    It names its `support` and the link's default, and defines `loss`, `least`, `saturated`, `variance` and `sample`.
+    It is a frozen dataclass, names its `support` and the link's default, and defines `loss`, `least`, `saturated`, `variance`
+    and `sample`, of shapes (neurons, time) in JAX.
     With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
     :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale of models that divide by one, else 1.
+
+    Examples
+    --------
+    Intervals between spikes, as of a Poisson process whose rate depends on features:
+
+    >>> from dataclasses import dataclass
+    >>> import jax, jax.numpy as jnp, numpy as np
+    >>> from popglm.glm import GLM
+    >>> from popglm.observation_models import Gamma, ObservationModel
+    >>> @dataclass(frozen=True)
+    ... class Exponential(ObservationModel):
+    ...     link: object = "exp"
+    ...     support = Gamma.support
+    ...     def loss(self, eta, y):
+    ...         return self.link.log_inverse(eta) + y / self.link.inverse(eta)
+    ...     def least(self, y):
+    ...         return jnp.log(y) + 1
+    ...     def saturated(self, y):
+    ...         return -jnp.log(y) - 1
+    ...     def variance(self, mean):
+    ...         return mean**2
+    ...     def sample(self, key, eta):
+    ...         return self.mean(eta) * jax.random.exponential(key, jnp.shape(eta))
+    >>> intervals = np.array([0.1, 0.3, 0.2])
+    >>> model = GLM(Exponential()).fit(np.zeros((3, 1)), intervals)  # no feature, so the mean
+    >>> round(float(model.predict(np.zeros((1, 1)))[0]), 3)
+    0.2
     """
 
     support = COUNTS
     scale = None
     divides = False  # whether the log-likelihood divides the loss by the scale, which Pearson's chi-squared estimates
     shapes = False  # whether the loss has the scale inside, so that maximum likelihood finds it along with the fit
+
+    def __init_subclass__(cls):
+        """Make the class known to JAX; not by `register_dataclass`, whose classes of like fields count as the same one."""
+        jax.tree_util.register_pytree_node(cls, _parts, partial(_of_parts, cls))
 
     def __post_init__(self):
         """Take a name or a function for a link."""
@@ -139,7 +175,7 @@ class ObservationModel(ABC):
         return 2 * loss if self.divides else np.ones_like(loss)
 
 
-@_model
+@dataclass(frozen=True)
 class Poisson(ObservationModel):
     r"""Spike counts: :math:`y_t \sim \mathrm{Poisson}(\mu_t)` with :math:`\mu_t = f(\eta_t)`.
 
@@ -187,7 +223,7 @@ class Poisson(ObservationModel):
         return jax.random.poisson(key, self.mean(eta))
 
 
-@_model
+@dataclass(frozen=True)
 class Bernoulli(ObservationModel):
     r"""A spike or none: :math:`P(y_t = 1) = \mu_t` with :math:`\mu_t = f(\eta_t)`.
 
@@ -240,7 +276,7 @@ class Bernoulli(ObservationModel):
         return jax.random.bernoulli(key, self.mean(eta)).astype(int)
 
 
-@_model
+@dataclass(frozen=True)
 class Gaussian(ObservationModel):
     r"""Any number: :math:`y_t \sim \mathcal{N}(\mu_t, \sigma^2)` with :math:`\mu_t = f(\eta_t)`.
 
@@ -290,7 +326,7 @@ class Gaussian(ObservationModel):
         return mean + jnp.sqrt(self.scale) * jax.random.normal(key, jnp.shape(mean))
 
 
-@_model
+@dataclass(frozen=True)
 class Gamma(ObservationModel):
     r"""Positive numbers that scatter in proportion to their mean: variance :math:`\varphi \mu_t^2`, :math:`\mu_t = f(\eta_t)`.
 
@@ -342,7 +378,7 @@ class Gamma(ObservationModel):
         return mean * self.scale * jax.random.gamma(key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
 
 
-@_model
+@dataclass(frozen=True)
 class NegativeBinomial(ObservationModel):
     r"""Counts that scatter more than Poisson's: variance :math:`\mu_t + \alpha \mu_t^2` with :math:`\mu_t = f(\eta_t)`.
 
