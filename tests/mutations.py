@@ -28,6 +28,13 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
+    "models that JAX takes for one another": Fault(
+        "observation_models.py",
+        "register_pytree_node(cls, _parts, partial(_of_parts, cls))",
+        'register_dataclass(cls, ["scale"], ["link"])',
+        "test_observation_models.py",
+        "tells",
+    ),
     "a scale that forgets the parameters": Fault(
         "_scale.py",
         "np.nan, np.maximum(bins - free, 1)",
