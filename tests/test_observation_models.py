@@ -50,7 +50,7 @@ def params(model):
 
 
 def test_jax_tells_every_model_from_every_other():
-    """Or, once in 128 processes, one is computed by what was compiled for another."""
+    """Or, in a few of a hundred processes, one is computed by what was compiled for another."""
     kinds = [model(scale=1.0) for model in (Gaussian, Gamma, NegativeBinomial)] + [Poisson(), Bernoulli()]
     models = [replace(kind, link=LINKS[link]) for kind in kinds for link in ("exp", "softplus")]
     trees = [jax.tree.structure(model) for model in models]
