@@ -21,10 +21,17 @@ import popglm
 from popglm import simulation
 from popglm.basis import IdentityEval, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
+from popglm.observation_models import ObservationModel
 from popglm.simulation import random_coupling, simulate_population
 
 PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
 N_BINS, N_FEATURES, N_NEURONS = 600, 4, 3
+
+
+class Undecorated(ObservationModel):
+    """A model of one's own, but for the line above."""
+
+    loss = least = saturated = variance = sample = None
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +202,9 @@ REFUSED = {
         lambda s: fit(s.X, s.y, observation_model="Poison"), ValueError, "Did you mean 'Poisson'"
     ),
     "observation model a number": (lambda s: fit(s.X, s.y, observation_model=1), TypeError, "`observation_model` must be"),
+    "observation model no dataclass": (
+        lambda s: fit(s.X, s.y, observation_model=Undecorated()), TypeError, "got .*Undecorated.*Write @dataclass"
+    ),
     "link misspelt": (lambda s: fit(s.X, s.y, inverse_link_function="softpluss"), ValueError, "Did you mean 'softplus'"),
     "link a number": (lambda s: fit(s.X, s.y, inverse_link_function=2), TypeError, "function or one of exp, .*; got 2"),
     "mask of another shape": (

@@ -3,6 +3,7 @@
 import inspect
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import is_dataclass
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,10 @@ def instance(name, value, classes, kind):
             )
         return cls()
     if isinstance(value, kind):
+        if not is_dataclass(value):
+            raise TypeError(
+                f"`{name}` must be a frozen dataclass; got {value!r}. Write @dataclass(frozen=True) above its class."
+            )
         return value
     raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
 
