@@ -178,6 +178,10 @@ def test_features_that_others_make_are_named_and_predictions_are_right(precision
     with pytest.warns(RuntimeWarning, match=r"feature \d, \d: a sum of other features.*not unique"):
         PopulationGLM(solver_name="LBFGS").fit(wide, y)
     PopulationGLM(**RIDGE, solver_name="LBFGS").fit(wide, y)
+    halves = [(wide[rows], y[rows]) for rows in (slice(None, None, 2), slice(1, None, 2))]
+    with pytest.warns(RuntimeWarning, match=r"feature \d, \d: a sum of other features.*not unique"):
+        PopulationGLM().fit_batches(halves, 6)
+    PopulationGLM(**RIDGE).fit_batches(halves, 6)
 
 
 def test_a_loose_tolerance_gives_no_step_that_was_not_tried(data):

@@ -129,6 +129,7 @@ ALLOWED = {
         "_fit",
         "_objective",
         "_precondition",
+        "_rank",
         "_sample",
         "_scale",
     },

@@ -401,7 +401,8 @@ def test_features_that_others_determine_are_no_parameters(precision):
     with pytest.warns(RuntimeWarning, match="a sum of other features"):
         model = PopulationGLM("Gaussian").fit(X, y)
     windows = random_windows(X, y, n_bins=20, seed=0)
-    batched = PopulationGLM("Gaussian").fit_batches(windows, 20 * len(windows))
+    with pytest.warns(RuntimeWarning, match="a sum of other features"):
+        batched = PopulationGLM("Gaussian").fit_batches(windows, 20 * len(windows))
     fewer = PopulationGLM("Gaussian").fit(X[:, :4], y)
     np.testing.assert_allclose(model.scale_, fewer.scale_, rtol=1e-3)
     np.testing.assert_allclose(batched.scale_, fewer.scale_, rtol=1e-3)

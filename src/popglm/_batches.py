@@ -14,6 +14,7 @@ from popglm._ask_tell import DONE, RUNNING
 from popglm._batch_state import State, estimated, scaled
 from popglm._fit import TOL
 from popglm._objective import Objective
+from popglm._rank import Rank
 
 SHORTER = 6  # times that a step is shortened to a tenth
 
@@ -163,6 +164,12 @@ def _free(state, objective, mean, null):
     eps = _design.eps()
     _, rank, _ = _precondition.prepare(objective, mask[:, :-1], bins, mean, null, state.moments, eps)
     return rank.free(mask[:, :-1]) + 1
+
+
+def dependent(state: State, objective: Objective, mask):
+    """Features that others determine in the bins of the first pass; with a penalty coefficients are unique all the same."""
+    rank = Rank.of_moments(state.moments, _design.eps())
+    return rank.dependent[:0] if np.any(objective.strength) else rank.named(mask)
 
 
 def later_sums(block, model, coef, intercept, null):

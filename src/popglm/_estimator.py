@@ -188,13 +188,7 @@ class Estimator(BatchFits, PathFits, Steps, Predictions, RegressorMixin, BaseEst
             "Scale X, start nearer, lower the `stepsize` of a named solver, compute in 64 bits"
         )
         self._warn(result.stalled, columns, stalled)
-        if len(result.dependent):
-            names = _check.listed(result.dependent, features)
-            text = (
-                f"feature {names}: a sum of other features, to the precision of X. Predictions are right, but coefficients are "
-                "not unique. Leave out features, use fewer functions, or a Ridge penalty."
-            )
-            _check.warn(text, RuntimeWarning)
+        self._warn_of_dependent(result.dependent, features)
 
     def _forget(self):
         """What an earlier fit knew of its data."""
@@ -238,6 +232,16 @@ class Estimator(BatchFits, PathFits, Steps, Predictions, RegressorMixin, BaseEst
                 f"no overdispersion, so `scale_` is the least there is, {_scale.LEAST:g}, and the fit is Poisson's. Take "
                 'observation_model="Poisson"',
             )
+
+    def _warn_of_dependent(self, dependent, features):
+        """Say which features others determine."""
+        if len(dependent):
+            names = _check.listed(dependent, features)
+            text = (
+                f"feature {names}: a sum of other features, to the precision of X. Predictions are right, but coefficients are "
+                "not unique. Leave out features, use fewer functions, or a Ridge penalty."
+            )
+            _check.warn(text, RuntimeWarning)
 
     def _warn_of_silent(self, model, silent, mean, columns):
         """Say which neurons have no event, or nothing else; `mean` is the null model's."""

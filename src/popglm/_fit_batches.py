@@ -103,7 +103,7 @@ class BatchFits:
         Warns
         -----
         RuntimeWarning
-            If the batches end early; of neurons as `fit`, and of those that failed.
+            If the batches end early; of neurons and features as `fit`, and of neurons that failed.
         UserWarning
             If the model's own solver searches its step size or accelerates.
 
@@ -205,11 +205,13 @@ class BatchFits:
         self.batch_state_ = stand._replace(stepper=stand.stepper.kind)  # without functions, so that it can be pickled
         self._keep_names(names["X"])
         if isinstance(state, _batches.State):
-            found = _batches.finished(state, stand.stepper.objective, stand.stepper.mask)
+            of = state, stand.stepper.objective, stand.stepper.mask
+            found = _batches.finished(*of)
             coef, intercept, mean, silent, converged, failed, scales = found
             self._train_mean = mean.astype(jnp.result_type(float))
             self.scale_ = scales.scale
             self._warn_of_neurons(silent, scales, names["y"], names["X"])
+            self._warn_of_dependent(_batches.dependent(*of), names["X"])
         else:
             coef, intercept = stand.stepper.params(state)
             converged = np.zeros(len(coef), bool)
