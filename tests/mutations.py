@@ -28,6 +28,13 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
+    "batches that name what depends, penalty or not": Fault(
+        "_batches.py",
+        "rank.dependent[:0] if np.any(objective.strength) else rank.named(mask)",
+        "rank.named(mask)",
+        "test_fit.py",
+        "others_make",
+    ),
     "models that JAX takes for one another": Fault(
         "observation_models.py",
         "register_pytree_node(cls, _parts, partial(_of_parts, cls))",
@@ -172,7 +179,7 @@ FAULTS = {
     "a checkpoint forgets the factors of neurons' own": Fault(
         "_fit.py",
         "keep.offer(partial(Kept, state, problem.precondition.own, n_passes, problem.objective.model.scale, None))",
-        "keep.offer(partial(Kept, state, {}, n_passes, scale, None))",
+        "keep.offer(partial(Kept, state, {}, n_passes, problem.objective.model.scale, None))",
         "test_checkpoint.py",
         "started_again and fit",
     ),
