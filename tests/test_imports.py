@@ -247,7 +247,7 @@ ALLOWED = {
         "_splits",
     },
     "model_selection": {"_cross_validation", "_splits"},
-    "_check_inference": {"_check", "_check_arrays"},
+    "_check_inference": {"_check", "_check_arrays", "_objective", "observation_models"},
     "_information": {"_design", "_objective"},
     "_uncertainty": {"_check", "_check_inference", "_information", "_rank"},
     "_maximum": {

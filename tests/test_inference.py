@@ -1,8 +1,10 @@
 """Standard errors, bands and tests: equal to statsmodels, and they cover the truth as often as they say."""
 
 import warnings
+from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pynapple as nap
 import pytest
@@ -15,6 +17,7 @@ from popglm import _design, _information
 from popglm.basis import BSplineEval, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.inference import coupling_table, false_discovery, leave_out_test, likelihood_ratio_test, uncertainty
+from popglm.observation_models import Gaussian, ObservationModel
 from popglm.simulation import random_coupling, simulate_population
 
 
@@ -427,6 +430,8 @@ def test_groups_are_named_as_a_sum_of_bases_names_them(recording):
     np.testing.assert_array_equal(leave_out_test(model, X, recording, parts).df, [[2] * 3] * 3 + [[4] * 3])
     table = coupling_table(uncertainty(model, X, recording), np.ones((5, 2)), features=parts["coupling"])
     assert set(table.sender) == set(table.receiver) == {"a", "b", "c"} and len(table) == 6
+    with pytest.raises(ValueError, match=r"`features` must say.*'coupling', 'place'\. Take"):
+        coupling_table(uncertainty(model, X, recording), np.ones((5, 2)))
     with pytest.raises(ValueError, match="at least one group; got none"):
         leave_out_test(model, X, recording, {})
 
@@ -543,6 +548,49 @@ def test_a_table_of_couplings_has_units_and_tests(coupled, basis):
         coupling_table(errors, basis.kernel, units=["x", "x", "y"])
     with pytest.raises(ValueError, match="must be of all pairs"):
         coupling_table(errors, basis.kernel, tests=errors.test([0, 1, 2, 3, 4]))
+
+
+@dataclass(frozen=True)
+class StudentT(ObservationModel):
+    """Four degrees of freedom."""
+
+    link: object = "identity"
+    support = Gaussian.support
+
+    def loss(self, eta, y):
+        return 2.5 * jnp.log1p((y - self.link.inverse(eta)) ** 2 / 4)
+
+    def least(self, y):
+        return 0 * y
+
+    def saturated(self, y):
+        return 0 * y + np.log(0.375)
+
+    def variance(self, mean):
+        return 0 * mean + 2
+
+    def sample(self, key, eta):
+        return self.mean(eta) + jax.random.t(key, 4.0, jnp.shape(eta))
+
+
+class Informed(StudentT):
+    """The same, which knows its Fisher information: (df + 1) / (df + 3)."""
+
+    def information(self, eta):
+        return 0 * eta + 5 / 7
+
+
+def test_fisher_information_of_a_model_of_ones_own(float64):
+    """By default it is the curvature at the mean; where that is something else it is asked for."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 2))
+    y = X @ [0.5, -0.2] + rng.standard_t(4, 4000)
+    model = GLM(StudentT()).fit(X, y)
+    with pytest.raises(ValueError, match=r"of StudentT is not .* Define its `information`"):
+        uncertainty(model, X, y)
+    robust = uncertainty(model, X, y, "sandwich").coef_se
+    known = uncertainty(GLM(Informed()).fit(X, y), X, y).coef_se
+    np.testing.assert_allclose(known, robust, rtol=0.1)
 
 
 def test_a_second_recording_of_equal_shape_compiles_nothing(data):

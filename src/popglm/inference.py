@@ -103,8 +103,10 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     """
     _check.option("kind", kind, KINDS)
     _check_inference.by_clusters(kind, clusters)
-    fit, inputs = Maximum.of(model, X, y), _inputs(X)
+    fit, said = Maximum.of(model, X, y), (_said(X, "input"), _said(X, "term"))
     X, y = fit.X, fit.y
+    if kind == "fisher":
+        _check_inference.expected_curvature(fit.core)
     labels = _labels(clusters, X, y) if kind == "sandwich" else None
     found = fit.settled(kind, labels)
     if found.silent.any():
@@ -119,7 +121,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     _check_inference.warn_of_endless(endless, y.columns, X.columns)
     endless = np.pad(endless, ((0, 0), (0, 1)))
     covariance[endless[:, :, None] | endless[:, None, :]] = np.nan
-    known = kind, found.clusters, y.columns, inputs
+    known = kind, found.clusters, y.columns, *said
     residual = found.residual if fit.estimated and kind == "fisher" else np.full(len(covariance), np.inf)
     estimates = np.concatenate([fit.coef, fit.intercept[:, None]], 1)
     free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True)
@@ -178,7 +180,9 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     kernel
         The basis over lags, shape (lags, functions).
     features
-        As for `leave_out_test`, one group for each sender; by default all features, in groups as long as the kernel is wide.
+        As for `leave_out_test`, one group for each sender: of a sum of bases the part of the couplings,
+        ``basis.split_by_feature(np.arange(len(coef)), axis=0)["coupling"]``. By default all features of a single basis, in
+        groups as long as the kernel is wide.
     tests
         Other tests of the same groups, such as those of `leave_out_test`.
     units
@@ -214,6 +218,8 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     import pandas
 
     kernel = _check_inference.functions(kernel)
+    if features is None:
+        _check_inference.one_term(errors._terms)
     names, groups, _ = _check_inference.groups(features, len(errors.coef_se), kernel.shape[1])
     pair = units if _check_inference.is_pair(units) else (units, units)
     if [str(name) for name in names] == [str(i) for i in range(len(groups))]:  # numbers, and no names
@@ -270,7 +276,7 @@ def _labels(clusters, X, y):
     return rank[inverse]
 
 
-def _inputs(X):
-    """Which input each feature is made of, where X says it."""
-    known = X.metadata.get("input") if isinstance(X, LazyFeatures) and X.metadata else _pynapple.metadata(X, "input")
+def _said(X, name):
+    """What X says of each feature, such as the input that it is made of; None where it says nothing."""
+    known = X.metadata.get(name) if isinstance(X, LazyFeatures) and X.metadata else _pynapple.metadata(X, name)
     return None if known is None else np.asarray(known)

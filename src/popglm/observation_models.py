@@ -63,7 +63,7 @@ class ObservationModel(ABC):
     r"""What all observation models share; a new one says how y scatters about its mean.
 
     It is a frozen dataclass, names its `support` and the link's default, and defines `loss`, `least`, `saturated`, `variance`
-    and `sample`, of shapes (neurons, time) in JAX.
+    and `sample`, of shapes (neurons, time) in JAX; and `information`, if the slope of its loss is not linear in y.
     With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
     :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale of models that divide by one, else 1.
 
