@@ -215,6 +215,7 @@ REFUSED = {
     "a class": ({"model": PopulationGLM}, TypeError, "`model` must be a GLM or .*got the class PopulationGLM"),
     "a number without a window": ({"splits": 3}, ValueError, "BlockSplit needs `window`"),
     "no splits": ({"splits": None}, TypeError, "`splits` must be a splitter such as BlockSplit"),
+    "splits by name": ({"splits": "block"}, TypeError, "`splits` must be a splitter.*got 'block'"),
     "one fold": ({"splits": [(np.arange(50), np.arange(50, 99))]}, ValueError, "two folds at least"),
     "rows beyond the end": (
         {"splits": [(np.arange(9), np.arange(700))] * 2},

@@ -5,6 +5,7 @@ import sys
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pynapple as nap
 import pytest
 from matplotlib.axes import Axes
@@ -208,6 +209,16 @@ def test_what_cannot_be_drawn_is_said(draw, given, text):
     assert plt.get_fignums() == open_before, "a figure was made for nothing"
 
 
+TABLE = pd.DataFrame({"sender": [0, 1], "receiver": [1, 0], "strength": [0.5, -1.0]})
+
+
+def test_a_part_is_an_interval_and_a_table_becomes_a_matrix():
+    part = plotting.raster([[1.0, 2.5, 4.0]], epoch=nap.IntervalSet(2, 3))
+    assert part.get_xlim() == (2, 3) and len(part.collections[0].get_positions()) == 1
+    ax = plotting.coupling_matrix(TABLE.pivot(index="sender", columns="receiver", values="strength"))
+    np.testing.assert_array_equal(ax.images[0].get_array().filled(np.nan), [[np.nan, -1], [0.5, np.nan]])
+
+
 def test_names_and_epochs_are_checked():
     for use, text in (
         (lambda: plotting.filters(np.eye(4), np.zeros(4), labels=["a", "b"]), "`labels` must hold 1 names.*got 2"),
@@ -215,6 +226,14 @@ def test_names_and_epochs_are_checked():
         (lambda: plotting.coupling_matrix(np.eye(3), units=[1, 2]), "`units` must hold 3 names"),
         (lambda: plotting.coupling_matrix(np.eye(3), limit=0), "`limit` must be a finite number above 0"),
         (lambda: plotting.raster([[1.0]], epoch=(2, 1)), "`epoch` must be a pair"),
+        (
+            lambda: plotting.raster([[1.0]], epoch=nap.IntervalSet([0, 2], [1, 3])),
+            "`epoch` must be a pair.*one interval",
+        ),
+        (lambda: plotting.raster(np.ones((5, 2))), r"`units` must be spike times.*ndarray of shape \(5, 2\)"),
+        (lambda: plotting.raster(nap.Tsd(t=np.arange(3), d=np.ones(3))), r"`units` must be spike times.*Tsd of shape"),
+        (lambda: plotting.raster(3), "`units` must be spike times.*got int"),
+        (lambda: plotting.coupling_matrix(TABLE), "must be a matrix; got a table.*pivot"),
         (lambda: plotting.raster([[1.0]], ([0.5, 1.5], [1, 1]), epoch=(3, 4)), "at least two bins in the epoch"),
     ):
         with pytest.raises((TypeError, ValueError), match=text):

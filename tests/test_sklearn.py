@@ -6,12 +6,13 @@ import numpy as np
 import pynapple as nap
 import pytest
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from popglm.basis import RaisedCosineLogConv
+from popglm.basis import BSplineEval, FourierEval, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import Poisson
 from popglm.regularizer import Ridge
@@ -127,3 +128,28 @@ def test_cross_validation_of_one_neuron(frames):
     X, y = frames
     scores = cross_val_score(GLM(regularizer="Ridge", regularizer_strength=0.1), X, y[:, 0], cv=KFold(3))
     assert scores.shape == (3,) and np.isfinite(scores).all()
+
+
+def test_features_have_names():
+    """Those of pynapple's columns, with the names of the inputs where scikit-learn knows them."""
+    X = np.random.default_rng(0).random((200, 2))
+    place, angle = BSplineEval(4, label="place"), FourierEval(1, bounds=(0, 1), label="angle")
+    assert (place + angle).fit(X).get_feature_names_out(["p", "q"]).tolist() == [
+        *(f"place/p:{k}" for k in range(4)),
+        *(f"angle/q:{k}" for k in range(2)),
+    ]
+    assert (place * angle).fit(X).get_feature_names_out().tolist() == [
+        f"0:{i}*0:{j}" for i in range(4) for j in range(2)
+    ]
+    steps = make_pipeline(place, GLM(regularizer="Ridge")).set_output(transform="pandas").fit(X[:, :1], np.ones(200))
+    assert (
+        steps[-1].feature_names_in_.tolist()
+        == steps[:-1].transform(X[:, :1]).columns.tolist()
+        == [f"0:{k}" for k in range(4)]
+    )
+    table = ColumnTransformer([("a", place, [0]), ("b", angle, [1])]).fit(X)
+    assert table.get_feature_names_out().tolist() == [*(f"a__x0:{k}" for k in range(4)), "b__x1:0", "b__x1:1"]
+    with pytest.raises(ValueError, match="has not seen"):
+        BSplineEval(4).get_feature_names_out()
+    with pytest.raises(ValueError, match="must have 2 columns"):
+        (place + angle).fit(X).get_feature_names_out(["p"])

@@ -222,13 +222,6 @@ class Node(Basis):
         other.bases = tuple(map(clone, self.bases))  # as they stand: a sum that was set is not taken apart
         return other.set_input_shape(*self._input_shape) if hasattr(self, "_input_shape") else other
 
-    def _known(self):
-        """Numbers of columns of the leaves' inputs when the whole last saw them; a part may have seen others by itself."""
-        widths = getattr(self, "_saw", ())
-        if len(widths) != len(self._leaves):
-            widths = [getattr(leaf, "n_inputs_", None) for leaf in self._leaves]
-        return iter(_check_bases.seen(widths))
-
 
 class Sum(Node):
     """Several bases side by side: ``(a + b).compute_features(x, z)`` has all features of x, then of z.

@@ -56,7 +56,7 @@ def near_optimum(distance, silent, names, model="model", result="errors are"):
         raise ValueError(
             f"the coefficients of `{model}` are not the optimum of this X and y: they lie {np.median(distance[far]):.2g} "
             f"standard errors from it (at most {FAR} are allowed). Give the data of the fit, and a fit that has converged: "
-            "fit(X, y)."
+            "fit(X, y), of a named solver with a smaller `tol` in solver_kwargs."
         )
     if far.any():
         text = f"coefficients lie more than {FAR} standard errors from the optimum of these data, so {result} NaN"

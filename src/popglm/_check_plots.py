@@ -42,7 +42,8 @@ def bands(value, shape):
     for part in (low, high):
         if part.shape != shape:
             raise ValueError(
-                f"each of `bands` must have the shape of the filters, (lags, filters) = {shape}; got {part.shape}."
+                f"each of `bands` must have the shape of the filters, (lags, filters) = {shape}; got {part.shape}. Take those "
+                "of one sender: (low[0], high[0])."
             )
     if (low > high).any():
         raise ValueError("`bands` must be a pair (low, high); the first lies above the second. Exchange them.")
@@ -87,6 +88,25 @@ def shares(name, values):
     return values
 
 
+def no_counts(units):
+    """Times of spikes, and no table of counts."""
+    if hasattr(units, "shape") or not hasattr(units, "__iter__"):
+        raise TypeError(
+            "`units` must be spike times: a TsGroup, a dictionary of times by id, or a list of arrays; got "
+            f"{type(units).__name__}{f' of shape {np.shape(units)}' if hasattr(units, 'shape') else ''}. Counts have lost the "
+            "times: give the group that was counted."
+        )
+
+
+def no_table(coupling):
+    """A matrix, and no table with a row for each pair."""
+    if "strength" in getattr(coupling, "columns", ()):
+        raise TypeError(
+            "`coupling` must be a matrix; got a table with a row for each pair. Take its matrix: "
+            'table.pivot(index="sender", columns="receiver", values="strength").'
+        )
+
+
 def some_trains(trains):
     """At least one unit."""
     if not len(trains):
@@ -97,7 +117,7 @@ def epoch(value):
     """A pair of times, the earlier first."""
     times = numbers("epoch", value, (1,))
     if len(times) != 2 or times[0] >= times[1]:
-        raise ValueError(f"`epoch` must be a pair (start, end) in seconds; got {value!r}.")
+        raise ValueError(f"`epoch` must be a pair (start, end) in seconds, one interval; got {value!r}.")
     return times
 
 

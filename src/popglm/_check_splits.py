@@ -64,12 +64,11 @@ def some_training(train, fold, window):
 
 def pairs(splits, n_rows):
     """Yield pairs of row numbers of training and test."""
-    try:
-        splits = list(splits)
-    except TypeError as error:
+    if isinstance(splits, str) or not hasattr(splits, "__iter__"):
         raise TypeError(
             f"`splits` must be a splitter such as BlockSplit, a number of folds, or pairs (train, test); got {splits!r}."
-        ) from error
+        )
+    splits = list(splits)
     if len(splits) < 2:
         raise ValueError(f"`splits` must be two folds at least, or there is no standard error; got {len(splits)}.")
     for fold, pair in enumerate(splits):

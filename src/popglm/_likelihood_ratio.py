@@ -67,7 +67,7 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     >>> bool(likelihood_ratio_test(full, reduced, X, y, columns=[1, 2]).p_values[0] < 1e-3)
     True
     """
-    fit, other = Maximum.of(full, X, y, "full"), unpenalised(reduced, "reduced")
+    other, fit = unpenalised(reduced, "reduced"), Maximum.of(full, X, y, "full")
     _check_inference.same_kind(fit.core, other)
     n_neurons, n_features = fit.coef.shape
     some = _check_inference.columns(columns, n_features, len(reduced.coef_))

@@ -80,6 +80,12 @@ def is_epochs(x) -> bool:
     return nap is not None and isinstance(x, nap.IntervalSet)
 
 
+def ends(epochs):
+    """First and last times of an IntervalSet of one interval; of others, all of them."""
+    values = np.asarray(epochs.values, float)
+    return values[0] if len(values) == 1 else values.ravel()
+
+
 def inside(frame: Frame, epochs):
     """Rows of a frame that lie inside epochs, and the epochs that are left of it."""
     nap = sys.modules["pynapple"]

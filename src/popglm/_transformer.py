@@ -166,6 +166,45 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         """
         return self.compute_features(*self._inputs(X))
 
+    def _known(self):
+        """Numbers of columns of the leaves' inputs when the whole last saw them; a part may have seen others by itself."""
+        widths = getattr(self, "_saw", ())
+        if len(widths) != len(self._leaves):
+            widths = [getattr(leaf, "n_inputs_", None) for leaf in self._leaves]
+        return iter(_check_bases.seen(widths))
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the features, as scikit-learn asks for them.
+
+        Parameters
+        ----------
+        input_features
+            Names of the columns of X; by default numbers for each input, as pynapple has them.
+
+        Returns
+        -------
+        numpy.ndarray
+            "input:function" for each, in a sum after the label of its basis.
+
+        Raises
+        ------
+        ValueError
+            If this basis has not seen its inputs, or there are more or fewer names than columns.
+
+        Examples
+        --------
+        >>> from popglm.basis import BSplineEval
+        >>> BSplineEval(3, order=2, bounds=(0, 1)).fit([[0.2], [0.4]]).get_feature_names_out(["place"]).tolist()
+        ['place:0', 'place:1', 'place:2']
+        """
+        widths = list(self._known())
+        if input_features is None:
+            units = map(range, widths)
+        else:
+            _check_bases.all_columns(widths, len(input_features))
+            units = iter(np.split(np.asarray(input_features, object), np.cumsum(widths)[:-1]))
+        return np.asarray(self._columns(units).names, object)
+
     def __sklearn_is_fitted__(self):
         """What is not learned yet is learned when it is first needed."""
         return True

@@ -118,6 +118,7 @@ def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
     >>> float(ax.images[0].get_array()[1, 0]), ax.images[0].get_clim()  # from a to b
     (0.5, (-0.5, 0.5))
     """
+    _check_plots.no_table(coupling)
     values = _check_plots.numbers("coupling", coupling, (2, 3), missing=True)
     words = ("coupling (log gain)", "sum of the filter (log gain)")[values.ndim - 2]
     matrix = (values.sum(1) if values.ndim == 3 else values).T
@@ -154,7 +155,7 @@ def raster(units, rates=None, ax=None, *, epoch=None):
     ax
         Axes to draw on; None makes a new figure.
     epoch
-        A pair (start, end) in seconds: draw this part.
+        A pair (start, end) in seconds, or an IntervalSet with one interval: draw this part.
 
     Returns
     -------
@@ -174,11 +175,13 @@ def raster(units, rates=None, ax=None, *, epoch=None):
     """
     trains = _pynapple.trains(units)
     if trains is None:
+        _check_plots.no_counts(units)
         trains = dict(units) if isinstance(units, Mapping) else dict(enumerate(units))
     _check_plots.some_trains(trains)
     some = [
         _check_plots.numbers(f"times of unit {name}", t, (1,)) if len(t) else np.zeros(0) for name, t in trains.items()
     ]
+    epoch = _pynapple.ends(epoch) if _pynapple.is_epochs(epoch) else epoch
     part = (-np.inf, np.inf) if epoch is None else _check_plots.epoch(epoch)
     some = [times[(times >= part[0]) & (times <= part[1])] for times in some]
     drawn = None if rates is None else _image(rates, list(trains), part)
