@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -154,6 +155,19 @@ def test_endless_batches_approach_the_exact_fit():
     full = PopulationGLM().fit(X, y)
     model = PopulationGLM().fit_batches(endless(X, y), n_steps=400)
     assert falls_short(model, full, X, y).max() < 0.5
+
+
+def test_every_step_of_the_first_pass_is_near_the_optimum_of_what_it_saw():
+    """Before the sample mends anything: a callback sees the steps themselves."""
+    X, y = small_data(n_bins=8000)
+    at, batches = [], [(X[i : i + 200], y[i : i + 200]) for i in range(0, 8000, 200)]
+    PopulationGLM().fit_batches(batches, 40, callback=lambda step, loss, params: at.append(params))
+    for step in (5, 20, 39):
+        seen = X[: 200 * step], y[: 200 * step]
+        full = PopulationGLM().fit(*seen)
+        here = SimpleNamespace(coef_=at[step - 1][0], intercept_=at[step - 1][1])
+        nats = (loss(here, *seen) - loss(full, *seen)) * 200 * step
+        assert nats.max() < 2, (step, nats)
 
 
 def test_passes_that_show_other_bins_are_not_compared():
