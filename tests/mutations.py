@@ -411,7 +411,7 @@ FAULTS = {
         "update",
     ),
     "a whole is split by what a part has seen alone": Fault(
-        "_basis.py", "if len(widths) != len(self._leaves):", "if True:", "test_algebra.py", "used_alone"
+        "_transformer.py", "if len(widths) != len(self._leaves):", "if True:", "test_algebra.py", "used_alone"
     ),
     "bounds that were taken back stay": Fault(
         "_eval.py", 'getattr(self, "_given", False)', "False", "test_bases.py", "taken_back"

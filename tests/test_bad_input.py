@@ -21,7 +21,7 @@ import popglm
 from popglm import simulation
 from popglm.basis import IdentityEval, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
-from popglm.observation_models import ObservationModel
+from popglm.observation_models import NegativeBinomial, ObservationModel
 from popglm.simulation import random_coupling, simulate_population
 
 PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
@@ -202,6 +202,9 @@ REFUSED = {
         lambda s: fit(s.X, s.y, observation_model="Poison"), ValueError, "Did you mean 'Poisson'"
     ),
     "observation model a number": (lambda s: fit(s.X, s.y, observation_model=1), TypeError, "`observation_model` must be"),
+    "a scale for each neuron": (
+        lambda s: fit(s.X, s.y, observation_model=NegativeBinomial(scale=np.ones(3))), ValueError, r"one number.*shape \(3,\)"
+    ),
     "observation model no dataclass": (
         lambda s: fit(s.X, s.y, observation_model=Undecorated()), TypeError, "got .*Undecorated.*Write @dataclass"
     ),

@@ -190,6 +190,7 @@ ALLOWED = {
     "simulation": {
         "_check",
         "_check_bases",
+        "_check_simulation",
         "_pynapple",
         "_rollout",
         "_settings",

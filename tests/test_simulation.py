@@ -107,6 +107,19 @@ def test_the_key_decides(truth):
     assert (couplings[0] != couplings[2]).any()
 
 
+def test_many_neurons_start_from_a_history():
+    """Their intercepts balance inhibition that silence lacks; the recipe is that of `random_coupling`."""
+    n, basis, key = 40, RaisedCosineLogConv(5, window_size=40), jax.random.key(0)
+    weights = random_coupling(key, n, basis, connectivity=4 / n)
+    with pytest.raises(ValueError, match=r"explodes.*begin from a `history`"):
+        simulate_population(key, *weights, basis, duration=20.0)
+    history = np.random.default_rng(0).poisson(0.075, (40, n))
+    population = simulate_population(key, *weights, basis, duration=20.0, history=history)
+    assert 10 < population.rates.mean() / 0.005 < 25 and population.rates.max() < 10
+    with pytest.raises(ValueError, match=r"shape \(bins, neurons\) with 40 neurons"):
+        simulate_population(key, *weights, basis, duration=20.0, history=history[:, 1:])
+
+
 # Fitted models
 
 

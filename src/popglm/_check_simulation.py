@@ -5,7 +5,10 @@ import numpy as np
 from popglm import _check, _check_arrays, _pynapple
 
 # what mends a population that explodes: of parameters, and of a fit
-WEAKER = "Weaken the excitatory couplings, or lower the intercepts."
+WEAKER = (
+    "Weaken the couplings, or lower the intercepts; if these balance inhibition, which silence before the first bin lacks, "
+    "begin from a `history`."
+)
 CALMER = (
     "Fit with a Ridge penalty, a longer history of each neuron, or the link softplus; or simulate short epochs from the "
     "`history` of the data."

@@ -97,6 +97,11 @@ def inside(link, low, high, known):
 
 def scale(model):
     """A scale that is positive, or is to be estimated."""
+    if np.ndim(model.scale):
+        raise ValueError(
+            f"`scale` must be one number, for all neurons; got shape {np.shape(model.scale)}. Leave it out, and each neuron's "
+            "is estimated, or fit a GLM for each."
+        )
     if model.scale is not None:
         _check.number("scale", model.scale, 0, strict=True)
     return model

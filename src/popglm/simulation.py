@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from popglm import _check, _check_bases, _pynapple, _rollout, _settings
+from popglm import _check, _check_bases, _check_simulation, _pynapple, _rollout, _settings
 from popglm._simulate import MAX_MEAN, Population, Stability, generator, recording, simulate, stability
 from popglm.links import LINKS
 from popglm.observation_models import Poisson
@@ -33,6 +33,10 @@ def random_coupling(
     The intercepts balance the couplings at the chosen rates :math:`r`, which would be exact if no input fluctuated:
 
     .. math:: b_n = \log r_n - \sum_{m,k} w_{(m,k),n} \, r_m \sum_{l=1}^{W} h_k(l)
+
+    The effects of all senders add up, over all lags. Of 20 neurons and more give each about four inputs,
+    ``connectivity=4 / n_neurons``, and `simulate_population` a `history` at such rates; of windows longer than 0.2 s weaken the
+    peaks in proportion.
 
     Parameters
     ----------
@@ -96,7 +100,9 @@ def random_coupling(
     return coef.reshape(-1, n), intercept
 
 
-def simulate_population(key, coef, intercept, basis, *, duration, bin_size=0.005, inverse_link_function="exp"):
+def simulate_population(
+    key, coef, intercept, basis, *, duration, bin_size=0.005, inverse_link_function="exp", history=None
+):
     r"""Simulate coupled neurons bin by bin: counts drawn from a GLM of their own past.
 
     .. math:: y_{tn} \sim \mathrm{Poisson}\Bigl(f\bigl(b_n + \sum_{m,k} w_{(m,k),n} \sum_{l=1}^{W} h_k(l)\,
@@ -119,6 +125,9 @@ def simulate_population(key, coef, intercept, basis, *, duration, bin_size=0.005
         In seconds.
     inverse_link_function
         "exp", "softplus" or a JAX function: from the linear predictor to the mean count per bin.
+    history
+        Counts before the first bin, shape (bins, neurons), the latest bin last. By default zeros, from which a population
+        whose intercepts balance much inhibition explodes.
 
     Returns
     -------
@@ -150,7 +159,7 @@ def simulate_population(key, coef, intercept, basis, *, duration, bin_size=0.005
     recurrence = _rollout.Recurrence(kernel, coef.reshape(n, -1, n))
     frame = _pynapple.bins(n_bins, bin_size)
     bins = _rollout.Bins(np.array([0, n_bins]), np.broadcast_to(intercept, (n_bins, n)), frame.times)
-    silence = np.zeros((len(kernel), n))
-    counts, rates = _rollout.rollout(counts_key, model, recurrence, bins, silence, np.full(n, MAX_MEAN))
+    history = _check_simulation.history(history, len(kernel), n)
+    counts, rates = _rollout.rollout(counts_key, model, recurrence, bins, history, np.full(n, MAX_MEAN))
     units, counts = recording(times_key, counts, frame, bin_size, np.arange(n), model.support)
     return Population(units, counts, rates, coef, intercept, recurrence.filters)
