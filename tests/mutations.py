@@ -30,8 +30,8 @@ class Fault(NamedTuple):
 FAULTS = {
     "batches that name what depends, penalty or not": Fault(
         "_batches.py",
-        "rank.dependent[:0] if np.any(objective.strength) else rank.named(mask)",
-        "rank.named(mask)",
+        "_rank(state, scaled(state, objective)[1], mask).named(mask)",
+        "_rank(state, objective._replace(strength=np.float32(0)), mask).named(mask)",
         "test_fit.py",
         "others_make",
     ),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from popglm import _batches, _checkpoint, _first_pass, _fit
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import count_lazily, random_windows
 from popglm.glm import GLM, PopulationGLM
-from popglm.observation_models import NegativeBinomial
+from popglm.observation_models import NegativeBinomial, Poisson
 from popglm.regularizer import GroupLasso
 
 KILLS = int(os.environ.get("KILLS", "3"))  # processes killed per way to fit; `make test-full` kills more
@@ -309,6 +310,23 @@ def test_another_fit_is_refused_and_the_file_kept(tmp_path, name):
         with pytest.raises(ValueError, match=r"batches\.npz is the checkpoint of"):
             PopulationGLM(**settings).fit_batches(windows(*data), 5, checkpoint=path)
     assert (tmp_path / "run.npz").read_bytes() == content
+
+
+@dataclass(frozen=True)
+class Own(Poisson):
+    """A model with a setting more."""
+
+    width: float = 1.0
+
+
+def test_a_model_of_ones_own_is_known_by_all_its_settings(tmp_path):
+    path = tmp_path / "run.npz"
+    fit = PopulationGLM(Own(width=1.0)).fit(X, Y, checkpoint=path)
+    np.testing.assert_array_equal(PopulationGLM(Own(width=1.0)).fit(X, Y, checkpoint=path).coef_, fit.coef_)
+    with pytest.raises(
+        ValueError, match=r"observation_model was Own\{'width': 1.0\} there and is Own\{'width': 2.0\} here"
+    ):
+        PopulationGLM(Own(width=2.0)).fit(X, Y, checkpoint=path)
 
 
 def test_a_single_spike_that_moved_is_noticed(tmp_path):

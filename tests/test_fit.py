@@ -182,6 +182,11 @@ def test_features_that_others_make_are_named_and_predictions_are_right(precision
     with pytest.warns(RuntimeWarning, match=r"feature \d, \d: a sum of other features.*not unique"):
         PopulationGLM().fit_batches(halves, 6)
     PopulationGLM(**RIDGE).fit_batches(halves, 6)
+    strength = np.where(np.arange(wide.shape[1]) == 2, 0.1, 0.0)  # of one feature, which others still make up for
+    some = PopulationGLM(regularizer="Ridge", regularizer_strength=strength)
+    for fit in (lambda: some.fit(wide, y), lambda: some.fit_batches(halves, 6)):
+        with pytest.warns(RuntimeWarning, match=r"a sum of other features"):
+            fit()
 
 
 def test_a_loose_tolerance_gives_no_step_that_was_not_tried(data):

@@ -129,7 +129,6 @@ ALLOWED = {
         "_fit",
         "_objective",
         "_precondition",
-        "_rank",
         "_sample",
         "_scale",
     },
@@ -248,7 +247,7 @@ ALLOWED = {
         "_splits",
     },
     "model_selection": {"_cross_validation", "_splits"},
-    "_check_inference": {"_check", "_check_arrays", "_objective", "observation_models"},
+    "_check_inference": {"_check", "_check_arrays"},
     "_information": {"_design", "_objective"},
     "_uncertainty": {"_check", "_check_inference", "_information", "_rank"},
     "_maximum": {
@@ -283,6 +282,7 @@ ALLOWED = {
         "_pynapple",
         "_separation",
         "_uncertainty",
+        "observation_models",
     },
     "_rescale": set(),
     "assessment": {

@@ -551,6 +551,29 @@ def test_a_table_of_couplings_has_units_and_tests(coupled, basis):
 
 
 @dataclass(frozen=True)
+class Quadratic(ObservationModel):
+    """The loss of a Gaussian of variance 1."""
+
+    link: object = "identity"
+    support, linear = Gaussian.support, True
+
+    def loss(self, eta, y):
+        return (y - self.link.inverse(eta)) ** 2 / 2
+
+    def least(self, y):
+        return 0 * y
+
+    def saturated(self, y):
+        return 0 * y - np.log(2 * np.pi) / 2
+
+    def variance(self, mean):
+        return 0 * mean + 1
+
+    def sample(self, key, eta):
+        return self.mean(eta) + jax.random.normal(key, jnp.shape(eta))
+
+
+@dataclass(frozen=True)
 class StudentT(ObservationModel):
     """Four degrees of freedom."""
 
@@ -581,16 +604,18 @@ class Informed(StudentT):
 
 
 def test_fisher_information_of_a_model_of_ones_own(float64):
-    """By default it is the curvature at the mean; where that is something else it is asked for."""
+    """It is asked for, or that the curvature at the mean is it."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(4000, 2))
     y = X @ [0.5, -0.2] + rng.standard_t(4, 4000)
     model = GLM(StudentT()).fit(X, y)
-    with pytest.raises(ValueError, match=r"of StudentT is not .* Define its `information`"):
+    with pytest.raises(ValueError, match=r"StudentT does not say .* Define `information"):
         uncertainty(model, X, y)
     robust = uncertainty(model, X, y, "sandwich").coef_se
     known = uncertainty(GLM(Informed()).fit(X, y), X, y).coef_se
     np.testing.assert_allclose(known, robust, rtol=0.1)
+    own, theirs = (uncertainty(GLM(model).fit(X, y), X, y).coef_se for model in (Quadratic(), Gaussian(scale=1.0)))
+    np.testing.assert_allclose(own, theirs, rtol=1e-9)
 
 
 def test_a_second_recording_of_equal_shape_compiles_nothing(data):

@@ -215,6 +215,9 @@ TABLE = pd.DataFrame({"sender": [0, 1], "receiver": [1, 0], "strength": [0.5, -1
 def test_a_part_is_an_interval_and_a_table_becomes_a_matrix():
     part = plotting.raster([[1.0, 2.5, 4.0]], epoch=nap.IntervalSet(2, 3))
     assert part.get_xlim() == (2, 3) and len(part.collections[0].get_positions()) == 1
+    both = {7: nap.Ts([0.1, 0.4]), 9: np.array([0.3])}
+    for units in (both, list(both.values()), pd.Series(list(both.values()))):
+        assert [len(row.get_positions()) for row in plotting.raster(units).collections] == [2, 1]
     ax = plotting.coupling_matrix(TABLE.pivot(index="sender", columns="receiver", values="strength"))
     np.testing.assert_array_equal(ax.images[0].get_array().filled(np.nan), [[np.nan, -1], [0.5, np.nan]])
 
@@ -233,6 +236,7 @@ def test_names_and_epochs_are_checked():
         (lambda: plotting.raster(np.ones((5, 2))), r"`units` must be spike times.*ndarray of shape \(5, 2\)"),
         (lambda: plotting.raster(nap.Tsd(t=np.arange(3), d=np.ones(3))), r"`units` must be spike times.*Tsd of shape"),
         (lambda: plotting.raster(3), "`units` must be spike times.*got int"),
+        (lambda: plotting.raster([0.1, 0.4]), r"`units` must be spike times.*a list of one: \[times\]"),
         (lambda: plotting.coupling_matrix(TABLE), "must be a matrix; got a table.*pivot"),
         (lambda: plotting.raster([[1.0]], ([0.5, 1.5], [1, 1]), epoch=(3, 4)), "at least two bins in the epoch"),
     ):

@@ -149,6 +149,10 @@ def test_features_have_names():
     )
     table = ColumnTransformer([("a", place, [0]), ("b", angle, [1])]).fit(X)
     assert table.get_feature_names_out().tolist() == [*(f"a__x0:{k}" for k in range(4)), "b__x1:0", "b__x1:1"]
+    both = clone((place + angle).set_output(transform="pandas")).fit(X)
+    assert both.transform(X).columns.tolist() == both.get_feature_names_out().tolist()
+    frame = nap.TsdFrame(t=np.arange(200.0), d=X, columns=[7, 9])
+    np.testing.assert_array_equal(both.fit(frame).transform(frame).values, both.transform(X).values)
     with pytest.raises(ValueError, match="has not seen"):
         BSplineEval(4).get_feature_names_out()
     with pytest.raises(ValueError, match="must have 2 columns"):

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.base import clone
 
 from popglm import _check, _check_arrays, _check_bases, _check_index, _design, _pynapple, _terms
-from popglm._transformer import Columns, Transformer
+from popglm._transformer import OUTPUT, Columns, Transformer
 
 
 class Basis(Transformer):
@@ -220,6 +220,8 @@ class Node(Basis):
         """The same of clones. What was said about the inputs is kept."""
         other = type(self)(*self.bases, label=self.label)
         other.bases = tuple(map(clone, self.bases))  # as they stand: a sum that was set is not taken apart
+        if hasattr(self, OUTPUT):  # what scikit-learn's own clone keeps
+            setattr(other, OUTPUT, getattr(self, OUTPUT))
         return other.set_input_shape(*self._input_shape) if hasattr(self, "_input_shape") else other
 
 

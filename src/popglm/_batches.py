@@ -14,7 +14,6 @@ from popglm._ask_tell import DONE, RUNNING
 from popglm._batch_state import State, estimated, scaled
 from popglm._fit import TOL
 from popglm._objective import Objective
-from popglm._rank import Rank
 
 SHORTER = 6  # times that a step is shortened to a tenth
 
@@ -152,24 +151,25 @@ def dispersion(state: State, objective: Objective):
     elif sums is None:
         arrays = (np.asarray(a, dtype) for a in (*state.here, null))
         sums = state.sample.total(_scale.chi_squared, model, *arrays)
-    free = np.full(len(mean), 1.0) if state.problem is None else _free(state, objective, mean, null)
+    free = np.full(len(mean), 1.0) if state.problem is None else _free(state, objective)
     return _scale.dispersion(model, mean, free, silent, sums)
 
 
-def _free(state, objective, mean, null):
+def _free(state, objective):
     """Free parameters of each neuron that the bins seen so far determine."""
-    mask, bins = state.problem.precondition.mask, np.maximum(state.bins, 1)
-    if not objective.model.divides:
-        return mask.sum(1)
-    eps = _design.eps()
-    _, rank, _ = _precondition.prepare(objective, mask[:, :-1], bins, mean, null, state.moments, eps)
-    return rank.free(mask[:, :-1]) + 1
+    mask = state.problem.precondition.mask
+    return _rank(state, objective, mask[:, :-1]).free(mask[:, :-1]) + 1 if objective.model.divides else mask.sum(1)
 
 
 def dependent(state: State, objective: Objective, mask):
-    """Features that others determine in the bins of the first pass; with a penalty coefficients are unique all the same."""
-    rank = Rank.of_moments(state.moments, _design.eps())
-    return rank.dependent[:0] if np.any(objective.strength) else rank.named(mask)
+    """Features that others determine in the bins of the first pass, penalty included: it may make coefficients unique."""
+    return _rank(state, scaled(state, objective)[1], mask).named(mask)
+
+
+def _rank(state, objective, mask):
+    mean, null, _ = _objective.null_model(objective.model, state.bins, state.events)
+    bins = np.maximum(state.bins, 1)
+    return _precondition.prepare(objective, mask, bins, mean, null, state.moments, _design.eps())[1]
 
 
 def later_sums(block, model, coef, intercept, null):

@@ -42,8 +42,7 @@ def bands(value, shape):
     for part in (low, high):
         if part.shape != shape:
             raise ValueError(
-                f"each of `bands` must have the shape of the filters, (lags, filters) = {shape}; got {part.shape}. Take those "
-                "of one sender: (low[0], high[0])."
+                f"each of `bands` must have the shape of the filters, (lags, filters) = {shape}; got {part.shape}."
             )
     if (low > high).any():
         raise ValueError("`bands` must be a pair (low, high); the first lies above the second. Exchange them.")
@@ -90,11 +89,13 @@ def shares(name, values):
 
 def no_counts(units):
     """Times of spikes, and no table of counts."""
-    if hasattr(units, "shape") or not hasattr(units, "__iter__"):
+    shape = getattr(units, "shape", ())
+    some = units.values() if isinstance(units, Mapping) else units if hasattr(units, "__len__") else [units]
+    if len(shape) > 1 or not all(hasattr(times, "__len__") for times in list(some)):
         raise TypeError(
             "`units` must be spike times: a TsGroup, a dictionary of times by id, or a list of arrays; got "
-            f"{type(units).__name__}{f' of shape {np.shape(units)}' if hasattr(units, 'shape') else ''}. Counts have lost the "
-            "times: give the group that was counted."
+            f"{type(units).__name__}{f' of shape {shape}' if shape else ''}. Times of one unit are a list of one: [times]. Of "
+            "counts, which have lost the times, give the group that was counted."
         )
 
 

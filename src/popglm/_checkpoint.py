@@ -8,6 +8,7 @@ import itertools
 import json
 import time
 import zlib
+from dataclasses import fields
 
 import jax.numpy as jnp
 import numpy as np
@@ -107,10 +108,11 @@ def of_batch(X, y) -> dict:
 def of_objective(objective, mask) -> dict:
     """Settings that make an objective. A link is known by the means that it takes, since two functions may share a name."""
     model, penalty, strength = objective
+    own = {field.name: getattr(model, field.name) for field in fields(model) if field.name not in ("link", "scale")}
     means = np.asarray(model.mean(jnp.linspace(-20, 20, 81)), float)
     digits = zlib.crc32(" ".join(f"{mean:.4g}" for mean in means).encode())
     return {
-        "observation_model": type(model).__name__,
+        "observation_model": f"{type(model).__name__}{own or ''}",
         "scale": None if model.scale is None else float(model.scale),
         "inverse_link_function": f"{model.link.name} ({digits:08x})",
         "regularizer": repr(penalty).removesuffix("()"),

@@ -168,7 +168,7 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
     frame, counts = _data.pair(X, y, observation, model._y_dims)
     if isinstance(splits, numbers.Integral):
         splits = BlockSplit(splits)
-    pairs = splits.split(X, y) if hasattr(splits, "split") and not isinstance(splits, str) else splits
+    pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
     features, counts = frame.values, np.asarray(counts.values)
     scores, bins = [], []
     for train, test in _check_splits.pairs(pairs, len(counts)):

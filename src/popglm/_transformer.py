@@ -8,10 +8,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 
 from popglm import _check_arrays, _check_bases, _check_times, _pynapple
 from popglm._lazy import LazyFeatures
+
+OUTPUT = "_sklearn_output_config"  # where scikit-learn keeps what `set_output` said
 
 
 class Columns(NamedTuple):
@@ -162,9 +165,11 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         Returns
         -------
         features
-            Shape (time, features).
+            Shape (time, features), of the kind that `compute_features` gives, or that `set_output` asked for.
         """
-        return self.compute_features(*self._inputs(X))
+        features = self.compute_features(*self._inputs(X))
+        wanted = getattr(self, OUTPUT, {}).get("transform") or get_config()["transform_output"]
+        return features if wanted == "default" else np.asarray(_pynapple.plain(features))  # it makes tables of arrays
 
     def _known(self):
         """Numbers of columns of the leaves' inputs when the whole last saw them; a part may have seen others by itself."""
@@ -179,7 +184,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         Parameters
         ----------
         input_features
-            Names of the columns of X; by default numbers for each input, as pynapple has them.
+            Names of the columns of X; by default numbers, from 0 for each input.
 
         Returns
         -------

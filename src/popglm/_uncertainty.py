@@ -59,7 +59,6 @@ class Uncertainty:
     clusters: np.ndarray | None
     columns: np.ndarray | None
     inputs: np.ndarray | None
-    _terms: np.ndarray | None  # the basis that each feature is of, where there are several
     _estimates: np.ndarray  # neurons first, as all that follow; the intercept last
     _covariance: np.ndarray
     _residual: np.ndarray  # degrees of freedom of the scale, infinite if it is known
@@ -67,6 +66,7 @@ class Uncertainty:
     _unit: np.ndarray
     _free: np.ndarray
     _single: bool
+    _terms: np.ndarray | None = None  # the basis that each feature is of, where there are several
 
     def __repr__(self):
         """What it is of, and by what."""

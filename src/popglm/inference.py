@@ -13,6 +13,7 @@ from popglm._lazy import LazyFeatures
 from popglm._likelihood_ratio import leave_out_test, likelihood_ratio_test
 from popglm._maximum import Maximum
 from popglm._uncertainty import GroupTests, Uncertainty
+from popglm.observation_models import ObservationModel
 
 __all__ = [
     "Discoveries",
@@ -74,7 +75,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     ------
     ValueError
         If the model has a penalty, or lies more than 0.3 standard errors from the optimum of these data: because they are
-        other data, or the fit had not converged.
+        other data, or the fit had not converged; or a model of your own does not say its Fisher information.
 
     Warns
     -----
@@ -106,7 +107,8 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     fit, said = Maximum.of(model, X, y), (_said(X, "input"), _said(X, "term"))
     X, y = fit.X, fit.y
     if kind == "fisher":
-        _check_inference.expected_curvature(fit.core)
+        known = fit.core.linear or type(fit.core).information is not ObservationModel.information
+        _check_inference.expected_curvature(known, type(fit.core).__name__)
     labels = _labels(clusters, X, y) if kind == "sandwich" else None
     found = fit.settled(kind, labels)
     if found.silent.any():
@@ -121,11 +123,11 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     _check_inference.warn_of_endless(endless, y.columns, X.columns)
     endless = np.pad(endless, ((0, 0), (0, 1)))
     covariance[endless[:, :, None] | endless[:, None, :]] = np.nan
-    known = kind, found.clusters, y.columns, *said
+    known = kind, found.clusters, y.columns, said[0]
     residual = found.residual if fit.estimated and kind == "fisher" else np.full(len(covariance), np.inf)
     estimates = np.concatenate([fit.coef, fit.intercept[:, None]], 1)
     free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True)
-    return Uncertainty(*known, estimates, covariance, residual, found.null, found.unit, free, model._single)
+    return Uncertainty(*known, estimates, covariance, residual, found.null, found.unit, free, model._single, said[1])
 
 
 def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
@@ -218,7 +220,7 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     import pandas
 
     kernel = _check_inference.functions(kernel)
-    if features is None:
+    if features is None and units is None:
         _check_inference.one_term(errors._terms)
     names, groups, _ = _check_inference.groups(features, len(errors.coef_se), kernel.shape[1])
     pair = units if _check_inference.is_pair(units) else (units, units)

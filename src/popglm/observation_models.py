@@ -6,7 +6,7 @@ only leaf is its scale, one number per neuron: whatever carries the model into a
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -50,12 +50,14 @@ POSITIVE = Support(0.0, np.inf, "positive numbers", above=True)
 
 def _parts(model):
     """The scale is an array, everything else is compiled in."""
-    return (model.scale,), tuple((name, value) for name, value in vars(model).items() if name != "scale")
+    names = (field.name for field in fields(model))
+    return (model.scale,), tuple((name, getattr(model, name)) for name in names if name != "scale")
 
 
 def _of_parts(cls, others, scale):
     model = object.__new__(cls)
-    model.__dict__.update(others, scale=scale[0])
+    for name, value in others if scale[0] is None else (*others, ("scale", scale[0])):
+        object.__setattr__(model, name, value)
     return model
 
 
@@ -63,7 +65,7 @@ class ObservationModel(ABC):
     r"""What all observation models share; a new one says how y scatters about its mean.
 
     It is a frozen dataclass, names its `support` and the link's default, and defines `loss`, `least`, `saturated`, `variance`
-    and `sample`, of shapes (neurons, time) in JAX; and `information`, if the slope of its loss is not linear in y.
+    and `sample`, of shapes (neurons, time) in JAX; and `information` for standard errors by Fisher information.
     With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
     :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale of models that divide by one, else 1.
 
@@ -89,6 +91,8 @@ class ObservationModel(ABC):
     ...         return mean**2
     ...     def sample(self, key, eta):
     ...         return self.mean(eta) * jax.random.exponential(key, jnp.shape(eta))
+    ...     def information(self, eta):
+    ...         return jnp.ones_like(eta)
     >>> intervals = np.array([0.1, 0.3, 0.2])
     >>> model = GLM(Exponential()).fit(np.zeros((3, 1)), intervals)  # no feature, so the mean
     >>> round(float(model.predict(np.zeros((1, 1)))[0]), 3)
@@ -99,6 +103,7 @@ class ObservationModel(ABC):
     scale = None
     divides = False  # whether the log-likelihood divides the loss by the scale, which Pearson's chi-squared estimates
     shapes = False  # whether the loss has the scale inside, so that maximum likelihood finds it along with the fit
+    linear = False  # whether the slope of the loss is linear in y: then its curvature at the mean of y is its mean
 
     def __init_subclass__(cls):
         """Make the class known to JAX; not by `register_dataclass`, whose classes of like fields count as the same one."""
@@ -144,7 +149,7 @@ class ObservationModel(ABC):
         return jax.jvp(slope, (eta,), (jnp.ones_like(eta),))[1]
 
     def information(self, eta):
-        """Mean of the curvature over y: the curvature at the mean of y, since the slope of these losses is linear in y."""
+        """Mean of the curvature over y: the curvature at the mean of y, if the slope of the loss is linear in y."""
         return self.curvature(eta, self.mean(eta))
 
     def deviance(self, eta, y):
@@ -201,6 +206,7 @@ class Poisson(ObservationModel):
     """
 
     link: Link | Callable | str = EXP
+    linear = True
 
     def loss(self, eta, y):
         """The formula above."""
@@ -302,7 +308,7 @@ class Gaussian(ObservationModel):
 
     link: Link | Callable | str = IDENTITY
     scale: object = None
-    support, divides = REAL, True
+    support, divides, linear = REAL, True, True
 
     def loss(self, eta, y):
         """The formula above."""
@@ -353,7 +359,7 @@ class Gamma(ObservationModel):
 
     link: Link | Callable | str = EXP
     scale: object = None
-    support, divides = POSITIVE, True
+    support, divides, linear = POSITIVE, True, True
 
     def loss(self, eta, y):
         """The formula above."""
@@ -405,7 +411,7 @@ class NegativeBinomial(ObservationModel):
 
     link: Link | Callable | str = EXP
     scale: object = None
-    shapes = True
+    shapes, linear = True, True
 
     def loss(self, eta, y):
         """The formula above."""

@@ -177,6 +177,7 @@ def raster(units, rates=None, ax=None, *, epoch=None):
     if trains is None:
         _check_plots.no_counts(units)
         trains = dict(units) if isinstance(units, Mapping) else dict(enumerate(units))
+        trains = {name: (_pynapple.trains(times) or {0: times})[0] for name, times in trains.items()}
     _check_plots.some_trains(trains)
     some = [
         _check_plots.numbers(f"times of unit {name}", t, (1,)) if len(t) else np.zeros(0) for name, t in trains.items()
