@@ -282,7 +282,6 @@ ALLOWED = {
         "_pynapple",
         "_separation",
         "_uncertainty",
-        "observation_models",
     },
     "_rescale": set(),
     "assessment": {

@@ -17,7 +17,7 @@ from popglm import _design, _information
 from popglm.basis import BSplineEval, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.inference import coupling_table, false_discovery, leave_out_test, likelihood_ratio_test, uncertainty
-from popglm.observation_models import Gaussian, ObservationModel
+from popglm.observation_models import Bernoulli, Gaussian, ObservationModel
 from popglm.simulation import random_coupling, simulate_population
 
 
@@ -603,6 +603,14 @@ class Informed(StudentT):
         return 0 * eta + 5 / 7
 
 
+class Huber(Gaussian):
+    """Another loss, about which Gaussian knows nothing."""
+
+    def loss(self, eta, y):
+        off = jnp.abs(y - eta)
+        return jnp.where(off < 1, off**2 / 2, off - 0.5)
+
+
 def test_fisher_information_of_a_model_of_ones_own(float64):
     """It is asked for, or that the curvature at the mean is it."""
     rng = np.random.default_rng(0)
@@ -611,6 +619,7 @@ def test_fisher_information_of_a_model_of_ones_own(float64):
     model = GLM(StudentT()).fit(X, y)
     with pytest.raises(ValueError, match=r"StudentT does not say .* Define `information"):
         uncertainty(model, X, y)
+    assert not Huber.informed and Gaussian.informed and Bernoulli.informed
     robust = uncertainty(model, X, y, "sandwich").coef_se
     known = uncertainty(GLM(Informed()).fit(X, y), X, y).coef_se
     np.testing.assert_allclose(known, robust, rtol=0.1)

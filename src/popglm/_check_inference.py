@@ -28,12 +28,12 @@ def unpenalised(penalty, strength, name):
         )
 
 
-def expected_curvature(known, name):
+def expected_curvature(model):
     """A model that knows the mean of its curvature over y."""
-    if not known:
+    if not model.informed:
         raise ValueError(
-            f"{name} does not say what its Fisher information is. Define `information(self, eta)`, the mean of the loss's "
-            'curvature over y; or take kind="sandwich".'
+            f"{type(model).__name__} does not say what its Fisher information is. Define `information(self, eta)`, the mean of "
+            'its curvature over y; or take kind="sandwich".'
         )
 
 

@@ -13,7 +13,6 @@ from popglm._lazy import LazyFeatures
 from popglm._likelihood_ratio import leave_out_test, likelihood_ratio_test
 from popglm._maximum import Maximum
 from popglm._uncertainty import GroupTests, Uncertainty
-from popglm.observation_models import ObservationModel
 
 __all__ = [
     "Discoveries",
@@ -107,8 +106,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     fit, said = Maximum.of(model, X, y), (_said(X, "input"), _said(X, "term"))
     X, y = fit.X, fit.y
     if kind == "fisher":
-        known = fit.core.linear or type(fit.core).information is not ObservationModel.information
-        _check_inference.expected_curvature(known, type(fit.core).__name__)
+        _check_inference.expected_curvature(fit.core)
     labels = _labels(clusters, X, y) if kind == "sandwich" else None
     found = fit.settled(kind, labels)
     if found.silent.any():

@@ -65,7 +65,7 @@ class ObservationModel(ABC):
     r"""What all observation models share; a new one says how y scatters about its mean.
 
     It is a frozen dataclass, names its `support` and the link's default, and defines `loss`, `least`, `saturated`, `variance`
-    and `sample`, of shapes (neurons, time) in JAX; and `information` for standard errors by Fisher information.
+    and `sample`, of shapes (neurons, time) in JAX; and `information`, or ``linear = True``, for Fisher information.
     With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
     :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale of models that divide by one, else 1.
 
@@ -104,10 +104,14 @@ class ObservationModel(ABC):
     divides = False  # whether the log-likelihood divides the loss by the scale, which Pearson's chi-squared estimates
     shapes = False  # whether the loss has the scale inside, so that maximum likelihood finds it along with the fit
     linear = False  # whether the slope of the loss is linear in y: then its curvature at the mean of y is its mean
+    informed = False  # whether whoever wrote the loss said this, or its information
 
     def __init_subclass__(cls):
         """Make the class known to JAX; not by `register_dataclass`, whose classes of like fields count as the same one."""
         jax.tree_util.register_pytree_node(cls, _parts, partial(_of_parts, cls))
+        own = vars(cls)
+        if "loss" in own or "information" in own:
+            cls.informed = "information" in own or own.get("linear", False)
 
     def __post_init__(self):
         """Take a name or a function for a link."""
