@@ -620,6 +620,10 @@ def test_fisher_information_of_a_model_of_ones_own(float64):
     with pytest.raises(ValueError, match=r"StudentT does not say .* Define `information"):
         uncertainty(model, X, y)
     assert not Huber.informed and Gaussian.informed and Bernoulli.informed
+    assert (
+        type("Said", (Huber,), {"linear": True}).informed
+        and not type("Denied", (Gaussian,), {"linear": False}).informed
+    )
     robust = uncertainty(model, X, y, "sandwich").coef_se
     known = uncertainty(GLM(Informed()).fit(X, y), X, y).coef_se
     np.testing.assert_allclose(known, robust, rtol=0.1)

@@ -33,7 +33,8 @@ def expected_curvature(model):
     if not model.informed:
         raise ValueError(
             f"{type(model).__name__} does not say what its Fisher information is. Define `information(self, eta)`, the mean of "
-            'its curvature over y; or take kind="sandwich".'
+            "its curvature over y; or `linear = True`, if the slope of its loss is linear in y; or take "
+            'kind="sandwich".'
         )
 
 

@@ -91,7 +91,7 @@ def no_counts(units):
     """Times of spikes, and no table of counts."""
     shape = getattr(units, "shape", ())
     some = units.values() if isinstance(units, Mapping) else units if hasattr(units, "__len__") else [units]
-    if len(shape) > 1 or not all(hasattr(times, "__len__") for times in list(some)):
+    if len(shape) > 1 or not all(hasattr(times, "__len__") for times in some):
         raise TypeError(
             "`units` must be spike times: a TsGroup, a dictionary of times by id, or a list of arrays; got "
             f"{type(units).__name__}{f' of shape {shape}' if shape else ''}. Times of one unit are a list of one: [times]. Of "

@@ -110,7 +110,7 @@ class ObservationModel(ABC):
         """Make the class known to JAX; not by `register_dataclass`, whose classes of like fields count as the same one."""
         jax.tree_util.register_pytree_node(cls, _parts, partial(_of_parts, cls))
         own = vars(cls)
-        if "loss" in own or "information" in own:
+        if own.keys() & {"loss", "information", "linear"}:
             cls.informed = "information" in own or own.get("linear", False)
 
     def __post_init__(self):
