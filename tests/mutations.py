@@ -394,7 +394,17 @@ FAULTS = {
         "_fit.py", "gradient=state.gradient + more", "gradient=state.gradient", "test_penalties.py", "path_is_its_fits"
     ),
     "the kink left out of a step's slope": Fault(
-        "_precondition.py", " + lengths(aims) - lengths(some)", "", "test_penalties.py", "conditions"
+        "_proximal.py", "gradient + pull * (start + end)", "gradient", "test_penalties.py", "conditions"
+    ),
+    "a step's gain as a difference of large sums": Fault(
+        "_proximal.py",
+        "return dot(end - start, gradient + pull * (start + end))",
+        "return dot(end - start, gradient) + (self.cost * (self.of(end) - self.of(start))).sum(1)",
+        "test_penalties.py",
+        "no_difference",
+    ),
+    "round-off at the optimum taken for a stall": Fault(
+        "_ask_tell.py", "np.minimum(slack, hidden)", "0 * slack", "test_penalties.py", "hides"
     ),
     "one threshold for all parts": Fault(
         "_precondition.py",

@@ -1,11 +1,15 @@
 """Laws of the penalties: what an optimum looks like, what a path is, and agreement with other software."""
 
+import decimal
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
 from samples import small_data
 from sklearn import linear_model
 
+from popglm._ask_tell import DONE, MAX_REJECTS, RUNNING, STALLED, ask, start, tell
+from popglm._proximal import Lengths
 from popglm.basis import BSplineEval, RaisedCosineLogConv
 from popglm.batching import random_windows
 from popglm.glm import GLM, PopulationGLM
@@ -511,3 +515,69 @@ REFUSED = {
 def test_refused_with_what_was_expected(data, call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call(*data)
+
+
+def drawn(model, seed, n_bins=600, n_neurons=30):
+    """Six features, two of them correlated, and activity of an observation model that depends on half of them."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_bins, 6))
+    X[:, 1] += 0.8 * X[:, 0]
+    eta = X @ (rng.normal(scale=0.3, size=(6, n_neurons)) * (rng.random((6, n_neurons)) < 0.5)) - 1
+    mean = np.exp(eta)
+    draw = {
+        "Poisson": lambda: rng.poisson(mean),
+        "Bernoulli": lambda: rng.random(mean.shape) < mean / (1 + mean),
+        "Gaussian": lambda: eta + rng.normal(size=mean.shape),
+        "Gamma": lambda: rng.gamma(2, mean / 2),
+        "NegativeBinomial": lambda: rng.poisson(mean * rng.gamma(1 / 0.7, 0.7, mean.shape)),
+    }
+    return X, draw[model]().astype(float)
+
+
+@pytest.mark.parametrize("model", ["Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial"])
+def test_no_fit_stalls_at_its_optimum(precision, model):
+    """2,100 fits of every model and penalty: no last digit of a sum decides whether a neuron has converged."""
+    kinds = [(None, None), (Ridge(), 0.05), (Lasso(), 0.03), (ElasticNet(0.7), 0.05), (GroupLasso(2), 0.02)]
+    for seed, (penalty, strength) in enumerate([*kinds, (Smoothness(3), 0.1), (Lasso(), 0.003)]):
+        X, y = drawn(model, seed)
+        settings = {"regularizer": penalty or "UnRegularized", "regularizer_strength": strength}
+        fit = PopulationGLM(model, **settings).fit(X, y)
+        assert fit.converged_.all(), (penalty, np.flatnonzero(~fit.converged_))
+
+
+@pytest.mark.parametrize("penalty", KINKED, ids=str)
+def test_the_gain_of_a_step_is_no_difference_of_large_sums(penalty):
+    """A slope near an optimum is right to its own last digits, though penalty and loss nearly cancel."""
+    rng = np.random.default_rng(0)
+    sizes = penalty.groups(6)
+    norms = Lengths(np.full((40, len(sizes)), 0.3), sizes)
+    start = rng.normal(size=(40, 6))
+    end = start + 1e-9 * rng.normal(size=(40, 6))
+    gradient = -norms.cost.repeat(sizes, axis=1) * start / norms.of(start).repeat(sizes, axis=1)  # the optimum is `start`
+    with decimal.localcontext(prec=60):
+        exact = lambda a: [[decimal.Decimal(x) for x in row] for row in np.asarray(a, float)]
+        wanted = []
+        for g, a, b in zip(exact(gradient), exact(start), exact(end), strict=True):
+            total, at = sum((z - y) * x for x, y, z in zip(g, a, b, strict=True)), 0
+            for size in sizes:
+                lengths = [sum(x * x for x in p[at : at + size]).sqrt() for p in (a, b)]
+                total, at = total + decimal.Decimal(0.3) * (lengths[1] - lengths[0]), at + size
+            wanted.append(float(total))
+    # Moves of 1e-9 and gradients with a round-off of 1e-16: no more than 1e-24 can be known.
+    np.testing.assert_allclose(norms.change(gradient, start, end), wanted, atol=2e-24)
+
+
+@pytest.mark.parametrize(("gain", "status"), [(1e-17, DONE), (1e-12, STALLED)])
+def test_a_neuron_whose_gain_hides_in_round_off_is_done(gain, status):
+    """Trials are rejected again and again: done if nothing is left that the value could show, stalled if there is."""
+
+    class Uphill:
+        def aim(self, point, gradient, history, which):
+            return np.ones_like(point), np.full(len(point), -2 * gain)
+
+    one = np.ones(1)
+    state = tell(start(np.zeros((1, 1)), np.zeros(1, bool)), one, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
+    while state.status[0] == RUNNING:
+        state = tell(state, one + 1, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
+    assert state.status[0] == status and state.n_evaluated[0] == (2 if status == DONE else MAX_REJECTS + 1)
+    assert (ask(state) == state.point).all() == (status == DONE)  # no step goes where trials were rejected

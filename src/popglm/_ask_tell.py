@@ -57,12 +57,15 @@ def ask(state: State) -> Points:
     return state.point + state.step[:, None] * state.direction
 
 
-def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, scale: PerNeuron, eps: float) -> State:
+def tell(
+    state: State, value: PerNeuron, gradient: Points, precondition, tol, scale: PerNeuron, eps: float, hidden=0.0
+) -> State:
     """Accept each trial that decreases its loss, shorten the step of the others; stop where little is left to gain.
 
     `value` holds the whole penalty, `gradient` what has one; how the rest changes along a step is part of its slope.
     `eps` is the precision of the values, and `scale` the size of the loss's curvature: the round-off that is forgiven
-    must not shrink to nothing where a loss passes through 0.
+    must not shrink to nothing where a loss passes through 0. A neuron whose trial is rejected is done where that round-off may
+    hide all that is left to gain, up to `hidden`; one whose trials are rejected again and again, with more to gain, has stalled.
     """
     running, first, step = state.status == RUNNING, ~np.isfinite(state.value), state.step
     finite = np.isfinite(value) & np.isfinite(gradient).all(1)
@@ -93,8 +96,11 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
     parabola = -state.slope * step**2 / (2 * np.where(rise > 0, rise, 1))
     shorter = np.clip(np.where(finite & (rise > 0), parabola, 0.1 * step), 0.1 * step, 0.5 * step)
     n_rejected = np.where(accept & (value < state.value), 0, state.n_rejected + 1)  # no gain, if level, is none
+    direction, slope = np.where(taken, direction, state.direction), np.where(accept, slope, state.slope)
+    at_optimum = running & ~accept & ~first & (-slope / 2 <= np.minimum(slack, hidden))
+    done = accept & (-slope / 2 <= tol) | at_optimum
     status = np.select(
-        [accept & (-slope / 2 <= tol), running & (n_rejected >= MAX_REJECTS), running & first & ~finite],
+        [done, running & (n_rejected >= MAX_REJECTS), running & first & ~finite],
         [DONE, STALLED, FAILED],
         state.status,
     )
@@ -102,8 +108,8 @@ def tell(state: State, value: PerNeuron, gradient: Points, precondition, tol, sc
         point,
         np.where(accept, value, state.value),
         gradient,
-        np.where(taken, direction, state.direction),
-        np.where(accept, slope, state.slope),
+        np.where(at_optimum[:, None], 0, direction),  # steps there were tried, and did not help
+        slope,
         np.where(accept, 1, shorter),
         *history,
         state.n_evaluated + running,

@@ -12,7 +12,7 @@ import numpy as np
 from popglm import _ask_tell, _check_arrays, _design, _first_pass, _fit, _objective, _precondition, _sample, _scale
 from popglm._ask_tell import DONE, RUNNING
 from popglm._batch_state import State, estimated, scaled
-from popglm._fit import TOL
+from popglm._fit import HIDDEN, TOL
 from popglm._objective import Objective
 
 SHORTER = 6  # times that a step is shortened to a tenth
@@ -87,8 +87,9 @@ def _told(state, objective) -> State:
     precondition, eps = problem.precondition, _design.eps()
     first = (state.passing.n_evaluated == 0) & (state.passing.status == RUNNING)
     nat = objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), eps * null_loss / bins))
+    tol, hidden = TOL[dtype.name] * nat / bins, HIDDEN * nat / bins
     passing = _ask_tell.tell(
-        state.passing, value, gradient, precondition, TOL[dtype.name] * nat / bins, precondition.curvature * nat, eps
+        state.passing, value, gradient, precondition, tol, precondition.curvature * nat, eps, hidden
     )
     scale = state.scale
     if estimated(state):

@@ -23,6 +23,7 @@ from popglm._precondition import Problem, penalised, prepare, unpenalised
 
 OPTIONS = {"tol": None, "maxiter": 200}
 TOL = {"float32": 1e-5, "float64": 1e-16}  # how much of a loss, summed over bins, may be left to gain
+HIDDEN = 1e-4  # the most of it, in nats, that round-off may hide from a neuron that is done: 0.014 standard errors
 MAX_LAST = 1e-2  # largest `tol` that makes sure that the last step, which is not evaluated, is a small one
 PATIENCE = 10  # passes after which, again and again, a neuron that is not done gets a factor of its own
 WEAKEST = 1e-3  # strength of a path, relative to that at which all coefficients are 0
@@ -192,8 +193,9 @@ def _solve(design, setting: Setting, problem: Problem, state: State, n_passes, m
             problem = _own_factors(design, problem, state, running, dtype)
         value, gradient = _evaluate(design, problem, ask(state), dtype)
         nat = _nat(setting, problem, value)
-        precondition, tol = problem.precondition, setting.tol * nat / problem.bins
-        state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, setting.eps)
+        precondition, nat_per_bin = problem.precondition, nat / problem.bins
+        tol, hidden = setting.tol * nat_per_bin, HIDDEN * nat_per_bin
+        state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, setting.eps, hidden)
         n_passes += 1
         if setting.estimated and not (state.status == RUNNING).any():
             problem, state = _another_turn(design, problem, state, setting.null, setting.mean_count)

@@ -82,7 +82,7 @@ class Preconditioner(NamedTuple):
             steepest = self.curvature[at] * self.steepest + self.ratio[at] * np.abs(self.penalty).sum(0).max()
             aims = _proximal.minimum(product, lengths, some, gradient[at], self.mask[at], steepest)
             direction[at] = aims - some
-            slope[at] = dot(gradient[at], direction[at]) + lengths(aims) - lengths(some)
+            slope[at] = lengths.change(gradient[at], some, aims)
         return direction, slope
 
     def _forward(self, at):

@@ -33,9 +33,16 @@ class Lengths(NamedTuple):
             return np.abs(point)
         return np.sqrt(np.add.reduceat(point**2, np.cumsum(self.sizes) - self.sizes, axis=1))
 
-    def __call__(self, point: Points) -> PerNeuron:
-        """Penalty of each neuron."""
-        return (self.cost * self.of(point)).sum(1)
+    def change(self, gradient: Points, start: Points, end: Points) -> PerNeuron:
+        """Gradient times the move from `start` to `end`, plus the change of the penalty along it.
+
+        Summed as residuals times moves: near an optimum the two parts cancel, and the difference of their sums would be
+        nothing but round-off.
+        """
+        norms, repeats = self.of(start) + self.of(end), len(self.sizes) != start.shape[1]
+        pull = np.where(norms > 0, self.cost / np.where(norms > 0, norms, 1), 0)
+        pull = np.repeat(pull, self.sizes, axis=1) if repeats else pull
+        return dot(end - start, gradient + pull * (start + end))
 
     def shrunk(self, point: Points, cost) -> Points:
         """The point whose groups are shorter by this cost, or 0."""
@@ -78,7 +85,7 @@ def minimum(product, lengths: Lengths, point: Points, gradient: Points, mask, st
     """The minimum of every neuron. `steepest` is near the largest eigenvalue of B; it is raised where it is too small."""
     u, image = point, np.zeros_like(point)  # image: B (u - point)
     v, image_v, momentum, steep = u, image, np.ones(len(u)), steepest.astype(float)
-    value, start = 0.0, lengths(point)
+    value = 0.0
     for i in range(MOST):
         new = lengths.shrunk(v - mask * (gradient + image_v) / steep[:, None], lengths.cost / steep[:, None])
         new_image = mask * product(new - point)
@@ -93,7 +100,7 @@ def minimum(product, lengths: Lengths, point: Points, gradient: Points, mask, st
         v, image_v = new + ahead * (new - u), new_image + ahead * (new_image - image)
         u, image, momentum = new, new_image, later
         if i % EVERY == EVERY - 1:
-            last, value = value, dot(gradient + image / 2, u - point) + lengths(u) - start
+            last, value = value, lengths.change(gradient + image / 2, point, u)
             if (last - value <= LITTLE * np.maximum(-value, 0)).all():
                 break
     return u
