@@ -8,7 +8,8 @@ import statsmodels.api as sm
 from samples import small_data
 from sklearn import linear_model
 
-from popglm._ask_tell import DONE, MAX_REJECTS, RUNNING, STALLED, ask, start, tell
+from popglm import _ask_tell
+from popglm._ask_tell import DONE, MAX_REJECTS, RUNNING, STALLED
 from popglm._proximal import Lengths
 from popglm.basis import BSplineEval, RaisedCosineLogConv
 from popglm.batching import random_windows
@@ -550,7 +551,8 @@ def test_the_gain_of_a_step_is_no_difference_of_large_sums(penalty):
     """A slope near an optimum is right to its own last digits, though penalty and loss nearly cancel."""
     rng = np.random.default_rng(0)
     sizes = penalty.groups(6)
-    norms = Lengths(np.full((40, len(sizes)), 0.3), sizes)
+    cost = 0.3
+    norms = Lengths(np.full((40, len(sizes)), cost), sizes)
     start = rng.normal(size=(40, 6))
     end = start + 1e-9 * rng.normal(size=(40, 6))
     gradient = -norms.cost.repeat(sizes, axis=1) * start / norms.of(start).repeat(sizes, axis=1)  # the optimum is `start`
@@ -561,7 +563,7 @@ def test_the_gain_of_a_step_is_no_difference_of_large_sums(penalty):
             total, at = sum((z - y) * x for x, y, z in zip(g, a, b, strict=True)), 0
             for size in sizes:
                 lengths = [sum(x * x for x in p[at : at + size]).sqrt() for p in (a, b)]
-                total, at = total + decimal.Decimal(0.3) * (lengths[1] - lengths[0]), at + size
+                total, at = total + decimal.Decimal(cost) * (lengths[1] - lengths[0]), at + size
             wanted.append(float(total))
     # Moves of 1e-9 and gradients with a round-off of 1e-16: no more than 1e-24 can be known.
     np.testing.assert_allclose(norms.change(gradient, start, end), wanted, atol=2e-24)
@@ -576,8 +578,8 @@ def test_a_neuron_whose_gain_hides_in_round_off_is_done(gain, status):
             return np.ones_like(point), np.full(len(point), -2 * gain)
 
     one = np.ones(1)
-    state = tell(start(np.zeros((1, 1)), np.zeros(1, bool)), one, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
+    state = _ask_tell.tell(_ask_tell.start(np.zeros((1, 1)), np.zeros(1, bool)), one, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
     while state.status[0] == RUNNING:
-        state = tell(state, one + 1, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
+        state = _ask_tell.tell(state, one + 1, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
     assert state.status[0] == status and state.n_evaluated[0] == (2 if status == DONE else MAX_REJECTS + 1)
-    assert (ask(state) == state.point).all() == (status == DONE)  # no step goes where trials were rejected
+    assert (_ask_tell.ask(state) == state.point).all() == (status == DONE)  # no step goes where trials were rejected

@@ -64,8 +64,8 @@ def tell(
 
     `value` holds the whole penalty, `gradient` what has one; how the rest changes along a step is part of its slope.
     `eps` is the precision of the values, and `scale` the size of the loss's curvature: the round-off that is forgiven
-    must not shrink to nothing where a loss passes through 0. A neuron whose trial is rejected is done where that round-off may
-    hide all that is left to gain, up to `hidden`; one whose trials are rejected again and again, with more to gain, has stalled.
+    must not shrink to nothing where a loss passes through 0. A neuron whose trial is rejected is done where that round-off
+    may hide all that is left to gain, up to `hidden`; one with more to gain has stalled after `MAX_REJECTS` rejections.
     """
     running, first, step = state.status == RUNNING, ~np.isfinite(state.value), state.step
     finite = np.isfinite(value) & np.isfinite(gradient).all(1)
