@@ -555,7 +555,9 @@ def test_the_gain_of_a_step_is_no_difference_of_large_sums(penalty):
     norms = Lengths(np.full((40, len(sizes)), cost), sizes)
     start = rng.normal(size=(40, 6))
     end = start + 1e-9 * rng.normal(size=(40, 6))
-    gradient = -norms.cost.repeat(sizes, axis=1) * start / norms.of(start).repeat(sizes, axis=1)  # the optimum is `start`
+    gradient = (
+        -norms.cost.repeat(sizes, axis=1) * start / norms.of(start).repeat(sizes, axis=1)
+    )  # the optimum is `start`
     with decimal.localcontext(prec=60):
         exact = lambda a: [[decimal.Decimal(x) for x in row] for row in np.asarray(a, float)]
         wanted = []
@@ -578,7 +580,8 @@ def test_a_neuron_whose_gain_hides_in_round_off_is_done(gain, status):
             return np.ones_like(point), np.full(len(point), -2 * gain)
 
     one = np.ones(1)
-    state = _ask_tell.tell(_ask_tell.start(np.zeros((1, 1)), np.zeros(1, bool)), one, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
+    state = _ask_tell.start(np.zeros((1, 1)), np.zeros(1, bool))
+    state = _ask_tell.tell(state, one, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
     while state.status[0] == RUNNING:
         state = _ask_tell.tell(state, one + 1, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
     assert state.status[0] == status and state.n_evaluated[0] == (2 if status == DONE else MAX_REJECTS + 1)
