@@ -12,20 +12,16 @@ import json
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import jax
 import numpy as np
 
 import popglm
-from popglm import _batches, _objective, _precondition, _sample
+from popglm._design.row_counter import count_rows
 from popglm.batching import random_windows
 from popglm.glm import PopulationGLM
 
-TOUCHES = (
-    (_batches, "step", -1),
-    (_sample, "_of_block", 1),
-    (_objective, "sampled_hessians", 0),
-)
 RECORD = Path(__file__).parent.parent / "src/popglm/data/batches.json"
 BIN, SECONDS, WINDOW = 0.005, 720.0, 1000
 POPULATIONS = {  # neurons, range of rates that the couplings are balanced for, strength of couplings, drift
@@ -93,33 +89,14 @@ def by_batches(X, y, passes, **settings):
 
 def rows_touched(call):
     """What a call returns, and how many rows it computed losses, gradients or curvatures of, again ones counted again."""
-    n_rows, before = 0, [getattr(module, name) for module, name, _ in TOUCHES]
-
-    def counted(f, at):
-        def touch(*args):
-            nonlocal n_rows
-            what = args[at]
-            n_rows += int((np.asarray(what.weight) > 0).any(1).sum()) if hasattr(what, "weight") else len(what)
-            return f(*args)
-
-        return touch
-
-    for (module, name, at), f in zip(TOUCHES, before, strict=True):
-        setattr(module, name, counted(f, at))
-    try:
-        return call(), n_rows
-    finally:
-        for (module, name, _), f in zip(TOUCHES, before, strict=True):
-            setattr(module, name, f)
+    with count_rows() as counter:
+        return call(), counter.n_rows
 
 
 def without_own(X, y, passes):
     """The same with one factor for all neurons."""
-    limit, _precondition.MAX_OWN = _precondition.MAX_OWN, 0
-    try:
+    with patch("popglm.batching._sample.MAX_FACTOR_ENTRIES", 0):
         return by_batches(X, y, passes)
-    finally:
-        _precondition.MAX_OWN = limit
 
 
 def descent(X, y, passes):

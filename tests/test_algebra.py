@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from test_features import framed
 from test_streams import Rows
 
-from popglm import _design, _lazy
+from popglm._design.sizes import SIZES
 from popglm.basis import (
     BSplineEval,
     CategoryEval,
@@ -67,8 +67,8 @@ def inputs():
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(_design, "BLOCK_ROWS", 64)
-    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 3)
+    monkeypatch.setattr(SIZES, "block_rows", 64)
+    monkeypatch.setattr(SIZES, "chunk_blocks", 3)
 
 
 def by_hand(basis, values):
@@ -133,7 +133,7 @@ def test_batches_streams_and_long_recordings(small_chunks, monkeypatch, inputs, 
     batches = PopulationGLM(**RIDGE).fit_batches(windows, n_steps=10 * len(windows))
     np.testing.assert_allclose(batches.coef_, exact.coef_, atol=0.02)
     streamed = basis.lazy_features(*(v if v.ndim == 1 and "context" in names else Rows(v) for v in values))
-    monkeypatch.setattr(_lazy, "LONG", 500)
+    monkeypatch.setattr("popglm._design.lazy.MAX_CACHED_BINS", 500)
     for other in (streamed, X):
         assert other.span().streamed
         np.testing.assert_allclose(PopulationGLM(**RIDGE).fit(other, y).coef_, exact.coef_, atol=1e-5)

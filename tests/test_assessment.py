@@ -7,7 +7,8 @@ import statsmodels.api as sm
 from samples import small_data
 from scipy import stats
 
-from popglm import _rescale, assessment
+from popglm import assessment
+from popglm.assessment._rescaling import integrate_between_events
 from popglm.basis import RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import NegativeBinomial
@@ -241,7 +242,7 @@ def test_short_epochs_bias_nothing():
     apart = {}
     for n in range(RUNS):
         parts = (np.full(length, rate), y[:, n].reshape(n_epochs, length), 0.0, np.random.default_rng(n))
-        pieces = [_rescale.intervals(parts[0], counts, *parts[2:]) for counts in parts[1]]
+        pieces = [integrate_between_events(parts[0], counts, *parts[2:]) for counts in parts[1]]
         apart[n] = -np.expm1(-np.concatenate(pieces))
     assert rejected(apart) > 0.95
 
@@ -279,19 +280,19 @@ def test_places_in_a_bin():
     """A clock that each model states; three events share a bin, and none leaves its bin."""
     counts, rng = np.array([0, 3, 0, 1, 1]), lambda: np.random.default_rng(5)
     means = np.array([0.3, 0.8, 0.5, 0.2, 0.9])
-    poisson = np.cumsum(_rescale.intervals(means, counts, 0.0, rng()))
+    poisson = np.cumsum(integrate_between_events(means, counts, 0.0, rng()))
     clock = np.cumsum(means)
     assert ((poisson > (clock - means)[[1, 1, 1, 3, 4]]) & (poisson < clock[[1, 1, 1, 3, 4]])).all()
     alpha = 1e-7
-    near = np.cumsum(_rescale.intervals(np.log1p(alpha * means) / alpha, counts, alpha, rng()))
+    near = np.cumsum(integrate_between_events(np.log1p(alpha * means) / alpha, counts, alpha, rng()))
     np.testing.assert_allclose(near, poisson, rtol=1e-5)
 
     spikes, p = np.minimum(counts, 1), 1 - np.exp(-means)
     u = rng().random(3)  # Haslinger, Pipa and Brown (2010), equation for the last bin of an interval
     last = -np.log(1 - u * p[spikes > 0])
     expected = [means[0] + last[0], means[2] + last[1], last[2]]
-    np.testing.assert_allclose(_rescale.intervals(means, spikes, -1.0, rng()), expected)
-    assert len(_rescale.intervals(means, 0 * counts, 0.0, rng())) == 0
+    np.testing.assert_allclose(integrate_between_events(means, spikes, -1.0, rng()), expected)
+    assert len(integrate_between_events(means, 0 * counts, 0.0, rng())) == 0
 
 
 @pytest.mark.parametrize("link", ["logistic", "cloglog"])

@@ -11,8 +11,8 @@ import pynapple as nap
 import pytest
 from samples import small_data
 
-from popglm import _first_pass, _sample
 from popglm.batching import count_lazily, random_windows, sequential_blocks
+from popglm.batching._first_pass import _batch_residuals
 from popglm.glm import GLM, PopulationGLM
 
 PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
@@ -285,7 +285,7 @@ def rarely_active(n_bins=60_000, seed=0):
 
 @pytest.mark.parametrize("capacity", [10**9, 200_000], ids=["all rows", "some rows"])
 def test_windows_seen_once_give_nearly_the_fit_to_them(monkeypatch, capacity):
-    monkeypatch.setattr(_sample, "ENTRIES", capacity)  # 10,000 rows of 60,000, of 20 entries
+    monkeypatch.setattr("popglm.batching._sample.MAX_SAMPLE_ENTRIES", capacity)  # 10,000 rows of 60,000, of 20 entries
     X, y = rarely_active()
     batches = [(X[at : at + 1000], y[at : at + 1000]) for at in range(0, len(X), 1000)]
     model, full = PopulationGLM().fit_batches(batches, n_steps=60), PopulationGLM().fit(X, y)
@@ -297,12 +297,14 @@ def test_windows_seen_once_give_nearly_the_fit_to_them(monkeypatch, capacity):
 
 def test_what_the_sample_tells_has_the_gradient_of_all_rows(monkeypatch):
     """Where the parameters have not moved since the rows were met, whichever rows are in the sample."""
-    monkeypatch.setattr(_sample, "ENTRIES", 3000)
+    monkeypatch.setattr("popglm.batching._sample.MAX_SAMPLE_ENTRIES", 3000)
     X, y = rarely_active(8000)
     full = PopulationGLM(regularizer="Ridge", regularizer_strength=1e-3).fit(X, y)
     batches = [(X[at : at + 500], y[at : at + 500]) for at in range(0, len(X), 500)]
     init = (full.coef_, full.intercept_), None
-    monkeypatch.setattr(_first_pass, "MAX_MOVE", 1e-9)  # the steps stay where they are, at the optimum
+    monkeypatch.setattr(
+        "popglm.batching._first_pass.MAX_RMS_ETA_CHANGE", 1e-9
+    )  # the steps stay where they are, at the optimum
     model = PopulationGLM(regularizer="Ridge", regularizer_strength=1e-3).fit_batches(batches, n_steps=16, init=init)
     assert model.batch_state_.solver.sample.share < 1
     np.testing.assert_allclose(model.coef_, full.coef_, atol=0.02)
@@ -373,11 +375,12 @@ def test_a_second_generator_teaches_as_much_as_the_first(n_steps):
 
 def test_residuals_are_computed_of_rows_that_are_kept(monkeypatch):
     """Of the others nobody needs them; those that are kept are what the rows have where their batch was met."""
-    monkeypatch.setattr(_sample, "MOST", 500)
+    monkeypatch.setattr("popglm.batching._sample.MAX_SAMPLE_ROWS", 500)
     X, y = small_data(n_bins=4000)
-    computed, residuals = [], _first_pass._residuals
+    computed, residuals = [], _batch_residuals
     monkeypatch.setattr(
-        _first_pass, "_residuals", lambda *args: computed.append((residuals(*args), *args)) or computed[-1][0]
+        "popglm.batching._first_pass._batch_residuals",
+        lambda *args: computed.append((residuals(*args), *args)) or computed[-1][0],
     )
     PopulationGLM().fit_batches(random_windows(X, y, 250, seed=0), 16)
     assert len(computed) == 16 and sum(len(rows) for rows, *_ in computed) < 1500

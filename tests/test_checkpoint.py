@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pkgutil
 import random
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import numpy as np
 import pynapple as nap
 import pytest
 
-from popglm import _batches, _checkpoint, _first_pass, _fit
+from popglm._files.checkpoint import Checkpoint
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import count_lazily, random_windows
 from popglm.glm import GLM, PopulationGLM
@@ -116,7 +117,7 @@ def same(a, b):
 
 def interrupted_every(n, monkeypatch):
     """From now on a run is written at every step, and every n-th writing is the last thing that its process does."""
-    written, close = [0], _checkpoint.Checkpoint.close
+    written, close = [0], Checkpoint.close
 
     def close_and_stop(self):
         close(self)
@@ -124,8 +125,8 @@ def interrupted_every(n, monkeypatch):
         if written[0] % n == 0:
             raise Interrupted
 
-    monkeypatch.setattr(_checkpoint, "EVERY", 0.0)
-    monkeypatch.setattr(_checkpoint.Checkpoint, "close", close_and_stop)
+    monkeypatch.setattr("popglm._files.checkpoint.SAVE_INTERVAL", 0.0)
+    monkeypatch.setattr(Checkpoint, "close", close_and_stop)
     return written
 
 
@@ -150,8 +151,8 @@ def test_a_run_that_is_stopped_and_started_again_is_the_run(monkeypatch, tmp_pat
     written_once = tmp_path / "once.npz"
     same(fit(PopulationGLM(**settings), population, checkpoint=written_once), expected)
     forbidden = lambda *args: pytest.fail("a finished run must not compute again")
-    for module, step in ((_fit, "_evaluate"), (_batches, "step")):
-        monkeypatch.setattr(module, step, forbidden)
+    for step in ("popglm._solver.exact.evaluate_objective", "popglm.batching._steppers.step_on_batch"):
+        monkeypatch.setattr(step, forbidden)
     for finished in (path, written_once):
         content = finished.read_bytes()
         same(fit(PopulationGLM(**settings), population, checkpoint=str(finished)), expected)
@@ -159,11 +160,11 @@ def test_a_run_that_is_stopped_and_started_again_is_the_run(monkeypatch, tmp_pat
 
 
 INSIDE = {
-    "a step": (_first_pass, "_moved", 9),
-    "the look at a batch": (_first_pass, "_guarded", 9),
-    "a new curvature": (_first_pass, "renewed", 5),
-    "the end of a pass": (_batches, "_told", 1),
-    "a pass": (_fit, "_evaluate", 6),
+    "a step": ("popglm.batching._first_pass._apply_newton_share", 9),
+    "the look at a batch": ("popglm.batching._first_pass._reset_lost_neurons", 9),
+    "a new curvature": ("popglm.batching._first_pass.renew_curvature", 5),
+    "the end of a pass": ("popglm.batching._exact_passes._tell_solver", 1),
+    "a pass": ("popglm._solver.exact.evaluate_objective", 6),
 }
 
 
@@ -187,9 +188,9 @@ def test_an_error_in_a_callback_repeats_its_step_and_no_more(tmp_path):
 @pytest.mark.parametrize("name", INSIDE)
 def test_who_stops_a_run_by_hand_loses_what_was_not_finished_and_no_more(monkeypatch, tmp_path, name):
     """Ctrl-C in the middle of a step: the file holds the state before it, although thirty seconds have not passed."""
-    module, step, last = INSIDE[name]
-    path, calls, whole = tmp_path / "run.npz", [0], getattr(module, step)
-    if module is _fit:
+    step, last = INSIDE[name]
+    path, calls, whole = tmp_path / "run.npz", [0], pkgutil.resolve_name(step)
+    if name == "a pass":
         fit = lambda **kw: PopulationGLM(**EXACT).fit(X, Y, **kw)
     else:
         fit = lambda **kw: PopulationGLM().fit_batches(windows(), 60, **kw)
@@ -202,11 +203,11 @@ def test_who_stops_a_run_by_hand_loses_what_was_not_finished_and_no_more(monkeyp
 
     expected = fit()
     with monkeypatch.context() as patch:
-        patch.setattr(module, step, stopped_inside)
+        patch.setattr(step, stopped_inside)
         with pytest.raises(KeyboardInterrupt):
             fit(checkpoint=path)
     steps = []
-    monkeypatch.setattr(module, step, lambda *args: steps.append(0) or whole(*args))
+    monkeypatch.setattr(step, lambda *args: steps.append(0) or whole(*args))
     same(fit(checkpoint=path), expected)
     gone_on = len(steps)
     same(fit(), expected)
@@ -261,7 +262,7 @@ def test_a_single_neuron_and_a_callback_that_ends_the_run(tmp_path):
 
 def test_it_is_written_every_thirty_seconds(monkeypatch, tmp_path):
     now, path = [0.0], tmp_path / "run.npz"
-    monkeypatch.setattr(_checkpoint.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("popglm._files.checkpoint.time.monotonic", lambda: now[0])
     sizes = []
 
     def ten_seconds(n, *_):
@@ -507,7 +508,7 @@ def test_the_file_holds_arrays_and_json_and_no_pickle(tmp_path):
 
 def test_another_version_is_named(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
-        patch.setattr(_checkpoint, "VERSION", 99)
+        patch.setattr("popglm._files.checkpoint.CHECKPOINT_VERSION", 99)
         PopulationGLM().fit(X, Y, checkpoint=tmp_path / "run.npz")
     with pytest.raises(ValueError, match="must be a checkpoint of version 1; it is a checkpoint of version 99"):
         PopulationGLM().fit(X, Y, checkpoint=tmp_path / "run.npz")
@@ -565,7 +566,7 @@ def test_a_state_of_words_is_refused(tmp_path):
 CHILD = """
 import resource, sys
 import numpy as np
-from popglm import _checkpoint
+from popglm._files import checkpoint
 from popglm.batching import random_windows
 from popglm.glm import PopulationGLM
 from popglm.regularizer import GroupLasso
@@ -576,7 +577,7 @@ X = rng.normal(size=(20_000, 60))
 y = rng.poisson(np.exp(X[:, :8] * np.linspace(-1, 1, 8) - 1))
 if int(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))  # as a disk that is full
-_checkpoint.EVERY = 0.0
+checkpoint.SAVE_INTERVAL = 0.0
 checkpoint = None if path == "none" else path
 print("ready", flush=True)
 if way == "fit":

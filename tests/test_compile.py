@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from samples import small_data
 
-from popglm import _design, _jaxopt
+from popglm._design.arrays import round_up_length
+from popglm._design.sizes import SIZES
+from popglm._solver.jaxopt import _compile_functions, _solver_functions
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import count_lazily, random_windows
 from popglm.glm import PopulationGLM
@@ -46,9 +48,9 @@ def started(settings, X, y):
 def test_500_updates_compile_once(compilations):
     X, y = small_data(n_bins=130)
     model, params, state = started(PLAIN, X, y)
-    before = _jaxopt._compiled.cache_info().misses
+    before = _compile_functions.cache_info().misses
     rng = np.random.default_rng(0)
-    step = _jaxopt._functions("GradientDescent", PLAIN["solver_kwargs"]).update
+    step = _solver_functions("GradientDescent", PLAIN["solver_kwargs"]).update
     sizes = step._cache_size()
     for i in range(500):
         X, y = rng.normal(size=X.shape), rng.poisson(0.5, y.shape)
@@ -59,7 +61,7 @@ def test_500_updates_compile_once(compilations):
             first = len(compilations)
     assert len(compilations) == first
     assert step._cache_size() == sizes + 1
-    assert _jaxopt._compiled.cache_info().misses == before
+    assert _compile_functions.cache_info().misses == before
 
 
 def test_two_estimators_and_three_steps_share_one_compilation(compilations):
@@ -102,8 +104,8 @@ def test_the_solver_itself_compiles_nothing(compilations):
 @pytest.mark.parametrize("lazy", [False, True], ids=["dense", "lazy"])
 def test_recordings_of_other_lengths_share_one_compilation(compilations, lazy, monkeypatch):
     """From one chunk on, every length; lengths below it in steps of an eighth or less."""
-    monkeypatch.setattr(_design, "BLOCK_ROWS", 96)
-    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 2)
+    monkeypatch.setattr(SIZES, "block_rows", 96)
+    monkeypatch.setattr(SIZES, "chunk_blocks", 2)
     basis, (_, y) = RaisedCosineLogConv(2, window_size=9), small_data(n_bins=3000)
 
     def use(n):
@@ -116,7 +118,7 @@ def test_recordings_of_other_lengths_share_one_compilation(compilations, lazy, m
         for n in (300, 501, 1700, 3000):
             use(n)
     for n in range(1, 5000):
-        assert n <= _design.grid(n) <= 1.12 * n or n < 16
+        assert n <= round_up_length(n) <= 1.12 * n or n < 16
 
 
 def test_five_folds_share_one_compilation(compilations):

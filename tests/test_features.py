@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popglm import _convolve
+from popglm._design.convolve import split_kernel
 from popglm.basis import RaisedCosineLogConv
 
 
@@ -57,7 +57,7 @@ def test_functions_reach_back_in_any_order(precision):
     """Short functions are not convolved beyond their end, whichever come first."""
     counts = np.random.default_rng(0).poisson(0.5, (300, 2)).astype(float)
     basis = Backwards(5, window_size=40)
-    lags = [len(kernel) for kernel in _convolve.shortened(basis.kernel)]
+    lags = [len(kernel) for kernel in split_kernel(basis.kernel)]
     assert lags[0] == 40 and lags == sorted(lags, reverse=True) and lags[-1] < 10
     tolerance = 1e-5 if precision == "float32" else 1e-13
     np.testing.assert_allclose(

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import PoissonRegressor
 
-from popglm import _design, _objective, observation_models
+from popglm import observation_models
+from popglm._design.design import Design, MatrixRows
+from popglm._design.sizes import SIZES
+from popglm._design.total import total
+from popglm._sums.losses import loss_and_gradient
 from popglm.basis import RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 
@@ -44,8 +48,8 @@ def test_neurons_do_not_depend_on_their_order_or_number(precision, data, setting
 @pytest.fixture(params=[(32, 1), (64, 3), (128, 16), (2048, 16)], ids=str)
 def blocks(request, monkeypatch):
     """Cut the data into blocks of these rows, and so many blocks into a chunk."""
-    monkeypatch.setattr(_design, "BLOCK_ROWS", request.param[0])
-    monkeypatch.setattr(_design, "CHUNK_BLOCKS", request.param[1])
+    monkeypatch.setattr(SIZES, "block_rows", request.param[0])
+    monkeypatch.setattr(SIZES, "chunk_blocks", request.param[1])
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -55,9 +59,9 @@ def test_any_block_size_gives_the_same_sums(precision, blocks, data, whole):
     coef, intercept = np.full((3, 4), 0.1), np.array([-1.0, 0.0, 1.0])
     valid = ~np.isnan(X).any(1)[:, None] & ~np.isnan(y)
     residual = np.where(valid, np.exp(np.nan_to_num(X) @ coef.T + intercept) - y, 0)
-    design = _design.Design(_design.Matrix(X), y, whole=whole)
+    design = Design(MatrixRows(X), y, whole=whole)
     params = (np.asarray(a, precision) for a in (coef, intercept))
-    _, d_coef, d_intercept = _design.total(_objective.loss_and_gradient, design, observation_models.Poisson(), *params)
+    _, d_coef, d_intercept = total(loss_and_gradient, design, observation_models.Poisson(), *params)
     tolerance = {"rtol": 1e-6, "atol": 1e-4 if precision == "float32" else 1e-12}
     np.testing.assert_allclose(d_coef, residual.T @ np.nan_to_num(X), **tolerance)
     np.testing.assert_allclose(d_intercept, residual.sum(0), **tolerance)

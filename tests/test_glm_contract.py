@@ -10,13 +10,13 @@ import pynapple as nap
 import pytest
 from samples import small_data
 
-from popglm import _ask_tell, _jaxopt
+from popglm._solver.jaxopt import JAXOPT_SOLVERS
 from popglm.basis import RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import Poisson
 
 PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
-SOLVERS = [{}] + [{"solver_name": name, "solver_kwargs": {"tol": 1e-5, "maxiter": 2000}} for name in _jaxopt.SOLVERS]
+SOLVERS = [{}] + [{"solver_name": name, "solver_kwargs": {"tol": 1e-5, "maxiter": 2000}} for name in JAXOPT_SOLVERS]
 
 
 @pytest.mark.parametrize("settings", SOLVERS, ids=lambda s: s.get("solver_name", "default"))
@@ -242,7 +242,7 @@ def test_a_model_takes_its_link_by_name(data):
 
 def test_a_stalled_neuron_is_told_to_rescale(data, monkeypatch):
     X, y = data
-    monkeypatch.setattr(_ask_tell, "MAX_REJECTS", 0)
+    monkeypatch.setattr("popglm._solver.ask_tell.MAX_REJECTS", 0)
     jax.clear_caches()
     with pytest.warns(RuntimeWarning, match="neuron 0, 1, 2: the fit met round-off"):
         assert not PopulationGLM().fit(X, y).converged_.any()

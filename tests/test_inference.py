@@ -13,7 +13,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from test_observation_models import CASES, FAMILIES, drawn
 
-from popglm import _design, _information
+from popglm._design.sizes import SIZES
+from popglm._design.total import chunk_total
 from popglm.basis import BSplineEval, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.inference import coupling_table, false_discovery, leave_out_test, likelihood_ratio_test, uncertainty
@@ -103,9 +104,9 @@ def test_built_and_lazy_features_blocks_and_streams_give_the_same(coupled, monke
     given = labels if clusters is None else clusters
     same(uncertainty(model, built, counts.d, "sandwich", given), errors, 1e-4)
     same(uncertainty(model, streamed, counts.d, "sandwich", given), errors, 1e-4)
-    monkeypatch.setattr(_design, "BLOCK_ROWS", 96)
-    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 2)
-    monkeypatch.setattr(_information, "MATRICES", 2 * 16**2)
+    monkeypatch.setattr(SIZES, "block_rows", 96)
+    monkeypatch.setattr(SIZES, "chunk_blocks", 2)
+    monkeypatch.setattr("popglm.inference._information.MAX_MATRIX_ENTRIES", 2 * 16**2)
     same(uncertainty(model, X, counts, "sandwich", given), errors, 1e-4)
 
 
@@ -635,12 +636,12 @@ def test_a_second_recording_of_equal_shape_compiles_nothing(data):
     X, y = data
     model = PopulationGLM().fit(X, y)
     uncertainty(model, X, y, "sandwich", 30)
-    compiled = _design.chunk_total._cache_size()
+    compiled = chunk_total._cache_size()
     again = PopulationGLM().fit(X[::-1], y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         uncertainty(again, X[::-1], y, "sandwich", 30)
-    assert _design.chunk_total._cache_size() == compiled
+    assert chunk_total._cache_size() == compiled
 
 
 def test_arrays_of_strengths_are_penalties_too():

@@ -22,8 +22,8 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 import popglm
-from popglm import _file, io, links
 from popglm import basis as bases
+from popglm import io, links
 from popglm.basis import (
     BSplineEval,
     CategoryEval,
@@ -398,7 +398,7 @@ def test_pickles_in_a_file_are_not_run(tmp_path):
 def test_versions_and_kinds_are_named(tmp_path, monkeypatch):
     path = tmp_path / "model.npz"
     with monkeypatch.context() as patch:
-        patch.setattr(io, "VERSION", 99)
+        patch.setattr("popglm.io.MODEL_FILE_VERSION", 99)
         io.save(GLM(), path)
     with pytest.raises(
         ValueError, match=r"must be a model of version 1; it is a model of version 99. Read it with the popglm"
@@ -486,7 +486,7 @@ def test_a_full_disk_leaves_the_file_before(tmp_path, monkeypatch):
         file.write(b"some")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(_file.np, "savez", full)
+    monkeypatch.setattr("popglm._files.npz.np.savez", full)
     with pytest.raises(
         OSError, match=r"the model could not be written: No space left.*is untouched. Make room"
     ) as caught:

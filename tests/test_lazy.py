@@ -10,7 +10,9 @@ from samples import small_data
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, cross_val_score
 
-from popglm import _design, _lazy, _terms
+from popglm._design.design import Design, MatrixRows
+from popglm._design.sizes import SIZES
+from popglm._design.terms import ConvTerm
 from popglm.basis import LazyFeatures, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 
@@ -28,8 +30,8 @@ def counts():
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Blocks of 64 rows, three in a chunk, so that small data have many of both."""
-    monkeypatch.setattr(_design, "BLOCK_ROWS", 64)
-    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 3)
+    monkeypatch.setattr(SIZES, "block_rows", 64)
+    monkeypatch.setattr(SIZES, "chunk_blocks", 3)
 
 
 def same(a, b):
@@ -118,7 +120,7 @@ def test_a_fit_never_builds_the_matrix(counts, monkeypatch):
 def test_small_counts_stay_small(counts):
     X = BASIS.lazy_features(counts.astype(float))
     assert X._term.inputs.dtype == np.uint8
-    _, chunk = next(iter(_design.Design(X.span(), counts)))
+    _, chunk = next(iter(Design(X.span(), counts)))
     assert chunk.source.inputs.dtype == chunk.y.dtype == np.uint8
     for other in (counts + 0.5, counts + 1000, counts - 1):
         source, _ = BASIS.lazy_features(other).span().part(0, 64)
@@ -251,13 +253,13 @@ def test_inputs_are_not_changed(counts):
 def test_blocks_in_which_nothing_counts_are_not_visited(small_chunks):
     X, y = small_data(n_bins=640)
     X[:300] = np.nan
-    chunks = list(_design.Design(_design.Matrix(X), y))
+    chunks = list(Design(MatrixRows(X), y))
     assert sum(int(chunk.n_visited) for _, chunk in chunks) == 6
     assert [start for start, _ in chunks] == [192, 384, 576]
 
 
 def test_zeros_before_the_first_bin():
-    term = _terms.Convolution(np.arange(1, 7, dtype=np.uint8)[:, None], np.ones((3, 1)), np.array([0, 6]))
+    term = ConvTerm(np.arange(1, 7, dtype=np.uint8)[:, None], np.ones((3, 1)), np.array([0, 6]))
     np.testing.assert_array_equal(term.part(0, 4)[0].inputs[0], [0, 0, 0, 1, 2, 3, 4])
     np.testing.assert_array_equal(term.part(2, 6)[0].inputs[0], [0, 1, 2, 3, 4, 5, 6, 0, 0])
 
@@ -277,11 +279,11 @@ def test_a_slice_of_a_part_costs_what_it_holds():
 def test_a_long_recording_is_not_kept_in_pieces(monkeypatch):
     """The pieces of inputs and activity would be as large as both: they are cut anew in every pass, to the same numbers."""
     y = np.random.default_rng(0).poisson(0.2, (3000, 2))
-    monkeypatch.setattr(_design, "BLOCK_ROWS", 256)
-    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 2)
+    monkeypatch.setattr(SIZES, "block_rows", 256)
+    monkeypatch.setattr(SIZES, "chunk_blocks", 2)
     expected = PopulationGLM().fit(BASIS.lazy_features(y), y)
-    monkeypatch.setattr(_lazy, "LONG", 1000)
+    monkeypatch.setattr("popglm._design.lazy.MAX_CACHED_BINS", 1000)
     X = BASIS.lazy_features(y)
-    assert _design.Design(X.span(), y)._kept is None and X[:900].span().streamed is False
+    assert Design(X.span(), y)._kept is None and X[:900].span().streamed is False
     model = PopulationGLM().fit(X, y)
     assert np.array_equal(model.coef_, expected.coef_) and np.array_equal(model.intercept_, expected.intercept_)

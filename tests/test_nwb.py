@@ -8,7 +8,7 @@ import pynapple as nap
 import pynwb
 import pytest
 
-from popglm import _design
+from popglm._design.sizes import SIZES
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import count_lazily, random_windows
 from popglm.glm import PopulationGLM
@@ -40,8 +40,8 @@ def path(population, tmp_path_factory):
 @pytest.fixture
 def session(path, monkeypatch):
     """The file, opened lazily, and small chunks of rows."""
-    monkeypatch.setattr(_design, "BLOCK_ROWS", 256)
-    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 4)
+    monkeypatch.setattr(SIZES, "block_rows", 256)
+    monkeypatch.setattr(SIZES, "chunk_blocks", 4)
     opened = nap.load_file(path)
     yield opened
     opened.close()

@@ -9,8 +9,11 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from popglm import _design, _fit, _run, _sample
+from popglm._design.sizes import SIZES
+from popglm._design.total import total
+from popglm._solver.exact import REFACTOR_INTERVAL
 from popglm.batching import random_windows
+from popglm.batching._steppers import BatchFit
 from popglm.glm import GLM, PopulationGLM
 from popglm.links import LINKS
 from popglm.observation_models import Bernoulli, Gamma, Gaussian, NegativeBinomial, Poisson
@@ -201,7 +204,7 @@ def test_a_solver_of_ones_own_needs_a_scale_that_is_used():
 @pytest.mark.parametrize("name", ["Gaussian", "NegativeBinomial"])
 def test_a_scale_from_a_sample_counts_its_rows_by_what_they_stand_for(monkeypatch, name):
     """Rows with large features are kept more often, and here they scatter less."""
-    monkeypatch.setattr(_sample, "MOST", 1500)
+    monkeypatch.setattr("popglm.batching._sample.MAX_SAMPLE_ROWS", 1500)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(12_000, 2)) * rng.lognormal(sigma=1, size=(12_000, 1)) / 3
     sd = np.where(np.abs(X).max(1) < 0.7, 1.0, 0.1)[:, None]
@@ -229,8 +232,8 @@ def test_a_population_is_its_neurons_one_by_one(float64, monkeypatch, name):
     free = len(X) - 4
     factor = 2 * free / (2 * len(X) - 4) if name in ("Gaussian", "Gamma") else 1
     np.testing.assert_allclose(twice.scale_, factor * model.scale_, rtol=1e-6)
-    monkeypatch.setattr(_design, "BLOCK_ROWS", 96)
-    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 2)
+    monkeypatch.setattr(SIZES, "block_rows", 96)
+    monkeypatch.setattr(SIZES, "chunk_blocks", 2)
     other = PopulationGLM(name).fit(X, y)
     np.testing.assert_allclose(params(other), params(model), rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(other.scale_, model.scale_, rtol=1e-6)
@@ -240,11 +243,11 @@ def test_a_population_is_its_neurons_one_by_one(float64, monkeypatch, name):
 def test_a_loss_without_a_scale_needs_no_pass_for_one(monkeypatch, name, more):
     """Beside the first pass and the solver's: whether y is separable, the least loss and Pearson's chi-squared."""
     X, y = drawn(name)
-    summed, total = [], _design.total
-    for module in (_design, _fit):
-        monkeypatch.setattr(module, "total", lambda f, *args: summed.append(f) or total(f, *args))
+    summed = []
+    for module in ("_solver.exact", "_sums.scale"):
+        monkeypatch.setattr(f"popglm.{module}.total", lambda f, *args: summed.append(f) or total(f, *args))
     model = PopulationGLM(name).fit(X, y)
-    assert model.n_iter_.max() < _fit.PATIENCE
+    assert model.n_iter_.max() < REFACTOR_INTERVAL
     assert len(summed) == 1 + model.n_iter_.max() + more
 
 
@@ -415,8 +418,8 @@ def test_the_scale_is_that_of_the_step_that_is_kept(monkeypatch, name):
     X = rng.normal(size=(400, 30))
     y = X[:, :1] / 4 + rng.normal(size=(400, 2))
     y = y if name == "Gaussian" else rng.poisson(np.exp(y))
-    scales, scale = [], _run.Default.scale
-    monkeypatch.setattr(_run.Default, "scale", lambda self, state: scales.append(scale(self, state)) or scales[-1])
+    scales, scale = [], BatchFit.scale
+    monkeypatch.setattr(BatchFit, "scale", lambda self, state: scales.append(scale(self, state)) or scales[-1])
     windows = random_windows(X[:200], y[:200], n_bins=20, seed=0)
     model = PopulationGLM(name).fit_batches(windows, 40, held_out=(X[200:], y[200:]), check_every=1, patience=12)
     best = int(np.argmax(model.history_["score"]))

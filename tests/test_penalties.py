@@ -8,9 +8,8 @@ import statsmodels.api as sm
 from samples import small_data
 from sklearn import linear_model
 
-from popglm import _ask_tell
-from popglm._ask_tell import DONE, MAX_REJECTS, RUNNING, STALLED
-from popglm._proximal import Lengths
+from popglm._solver.ask_tell import DONE, MAX_REJECTS, RUNNING, STALLED, ask, initial_state, tell
+from popglm._solver.proximal import GroupNorms
 from popglm.basis import BSplineEval, RaisedCosineLogConv
 from popglm.batching import random_windows
 from popglm.glm import GLM, PopulationGLM
@@ -552,7 +551,7 @@ def test_the_gain_of_a_step_is_no_difference_of_large_sums(penalty):
     rng = np.random.default_rng(0)
     sizes = penalty.groups(6)
     cost = 0.3
-    norms = Lengths(np.full((40, len(sizes)), cost), sizes)
+    norms = GroupNorms(np.full((40, len(sizes)), cost), sizes)
     start = rng.normal(size=(40, 6))
     end = start + 1e-9 * rng.normal(size=(40, 6))
     gradient = (
@@ -580,9 +579,9 @@ def test_a_neuron_whose_gain_hides_in_round_off_is_done(gain, status):
             return np.ones_like(point), np.full(len(point), -2 * gain)
 
     one = np.ones(1)
-    state = _ask_tell.start(np.zeros((1, 1)), np.zeros(1, bool))
-    state = _ask_tell.tell(state, one, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
+    state = initial_state(np.zeros((1, 1)), np.zeros(1, bool))
+    state = tell(state, one, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
     while state.status[0] == RUNNING:
-        state = _ask_tell.tell(state, one + 1, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
+        state = tell(state, one + 1, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
     assert state.status[0] == status and state.n_evaluated[0] == (2 if status == DONE else MAX_REJECTS + 1)
-    assert (_ask_tell.ask(state) == state.point).all() == (status == DONE)  # no step goes where trials were rejected
+    assert (ask(state) == state.point).all() == (status == DONE)  # no step goes where trials were rejected

@@ -6,8 +6,8 @@ import pytest
 from samples import small_data
 from scipy.stats import poisson
 
-from popglm import _score
 from popglm.glm import GLM, PopulationGLM
+from popglm.glm._score import SCORE_TYPES, ModelOnData
 from popglm.links import link_of
 from popglm.observation_models import Poisson
 
@@ -86,14 +86,14 @@ def test_scores_per_neuron(scored):
 
 def test_the_default_aggregate_never_builds_the_array_of_all_bins(scored, monkeypatch):
     model, X, y = scored
-    monkeypatch.setattr(_score.Given, "entries", None)
-    for score_type in _score.SCORES:
+    monkeypatch.setattr(ModelOnData, "entries", None)
+    for score_type in SCORE_TYPES:
         assert np.isfinite(model.score(X, y, score_type=score_type))
     with pytest.raises(TypeError):
         model.score(X, y, aggregate_sample_scores=np.nanmean)
 
 
-@pytest.mark.parametrize("score_type", _score.SCORES)
+@pytest.mark.parametrize("score_type", SCORE_TYPES)
 def test_an_aggregate_of_the_mean_equals_the_default(scored, score_type):
     model, X, y = scored
     y[:, 2] = small_data(1)[1][:, 2]

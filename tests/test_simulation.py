@@ -9,11 +9,11 @@ import pynapple as nap
 import pytest
 from scipy import special, stats
 
-from popglm import _rollout
 from popglm.basis import BSplineConv, HistoryConv, IdentityEval, RaisedCosineLinearConv, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import Gamma, Gaussian, NegativeBinomial
 from popglm.simulation import random_coupling, simulate, simulate_population, stability
+from popglm.simulation._rollout import _simulate_chunk
 
 
 @pytest.fixture(scope="module")
@@ -237,9 +237,9 @@ def test_simulations_of_any_length_share_what_is_compiled(driven):
     model = known_model(model.coef_[:6], model.intercept_)
     draw = lambda seconds: simulate(jax.random.key(0), model, basis, duration=seconds, bin_size=0.005)
     draw(11.0)
-    before = _rollout._chunk._cache_size()
+    before = _simulate_chunk._cache_size()
     draw(25.0)
-    assert _rollout._chunk._cache_size() == before
+    assert _simulate_chunk._cache_size() == before
 
 
 OBSERVED = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popglm import _design
+from popglm._design.sizes import SIZES
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import LazyCounts, count_lazily
 from popglm.glm import GLM, PopulationGLM
@@ -20,8 +20,8 @@ RIDGE = {"regularizer": "Ridge", "regularizer_strength": 0.01}
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(_design, "BLOCK_ROWS", 256)
-    monkeypatch.setattr(_design, "CHUNK_BLOCKS", 4)
+    monkeypatch.setattr(SIZES, "block_rows", 256)
+    monkeypatch.setattr(SIZES, "chunk_blocks", 4)
 
 
 @settings(max_examples=60, deadline=None)

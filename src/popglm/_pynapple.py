@@ -15,14 +15,14 @@ class Frame(NamedTuple):
     columns: np.ndarray | None
 
 
-class Framed:
+class HasFrame:
     """An array of our own that knows its `frame`."""
 
 
-def unwrap(x) -> Frame:
+def as_frame(x) -> Frame:
     """Array and time axis of a Tsd or TsdFrame; anything else is passed through."""
     nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
-    if isinstance(x, Framed):
+    if isinstance(x, HasFrame):
         return x.frame
     if nap is None or not isinstance(x, (nap.Tsd, nap.TsdFrame, nap.TsdTensor)):
         table = pandas is not None and isinstance(x, pandas.DataFrame)
@@ -31,7 +31,7 @@ def unwrap(x) -> Frame:
     return Frame(x.values, x.t, x.time_support, columns)
 
 
-def plain(x):
+def as_plain_array(x):
     """A table of pandas with only numbers, some of them missing, as an array of floats; anything else as it is."""
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(x, pandas.DataFrame | pandas.Series):
@@ -41,7 +41,7 @@ def plain(x):
     return x.to_numpy(float, na_value=np.nan) if numeric and np.asarray(x).dtype == object else x
 
 
-def wrap(values, frame: Frame, columns=None, metadata=None):
+def as_pynapple(values, frame: Frame, columns=None, metadata=None):
     """Tsd or TsdFrame on the time axis of `frame`; plain arrays, and rows out of order, stay plain.
 
     `metadata` says more about the columns.
@@ -54,21 +54,21 @@ def wrap(values, frame: Frame, columns=None, metadata=None):
     return nap.TsdFrame(t=frame.times, d=values, time_support=frame.epochs, columns=columns, metadata=metadata)
 
 
-def table(columns, index, name):
+def unit_table(columns, index, name):
     """A table of pandas, which pynapple brings along: a row for each unit."""
     import pandas
 
     return pandas.DataFrame(columns, index=pandas.Index(index, name=name))
 
 
-def metadata(x, name):
+def column_metadata(x, name):
     """What a TsdFrame says about its columns under this name; None if it says nothing, or is none."""
     nap = sys.modules.get("pynapple")
     known = nap is not None and isinstance(x, nap.TsdFrame) and name in x.metadata_columns
     return np.asarray(x.get_info(name)) if known else None
 
 
-def is_group(x) -> bool:
+def is_ts_group(x) -> bool:
     """Whether x is a TsGroup."""
     nap = sys.modules.get("pynapple")
     return nap is not None and isinstance(x, nap.TsGroup)
@@ -80,13 +80,13 @@ def is_epochs(x) -> bool:
     return nap is not None and isinstance(x, nap.IntervalSet)
 
 
-def ends(epochs):
+def epoch_ends(epochs):
     """First and last times of an IntervalSet of one interval; of others, all of them."""
     values = np.asarray(epochs.values, float)
     return values[0] if len(values) == 1 else values.ravel()
 
 
-def inside(frame: Frame, epochs):
+def rows_in_epochs(frame: Frame, epochs):
     """Rows of a frame that lie inside epochs, and the epochs that are left of it."""
     nap = sys.modules["pynapple"]
     order = np.argsort(frame.times, kind="stable")
@@ -100,11 +100,11 @@ def is_events(x) -> bool:
     return nap is not None and isinstance(x, (nap.Ts, nap.TsGroup))
 
 
-def trains(x):
+def event_times(x):
     """Times of the events of each unit, by its id; None if x is neither a TsGroup nor a Ts."""
     if not is_events(x):
         return None
-    return {unit: x[unit].t for unit in x} if is_group(x) else {0: x.t}
+    return {unit: x[unit].t for unit in x} if is_ts_group(x) else {0: x.t}
 
 
 def epoch_starts(frame: Frame, length: int) -> np.ndarray:
@@ -114,14 +114,14 @@ def epoch_starts(frame: Frame, length: int) -> np.ndarray:
     return np.append(np.searchsorted(frame.times, frame.epochs.start, side="left"), length)
 
 
-def bins(n_bins, bin_size) -> Frame:
+def bin_frame(n_bins, bin_size) -> Frame:
     """Bins of one epoch that starts at 0."""
     import pynapple as nap
 
     return Frame(None, (np.arange(n_bins) + 0.5) * bin_size, nap.IntervalSet(0, n_bins * bin_size), None)
 
 
-def group(trains, ids, epochs):
+def make_ts_group(trains, ids, epochs):
     """TsGroup of spike times; the units are numbered where their ids are no whole numbers."""
     nap = sys.modules["pynapple"]
     ids = np.asarray(ids)
@@ -130,7 +130,7 @@ def group(trains, ids, epochs):
     return nap.TsGroup(units, time_support=epochs)
 
 
-def columns(x, which):
+def select_columns(x, which):
     """Some columns of a TsdFrame, with what is known about them, of a table of pandas with their types, or of an array."""
     nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
     if pandas is not None and isinstance(x, pandas.DataFrame):

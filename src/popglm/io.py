@@ -11,21 +11,39 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from popglm import _check, _check_runs, _file, basis, links
-from popglm._estimator import OBSERVATION_MODELS, REGULARIZERS
+from popglm import basis
+from popglm._checks.values import warn_user
+from popglm._files._checks import (
+    as_readable_path,
+    as_writable_path,
+    require_encodable,
+    require_intact_file,
+    require_known_classes,
+    require_savable,
+)
+from popglm._files.npz import read_npz, remove_partial_files, write_npz
+from popglm.basis import Product, Sum
 from popglm.glm import GLM, PopulationGLM
-from popglm.links import LINKS, Link
+from popglm.glm._model import OBSERVATION_MODELS, REGULARIZERS
+from popglm.links import LINKS, Link, resolve_builtin
 
 __all__ = ["load", "save"]
 
-KIND, VERSION = "model", 1
+
+MODEL_FILE_KIND, MODEL_FILE_VERSION = "model", 1
+
+
 # what a fit knows, or a basis of its inputs, besides names that end in an underscore
-PRIVATE = ("_columns", "_train_mean", "_saw", "_input_shape", "_given", "_all_given")
-LEFT_OUT = ("batch_state_",)
-FUNCTIONS = {function.__name__: function for function in LINKS if not isinstance(function, str)}
+PRIVATE_ATTRIBUTES = ("_columns", "_train_mean", "_saw", "_input_shape", "_given", "_all_given")
 
 
-class Made(NamedTuple):
+UNSAVED_ATTRIBUTES = ("batch_state_",)
+
+
+LINK_FUNCTIONS = {function.__name__: function for function in LINKS if not isinstance(function, str)}
+
+
+class Codec(NamedTuple):
     """How objects of a class are taken apart, into a dictionary, and put together from it again."""
 
     cls: type
@@ -33,75 +51,87 @@ class Made(NamedTuple):
     make: Callable
 
 
-def _settled(cls) -> Made:
+def _settings_codec(cls) -> Codec:
     """Settings as they were given, and whatever a fit has left."""
 
     def parts(model):
         settings = model.get_params(deep=False)
-        return {"settings": settings, "fit": _known(model, settings)}
+        return {"settings": settings, "fit": _fit_attributes(model, settings)}
 
     def make(settings, fit):
         model = cls(**settings)
-        return _knowing(model, fit)
+        return _restore_attributes(model, fit)
 
-    return Made(cls, parts, make)
+    return Codec(cls, parts, make)
 
 
-def _node(cls) -> Made:
+def _node_codec(cls) -> Codec:
     """The bases of a sum or a product, as they stand in it, its label, and what it knows of its inputs."""
 
     def parts(node):
-        return {"bases": node.bases, "label": node.label, "fit": _known(node, ("bases", "label"))}
+        return {"bases": node.bases, "label": node.label, "fit": _fit_attributes(node, ("bases", "label"))}
 
     def make(bases, label, fit):
         node = cls(*bases, label=label)
         node.bases = bases  # a sum that was put into a sum by `set_params` is not taken apart
-        return _knowing(node, fit)
+        return _restore_attributes(node, fit)
 
-    return Made(cls, parts, make)
-
-
-def _known(value, settings) -> dict:
-    return {name: part for name, part in vars(value).items() if name not in settings and _of_fit(name)}
+    return Codec(cls, parts, make)
 
 
-def _knowing(value, fit: dict):
-    vars(value).update({name: part for name, part in fit.items() if _of_fit(name)})
+def _fit_attributes(value, settings) -> dict:
+    return {name: part for name, part in vars(value).items() if name not in settings and _is_fit_attribute(name)}
+
+
+def _restore_attributes(value, fit: dict):
+    vars(value).update({name: part for name, part in fit.items() if _is_fit_attribute(name)})
     return value
 
 
-def _of_fit(name):
-    return (name in PRIVATE or (name.endswith("_") and not name.startswith("_"))) and name not in LEFT_OUT
+def _is_fit_attribute(name):
+    return (
+        name in PRIVATE_ATTRIBUTES or (name.endswith("_") and not name.startswith("_"))
+    ) and name not in UNSAVED_ATTRIBUTES
 
 
-def _dataclass(cls) -> Made:
+def _dataclass_codec(cls) -> Codec:
     """Its fields."""
-    return Made(cls, lambda value: {field.name: getattr(value, field.name) for field in fields(value)}, cls)
+    return Codec(cls, lambda value: {field.name: getattr(value, field.name) for field in fields(value)}, cls)
 
 
-def _link_parts(link):
-    _check_runs.packable("link", link.inverse, LINKS.get(link.name) == link)
+def _encode_link(link):
+    require_encodable("link", link.inverse, LINKS.get(link.name) == link)
     return {"name": link.name}
 
 
-MODELS, NODES = (GLM, PopulationGLM), (basis.Sum, basis.Product)
-LEAVES = tuple(
+MODEL_CLASSES, NODE_CLASSES = (GLM, PopulationGLM), (Sum, Product)
+
+
+LEAF_CLASSES = tuple(
     getattr(basis, name) for name in basis.__all__ if name not in ("Conv", "Eval", "LazyFeatures", "Product", "Sum")
 )
-MADE = (
-    *map(_settled, MODELS + LEAVES),
-    *map(_node, NODES),
-    *map(_dataclass, (*OBSERVATION_MODELS.values(), *REGULARIZERS.values())),
-    Made(Link, _link_parts, lambda name: LINKS[name]),
+
+
+CODECS = (
+    *map(_settings_codec, MODEL_CLASSES + LEAF_CLASSES),
+    *map(_node_codec, NODE_CLASSES),
+    *map(_dataclass_codec, (*OBSERVATION_MODELS.values(), *REGULARIZERS.values())),
+    Codec(Link, _encode_link, lambda name: LINKS[name]),
 )
-CLASSES = {made.cls.__name__: made for made in MADE}
-SAVED = (*MODELS, *NODES, *LEAVES)
 
 
-def _inside(value) -> list:
+CODEC_BY_NAME = {made.cls.__name__: made for made in CODECS}
+
+
+SAVABLE_CLASSES = (*MODEL_CLASSES, *NODE_CLASSES, *LEAF_CLASSES)
+
+
+def _flatten_containers(value) -> list:
     """What a dictionary, tuple or list of objects holds; any other object is itself."""
     if type(value) in (dict, list, tuple):
-        return [part for some in (value.values() if type(value) is dict else value) for part in _inside(some)]
+        return [
+            part for some in (value.values() if type(value) is dict else value) for part in _flatten_containers(some)
+        ]
     return [value]
 
 
@@ -160,11 +190,11 @@ def save(model, path):
     >>> model.predict(basis.compute_features([20.0, 40.0])).shape
     (2,)
     """
-    _check_runs.savable(_inside(model), SAVED)
-    path = _check_runs.file_to_write("path", path)
-    tree = _packed("model", model)
-    _file.clear(path)
-    _file.write(path, KIND, VERSION, tree)
+    require_savable(_flatten_containers(model), SAVABLE_CLASSES)
+    path = as_writable_path("path", path)
+    tree = _encode_value("model", model)
+    remove_partial_files(path)
+    write_npz(path, MODEL_FILE_KIND, MODEL_FILE_VERSION, tree)
 
 
 def load(path):
@@ -204,18 +234,18 @@ def load(path):
     ...     io.load(f"{folder}/model.npz")
     GLM(inverse_link_function='softplus')
     """
-    path = _check_runs.file_to_read("path", path)
-    tree, foreign, model = _file.read(path, KIND, VERSION), [], None
+    path = as_readable_path("path", path)
+    tree, foreign, model = read_npz(path, MODEL_FILE_KIND, MODEL_FILE_VERSION), [], None
     try:
-        model = _unpacked(tree, foreign)
+        model = _decode_value(tree, foreign)
     except Exception:  # a header that somebody else has made raises anything
         model = None
-    _check_runs.known_classes(path, foreign, CLASSES)
-    parts = _inside(model)
-    _check_runs.whole_file(bool(parts) and all(type(part) in SAVED for part in parts), path, KIND)
+    require_known_classes(path, foreign, CODEC_BY_NAME)
+    parts = _flatten_containers(model)
+    require_intact_file(bool(parts) and all(type(part) in SAVABLE_CLASSES for part in parts), path, MODEL_FILE_KIND)
     wide = [part.coef_.dtype.itemsize for part in parts if hasattr(part, "coef_")]
     if max(wide, default=0) > jnp.result_type(float).itemsize:
-        _check.warn(
+        warn_user(
             f"{path} holds a fit in 64 bits, and JAX computes in {jnp.result_type(float)}: `coef_` is what it was, predictions "
             'and scores are rounded. For 64 bits: jax.config.update("jax_enable_x64", True).',
             RuntimeWarning,
@@ -223,7 +253,7 @@ def load(path):
     return model
 
 
-def _packed(name, value):
+def _encode_value(name, value):
     """A value as `_file` can hold it: a tuple, but those that are written as they are; the name is for messages."""
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -231,16 +261,16 @@ def _packed(name, value):
         return str(value)
     if isinstance(value, Mapping):
         for key in value:
-            _check_runs.packable(name, key, isinstance(key, str))
-        return {str(key): _packed(key, part) for key, part in value.items()}
+            require_encodable(name, key, isinstance(key, str))
+        return {str(key): _encode_value(key, part) for key, part in value.items()}
     if type(value) in (list, tuple):
-        return type(value).__name__, [_packed(name, part) for part in value]
-    made = CLASSES.get(type(value).__name__)
+        return type(value).__name__, [_encode_value(name, part) for part in value]
+    made = CODEC_BY_NAME.get(type(value).__name__)
     if made is not None and type(value) is made.cls:
-        return "object", type(value).__name__, _packed(name, made.parts(value))
+        return "object", type(value).__name__, _encode_value(name, made.parts(value))
     if callable(value):
-        word = next((word for word, function in FUNCTIONS.items() if function is links.original(value)), None)
-        _check_runs.packable(name, value, word is not None)
+        word = next((word for word, function in LINK_FUNCTIONS.items() if function is resolve_builtin(value)), None)
+        require_encodable(name, value, word is not None)
         return "function", word
     try:
         array = np.asarray(value)
@@ -249,33 +279,37 @@ def _packed(name, value):
     if isinstance(value, np.generic) and array.dtype.kind in "biufc":
         return "scalar", array
     if array.dtype.kind in "OU" and array.ndim:
-        return "labels", array.dtype.str, array.shape, [_packed(name, label) for label in array.ravel().tolist()]
-    _check_runs.packable(name, value, array.dtype.kind in "biufc")
+        return "labels", array.dtype.str, array.shape, [_encode_value(name, label) for label in array.ravel().tolist()]
+    require_encodable(name, value, array.dtype.kind in "biufc")
     return array
 
 
-def _unpacked(value, foreign: list):
+def _decode_value(value, foreign: list):
     """The value again; names of classes that are not in the table are appended to a list."""
     if isinstance(value, dict):
-        return {name: _unpacked(part, foreign) for name, part in value.items()}
+        return {name: _decode_value(part, foreign) for name, part in value.items()}
     if not isinstance(value, tuple):
         return value
     match value:
         case "list", parts:
-            return [_unpacked(part, foreign) for part in parts]
+            return [_decode_value(part, foreign) for part in parts]
         case "tuple", parts:
-            return tuple(_unpacked(part, foreign) for part in parts)
+            return tuple(_decode_value(part, foreign) for part in parts)
         case "object", name, parts:
-            if name not in CLASSES:
+            if name not in CODEC_BY_NAME:
                 foreign.append(name)
-            return CLASSES[name].make(**_unpacked(parts, foreign))
+            return CODEC_BY_NAME[name].make(**_decode_value(parts, foreign))
         case "function", name:
-            return FUNCTIONS[name]
+            return LINK_FUNCTIONS[name]
         case "scalar", array:
             return array[()]
         case "labels", str(dtype), shape, parts if np.dtype(dtype).kind in "OU":
             labels = np.empty(len(parts), dtype)
             for i, part in enumerate(parts):  # one by one: a label may be a tuple
-                labels[i] = _unpacked(part, foreign)
+                labels[i] = _decode_value(part, foreign)
             return labels.reshape(shape)
     raise ValueError(f"nothing is written as {value!r}")
+
+
+def __dir__():
+    return __all__

@@ -1,6 +1,6 @@
 """Links: how a mean follows from a linear predictor, in forms that keep the digits of single precision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -10,9 +10,79 @@ import numpy as np
 from jax.scipy.special import log_ndtr
 from scipy.special import logit, ndtri
 
-from popglm import _settings
+from popglm._checks.values import describe_range, require_option
 
 __all__ = ["Link"]
+
+
+def require_link(value, known):
+    """An inverse link function, or the name of one."""
+    names = tuple(key for key in known if isinstance(key, str))
+    if isinstance(value, str):
+        return require_option("inverse_link_function", value, names)
+    if not callable(value) or not isinstance(value, Hashable):
+        raise TypeError(f"`inverse_link_function` must be a function or one of {', '.join(names)}; got {value!r}.")
+    return value
+
+
+def require_increasing_link(function, low, high):
+    """A function that JAX can trace, element by element, from linear predictors to means that increase above `low`."""
+    name = "`inverse_link_function`"
+    if isinstance(function, np.ufunc):
+        raise TypeError(f"{name} must be a JAX function of an array; got NumPy's {function.__name__}. Write jax.numpy.")
+    predictor = jnp.asarray([-30.0, -4.0, -2.0, 0.0, 2.0, 4.0, 30.0])  # the ends may be flat
+    try:
+        run = jax.jit(lambda eta: function(eta))
+        means, some = np.asarray(run(predictor)), np.asarray(run(predictor[:2]))
+    except Exception as error:
+        raise TypeError(
+            f"{name} must be a JAX function of an array, such as jnp.exp; got {function!r}, which JAX cannot trace "
+            f"({type(error).__name__})."
+        ) from error
+    if means.shape != predictor.shape or means.dtype != predictor.dtype or not np.array_equal(means[:2], some):
+        raise ValueError(
+            f"{name} must give one real mean for every linear predictor, by itself; for an array of shape "
+            f"{predictor.shape} it gives shape {means.shape} of dtype {means.dtype}."
+        )
+    inner = means[1:-1]
+    if not (
+        np.isfinite(inner).all()
+        and means.min() > low
+        and means.max() <= high
+        and (np.diff(inner) > 0).all()
+        and (np.diff(means) >= 0).all()
+    ):
+        raise ValueError(
+            f"{name} must give {describe_range(low, high)} means that increase; at {np.asarray(predictor).tolist()} it gives "
+            f"{np.round(means, 4).tolist()}. {_suggest_links(low, high)}"
+        )
+
+
+def _suggest_links(low, high):
+    if low == -np.inf:
+        return "Without a link it is 'identity'."
+    return (
+        "For counts use 'exp' or 'softplus'." if high == np.inf else "For a spike or none use 'logistic' or 'cloglog'."
+    )
+
+
+def require_link_range(link, low, high, known):
+    """A link whose means the observation model can have."""
+    if link.low < low or link.high > high:
+        raise ValueError(
+            f"`inverse_link_function` must give {describe_range(low, high)} means for this observation model; {link.name!r} "
+            f"gives {describe_range(link.low, link.high)} ones. Use one of {', '.join(known)}."
+        )
+
+
+def require_reachable_mean(low, high, mean):
+    """A mean that an inverse link function takes between two linear predictors."""
+    missed = ~((low <= mean) & (mean <= high))
+    if missed.any():
+        raise ValueError(
+            f"`inverse_link_function` does not reach a mean of {np.asarray(mean)[missed].flat[0]:.4g} per bin, which the "
+            "data have. For counts use 'exp' or 'softplus'."
+        )
 
 
 @dataclass(frozen=True)
@@ -116,17 +186,33 @@ def _inverse_cloglog(mean):
 
 
 EXP = Link("exp", _exp, _same, np.log)
+
+
 SOFTPLUS = Link("softplus", _softplus, _log_softplus, _inverse_softplus)
+
+
 LOGISTIC = Link("logistic", _logistic, _log_logistic, logit, _log_logistic_rest, 0.0, 1.0)
+
+
 PROBIT = Link("probit", _probit, _log_probit, ndtri, _log_probit_rest, 0.0, 1.0)
+
+
 CLOGLOG = Link("cloglog", _cloglog, _log_cloglog, _inverse_cloglog, _log_cloglog_rest, 0.0, 1.0)
+
+
 IDENTITY = Link("identity", _same, _log, np.asarray, None, -np.inf, np.inf)
+
+
 LINKS = {link.name: link for link in (EXP, SOFTPLUS, LOGISTIC, PROBIT, CLOGLOG, IDENTITY)}
+
+
 LINKS |= {jnp.exp: EXP, jax.nn.softplus: SOFTPLUS, jax.nn.sigmoid: LOGISTIC, jax.scipy.special.expit: LOGISTIC}
+
+
 LINKS |= {jax.scipy.special.ndtr: PROBIT, jax.scipy.stats.norm.cdf: PROBIT}
 
 
-def original(function):
+def resolve_builtin(function):
     """The built-in function that this is a copy of; any other as it is.
 
     `clone` of scikit-learn copies its parameters. Functions of Python stay what they are, but of one that JAX compiles there
@@ -134,50 +220,54 @@ def original(function):
     """
     if not isinstance(function, type(jnp.exp)):
         return function
-    known = {_inside(built_in): built_in for built_in in LINKS if isinstance(built_in, type(jnp.exp))}
-    return known.get(_inside(function), function)
+    known = {_python_function(built_in): built_in for built_in in LINKS if isinstance(built_in, type(jnp.exp))}
+    return known.get(_python_function(function), function)
 
 
-def _inside(compiled):
+def _python_function(compiled):
     state = compiled.__getstate__()  # as pickle sees it: a copy has no other attribute
     return state.get("fun") if isinstance(state, dict) else None
 
 
-def link_of(function, low=0.0, high=np.inf) -> Link:
+def resolve_link(function, low=0.0, high=np.inf) -> Link:
     """Link of a named or built-in inverse link function, or one made from any increasing JAX function.
 
     Its means must lie between `low` and `high`. What is compiled for a function is kept with it: define it once, not as a
     new lambda at every turn of a loop.
     """
-    function = original(function)
-    link = LINKS[function] if function in LINKS else _made_of(function, low, high)
-    _settings.inside(link, low, high, sorted({k.name for k in LINKS.values() if low <= k.low and k.high <= high}))
+    function = resolve_builtin(function)
+    link = LINKS[function] if function in LINKS else _custom_link(function, low, high)
+    require_link_range(link, low, high, sorted({k.name for k in LINKS.values() if low <= k.low and k.high <= high}))
     return link
 
 
 @lru_cache
-def _made_of(function, low, high) -> Link:
-    _settings.increasing(function, low, high)
+def _custom_link(function, low, high) -> Link:
+    require_increasing_link(function, low, high)
     return Link(
         getattr(function, "__name__", "custom"),
         function,
         lambda eta: jnp.log(function(eta)),
-        lambda mean: _bisect(function, mean),
+        lambda mean: _invert_by_bisection(function, mean),
         lambda eta: jnp.log1p(-function(eta)),
         low,
         high,
     )
 
 
-def _bisect(function, mean):
+def _invert_by_bisection(function, mean):
     """Linear predictor of a mean: the bracket doubles until it holds the mean, then it is halved."""
     width, at = 64.0, lambda x: np.asarray(function(jnp.asarray(np.full(np.shape(mean), x))), float)
     while width < 2**20 and not np.all((at(-width) <= mean) & (mean <= at(width))):
         width *= 2
-    _settings.reached(at(-width), at(width), mean)
+    require_reachable_mean(at(-width), at(width), mean)
     low, high = np.full(np.shape(mean), -width), np.full(np.shape(mean), width)
     for _ in range(70):
         middle = (low + high) / 2
         below = at(middle) < mean
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return (low + high) / 2
+
+
+def __dir__():
+    return __all__

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, xlogy
 
-from popglm import _settings
-from popglm.links import EXP, IDENTITY, LINKS, LOGISTIC, Link, link_of
+from popglm.links import EXP, IDENTITY, LINKS, LOGISTIC, Link, require_link, require_reachable_mean, resolve_link
 
 __all__ = ["Bernoulli", "Gamma", "Gaussian", "NegativeBinomial", "ObservationModel", "Poisson"]
 
@@ -43,18 +42,24 @@ class Support(NamedTuple):
 
 
 COUNTS = Support(0.0, np.inf, "counts: zero or positive numbers")
+
+
 BINARY = Support(0.0, 1.0, "0 or 1 (a spike or none)", ends_only=True)
+
+
 REAL = Support(-np.inf, np.inf, "finite numbers")
+
+
 POSITIVE = Support(0.0, np.inf, "positive numbers", above=True)
 
 
-def _parts(model):
+def _flatten_model(model):
     """The scale is an array, everything else is compiled in."""
     names = (field.name for field in fields(model))
     return (model.scale,), tuple((name, getattr(model, name)) for name in names if name != "scale")
 
 
-def _of_parts(cls, others, scale):
+def _unflatten_model(cls, others, scale):
     model = object.__new__(cls)
     for name, value in others if scale[0] is None else (*others, ("scale", scale[0])):
         object.__setattr__(model, name, value)
@@ -108,7 +113,7 @@ class ObservationModel(ABC):
 
     def __init_subclass__(cls):
         """Make the class known to JAX; not by `register_dataclass`, whose classes of like fields count as the same one."""
-        jax.tree_util.register_pytree_node(cls, _parts, partial(_of_parts, cls))
+        jax.tree_util.register_pytree_node(cls, _flatten_model, partial(_unflatten_model, cls))
         own = vars(cls)
         if own.keys() & {"loss", "information", "linear"}:
             cls.informed = "information" in own or own.get("linear", False)
@@ -116,8 +121,8 @@ class ObservationModel(ABC):
     def __post_init__(self):
         """Take a name or a function for a link."""
         if not isinstance(self.link, Link):
-            name = _settings.link(self.link, LINKS)
-            object.__setattr__(self, "link", link_of(name, self.support.low, self.support.high))
+            name = require_link(self.link, LINKS)
+            object.__setattr__(self, "link", resolve_link(name, self.support.low, self.support.high))
 
     def with_scale(self, scale):
         """The same model with one scale per neuron, as a column."""
@@ -176,7 +181,7 @@ class ObservationModel(ABC):
         mean, (low, high, *_) = events / bins, self.support
         none, all_ = mean <= low, mean >= high
         mean = np.where(none, low + 0.5 / bins, np.where(all_, high - 0.5 / bins, mean))
-        _settings.reached(self.link.low, self.link.high, mean)
+        require_reachable_mean(self.link.low, self.link.high, mean)
         return mean, none | all_
 
     def nat(self, loss):
@@ -376,7 +381,7 @@ class Gamma(ObservationModel):
 
     def saturated(self, y):
         """Log-likelihood of the model that predicts every bin exactly."""
-        return -jnp.log(2 * np.pi * self.scale) / 2 - _stirling_rest(1 / self.scale) - jnp.log(y)
+        return -jnp.log(2 * np.pi * self.scale) / 2 - _stirling_remainder(1 / self.scale) - jnp.log(y)
 
     def variance(self, mean):
         """Variance of y at a mean, over the scale if that divides the loss."""
@@ -428,7 +433,7 @@ class NegativeBinomial(ObservationModel):
 
     def saturated(self, y):
         """Log-likelihood of the model that predicts every bin exactly."""
-        return _log_rising(1 / self.scale, y) - gammaln(y + 1) - self.least(y)
+        return _log_rising_factorial(1 / self.scale, y) - gammaln(y + 1) - self.least(y)
 
     def variance(self, mean):
         """Variance of y at a mean, over the scale if that divides the loss."""
@@ -442,22 +447,26 @@ class NegativeBinomial(ObservationModel):
         return jax.random.poisson(two, mean * gain)
 
 
-def _stirling_rest(x):
+def _stirling_remainder(x):
     """log Gamma(x) less Stirling's (x - 1/2) log x - x + log(2 pi) / 2, without the difference of two large numbers."""
     big = jnp.maximum(x, 10)
     small = jnp.minimum(x, 10)
     direct = gammaln(small) - (small - 0.5) * jnp.log(small) + small - np.log(2 * np.pi) / 2
-    return jnp.where(x > 10, _series(big), direct)
+    return jnp.where(x > 10, _stirling_series(big), direct)
 
 
-def _log_rising(r, y):
+def _log_rising_factorial(r, y):
     """log Gamma(r + y) - log Gamma(r) - y log r, by Stirling's formula above 12: it is y (y - 1) / 2r for large r."""
     shift = 12
     start = r + shift
-    series = (y + start - 0.5) * jnp.log1p(y / start) - y + _series(start + y) - _series(start)
+    series = (y + start - 0.5) * jnp.log1p(y / start) - y + _stirling_series(start + y) - _stirling_series(start)
     return series + y * jnp.log1p(shift / r) - sum(jnp.log1p(y / (r + k)) for k in range(shift))
 
 
-def _series(x):
+def _stirling_series(x):
     """What Stirling's formula leaves out, for x of at least 10."""
     return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / x**2) / x**2) / x**2) / x**2) / x
+
+
+def __dir__():
+    return __all__

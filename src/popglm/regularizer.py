@@ -6,15 +6,64 @@ strength these two have, what A is and what a group. Arrays have the features la
 number: one entry for each part (feature or group), or one for all, and the neurons before.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import jax
 import numpy as np
 
-from popglm import _check_penalties
+from popglm._checks.values import as_number, as_positive_integer, require_flag
 
 __all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegularized"]
+
+
+def require_l1_ratio(value):
+    """A share of absolute values between those of ridge and lasso."""
+    value = as_number("l1_ratio", value)
+    if not 0 < value < 1:
+        raise ValueError(f"`l1_ratio` must be above 0 and below 1; got {value:g}. Use Lasso for 1 and Ridge for 0.")
+
+
+def as_group_sizes(value):
+    """Sizes of groups: a whole number, or a tuple of them."""
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return tuple(as_positive_integer("sizes", n, " number of features for each group") for n in value)
+    return as_positive_integer("sizes", value, " number of features, or one for each group")
+
+
+def require_difference_settings(order, cyclic, ridge):
+    """Differences along the functions of a basis, and a share of ridge."""
+    as_number("ridge", ridge, 0)
+    as_positive_integer("order", order)
+    require_flag("cyclic", cyclic)
+
+
+def divide_into_groups(name, sizes, n_features):
+    """Sizes of all groups of so many features."""
+    each = np.full(n_features // sizes, sizes) if isinstance(sizes, int) else np.asarray(sizes)
+    if each.sum() != n_features:
+        made = f"groups of {sizes}" if isinstance(sizes, int) else f"groups of {each.sum()} features in all"
+        raise ValueError(
+            f"`sizes` of {name} must divide the features into groups; X has {n_features} features, which are no {made}. "
+            f"Give basis.n_basis_funcs, or a tuple with the number of features of every input: {name}((8, 8, 5))."
+        )
+    return each
+
+
+def require_strength_shape(name, strength, n_parts, n_neurons):
+    """One strength, one for every part of the penalty, or these for every neuron; neurons first."""
+    shape = np.shape(strength)
+    if (
+        len(shape) == 0
+        or shape == (n_parts,)
+        or (len(shape) == 2 and shape[0] in (1, n_neurons) and shape[1] in (1, n_parts))
+    ):
+        return
+    raise ValueError(
+        f"`regularizer_strength` of {name} must be a number, an array ({n_parts},) with one for each of its features or "
+        f"groups, or one of 1 or {n_parts} rows and {n_neurons} columns, which are the neurons; got shape {shape[::-1]}."
+    )
 
 
 class Regularizer:
@@ -35,7 +84,7 @@ class Regularizer:
 
     def check(self, strength, n_features, n_neurons):
         """Refuse strengths that do not fit the data."""
-        _check_penalties.strengths(type(self).__name__, strength, len(self.groups(n_features)), n_neurons)
+        require_strength_shape(type(self).__name__, strength, len(self.groups(n_features)), n_neurons)
 
     def penalty(self, strength, coef):
         """Penalty of each neuron."""
@@ -63,7 +112,7 @@ class Regularizer:
     def thresholds(self, strength, n_features):
         """What a unit of length costs in each group."""
         sizes = self.groups(n_features)
-        return self.lengths * np.sqrt(sizes) * _of_parts(strength, np.arange(len(sizes)))
+        return self.lengths * np.sqrt(sizes) * _part_strengths(strength, np.arange(len(sizes)))
 
     def prox(self, strength, coef, step):
         """Where a step of this length down the lengths leads: groups shorter than their threshold are 0."""
@@ -72,31 +121,31 @@ class Regularizer:
         limit, norms = step * self.thresholds(strength, coef.shape[-1]), self._norms(coef)
         kept = (norms > limit) * (1 - limit / (norms + (norms == 0)))
         return coef * (
-            kept if kept.shape[-1] == coef.shape[-1] else kept @ _members(tuple(self.groups(coef.shape[-1]))).T
+            kept if kept.shape[-1] == coef.shape[-1] else kept @ _group_membership(tuple(self.groups(coef.shape[-1]))).T
         )
 
     def _rows(self, strength, coef):
         A, part = self.differences(coef.shape[-1])
-        return self.squares * _of_parts(strength, part), coef if A is None else coef @ A.T, A
+        return self.squares * _part_strengths(strength, part), coef if A is None else coef @ A.T, A
 
     def _norms(self, coef):
         sizes = self.groups(coef.shape[-1])
-        return abs(coef) if len(sizes) == coef.shape[-1] else (coef**2 @ _members(tuple(sizes))) ** 0.5
+        return abs(coef) if len(sizes) == coef.shape[-1] else (coef**2 @ _group_membership(tuple(sizes))) ** 0.5
 
 
-def _of_parts(strength, part):
+def _part_strengths(strength, part):
     """The strength of each of these parts."""
     return strength if not np.ndim(strength) or strength.shape[-1] == 1 else strength[..., part]
 
 
 @lru_cache(maxsize=16)
-def _members(sizes):
+def _group_membership(sizes):
     """Which feature is in which group, (features, groups) of 0 and 1."""
     return np.repeat(np.eye(len(sizes), dtype=np.float32), sizes, 0)
 
 
 @lru_cache(maxsize=16)
-def _differences(sizes, order, cyclic, ridge):
+def _difference_matrix(sizes, order, cyclic, ridge):
     """Differences along each group of coefficients with a share of the coefficients themselves, and the group of every row."""
     blocks = []
     for size in sizes:
@@ -199,7 +248,7 @@ class ElasticNet(Regularizer):
 
     def __post_init__(self):
         """Check the share."""
-        _check_penalties.ratio(self.l1_ratio)
+        require_l1_ratio(self.l1_ratio)
 
     @property
     def lengths(self):
@@ -246,11 +295,11 @@ class GroupLasso(Regularizer):
 
     def __post_init__(self):
         """Check, and keep what can be compared."""
-        object.__setattr__(self, "sizes", _check_penalties.sizes(self.sizes))
+        object.__setattr__(self, "sizes", as_group_sizes(self.sizes))
 
     def groups(self, n_features):
         """Number of features in each group."""
-        return _check_penalties.groups(type(self).__name__, self.sizes, n_features)
+        return divide_into_groups(type(self).__name__, self.sizes, n_features)
 
 
 @jax.tree_util.register_static
@@ -298,13 +347,17 @@ class Smoothness(Regularizer):
 
     def __post_init__(self):
         """Check, and keep what can be compared."""
-        object.__setattr__(self, "sizes", _check_penalties.sizes(self.sizes))
-        _check_penalties.differences(self.order, self.cyclic, self.ridge)
+        object.__setattr__(self, "sizes", as_group_sizes(self.sizes))
+        require_difference_settings(self.order, self.cyclic, self.ridge)
 
     def groups(self, n_features):
         """Number of functions of each input."""
-        return _check_penalties.groups(type(self).__name__, self.sizes, n_features)
+        return divide_into_groups(type(self).__name__, self.sizes, n_features)
 
     def differences(self, n_features):
         """Differences of neighbouring coefficients, and a little of all, with the input of each."""
-        return _differences(tuple(self.groups(n_features)), self.order, self.cyclic, self.ridge)
+        return _difference_matrix(tuple(self.groups(n_features)), self.order, self.cyclic, self.ridge)
+
+
+def __dir__():
+    return __all__

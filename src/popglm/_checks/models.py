@@ -1,0 +1,120 @@
+"""Checks of fitted models: their parameters, and whether new data match them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popglm._checks.arrays import as_real_array
+
+
+def require_estimator(value, kind, name="model"):
+    """A model of this package."""
+    if not isinstance(value, kind):
+        came = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(
+            f"`{name}` must be a GLM or a PopulationGLM; got {came}. Of a pipeline give the last step, and the "
+            "features that the others make."
+        )
+
+
+def require_fitted(estimator):
+    """An estimator with coefficients."""
+    if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):
+        from sklearn.exceptions import NotFittedError
+
+        name = type(estimator).__name__
+        raise NotFittedError(f"this {name} has no coefficients yet. Call `fit` or `update` first.")
+
+
+def require_n_features(expected, got, who="model"):
+    """As many features as before."""
+    if expected != got:
+        raise ValueError(
+            f"X has {got} features, but {who} is expecting {expected} features as input. Use the same basis and the "
+            "same inputs."
+        )
+
+
+def require_n_neurons(expected, got):
+    """As many neurons as before."""
+    if expected != got:
+        raise ValueError(f"y has {got} neurons, but the model has {expected}. Keep the neurons and their order.")
+
+
+def require_same_feature_names(fitted, got):
+    """Features in the order of the fit, where both have names."""
+    if fitted is None or got is None or list(fitted) == list(got):
+        return
+    pairs = [(a, b) for a, b in zip(fitted, got, strict=False) if a != b]
+    raise ValueError(
+        "The feature names should match those that were passed during fit, in the same order; "
+        f"expected {pairs[0][0]!r} where {pairs[0][1]!r} came."
+    )
+
+
+def as_feature_mask(mask, n_features, n_neurons):
+    """A matrix of 0 and 1 as (neurons, features); all 1 if there is none."""
+    if mask is None:
+        return np.ones((n_neurons, n_features))
+    values = as_real_array("feature_mask", mask, (2,))
+    if values.shape != (n_features, n_neurons):
+        raise ValueError(
+            f"`feature_mask` must have shape (features, neurons) = ({n_features}, {n_neurons}); got {values.shape}."
+        )
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError("`feature_mask` must hold 0 (leave out) and 1 (use) only.")
+    return values.T.astype(float)
+
+
+def require_params_pair(params, name="params"):
+    """A pair (coef, intercept) of arrays."""
+    if not isinstance(params, tuple | list) or len(params) != 2:
+        raise TypeError(
+            f"`{name}` must be a pair (coef, intercept); got {type(params).__name__}. Start from `initialize_params`."
+        )
+    for part in params:
+        dtype = part.dtype if isinstance(part, np.ndarray | jax.Array) else None
+        if dtype is None or jax.dtypes.canonicalize_dtype(dtype) != jnp.result_type(float):
+            raise TypeError(
+                f"`{name}` must hold arrays of {jnp.result_type(float)}; got {dtype or type(part).__name__}. "
+                "Start from `initialize_params`."
+            )
+    return params
+
+
+def require_params_shape(params, coef_shape, intercept_shape, name="params"):
+    """A pair (coef, intercept) of the shapes that the data ask for."""
+    coef, intercept = require_params_pair(params, name)
+    shapes = np.shape(coef), np.shape(intercept)
+    if len(shapes[0]) == len(coef_shape) and shapes[1] and shapes[0][1:] == (shapes[1] if len(coef_shape) == 2 else ()):
+        require_n_features(shapes[0][0], coef_shape[0])
+        require_n_neurons(shapes[1][0], intercept_shape[0])
+    if shapes != (coef_shape, intercept_shape):
+        raise ValueError(
+            f"`{name}` must have coefficients of shape {coef_shape} and intercepts of shape {intercept_shape}; "
+            f"got {shapes[0]} and {shapes[1]}."
+        )
+    return coef, intercept
+
+
+def require_finite_params(params, name="params"):
+    """Coefficients and intercepts without NaN or infinity."""
+    if not all(np.isfinite(part).all() for part in params):
+        raise ValueError(f"`{name}` must be finite; got NaN or an infinite value. Start from `initialize_params`.")
+
+
+def require_solver_state(value):
+    """What a solver passes from step to step."""
+    arrays = all(isinstance(leaf, np.ndarray | np.generic | jax.Array) for leaf in jax.tree.leaves(value))
+    if not isinstance(value, tuple) or not arrays:
+        raise TypeError(f"`state` must come from `initialize_state` or the last `update`; got {type(value).__name__}.")
+
+
+def require_dispersion(model, fitted, why):
+    """A scale, given or estimated."""
+    if (model.divides or model.shapes) and model.scale is None and not fitted:
+        name = type(model).__name__
+        raise ValueError(
+            f"{why} needs the scale of {name}. The default solver estimates it, in `fit` and `fit_batches`: leave out "
+            f"`solver_name` and `solver`, or give the scale: {name}(scale=0.5)."
+        )

@@ -1,0 +1,92 @@
+"""Checks of time axes: bins, epochs, and whether X and y belong together."""
+
+import numpy as np
+
+from popglm._pynapple import epoch_starts, is_epochs, is_ts_group
+
+
+def require_regular_bins(frame):
+    """Bins of one size inside every epoch: a removed bin would make neighbours of bins that are not."""
+    if frame.times is None:
+        return
+    step = np.diff(frame.times)
+    if not (step > 0).all():
+        row = int(np.argmin(step > 0))
+        raise ValueError(f"times must increase; {frame.times[row]:.6f} s is followed by {frame.times[row + 1]:.6f} s.")
+    inside = ~np.isin(np.arange(1, len(frame.times)), epoch_starts(frame, len(frame.times)))
+    if not inside.any():
+        return
+    size = np.median(step[inside])
+    odd = inside & (np.abs(step - size) > 0.01 * size)
+    if odd.any():
+        row = int(np.argmax(odd))
+        raise ValueError(
+            f"bins inside an epoch must follow each other at one distance; after {frame.times[row]:.6f} s comes "
+            f"{frame.times[row + 1]:.6f} s, where {size:.6g} s is usual. Leave out time with `restrict(epochs)`, not by "
+            "indexing; bring irregular samples to bins with `bin_average`."
+        )
+
+
+def require_epoch_duration(frame):
+    """Epochs that hold all rows: pynapple drops those without duration, and their rows with them."""
+    if frame.epochs is not None and len(frame.times) and not len(frame.epochs):
+        raise ValueError(
+            f"the epochs of a pynapple object must have a duration; got {len(frame.times)} row(s) in none. Give its "
+            "time_support, or a plain array."
+        )
+
+
+def require_complete_window(starts, window, *, alone=False):
+    """Some epoch that has a row with a complete window, in which the row lies if it is `alone`, and beside which if not."""
+    longest = int(np.diff(starts).max())
+    if longest < window + (not alone):
+        least = "at least as long as" if alone else "longer than"
+        raise ValueError(
+            f"an epoch must be {least} the window of {window} bins to have a row with a complete history; "
+            f"the longest has {longest}. Use a shorter window or longer epochs (rows are bins, columns are inputs)."
+        )
+
+
+def require_same_n_rows(n, n_other, one="X", other="y"):
+    """As many rows in both."""
+    if n != n_other:
+        raise ValueError(
+            f"{one} and {other} must have the same number of rows; got {n} and {n_other}. Restrict both to the same epochs."
+        )
+
+
+def require_aligned(X, y, one="X", other="y"):
+    """X and y have one row per bin, and, where both carry times, the same times to the microsecond."""
+    require_same_n_rows(X.values.shape[0], y.values.shape[0], one, other)
+    if X.times is None or y.times is None:
+        return
+    off = np.abs(X.times - y.times)
+    if off.max() > 1e-6:
+        row = int(np.argmax(off > 1e-6))
+        raise ValueError(
+            f"{one} and {other} must share their times; row {row} is at {X.times[row]:.6f} s in {one} and at "
+            f"{y.times[row]:.6f} s in {other}. Count both with one bin size in the same epochs."
+        )
+
+
+def require_restriction(X, epochs):
+    """Epochs, for features that have a time axis."""
+    if X.t is None:
+        raise ValueError("`restrict` needs features with a time axis, made of a pynapple object; these have none.")
+    return require_interval_set(epochs)
+
+
+def require_interval_set(epochs):
+    """Epochs of pynapple."""
+    if not is_epochs(epochs):
+        raise TypeError(f"`epochs` must be a pynapple IntervalSet; got {type(epochs).__name__}.")
+    return epochs
+
+
+def require_ts_group(units):
+    """Spike times of several neurons."""
+    if not is_ts_group(units):
+        raise TypeError(f"`units` must be a pynapple TsGroup of spike times; got {type(units).__name__}.")
+    if not len(units):
+        raise ValueError("`units` must hold at least one neuron; got an empty TsGroup.")
+    return units

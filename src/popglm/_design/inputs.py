@@ -1,0 +1,89 @@
+"""What a user gives as X and y, checked: arrays or lazy features, with the time axes that pynapple knows."""
+
+import numpy as np
+
+from popglm._checks.arrays import (
+    as_real_array,
+    require_finite,
+    require_in_support,
+    require_rows,
+    require_sliceable,
+    require_y,
+)
+from popglm._checks.times import require_aligned, require_epoch_duration
+from popglm._design.arrays import compact_integers
+from popglm._design.design import DesignRows, MatrixRows
+from popglm._design.lazy import LazyFeatures
+from popglm._design.streams import is_stream, read_rows
+from popglm._pynapple import Frame, as_frame
+
+
+def as_features(X, *, built=False) -> Frame:
+    """X as an array of two dimensions, or as it is if it is lazy and need not be `built`."""
+    if isinstance(X, LazyFeatures):
+        require_rows("X", X)
+        return X.frame._replace(values=np.asarray(X)) if built else X.frame
+    X = as_frame(X)
+    require_epoch_duration(X)
+    if is_stream(X.values) and not built:
+        return X._replace(values=require_sliceable("X", X.values, (2,)))
+    X = X._replace(values=as_real_array("X", X.values, (2,)))
+    require_finite("X", X.values)
+    return X
+
+
+def as_X_y(X, y, model, y_dims, *, built=False) -> tuple[Frame, Frame]:
+    """X and y, aligned; y in the support of the model, if there is one yet, and of two dimensions of the `y_dims`."""
+    require_y(y)
+    X, y = as_features(X, built=built), as_frame(y)
+    if is_stream(y.values) and not built:
+        y = y._replace(values=CheckedStream(require_sliceable("y", y.values, y_dims), model))
+    else:
+        y = y._replace(values=as_real_array("y", y.values, y_dims))
+        if model is None:
+            require_finite("y", y.values)
+        else:
+            require_in_support(y.values, model)
+        y = y._replace(values=y.values.reshape(len(y.values), -1))
+    require_aligned(X, y)
+    return X, y
+
+
+class CheckedStream:
+    """Activity that is read when it is sliced, and checked then; two dimensions."""
+
+    def __init__(self, values, model):
+        self.values, self.model, self.dtype = values, model, values.dtype
+        self.shape = tuple(values.shape) if len(values.shape) == 2 else (*values.shape, 1)
+
+    @property
+    def made_of(self):
+        """What it reads."""
+        return (self.values,)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        some = read_rows(self.values, rows.start, rows.stop)
+        if self.model is not None:
+            require_in_support(some, self.model, rows.start)
+        return some
+
+    def __array__(self, dtype=None, copy=None):
+        """Read all."""
+        return np.asarray(compact_integers(self[0 : len(self)]), dtype)
+
+
+def as_design_rows(values, *, centered=False) -> DesignRows:
+    """Features as a design needs them."""
+    if isinstance(values, LazyFeatures):
+        return values.span(centered=centered)
+    return MatrixRows(values, centered=centered)
+
+
+def has_valid_bin(X, y) -> bool:
+    """Whether some bin counts for some neuron. A look at the last row is enough for most batches."""
+    if not (np.isnan(X[-1]).any() or np.isnan(y[-1]).any()):
+        return True
+    return bool((~np.isnan(X).any(1)[:, None] & ~np.isnan(y)).any())

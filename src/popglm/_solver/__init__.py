@@ -1,0 +1,1 @@
+"""The exact fit: it knows blocks and sums, and nothing of estimators."""

@@ -1,0 +1,257 @@
+"""Solvers asked for by name, and every `update`: the only file that imports jaxopt, when it is used.
+
+Each neuron is a problem of its own, in plain coordinates, so a step size means the same for any number of neurons.
+jaxopt is no longer maintained; to replace it is to replace this file.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import fields
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popglm._checks.arrays import require_valid_bins
+from popglm._checks.models import require_dispersion, require_params_pair, require_params_shape, require_solver_state
+from popglm._design.arrays import machine_epsilon
+from popglm._design.blocks import ArraySource, Block, Chunk
+from popglm._design.total import chunk_total, total
+from popglm._solver.problem import Fit, Objective
+from popglm._sums.losses import fit_null_model, loss_and_gradient
+from popglm._sums.moments import first_pass_sums
+from popglm._sums.rank import Rank
+from popglm._sums.scale import broadcast_dispersion
+
+JAXOPT_SOLVERS = ("GradientDescent", "LBFGS", "BFGS", "NonlinearCG", "ProximalGradient")
+
+
+TRACED_STEP = "traced"  # stands for a fixed step in the settings that are compiled in
+
+
+MOMENTUM_SOLVERS = ("GradientDescent", "ProximalGradient")
+
+
+# Decided here, not by the user: what is minimised, how it is differentiated and compiled.
+RESERVED_OPTIONS = {
+    "fun",
+    "value_and_grad",
+    "has_aux",
+    "prox",
+    "jit",
+    "unroll",
+    "verbose",
+    "implicit_diff",
+    "implicit_diff_solve",
+}
+
+
+@lru_cache
+def _import_jaxopt():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*JAXopt is no longer maintained", category=DeprecationWarning)
+        import jaxopt
+    return jaxopt
+
+
+@lru_cache
+def jaxopt_defaults(name: str) -> dict:
+    """Options that jaxopt's solver of this name takes, with their defaults."""
+    return {
+        field.name: field.default
+        for field in fields(getattr(_import_jaxopt(), name))
+        if field.name not in RESERVED_OPTIONS
+    }
+
+
+def has_line_search(name: str, options: dict) -> bool:
+    """Whether the solver looks for its step size on the data of each step."""
+    step = options.get("stepsize") or 0.0
+    return name == "NonlinearCG" or not (isinstance(step, Callable) or step > 0)
+
+
+def has_momentum(name: str, options: dict) -> bool:
+    """Whether a step depends on earlier ones by momentum."""
+    return name in MOMENTUM_SOLVERS and options.get("acceleration", True)
+
+
+def jaxopt_init(name, options, objective, params, X, y, mask):
+    """State before the first step on a batch."""
+    step, objective = _traced_step(name, options), _as_neuron_objective(objective, X.shape[1], *y.shape[1:])
+    return _solver_functions(name, options).init(params, X, y, objective, mask, step)
+
+
+def jaxopt_update(name, options, objective, params, state, X, y, mask):
+    """One step on a batch."""
+    require_params_pair(params)
+    require_solver_state(state)
+    step, objective = _traced_step(name, options), _as_neuron_objective(objective, X.shape[1], *y.shape[1:])
+    return _solver_functions(name, options).update(params, state, X, y, objective, mask, step)
+
+
+def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
+    """Run a solver to its own stopping rule, for each neuron by itself; a neuron without an event is not moved.
+
+    The design is of a single chunk.
+    """
+    dtype = jnp.result_type(float)
+    (bins, events), moments = total(first_pass_sums, design)
+    require_valid_bins(bins.any())
+    ((_, chunk),) = design
+    objective = _as_neuron_objective(objective, *mask.shape[::-1])
+    rank = Rank.of_moments(moments, machine_epsilon())
+    mean, null, silent = fit_null_model(objective.model, bins, events)
+    coef, intercept = (np.zeros(mask.shape), null) if init is None else init
+    bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
+    run = _solver_functions(name, options).run
+    found = run((coef, intercept), chunk, bins, objective, mask, _traced_step(name, options))
+    found, n_iter, error, slope = jax.tree.map(np.asarray, found)
+    tol = options.get("tol", jaxopt_defaults(name)["tol"])
+    # A line search that gives up looks like a small step, too: the gradient must agree.
+    converged = silent | (error <= tol) & (slope <= 100 * tol)
+    diverged = ~np.isfinite(np.column_stack(found)).all(1) & ~silent
+    coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
+    coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
+    arrays = (np.asarray(a, dtype) for a in (coef, intercept))
+    none = np.zeros(0, int)
+    dependent = none if np.any(objective.strength) else rank.named(mask)  # a penalty makes them unique
+    rest = dependent, none, rank.free(mask) + 1, objective.model.scale
+    return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *rest)
+
+
+def _as_neuron_objective(objective, n_features, n_neurons=1) -> Objective:
+    """The objective with the scale of each neuron, which no solver by name estimates, and strengths that fit the data."""
+    objective.penalty.check(objective.strength, n_features, n_neurons)
+    if objective.model.shapes:
+        require_dispersion(objective.model, False, "a solver by name, and every `update`,")
+    return objective._replace(model=broadcast_dispersion(objective.model, n_neurons))
+
+
+class SolverFunctions(NamedTuple):
+    """Jitted functions of one solver, shared by all estimators with equal settings."""
+
+    init: Callable
+    update: Callable
+    run: Callable
+
+
+def _has_fixed_step(name, options) -> bool:
+    return not has_line_search(name, options) and not isinstance(options["stepsize"], Callable)
+
+
+def _traced_step(name, options):
+    """A fixed step is traced, so that another one compiles nothing; 0 where the solver looks for it."""
+    return np.asarray(options["stepsize"] if _has_fixed_step(name, options) else 0.0, jnp.result_type(float))
+
+
+def _solver_functions(name, options) -> SolverFunctions:
+    static = dict(options)
+    if _has_fixed_step(name, options):
+        static["stepsize"] = TRACED_STEP
+    return _compile_functions(name, tuple(sorted(static.items())), has_line_search(name, options))
+
+
+@lru_cache(maxsize=64)
+def _compile_functions(name, options, search) -> SolverFunctions:
+    over_neurons = jax.lax.map if search else _vmap
+
+    def strength_of(neuron, objective):
+        strength = objective.strength
+        return strength if strength.ndim < 2 else strength[jnp.minimum(neuron, len(strength) - 1)]
+
+    def shrunk(params, of_neuron, step):
+        coef, intercept = params
+        neuron, objective = of_neuron
+        return objective.penalty.prox(strength_of(neuron, objective), coef, step), intercept
+
+    def value_and_gradient(params, neuron, design, bins, objective, mask):
+        coef, intercept = params
+        model, penalty, strength = objective.model, objective.penalty, strength_of(neuron, objective)
+        sums = chunk_total(_neuron_loss_and_gradient, design, model, coef[None], intercept[None], neuron)
+        loss, d_coef, d_intercept = (s[0] / bins[neuron] for s in sums)
+        d_coef = d_coef + penalty.gradient(strength, coef)
+        return loss + penalty.smooth(strength, coef), (mask[neuron] * d_coef, d_intercept)
+
+    def solver(stepsize):
+        library, kwargs = _import_jaxopt(), dict(options)
+        if kwargs.get("stepsize") == TRACED_STEP:
+            kwargs["stepsize"] = lambda iteration: stepsize
+        if name == "ProximalGradient":
+            kwargs["prox"] = shrunk
+        return getattr(library, name)(
+            value_and_gradient, value_and_grad=True, implicit_diff=False, unroll=False, **kwargs
+        )
+
+    def extra(neuron, objective):  # what ProximalGradient gives to its prox comes before the data
+        return ((neuron, objective),) if name == "ProximalGradient" else ()
+
+    @jax.jit
+    def init(params, X, y, objective, mask, stepsize):
+        start, neurons, *data = _batch_chunk(params, X, y, mask)
+        begin = solver(stepsize).init_state
+        one = lambda args: begin(args[0], *extra(args[1], objective), args[1], *data, objective, mask)
+        return over_neurons(one, (start, neurons))
+
+    @jax.jit
+    def update(params, state, X, y, objective, mask, stepsize):
+        start, neurons, *data = _batch_chunk(params, X, y, mask)
+        _require_same_state(state, jax.eval_shape(init, params, X, y, objective, mask, stepsize), name)
+        step = solver(stepsize).update
+        one = lambda args: tuple(step(*args[:2], *extra(args[2], objective), args[2], *data, objective, mask))
+        (coef, intercept), state = over_neurons(one, (start, state, neurons))
+        return (coef.T.reshape(params[0].shape), intercept), state
+
+    @jax.jit
+    def run(start, design, bins, objective, mask, stepsize):
+        go = solver(stepsize).run
+        one = lambda args: tuple(go(args[0], *extra(args[1], objective), args[1], design, bins, objective, mask))
+        end, state = over_neurons(one, (start, jnp.arange(len(bins))))
+
+        def slope(args):  # how far a step of length 1 would go
+            (coef, _), neuron = args
+            d_coef, d_intercept = value_and_gradient(*args, design, bins, objective, mask)[1]
+            shorter = objective.penalty.prox(strength_of(neuron, objective), coef - d_coef, 1.0)
+            return jnp.hypot(jnp.linalg.norm(coef - shorter), d_intercept)
+
+        return end, state.iter_num, state.error, over_neurons(slope, (end, jnp.arange(len(bins))))
+
+    return SolverFunctions(init, update, run)
+
+
+def _vmap(f, args):
+    """All neurons in one product. Only for fixed steps: a line search's `cond` would copy the data for every neuron."""
+    return jax.vmap(f)(args)
+
+
+def _neuron_loss_and_gradient(block, model, coef, intercept, neuron):
+    pick = partial(jax.lax.dynamic_slice_in_dim, slice_size=1, axis=1)
+    model = jax.tree.map(lambda scale: jax.lax.dynamic_slice_in_dim(scale, neuron, 1), model)
+    weight = block.weight if block.weight.shape[1] == 1 else pick(block.weight, neuron)
+    return loss_and_gradient(Block(block.X, pick(block.y, neuron), weight), model, coef, intercept)
+
+
+def _batch_chunk(params, X, y, mask):
+    """A batch as a design of one block, and the parameters with the neurons first. Checked while it is traced."""
+    neurons = y.shape[1:]
+    coef, intercept = require_params_shape(params, (X.shape[1], *neurons), neurons or (1,))
+    y = y if y.ndim == 2 else y[:, None]
+    X, y = X.astype(coef.dtype), y.astype(coef.dtype)
+    counted = ~jnp.isnan(X).any(1)
+    chunk = Chunk(ArraySource(jnp.where(counted[:, None], X, 0)), y, counted, jnp.zeros(1, int), jnp.asarray(1))
+    bins = jnp.maximum(chunk.block(0).weight.sum(0), 1)
+    start = mask * coef.reshape(len(coef), -1).T, intercept
+    return start, jnp.arange(y.shape[1]), chunk, bins
+
+
+def _require_same_state(state, expected, name):
+    same = jax.tree.structure(state) == jax.tree.structure(expected) and all(
+        (a.shape, a.dtype) == (b.shape, b.dtype)
+        for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True)
+    )
+    if not same:
+        raise TypeError(
+            f"`state` must come from `initialize_state` of this model with the same parameters; {name} cannot go on "
+            f"from this {type(state).__name__}. Call `initialize_state` again after a change of solver or of shapes."
+        )

@@ -1,0 +1,109 @@
+"""Losses, their gradients and Hessians: functions of one block, summed by `total`."""
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Coef = Float[Array, "neurons features"]
+
+
+PerNeuron = Float[Array, " neurons"]
+
+
+Entries = Float[Array, "neurons rows"]
+
+
+def fit_null_model(model, bins, events):
+    """Mean count, linear predictor and silence of each neuron if no feature matters; on the host."""
+    mean, silent = model.null_mean(events, bins)
+    return mean, np.asarray(model.link.forward(mean), float), silent | (bins == 0)
+
+
+def select_neurons(model, neurons):
+    """The model of some neurons: its scale, where it has one, is theirs."""
+    return jax.tree.map(lambda scale: scale[neurons], model)
+
+
+@jax.jit
+def loss_curvature(model, eta, y):
+    """Second derivative of the loss in the linear predictor, compiled as one."""
+    return model.curvature(eta[:, None], y[:, None])[:, 0]
+
+
+def weighted_sum(weight, entries):
+    """Sum over rows; rows of weight 0 are left out, not multiplied, since 0 * inf is NaN."""
+    return jnp.where(weight > 0, weight * entries, 0).sum(-1)
+
+
+def linear_predictor(block, coef: Coef, intercept: PerNeuron) -> Entries:
+    """Linear predictor, neurons first: the faster order for the products that follow."""
+    return coef @ block.X.T + intercept[:, None]
+
+
+def loss_and_slope(model, eta, y):
+    """Every bin's loss and its derivative in the linear predictor."""
+    return jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
+
+
+def loss_and_gradient(block, model, coef: Coef, intercept: PerNeuron):
+    """Loss of each neuron and its gradient. Residuals are summed: the difference of two large sums loses digits."""
+    y, weight = block.y.T, block.weight.T
+    loss, residual = loss_and_slope(model, linear_predictor(block, coef, intercept), y)
+    residual = jnp.where(weight > 0, weight * residual, 0)
+    return weighted_sum(weight, loss), residual @ block.X, residual.sum(1)
+
+
+def null_model_loss(block, model, intercept: PerNeuron):
+    """Loss of each neuron under a constant mean."""
+    return weighted_sum(block.weight.T, model.loss(intercept[:, None], block.y.T))
+
+
+def loss_residuals(block, model, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
+    """Derivative of every bin's loss in its linear predictor, rows first; 0 where a bin does not count."""
+    _, residual = loss_and_slope(model, linear_predictor(block, coef, intercept), block.y.T)
+    return jnp.where(block.weight.T > 0, residual, 0).T
+
+
+def residual_gradient(block, residual):
+    """Gradient of each neuron's loss from these."""
+    weighted = (block.weight * residual).T
+    return weighted @ block.X, weighted.sum(1)
+
+
+def stack_params(coef, intercept):
+    """Both as one array (neurons, features and 1)."""
+    return np.concatenate([coef, intercept[:, None]], 1)
+
+
+@lru_cache
+def curved_row_hessians(n_rows):
+    """For `total`: Hessians of some neurons over the `n_rows` rows of each block where their loss is most curved.
+
+    They are in standardised features and, last, the intercept. The curvature of all other rows comes as one number: for
+    a strongly modulated neuron few rows are nearly all of it.
+    """
+
+    def sums(block, model, neurons, coef: Coef, intercept: PerNeuron, mean, sd):
+        y, model = block.y.T[neurons], select_neurons(model, neurons)
+        curvature = model.curvature(linear_predictor(block, coef, intercept), y)
+        counted = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
+        curvature = jnp.where(counted > 0, jnp.maximum(counted * curvature, 0), 0)
+        weights, rows = jax.lax.top_k(curvature, min(n_rows, curvature.shape[1]))
+        X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
+        hessians = jax.lax.map(lambda at: (at[0][:, None] * X[at[1]]).T @ X[at[1]], (weights, rows))
+        return hessians, curvature.sum(1) - weights.sum(1)
+
+    return sums
+
+
+@jax.jit
+def sampled_hessians(block, model, coef: Coef, intercept: PerNeuron, mean, sd):
+    """Mean Hessian of each neuron over the rows of a sample, in standardised features and, last, the intercept."""
+    weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)
+    curvature = model.curvature(linear_predictor(block, coef, intercept), block.y.T)
+    curvature = jnp.where(weight > 0, jnp.maximum(weight * curvature, 0), 0)
+    X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
+    return jax.lax.map(lambda w: (w[:, None] * X).T @ X, curvature / jnp.maximum(weight.sum(1, keepdims=True), 1))

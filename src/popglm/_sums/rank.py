@@ -1,0 +1,68 @@
+"""Which features data tell apart: how many parameters a fit has really, and which combinations of them change nothing."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy
+from jaxtyping import Bool, Float, Int
+
+MIN_DIRECTION_NORM = 3e-3  # of a direction of length 1: the least that is more than the round-off of single precision
+
+
+class Rank(NamedTuple):
+    """Features that vary, and orthonormal combinations of them that are 0 in every bin, one for each `dependent` feature."""
+
+    alive: Bool[np.ndarray, " features"]
+    null: Float[np.ndarray, "features dependent"]
+    dependent: Int[np.ndarray, " dependent"]  # a sum of features that are not
+
+    @classmethod
+    def of(cls, correlation, alive, tol) -> "Rank":
+        """To the precision of the correlations: what is left over of a factorisation that takes the largest first."""
+        at, n = np.flatnonzero(alive), len(alive)
+        if not len(at):
+            return cls(alive, np.zeros((n, 0)), at)
+        factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(correlation[np.ix_(at, at)], tol=tol, lower=1)
+        taken, rest = at[pivots[:rank] - 1], at[pivots[rank:] - 1]
+        null = np.zeros((n, len(rest)))
+        null[rest] = np.eye(len(rest))
+        null[taken] = -scipy.linalg.solve_triangular(factor[:rank, :rank], factor[rank:, :rank].T, lower=True, trans=1)
+        return cls(alive, np.linalg.qr(null)[0], np.sort(rest))
+
+    @classmethod
+    def of_moments(cls, moments, eps) -> "Rank":
+        """From the number of bins, the sums of the features and their Gram matrix."""
+        _, covariance, alive, tol = central_moments(moments, eps)
+        sd = np.sqrt(np.where(alive, np.diag(covariance), 1))
+        return cls.of(covariance / np.outer(sd, sd), alive, tol)
+
+    def named(self, mask) -> Int[np.ndarray, " some"]:
+        """The dependent features, if they are so for any row of `mask`."""
+        lost = self._own(mask).sum(1) - self.free(mask)
+        return self.dependent if lost.any() else self.dependent[:0]
+
+    def _own(self, mask) -> Bool[np.ndarray, "neurons features"]:
+        return (np.asarray(mask) > 0) & self.alive
+
+    def free(self, mask) -> Int[np.ndarray, " neurons"]:
+        """How many coefficients the features of each row of `mask` (neurons, features) determine.
+
+        A combination that changes nothing counts unless it is made of features of the mask alone.
+        """
+        mask, k = self._own(mask), len(self.dependent)
+        without = (self.null[self.alive & ~row] for row in mask)
+        lost = [k - (np.linalg.svd(some, compute_uv=False) > MIN_DIRECTION_NORM).sum() for some in without] if k else 0
+        return mask.sum(1) - lost
+
+
+def central_moments(moments, eps):
+    """Means and covariance of the features, which of them vary, and the round-off of their correlations.
+
+    What is left of a large power when the square of the mean is taken away has the round-off of the power.
+    """
+    n, first, gram = moments
+    mean = first / n
+    covariance = gram / n - np.outer(mean, mean)
+    variance, power = np.diag(covariance), np.diag(gram) / n
+    alive = variance > 8 * eps * power
+    return mean, covariance, alive, 32 * eps * max(1.0, (power[alive] / variance[alive]).max(initial=0))

@@ -1,0 +1,81 @@
+"""Entries of single bins and their sums for scores, residuals and predictions."""
+
+from functools import lru_cache
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from popglm._sums.losses import Coef, Entries, PerNeuron, linear_predictor, weighted_sum
+
+
+def linear_predictor_rows(block, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
+    """Linear predictor of every bin, rows first."""
+    return linear_predictor(block, coef, intercept).T
+
+
+def mean_rows(block, model, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
+    """Mean count of every bin, rows first."""
+    return model.mean(linear_predictor(block, coef, intercept)).T
+
+
+def model_log_likelihoods(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
+    """Normalised log-likelihood of every bin."""
+    return model.log_likelihood(linear_predictor(block, coef, intercept), block.y.T)
+
+
+def null_log_likelihoods(block, model, intercept: PerNeuron) -> Entries:
+    """The same under constant rates."""
+    return model.log_likelihood(intercept[:, None], block.y.T)
+
+
+def saturated_log_likelihoods(block, model) -> Entries:
+    """The same under the model that predicts every bin exactly."""
+    return model.saturated(block.y.T)
+
+
+def observed_counts(block) -> Entries:
+    """What was observed."""
+    return block.y.T
+
+
+def score_sums(block, model, coef: Coef, intercept: PerNeuron, null: PerNeuron):
+    """Deviance, events, and log-likelihoods of the model, the null model and the saturated one: sums of each neuron."""
+    deviance = model.deviance(linear_predictor(block, coef, intercept), block.y.T)
+    entries = (
+        deviance,
+        observed_counts(block),
+        model_log_likelihoods(block, model, coef, intercept),
+        null_log_likelihoods(block, model, null),
+        saturated_log_likelihoods(block, model),
+    )
+    return tuple(weighted_sum(block.weight.T, some) for some in entries)
+
+
+def deviance_residual_entries(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
+    """Root of every bin's deviance, with the sign of what the model missed."""
+    eta, y = linear_predictor(block, coef, intercept), block.y.T
+    return jnp.sign(y - model.mean(eta)) * jnp.sqrt(jnp.maximum(model.deviance(eta, y), 0))
+
+
+def pearson_residual_entries(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
+    """What the model missed, in standard deviations."""
+    eta, y = linear_predictor(block, coef, intercept), block.y.T
+    return jnp.sign(y - model.mean(eta)) * jnp.sqrt(model.pearson(eta, y))
+
+
+def minus_log_prob_zero(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
+    """Minus the log of the probability that a bin has no event: of a Poisson process, the events that it expects."""
+    eta = linear_predictor(block, coef, intercept)
+    return -model.log_likelihood(eta, jnp.zeros_like(eta))
+
+
+@lru_cache
+def sum_over_rows(f):
+    """The sum over a block's rows of one of the above, for `total`."""
+    return lambda block, *args: weighted_sum(block.weight.T, f(block, *args))
+
+
+@lru_cache
+def rows_first(f):
+    """One of the above with the rows first, NaN where they do not count, for `entries`."""
+    return lambda block, *args: jnp.where(block.weight > 0, jnp.broadcast_to(f(block, *args).T, block.y.shape), jnp.nan)

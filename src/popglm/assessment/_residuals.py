@@ -1,0 +1,169 @@
+"""Scores of each neuron, and residuals."""
+
+import numpy as np
+
+from popglm._checks.models import require_estimator, require_fitted
+from popglm._pynapple import as_pynapple, unit_table
+from popglm._sums.scores import deviance_residual_entries, pearson_residual_entries
+from popglm.glm._estimator import Estimator
+from popglm.glm._score import score_by_neuron
+
+
+def scores(model, X, y, null="scored"):
+    r"""All scores of each neuron by itself, as a table.
+
+    With the log-likelihoods :math:`L` of the model, :math:`L_0` of the null model, which knows only the mean rate, and
+    :math:`L_s` of one that predicts every bin exactly,
+
+    .. math:: R^2_{\mathrm{McFadden}} = 1 - \frac{L}{L_0}, \qquad
+       R^2_{\mathrm{Cohen}} = 1 - \frac{L_s - L}{L_s - L_0}, \qquad
+       \mathrm{bits\ per\ spike} = \frac{L - L_0}{\log 2 \, \sum_t y_t}
+
+    `score` of the model gives the same over all neurons.
+
+    Parameters
+    ----------
+    model
+        A `GLM` or `PopulationGLM` with coefficients.
+    X, y
+        Features and activity, as for `score`.
+    null
+        Mean counts per bin of the null model: those of the y that is scored ("scored"), those of the y of `fit` ("train"),
+        or an array, one per neuron.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each neuron, by the names that y has, with the columns "bins" (valid ones), "mean" (of y per bin),
+        "log-likelihood" (nats per bin), "deviance" (of all bins, not divided by a scale), "pseudo-r2-McFadden",
+        "pseudo-r2-Cohen" and, for models of counts, "bits-per-spike". For a neuron without an event in y the last three are
+        0 with the null model "scored"; bits per spike are NaN with the others.
+
+    Raises
+    ------
+    ValueError
+        If `null` is unknown, or "train" is asked for after `update` instead of `fit`.
+
+    References
+    ----------
+    Pillow et al. (2008), *Nature* 454:995-999; Cohen et al. (2003), *Applied Multiple Regression*.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm import assessment
+    >>> from popglm.glm import PopulationGLM
+    >>> X = np.random.default_rng(0).normal(size=(2000, 2))
+    >>> y = np.random.default_rng(1).poisson(np.exp(X - 1))
+    >>> model = PopulationGLM().fit(X[:1000], y[:1000])
+    >>> bool((assessment.scores(model, X[1000:], y[1000:])["bits-per-spike"] > 0.3).all())
+    True
+    """
+    given = as_model_on_data(model, X, y, "`scores`")
+    table = score_by_neuron(given, model._null_mean(null, given.n_neurons, needed=True))
+    return unit_table(table, neuron_names(model, given), "neuron")
+
+
+def deviance_residuals(model, X, y):
+    r"""Root of every bin's deviance, with the sign of what the model missed.
+
+    .. math:: r_t = \mathrm{sign}(y_t - \mu_t) \sqrt{d_t}, \qquad
+       d_t = 2 \varphi \, [\log p(y_t \mid \mu = y_t) - \log p(y_t \mid \mu_t)],
+
+    so that the sum of their squares is the deviance. The scale :math:`\varphi` of a Gaussian or a Gamma is not divided by.
+    In bins that hold a spike now and then they are two clouds, one above 0 and one below, whose mean is not 0 even if the
+    model is right: average `pearson_residuals` instead, and ask these which bins the deviance comes from.
+
+    Parameters
+    ----------
+    model
+        A `GLM` or `PopulationGLM` with coefficients.
+    X, y
+        Features and activity, as for `score`.
+
+    Returns
+    -------
+    residuals
+        The shape of y, NaN in bins that are not valid; a Tsd or TsdFrame if X or y is one.
+
+    Raises
+    ------
+    ValueError
+        If X or y does not belong to the model.
+
+    References
+    ----------
+    Pierce and Schafer (1986), *Journal of the American Statistical Association* 81:977-986.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm import assessment
+    >>> from popglm.glm import GLM
+    >>> X, y = np.zeros((4, 1)), np.array([0, 1, 2, 1])
+    >>> assessment.deviance_residuals(GLM().fit(X, y), X, y).round(2) + 0.0  # the model expects 1 everywhere
+    array([-1.41,  0.  ,  0.88,  0.  ], dtype=float32)
+    """
+    return _wrap_residuals(deviance_residual_entries, model, X, y)
+
+
+def pearson_residuals(model, X, y):
+    r"""What the model missed in every bin, in standard deviations.
+
+    .. math:: r_t = \frac{y_t - \mu_t}{\sqrt{V(\mu_t)}},
+
+    with the variance V of the observation model, not multiplied by the scale of a Gaussian or a Gamma. If the model is right
+    their mean is 0 over any group of bins that is formed by what is known before them. For counts their mean square is 1,
+    and more if the counts scatter more than the model says.
+
+    Parameters
+    ----------
+    model
+        A `GLM` or `PopulationGLM` with coefficients.
+    X, y
+        Features and activity, as for `score`.
+
+    Returns
+    -------
+    residuals
+        The shape of y, NaN in bins that are not valid; a Tsd or TsdFrame if X or y is one.
+
+    Raises
+    ------
+    ValueError
+        If X or y does not belong to the model.
+
+    References
+    ----------
+    McCullagh and Nelder (1989), *Generalized Linear Models*, section 2.4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm import assessment
+    >>> from popglm.glm import GLM
+    >>> X, y = np.zeros((4, 1)), np.array([0, 1, 2, 1])
+    >>> assessment.pearson_residuals(GLM().fit(X, y), X, y).round(3).tolist()
+    [-1.0, 0.0, 1.0, 0.0]
+    """
+    return _wrap_residuals(pearson_residual_entries, model, X, y)
+
+
+def as_model_on_data(model, X, y, why=None, what="a residual"):
+    """A model on data; `why` it needs any scale, `what` needs one inside the loss."""
+    require_estimator(model, Estimator)
+    require_fitted(model)
+    return model._on(X, y, why, what)
+
+
+def neuron_names(model, given):
+    """The neurons by the names that y has, or had at the fit, or their numbers."""
+    names = given.y.columns if given.y.columns is not None else model._columns
+    return list(range(given.n_neurons)) if names is None else np.asarray(names).tolist()
+
+
+def _wrap_residuals(entries, model, X, y):
+    given = as_model_on_data(model, X, y)
+    values = model._public(given.entries(entries, *given.params))
+    frame = given.X if given.X.times is not None else given.y
+    return as_pynapple(values, frame, neuron_names(model, given))

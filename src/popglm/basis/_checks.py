@@ -1,0 +1,267 @@
+"""Checks of bases and of what they are evaluated at."""
+
+import math
+import numbers
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from popglm._checks.values import as_number, as_positive_integer, require_flag, warn_user
+
+MAX_GRID_BYTES = 1e9  # bytes
+
+
+def as_window_size(value):
+    """A window in bins; a fraction is most likely meant in seconds."""
+    hint = " If this is seconds, divide by the bin size." if isinstance(value, numbers.Real) else ""
+    return as_positive_integer("window_size", value, " number of bins", hint)
+
+
+def warn_rank_deficient(kernel):
+    """Functions that differ on the lags of the window; else coefficients are not unique, and a warning says so."""
+    rank = int(np.linalg.matrix_rank(kernel))
+    if rank < kernel.shape[1]:
+        warn_user(
+            f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins: their "
+            "coefficients are not unique. Use fewer functions or a longer window."
+        )
+
+
+def as_raised_cosine_settings(n_basis_funcs, width, decay=False):
+    """Number and width of raised cosines."""
+    n = as_positive_integer("n_basis_funcs", n_basis_funcs)
+    require_flag("enforce_decay_to_zero", decay)
+    if n == 1 and not decay:
+        raise ValueError(
+            "`n_basis_funcs` must be at least 2, unless they are to decay to zero (enforce_decay_to_zero=True); got 1."
+        )
+    width = as_number("width", width, 1, strict=True)
+    if 2 * width != round(2 * width):
+        raise ValueError(f"`width` must be a multiple of 0.5, so that the functions sum to a constant; got {width}.")
+    return n, width
+
+
+def as_time_scaling(value):
+    """How much finer a logarithmic axis is near 0."""
+    return as_number("time_scaling", 50.0 if value is None else value, 0, strict=True)
+
+
+def as_spline_settings(n_basis_funcs, order, least=1):
+    """Number of splines and their order, the degree of their polynomials plus 1."""
+    n, order = as_positive_integer("n_basis_funcs", n_basis_funcs), as_positive_integer("order", order)
+    if order < least:
+        raise ValueError(f"`order` must be at least {least}, so that the functions are continuous; got {order}.")
+    if n < order:
+        raise ValueError(
+            f"`n_basis_funcs` must be at least the order of the splines, {order}; got {n}. Take more functions, or a lower "
+            "order (4 is cubic, 2 is piecewise linear)."
+        )
+    return n, order
+
+
+def as_frequencies(value):
+    """Numbers of periods: those from 1 to an integer, or the ones that are given."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return np.arange(1, as_positive_integer("frequencies", value) + 1)
+    hint = "`frequencies` must be a number of frequencies, or the different whole numbers of periods, such as [0, 1, 2]"
+    try:
+        array = np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{hint}; got {value!r}.") from None
+    whole = array.ndim == 1 and array.size and (array >= 0).all() and (array == np.round(array)).all()
+    if not whole or len(set(array.tolist())) < len(array):
+        raise ValueError(f"{hint}; got {value!r}.")
+    return array.astype(int)
+
+
+def as_functions(value):
+    """Functions of an array, at least one."""
+    some = [value] if callable(value) else list(value) if isinstance(value, Sequence) else []
+    if not some or not all(map(callable, some)):
+        raise TypeError(f"`funcs` must be a list of functions of an array, such as [numpy.sin]; got {value!r}.")
+    return some
+
+
+def evaluate_function(function, x):
+    """What a function gives for an array: one number for each, NaN where it has none."""
+    name = getattr(function, "__name__", repr(function))
+    try:
+        out = np.asarray(function(x))
+    except Exception as error:
+        raise TypeError(
+            f"a function of `funcs` must take an array; for one of shape {x.shape} {name} raises {type(error).__name__}: "
+            f"{error}. Use NumPy's functions, or numpy.vectorize({name})."
+        ) from error
+    if out.shape != x.shape or out.dtype.kind not in "biuf" or np.isinf(out).any():
+        came = "an infinite value" if out.shape == x.shape else f"shape {out.shape}"
+        raise ValueError(
+            f"a function of `funcs` must give one real number for every value; for an array of shape {x.shape} "
+            f"{name} gives {came} of dtype {out.dtype}. Use NumPy's functions."
+        )
+    return out.astype(float)
+
+
+def as_shape_values(cls, some, n_values, n_functions):
+    """What `shape` of a basis gives for some values: a row for each, a column for each function."""
+    some = np.asarray(some)
+    if some.ndim != 2 or some.shape != (n_values, n_functions or some.shape[1]):
+        expected = f"({n_values}, {n_functions or 'functions'})"
+        raise ValueError(
+            f"`shape` of {cls.__name__} must give a row for every value and a column for every function, {expected}; "
+            f"got shape {some.shape}."
+        )
+    return some
+
+
+def as_bounds(value):
+    """Ends of the range of a variable, the lower first."""
+    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2 or isinstance(value, str):
+        raise TypeError(f"`bounds` must be a pair (lowest, highest) in units of the variable; got {value!r}.")
+    low, high = (as_number("bounds", end) for end in value)
+    if not low < high:
+        raise ValueError(f"`bounds` must be a pair (lowest, highest); got {low:g} and {high:g}.")
+    return low, high
+
+
+def require_range(low, high):
+    """The range of the values that a variable takes, if it varies."""
+    if low < high:
+        return low, high
+    came = f"is {low:g} wherever it is known" if low == high else "holds no number"
+    raise ValueError(f"the input {came}, so it says nothing about the range of the variable. Give `bounds`.")
+
+
+def warn_outside_bounds(n_outside, n_values, low, high, learned):
+    """Values inside the bounds; a warning names how many are not."""
+    if n_outside:
+        origin = "learned from the first data that this basis saw" if learned else "given"
+        warn_user(
+            f"{n_outside} of {n_values} values lie outside the bounds ({low:.6g}, {high:.6g}), {origin}: their rows are NaN, "
+            "and no method counts them. Give wider `bounds`, or learn them anew with `fit`."
+        )
+
+
+def as_categories(value):
+    """Different categories, in order."""
+    array = np.asarray(value)
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "biufUS" or len(np.unique(array)) < len(array):
+        raise ValueError(f"`categories` must be a list of different numbers or words; got {value!r}.")
+    return array
+
+
+def require_categories(known):
+    """Categories, given or learned."""
+    if known is None:
+        raise ValueError("the categories are not known yet. Give `categories`, or compute features first.")
+    return as_categories(known)
+
+
+def as_reference_position(value, known):
+    """The position of the category that has no function of its own; None if all have one."""
+    if value is None:
+        return None
+    where = np.flatnonzero(known == value)
+    if not len(where) or len(known) < 2:
+        raise ValueError(f"`reference` must be one of at least two categories, {known.tolist()}; got {value!r}.")
+    return int(where[0])
+
+
+def require_known_categories(unknown, known):
+    """Values that are among the categories."""
+    if len(unknown):
+        raise ValueError(
+            f"the input holds {unknown[:5].tolist()}, not among the categories {known.tolist()} (those given, or those in "
+            "the first data that this basis saw). Give all `categories`, or mark these bins by NaN."
+        )
+
+
+def require_basis(value, kind, verb):
+    """A basis that can be added to another, or multiplied with it."""
+    if not isinstance(value, kind):
+        raise TypeError(f"a basis can be {verb} a basis only; got {value!r}.")
+
+
+def require_any_basis(bases, what):
+    """At least one basis."""
+    if not bases:
+        raise ValueError(f"a {what} of bases needs at least one; got none.")
+
+
+def require_basis_labels(labels):
+    """Labels that differ, each a word that `set_params` can tell from the names of settings."""
+    for label in labels:
+        if not isinstance(label, str) or "__" in label or not label or label in ("label", "bases"):
+            raise ValueError(
+                f"`label` must be a word without a double underscore, and neither 'label' nor 'bases'; got {label!r}."
+            )
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"the labels of the parts must differ; got {', '.join(map(repr, labels))}.")
+
+
+def as_part_position(key, names):
+    """The position of a part, by its label or its number."""
+    if key in names:
+        return names.index(key)
+    if isinstance(key, numbers.Integral) and not isinstance(key, bool) and -len(names) <= key < len(names):
+        return key
+    raise KeyError(f"the parts of this basis are {', '.join(map(repr, names))}; got {key!r}.")
+
+
+def require_n_inputs(n_bases, inputs):
+    """As many inputs as bases."""
+    if n_bases != len(inputs):
+        what = f"this combination of {n_bases} bases needs as many inputs, in the same order"
+        what = "this basis needs 1 input" if n_bases == 1 else what
+        raise ValueError(f"{what}; got {len(inputs)}.")
+
+
+def require_input_widths(n_inputs):
+    """The number of columns of every input, which features tell."""
+    if None in n_inputs:
+        raise ValueError(
+            "how many columns belong to each part depends on the inputs, which this basis has not seen. Compute features "
+            "first, or say how many columns each input has: `set_input_shape(3, 1)`."
+        )
+    return n_inputs
+
+
+def require_grid_memory(lengths, n_functions):
+    """Functions of several inputs on all of their axes, in memory that machines have."""
+    n_bytes = 8 * math.prod(lengths) * n_functions
+    if n_bytes > MAX_GRID_BYTES:
+        raise ValueError(
+            f"{n_functions} functions on a grid of {' x '.join(map(str, lengths))} points take {n_bytes / 1e9:.3g} GB, more "
+            f"than {MAX_GRID_BYTES / 1e9:g}. Evaluate one part at a time, basis[0].evaluate_on_grid(), or take fewer "
+            "`n_samples`."
+        )
+
+
+def warn_large_offset(name, mean, sd):
+    """Factors of a product whose variation survives beside their offset: products cannot be centred."""
+    dtype = jnp.result_type(float)
+    far = (np.abs(mean) * jnp.finfo(dtype).eps ** 0.5 > 0.15 * sd) & (sd > 0)  # squares still tell it from a constant
+    if far.any():
+        ratio = (np.abs(mean[far]) / sd[far]).max()
+        warn_user(
+            f"part {name!r} of a product lies {ratio:.1g} standard deviations from 0, and its products are rounded to {dtype}: "
+            "fits take long and lose digits. Subtract its mean before it is multiplied, and add the other part to the sum."
+        )
+
+
+def as_column_counts(widths, n_bases):
+    """A number of columns for each input."""
+    if len(widths) != n_bases:
+        raise ValueError(
+            f"`set_input_shape` needs a number of columns for each of {n_bases} inputs; got {len(widths)}."
+        )
+    return tuple(as_positive_integer("number of columns", width) for width in widths)
+
+
+def require_all_columns(widths, got):
+    """Columns for all inputs, no more and no fewer."""
+    if sum(widths) != got:
+        raise ValueError(
+            f"X must have {sum(widths)} columns, {', '.join(map(str, widths))} for the inputs of this basis in their order; "
+            f"got {got}. If an input has several columns, say so: `set_input_shape`."
+        )

@@ -1,0 +1,359 @@
+"""Convolutions: shapes stretched over the bins around each bin, most often over the past."""
+
+from abc import abstractmethod
+
+import numpy as np
+
+from popglm._checks.times import require_complete_window, require_epoch_duration, require_regular_bins
+from popglm._checks.values import as_lead_function
+from popglm._design.arrays import compact_integers
+from popglm._design.streams import is_stream
+from popglm._design.terms import ConvTerm
+from popglm._pynapple import epoch_starts
+from popglm.basis._checks import as_window_size, warn_rank_deficient
+from popglm.basis._leaf import Leaf
+from popglm.basis._shapes import (
+    BSplineShape,
+    CustomShape,
+    CyclicBSplineShape,
+    FourierShape,
+    MSplineShape,
+    RaisedCosineLinearShape,
+    RaisedCosineLogShape,
+)
+
+
+class Conv(Leaf):
+    r"""Features of other bins: every column of the input convolved with every function of a shape over `window_size` bins.
+
+    .. math:: X_{t,(n,k)} = \sum_{l} h_k(l)\, x_n(t - l)
+
+    A positive lag l lies in the past. The lags are, ascending,
+
+    - "causal": 1, ..., W, the past without the bin itself;
+    - "anti-causal": -W, ..., -1, the future without the bin itself;
+    - "acausal": from ``-(W // 2)`` on, W of them; for an odd W as many in the future as in the past, and 0 between.
+
+    Row 0 of the kernel belongs to the first of them, whatever the causality. Rows whose window is not complete are NaN: at the
+    start of each epoch, at its end, or both. Nothing crosses a gap between epochs.
+
+    A convolution of your own is a class with `shape`, functions on [0, 1]:
+
+    >>> import numpy as np
+    >>> from popglm.basis import Conv
+    >>> class Decays(Conv):
+    ...     def __init__(self, window_size):
+    ...         self.window_size = window_size
+    ...     def shape(self, x):
+    ...         return np.exp(-np.outer(x, [3, 12]))
+    >>> Decays(40).compute_features(np.zeros((100, 3))).shape
+    (100, 6)
+    """
+
+    predictor_causality = "causal"
+
+    @abstractmethod
+    def shape(self, x):
+        """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
+
+    @property
+    def kernel(self) -> np.ndarray:
+        """The functions over the window, of shape (window_size, n_basis_funcs). Row 0 is the lowest lag."""
+        window = as_window_size(self.window_size)
+        return self.shape(np.linspace(0, 1, window))
+
+    @property
+    def _n_functions(self):
+        return self.kernel.shape[1]
+
+    def look(self, inputs, *, anew=False):
+        frame = self._checked(inputs)
+        require_regular_bins(frame)
+        require_epoch_duration(frame)
+        self.n_inputs_ = 1 if len(frame.values.shape) == 1 else frame.values.shape[1]
+        return frame
+
+    def _term(self, frames):
+        frame, window = next(frames), as_window_size(self.window_size)
+        values, ahead = frame.values, as_lead_function(self.predictor_causality)(window)
+        starts = epoch_starts(frame, values.shape[0])
+        require_complete_window(starts, window, alone=0 < ahead <= window)
+        kernel = self.kernel
+        warn_rank_deficient(kernel)
+        kept = values if is_stream(values) else np.array(compact_integers(values, keep=True))
+        return ConvTerm(kept, kernel, starts, ahead)
+
+    def _grid(self, n_samples):
+        kernel = self.kernel
+        ahead = as_lead_function(self.predictor_causality)(len(kernel))
+        return [np.arange(1, len(kernel) + 1) - ahead], kernel
+
+
+class RaisedCosineLogConv(RaisedCosineLogShape, Conv):
+    r"""Raised cosines on a logarithmic lag axis: fine just after a spike, coarse far from it.
+
+    With K functions of width w, scaling a and :math:`u(x) = \log(1 + a x) / \log(1 + a)` on [0, 1],
+
+    .. math:: b_k(x) = \tfrac12 \Bigl(1 + \cos\bigl(\mathrm{clip}(\pi\,(u(x) - p_k) / (d w), -\pi, \pi)\bigr)\Bigr)
+
+    The peaks :math:`p_k` are evenly spaced, d apart, from 0 to :math:`1 - w / (K + w - 1)` if the functions are to
+    decay to zero at the end of the window, else to 1. The axis is fine at the lowest lag, so this shape is for the past.
+
+    Parameters
+    ----------
+    n_basis_funcs : int
+        Number of functions, K.
+    window_size : int
+        Length of the history in bins, W: duration / bin size.
+    width : float
+        Half-width of a function in gaps between peaks; a multiple of 0.5 above 1.
+    time_scaling : float
+        How much finer the start of the axis is, a; None is 50.
+    enforce_decay_to_zero : bool
+        Whether all functions are zero at the end of the window.
+    label : str
+        Name inside of a sum or a product.
+    predictor_causality : str
+        "causal", "anti-causal" or "acausal", see `Conv`.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, when features are computed.
+
+    References
+    ----------
+    Pillow et al. (2005), *Journal of Neuroscience* 25:11003-11013.
+
+    Examples
+    --------
+    >>> from popglm.basis import RaisedCosineLogConv
+    >>> basis = RaisedCosineLogConv(5, window_size=40)
+    >>> basis.kernel.shape
+    (40, 5)
+    """
+
+    def __init__(
+        self,
+        n_basis_funcs,
+        window_size,
+        width=2.0,
+        time_scaling=None,
+        enforce_decay_to_zero=True,
+        label=None,
+        predictor_causality="causal",
+    ):
+        self.n_basis_funcs = n_basis_funcs
+        self.window_size = window_size
+        self.width = width
+        self.time_scaling = time_scaling
+        self.enforce_decay_to_zero = enforce_decay_to_zero
+        self.label = label
+        self.predictor_causality = predictor_causality
+
+
+class RaisedCosineLinearConv(RaisedCosineLinearShape, Conv):
+    r"""Raised cosines at even distances over the window, for effects that are as fine late as they are early.
+
+    .. math:: b_k(x) = \tfrac12 \Bigl(1 + \cos\bigl(\mathrm{clip}(\pi\,(x - p_k) / (d w), -\pi, \pi)\bigr)\Bigr),
+       \qquad p_k = k d, \quad d = 1 / (K - 1)
+
+    The peaks lie from the first lag to the last. Away from the ends the functions sum to w.
+
+    Parameters
+    ----------
+    n_basis_funcs : int
+        Number of functions, K, at least 2.
+    window_size, label, predictor_causality
+        As for `RaisedCosineLogConv`.
+    width : float
+        Half-width of a function in gaps between peaks, w; a multiple of 0.5 above 1.
+
+    Examples
+    --------
+    >>> from popglm.basis import RaisedCosineLinearConv
+    >>> around = RaisedCosineLinearConv(6, window_size=41, predictor_causality="acausal")
+    >>> lags, functions = around.evaluate_on_grid()
+    >>> lags[0], lags[20], lags[-1]
+    (np.int64(-20), np.int64(0), np.int64(20))
+    """
+
+    def __init__(self, n_basis_funcs, window_size, width=2.0, label=None, predictor_causality="causal"):
+        self.n_basis_funcs = n_basis_funcs
+        self.window_size = window_size
+        self.width = width
+        self.label = label
+        self.predictor_causality = predictor_causality
+
+
+class BSplineConv(BSplineShape, Conv):
+    r"""B-splines over the window: piecewise polynomials, positive, of which only `order` overlap. They sum to 1.
+
+    Of order m on knots :math:`\tau`, by the recursion of Cox and de Boor,
+
+    .. math:: B_{k,m}(x) = \frac{x - \tau_k}{\tau_{k+m-1} - \tau_k} B_{k,m-1}(x)
+       + \frac{\tau_{k+m} - x}{\tau_{k+m} - \tau_{k+1}} B_{k+1,m-1}(x)
+
+    The first function is 1 at the first lag, and the last at the last.
+
+    Parameters
+    ----------
+    n_basis_funcs : int
+        Number of functions, at least `order`.
+    window_size, label, predictor_causality
+        As for `RaisedCosineLogConv`.
+    order : int
+        Degree of the polynomials plus 1: 4 is cubic, 2 is piecewise linear, 1 is steps.
+
+    References
+    ----------
+    de Boor (1978), *A Practical Guide to Splines*.
+
+    Examples
+    --------
+    >>> from popglm.basis import BSplineConv
+    >>> BSplineConv(6, window_size=40).kernel.sum(1).round(12).tolist() == [1.0] * 40
+    True
+    """
+
+    def __init__(self, n_basis_funcs, window_size, order=4, label=None, predictor_causality="causal"):
+        self.n_basis_funcs = n_basis_funcs
+        self.window_size = window_size
+        self.order = order
+        self.label = label
+        self.predictor_causality = predictor_causality
+
+
+class CyclicBSplineConv(CyclicBSplineShape, Conv):
+    """B-splines over the window whose ends meet: for effects that are at the last lag as they were at the first.
+
+    Parameters
+    ----------
+    n_basis_funcs, window_size, order, label, predictor_causality
+        As for `BSplineConv`, `order` at least 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.basis import CyclicBSplineConv
+    >>> kernel = CyclicBSplineConv(6, window_size=40).kernel
+    >>> bool(np.allclose(kernel[0], kernel[-1]))
+    True
+    """
+
+    def __init__(self, n_basis_funcs, window_size, order=4, label=None, predictor_causality="causal"):
+        self.n_basis_funcs = n_basis_funcs
+        self.window_size = window_size
+        self.order = order
+        self.label = label
+        self.predictor_causality = predictor_causality
+
+
+class MSplineConv(MSplineShape, Conv):
+    r"""M-splines over the window: B-splines scaled so that each has the integral 1, the window taken as [0, 1].
+
+    .. math:: M_{k,m}(x) = \frac{m}{\tau_{k+m} - \tau_k} B_{k,m}(x)
+
+    Parameters
+    ----------
+    n_basis_funcs, window_size, order, label, predictor_causality
+        As for `BSplineConv`.
+
+    References
+    ----------
+    Ramsay (1988), *Statistical Science* 3:425-441.
+
+    Examples
+    --------
+    >>> from popglm.basis import MSplineConv
+    >>> MSplineConv(6, window_size=40).kernel.shape
+    (40, 6)
+    """
+
+    def __init__(self, n_basis_funcs, window_size, order=4, label=None, predictor_causality="causal"):
+        self.n_basis_funcs = n_basis_funcs
+        self.window_size = window_size
+        self.order = order
+        self.label = label
+        self.predictor_causality = predictor_causality
+
+
+class FourierConv(FourierShape, Conv):
+    r"""Cosines and sines over the window: :math:`\cos 2\pi f x` of all frequencies f, then :math:`\sin 2\pi f x`.
+
+    Parameters
+    ----------
+    frequencies : int or list of int
+        Numbers of periods in the window: 1 to `frequencies`, or those of a list. A 0 among them is a constant: without it
+        no sum of the functions has a net effect.
+    window_size, label, predictor_causality
+        As for `RaisedCosineLogConv`.
+
+    Examples
+    --------
+    >>> from popglm.basis import FourierConv
+    >>> FourierConv([0, 1, 2], window_size=40).kernel.shape
+    (40, 5)
+    """
+
+    def __init__(self, frequencies, window_size, label=None, predictor_causality="causal"):
+        self.frequencies = frequencies
+        self.window_size = window_size
+        self.label = label
+        self.predictor_causality = predictor_causality
+
+
+class HistoryConv(Conv):
+    """One function for each lag: the bins themselves. It can be any filter, and needs most data.
+
+    Parameters
+    ----------
+    window_size, label, predictor_causality
+        As for `RaisedCosineLogConv`.
+
+    Examples
+    --------
+    >>> from popglm.basis import HistoryConv
+    >>> HistoryConv(3).compute_features([1.0, 2.0, 3.0, 4.0, 5.0])[3:].tolist()  # lag 1 comes first
+    [[3.0, 2.0, 1.0], [4.0, 3.0, 2.0]]
+    """
+
+    def __init__(self, window_size, label=None, predictor_causality="causal"):
+        self.window_size = window_size
+        self.label = label
+        self.predictor_causality = predictor_causality
+
+    @property
+    def n_basis_funcs(self) -> int:
+        """Number of functions, that of the lags."""
+        return as_window_size(self.window_size)
+
+    def shape(self, x):
+        """Function k is 1 at the k-th of `window_size` even steps from 0 to 1, of shape (len(x), window_size)."""
+        window = as_window_size(self.window_size)
+        return (np.round(np.asarray(x)[:, None] * (window - 1)) == np.arange(window)).astype(float)
+
+
+class CustomConv(CustomShape, Conv):
+    """Functions of your own over the window, on [0, 1]: 0 is the lowest lag, 1 the highest.
+
+    Parameters
+    ----------
+    funcs : list
+        Functions of an array, each giving one number for every entry.
+    window_size, label, predictor_causality
+        As for `RaisedCosineLogConv`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.basis import CustomConv
+    >>> CustomConv([lambda x: np.exp(-5 * x), lambda x: x * np.exp(-5 * x)], window_size=40).kernel.shape
+    (40, 2)
+    """
+
+    def __init__(self, funcs, window_size, label=None, predictor_causality="causal"):
+        self.funcs = funcs
+        self.window_size = window_size
+        self.label = label
+        self.predictor_causality = predictor_causality

@@ -1,0 +1,295 @@
+"""Evaluations: shapes stretched over the values of a variable, such as position, speed, head direction or time."""
+
+import copy
+from abc import abstractmethod
+
+import numpy as np
+
+from popglm._checks.arrays import require_finite
+from popglm._checks.times import require_epoch_duration
+from popglm._design.sizes import SIZES
+from popglm._design.streams import is_stream, read_rows
+from popglm._design.terms import EvalTerm
+from popglm.basis._checks import as_bounds, as_shape_values, require_range, warn_outside_bounds
+from popglm.basis._leaf import Leaf
+from popglm.basis._shapes import (
+    BSplineShape,
+    CyclicBSplineShape,
+    FourierShape,
+    MSplineShape,
+    RaisedCosineLinearShape,
+    RaisedCosineLogShape,
+)
+
+TRIAL_ROWS = 100  # rows that functions are tried on when a basis sees its input
+
+
+class Eval(Leaf):
+    r"""Features of the same bin: every function of a shape evaluated at every column of the input.
+
+    .. math:: X_{t,(n,k)} = b_k\Bigl(\frac{x_n(t) - \mathrm{low}}{\mathrm{high} - \mathrm{low}}\Bigr)
+
+    The bounds are given, or those of the first data that this basis sees, all columns together; they stay what they are
+    (`bounds_`) until `fit` learns them anew, so that training and test data are treated alike. A value outside of them, or NaN,
+    makes its row NaN, which no method counts, and a warning says how many there are.
+
+    An evaluation of your own is a class with `shape`, functions on [0, 1], and with `bounds`, None to learn them:
+
+    >>> import numpy as np
+    >>> from popglm.basis import Eval
+    >>> class Powers(Eval):
+    ...     def __init__(self, degree, bounds=None):
+    ...         self.degree, self.bounds = degree, bounds
+    ...     def shape(self, x):
+    ...         return x[:, None] ** np.arange(1, self.degree + 1)
+    >>> Powers(3, bounds=(0, 10)).compute_features([0.0, 5.0, 10.0]).tolist()
+    [[0.0, 0.0, 0.0], [0.5, 0.25, 0.125], [1.0, 1.0, 1.0]]
+    """
+
+    bounds = None
+
+    @abstractmethod
+    def shape(self, x):
+        """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
+
+    @property
+    def _n_functions(self):
+        return as_shape_values(type(self), self.shape(np.zeros(1)), 1, None).shape[1]
+
+    def _known_bounds(self):
+        """Those that are given or learned; None if there are none yet, or those given before were taken back."""
+        if self.bounds is not None:
+            return as_bounds(self.bounds)
+        return None if getattr(self, "_given", False) else getattr(self, "bounds_", None)
+
+    def _unit(self, x):
+        """Values inside the bounds, as `shape` takes them."""
+        low, high = self.bounds_
+        return np.clip((x - low) / (high - low), 0, 1)
+
+    def look(self, inputs, *, anew=False):
+        frame = self._checked(inputs)
+        require_epoch_duration(frame)
+        return self._learned(frame, anew)
+
+    def _learned(self, frame, anew):
+        """Take in the size and the range of checked values."""
+        values = frame.values
+        self.n_inputs_ = 1 if len(values.shape) == 1 else values.shape[1]
+        if anew and self.bounds is None:
+            self.__dict__.pop("bounds_", None)
+        known = self._known_bounds()
+        self.bounds_ = require_range(*_value_range(values)) if known is None else known
+        self._given = self.bounds is not None
+        if known is not None:
+            low, high = _widen_bounds(*known)
+            outside = sum(int(((some < low) | (some > high)).sum()) for some in _read_chunks(values))
+            n_values = values.shape[0] * self.n_inputs_
+            warn_outside_bounds(outside, n_values, *known, learned=self.bounds is None)
+        self._features(read_rows(values, 0, TRIAL_ROWS))
+        return frame
+
+    def _features(self, values):
+        """All functions of all columns of some rows, NaN where a value is unknown or out of bounds."""
+        x, n = np.asarray(values, float), self._n_functions
+        low, high = _widen_bounds(*self.bounds_)
+        inside = (x >= low) & (x <= high)
+        out = np.full((*x.shape, n), np.nan)
+        if inside.any():  # functions of a user's own need not take none
+            some = self.shape(self._unit(np.clip(x[inside], *self.bounds_)))
+            out[inside] = as_shape_values(type(self), some, inside.sum(), n)
+        return out.reshape(len(x), -1)
+
+    def _term(self, frames):
+        values, fixed = next(frames).values, copy.copy(self)  # whatever is set or learned later
+        kept = values if is_stream(values) else np.array(values)
+        return EvalTerm(kept, fixed._features, self.n_inputs_ * self._n_functions)
+
+    def _grid(self, n_samples):
+        low, high = self._known_bounds() or (0, 1)
+        return [np.linspace(low, high, n_samples)], self.shape(np.linspace(0, 1, n_samples))
+
+
+def _widen_bounds(low, high):
+    """Bounds as far out as float32 may have rounded values that lie on them."""
+    with np.errstate(over="ignore"):
+        off = min(np.finfo(np.float32).eps / 2 * max(abs(low), abs(high)), 1e-6 * (high - low))
+    return low - off, high + off
+
+
+def _read_chunks(values):
+    """Some rows after others."""
+    step = SIZES.block_rows * SIZES.chunk_blocks
+    for start in range(0, values.shape[0], step):
+        some = read_rows(values, start, start + step)
+        require_finite("inputs", some, start)
+        yield some
+
+
+def _value_range(values):
+    """Lowest and highest value that is a number."""
+    ends = [require_finite("inputs", some) for some in _read_chunks(values)]
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+class RaisedCosineLogEval(RaisedCosineLogShape, Eval):
+    """Raised cosines of a variable on a logarithmic axis: fine near its lowest value. The functions of `RaisedCosineLogConv`.
+
+    Parameters
+    ----------
+    n_basis_funcs, width, time_scaling, enforce_decay_to_zero
+        As for `RaisedCosineLogConv`.
+    bounds : tuple of float
+        Lowest and highest value, in units of the variable; None takes those of the first data, see `Eval`.
+    label : str
+        Name inside of a sum or a product.
+
+    Examples
+    --------
+    >>> from popglm.basis import RaisedCosineLogEval
+    >>> time_since_reward = [0.0, 0.1, 1.0, 10.0]
+    >>> RaisedCosineLogEval(5, bounds=(0, 10)).compute_features(time_since_reward).shape
+    (4, 5)
+    """
+
+    def __init__(
+        self, n_basis_funcs, width=2.0, time_scaling=None, enforce_decay_to_zero=True, bounds=None, label=None
+    ):
+        self.n_basis_funcs = n_basis_funcs
+        self.width = width
+        self.time_scaling = time_scaling
+        self.enforce_decay_to_zero = enforce_decay_to_zero
+        self.bounds = bounds
+        self.label = label
+
+
+class RaisedCosineLinearEval(RaisedCosineLinearShape, Eval):
+    """Raised cosines of a variable at even distances. The functions of `RaisedCosineLinearConv`.
+
+    Take an even number of them: of an odd number of functions of width 2 every second sums to 1, see `BSplineEval`.
+
+    Parameters
+    ----------
+    n_basis_funcs, width
+        As for `RaisedCosineLinearConv`.
+    bounds, label
+        As for `RaisedCosineLogEval`.
+
+    Examples
+    --------
+    >>> from popglm.basis import RaisedCosineLinearEval
+    >>> RaisedCosineLinearEval(6, bounds=(0, 30)).compute_features([0.0, 12.0, 30.0]).shape
+    (3, 6)
+    """
+
+    def __init__(self, n_basis_funcs, width=2.0, bounds=None, label=None):
+        self.n_basis_funcs = n_basis_funcs
+        self.width = width
+        self.bounds = bounds
+        self.label = label
+
+
+class BSplineEval(BSplineShape, Eval):
+    """B-splines of a variable: smooth, and free to be anything where there are enough. The functions of `BSplineConv`.
+
+    They sum to 1, as the intercept does: predictions are right all the same, but coefficients are unique only with
+    a penalty, such as a small Ridge.
+
+    Parameters
+    ----------
+    n_basis_funcs, order
+        As for `BSplineConv`.
+    bounds, label
+        As for `RaisedCosineLogEval`.
+
+    Examples
+    --------
+    >>> from popglm.basis import BSplineEval
+    >>> position = [0.0, 25.0, 100.0]
+    >>> BSplineEval(8, bounds=(0, 100)).compute_features(position).sum(1).round(6).tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    def __init__(self, n_basis_funcs, order=4, bounds=None, label=None):
+        self.n_basis_funcs = n_basis_funcs
+        self.order = order
+        self.bounds = bounds
+        self.label = label
+
+
+class CyclicBSplineEval(CyclicBSplineShape, Eval):
+    r"""B-splines of a variable on a circle, such as an angle: what holds at one bound holds at the other.
+
+    Function k is one bump, shifted to have its peak at the share k / n_basis_funcs of the circle. They sum to 1, see
+    `BSplineEval`. The bounds are the period, so give them: what data reach is a little less.
+
+    Parameters
+    ----------
+    n_basis_funcs, order
+        As for `BSplineConv`, `order` at least 2.
+    bounds, label
+        As for `RaisedCosineLogEval`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.basis import CyclicBSplineEval
+    >>> X = CyclicBSplineEval(8, bounds=(0, 2 * np.pi)).compute_features([0.0, 2 * np.pi])
+    >>> bool(np.allclose(X[0], X[1]))
+    True
+    """
+
+    def __init__(self, n_basis_funcs, order=4, bounds=None, label=None):
+        self.n_basis_funcs = n_basis_funcs
+        self.order = order
+        self.bounds = bounds
+        self.label = label
+
+
+class MSplineEval(MSplineShape, Eval):
+    """M-splines of a variable: each has the integral 1, the bounds taken as [0, 1]. The functions of `MSplineConv`.
+
+    Parameters
+    ----------
+    n_basis_funcs, order
+        As for `BSplineConv`.
+    bounds, label
+        As for `RaisedCosineLogEval`.
+
+    Examples
+    --------
+    >>> from popglm.basis import MSplineEval
+    >>> MSplineEval(8, bounds=(0, 100)).compute_features([0.0, 25.0, 100.0]).shape
+    (3, 8)
+    """
+
+    def __init__(self, n_basis_funcs, order=4, bounds=None, label=None):
+        self.n_basis_funcs = n_basis_funcs
+        self.order = order
+        self.bounds = bounds
+        self.label = label
+
+
+class FourierEval(FourierShape, Eval):
+    r"""Cosines and sines of a variable whose period is its bounds: all cosines, then all sines.
+
+    Parameters
+    ----------
+    frequencies : int or list of int
+        Numbers of periods between the bounds: 1 to `frequencies`, or those of a list. A 0 among them is a constant, which
+        the intercept has already.
+    bounds, label
+        As for `RaisedCosineLogEval`. The bounds are the period, so give them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.basis import FourierEval
+    >>> FourierEval(2, bounds=(0, 2 * np.pi)).compute_features([0.0, np.pi / 2]).round(6).tolist()
+    [[1.0, 1.0, 0.0, 0.0], [0.0, -1.0, 1.0, 0.0]]
+    """
+
+    def __init__(self, frequencies, bounds=None, label=None):
+        self.frequencies = frequencies
+        self.bounds = bounds
+        self.label = label

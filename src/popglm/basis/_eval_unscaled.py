@@ -1,0 +1,161 @@
+"""Bases of variables that are used as they are: identity, categories, functions of the user."""
+
+import numbers
+
+import numpy as np
+
+from popglm._checks.arrays import as_input_matrix, require_binned
+from popglm._design.streams import is_stream
+from popglm._pynapple import as_frame, as_plain_array
+from popglm.basis._checks import as_categories, as_reference_position, require_categories, require_known_categories
+from popglm.basis._eval import Eval
+from popglm.basis._shapes import CustomShape
+
+
+class UnscaledEval(Eval):
+    """An evaluation of the values as they are, in their own units; with `bounds`, of those inside."""
+
+    def _known_bounds(self):
+        return super()._known_bounds() if self.bounds is not None else (-np.inf, np.inf)
+
+    def _unit(self, x):
+        return x
+
+    def _grid(self, n_samples):
+        low, high = self._known_bounds() if self.bounds is not None else (0, 1)
+        grid = np.linspace(low, high, n_samples)
+        return [grid], self.shape(grid)
+
+
+class IdentityEval(UnscaledEval):
+    """The variable itself, one function: for an effect that is linear on the scale of the log rate.
+
+    Parameters
+    ----------
+    bounds : tuple of float
+        Values outside are left out; None takes all.
+    label : str
+        Name inside of a sum or a product.
+
+    Examples
+    --------
+    >>> from popglm.basis import IdentityEval
+    >>> IdentityEval().compute_features([0.5, 2.0]).tolist()
+    [[0.5], [2.0]]
+    """
+
+    def __init__(self, bounds=None, label=None):
+        self.bounds = bounds
+        self.label = label
+
+    n_basis_funcs = 1
+
+    def shape(self, x):
+        """The values, of shape (len(x), 1)."""
+        return np.atleast_1d(np.asarray(x, float))[:, None]
+
+
+def _missing_entries(values):
+    """Which entries are None, NaN, or what pandas has for them: what does not equal itself."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind != "O":
+        return np.zeros(values.shape, bool)
+    lacks = lambda value: value is None or type(value).__name__ == "NAType" or bool(value != value)
+    return np.array([lacks(value) for value in values.ravel()], bool).reshape(values.shape)
+
+
+class CategoryEval(UnscaledEval):
+    """One function for each category, 1 where the variable is it: a context, a kind of trial, a state of sleep.
+
+    Parameters
+    ----------
+    categories : list
+        Numbers or words; None takes those of the first data in sorted order (`categories_`), until `fit` learns them anew.
+    reference
+        One of them, without a function of its own: the intercept is its level, and the others are compared with
+        it. None gives each a function; then they sum to 1, see `BSplineEval`. In a product, None is what to take.
+    label : str
+        Name inside of a sum or a product.
+
+    Raises
+    ------
+    ValueError
+        If a value is none of the categories. NaN is no category: it leaves the row out.
+
+    Examples
+    --------
+    >>> from popglm.basis import CategoryEval
+    >>> CategoryEval(["left", "right"], reference="left").compute_features(["left", "right", "right"]).tolist()
+    [[0.0], [1.0], [1.0]]
+    """
+
+    def __init__(self, categories=None, reference=None, label=None):
+        self.categories = categories
+        self.reference = reference
+        self.label = label
+
+    def look(self, inputs, *, anew=False):
+        require_binned("inputs", inputs)
+        frame = as_frame(inputs)
+        values = np.asarray(frame.values[:] if is_stream(frame.values) else as_plain_array(frame.values))
+        missing = _missing_entries(values)
+        if values.dtype.kind == "O" and all(isinstance(value, numbers.Real) for value in values[~missing]):
+            values = np.where(missing, np.nan, values).astype(float)
+        values = values.astype(str) if values.dtype.kind in "UO" else as_input_matrix(values)
+        values, missing = (a[:, None] if a.ndim == 1 else a for a in (values, missing))
+        if self.categories is not None:
+            self.categories_ = as_categories(self.categories)
+        elif anew or self._categories() is None:
+            self.categories_ = as_categories(np.unique(values[~missing]))
+        self._all_given = self.categories is not None
+        same = values[..., None] == self.categories_
+        require_known_categories(np.unique(values[~same.any(-1) & ~missing]), self.categories_)
+        codes = np.where(missing, np.nan, same.argmax(-1))
+        return self._learned(frame._replace(values=codes), anew)
+
+    @property
+    def n_basis_funcs(self) -> int:
+        """Number of functions: of categories, without the reference."""
+        return self._n_functions
+
+    def shape(self, x):
+        """Ones where `x` is the number of a category, of shape (len(x), n_basis_funcs)."""
+        known = require_categories(self._categories())
+        one_hot = np.asarray(x)[:, None] == np.arange(len(known))
+        reference = as_reference_position(self.reference, known)
+        return one_hot.astype(float) if reference is None else np.delete(one_hot, reference, 1).astype(float)
+
+    def _categories(self):
+        """Those that are given or learned; None if there are none yet, or those given before were taken back."""
+        if self.categories is not None:
+            return self.categories
+        return None if getattr(self, "_all_given", False) else getattr(self, "categories_", None)
+
+    def _grid(self, n_samples):
+        known = require_categories(self._categories())
+        return [known], self.shape(np.arange(len(known)))
+
+
+class CustomBasis(CustomShape, UnscaledEval):
+    """Functions of your own of a variable, in its own units. NaN leaves a row out.
+
+    Parameters
+    ----------
+    funcs : list
+        Functions of an array, each giving one number for every entry.
+    bounds, label
+        As for `IdentityEval`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.basis import CustomBasis
+    >>> CustomBasis([np.cos, np.sin]).compute_features([0.0, np.pi / 2]).round(6).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+
+    def __init__(self, funcs, bounds=None, label=None):
+        self.funcs = funcs
+        self.bounds = bounds
+        self.label = label

@@ -1,0 +1,274 @@
+"""Features of inputs, built or lazy, and as a step of scikit-learn's pipelines: what bases do, alone or combined.
+
+Who makes features knows its leaves (each has an input), its term (how rows are made) and its columns (what they are called).
+"""
+
+from abc import ABC, abstractmethod
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+
+from popglm._checks.arrays import as_real_array
+from popglm._checks.times import require_aligned
+from popglm._design.lazy import LazyFeatures
+from popglm._pynapple import as_frame, as_plain_array, as_pynapple, select_columns
+from popglm.basis._checks import as_column_counts, require_all_columns, require_input_widths, require_n_inputs
+
+OUTPUT_CONFIG_ATTRIBUTE = "_sklearn_output_config"  # where scikit-learn keeps what `set_output` said
+
+
+class FeatureColumns(NamedTuple):
+    """What is known of every column: its name, the input and the function it is made of, and the part of a sum."""
+
+    names: list
+    inputs: list
+    functions: list
+    terms: list | None = None
+
+    def metadata(self):
+        """As pynapple keeps it."""
+        known = {"input": self.inputs, "function": self.functions, "term": self.terms}
+        return {key: _as_metadata_array(values) for key, values in known.items() if values is not None}
+
+
+class Transformer(TransformerMixin, BaseEstimator, ABC):
+    """Inputs to features of a GLM."""
+
+    @property
+    @abstractmethod
+    def _leaves(self) -> list:
+        """The bases with an input of their own, in the order of the inputs."""
+
+    @abstractmethod
+    def _term(self, frames):
+        """How rows are made of inputs; an iterator hands out one frame for each leaf."""
+
+    @abstractmethod
+    def _columns(self, units) -> FeatureColumns:
+        """What the columns are; an iterator hands out the names of the columns of each leaf's input."""
+
+    def compute_features(self, *inputs):
+        r"""Features of inputs: a convolution sees bins around each bin, an evaluation the values in it.
+
+        Parameters
+        ----------
+        *inputs
+            One for each basis of a sum or a product, in their order, one for a single basis. Each a Tsd, TsdFrame or array
+            of shape (time,) or (time, columns), one row per bin; all on one time axis.
+
+        Returns
+        -------
+        features
+            Shape (time, features), input-major: all functions of the first column, then of the second; of a sum, the
+            features of its bases side by side. A TsdFrame with columns named "input:function" if an input comes
+            from pynapple, else a NumPy array. A row is NaN where one of its features is not known: its window is not
+            complete (near the ends of each epoch) or holds a NaN, or a value is NaN or out of bounds.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer inputs than bases, or their times differ; if every epoch is shorter than
+            ``window_size + 1`` bins, bins are missing inside an epoch, or an input is infinite.
+        TypeError
+            If an input holds spike times instead of counts, or no real numbers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.basis import BSplineEval, RaisedCosineLogConv
+        >>> counts, speed = np.zeros((100, 3)), np.linspace(0, 30, 100)
+        >>> history = RaisedCosineLogConv(5, window_size=40)
+        >>> history.compute_features(counts).shape
+        (100, 15)
+        >>> (history + BSplineEval(6)).compute_features(counts, speed).shape
+        (100, 21)
+        """
+        X = self.lazy_features(*inputs)
+        return as_pynapple(np.asarray(X), X.frame, X.columns, X.metadata)
+
+    def lazy_features(self, *inputs):
+        """Features as by `compute_features`, made one block at a time by whoever uses them, and never kept.
+
+        Parameters
+        ----------
+        *inputs
+            As for `compute_features`; or what is read when it is sliced: `LazyCounts`, or a data set in a file (HDF5,
+            zarr, memmap).
+
+        Returns
+        -------
+        LazyFeatures
+            Looks like a matrix of shape (time, features) and keeps no more than the inputs. Accepted wherever X is.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `compute_features`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.basis import RaisedCosineLogConv
+        >>> from popglm.glm import PopulationGLM
+        >>> counts = np.random.default_rng(0).poisson(0.1, (5000, 3))
+        >>> X = RaisedCosineLogConv(5, window_size=40).lazy_features(counts)
+        >>> PopulationGLM().fit(X, counts).coef_.shape
+        (15, 3)
+        """
+        leaves = self._leaves
+        require_n_inputs(len(leaves), inputs)
+        frames = [leaf.look(x) for leaf, x in zip(leaves, inputs, strict=True)]
+        self._saw = tuple(leaf.n_inputs_ for leaf in leaves)
+        timed = [i for i, frame in enumerate(frames) if frame.times is not None]
+        clock = max(timed, key=lambda i: len(frames[i].epochs), default=0)  # whoever knows of most gaps
+        for i, frame in enumerate(frames):
+            if i != clock:
+                require_aligned(frames[clock], frame, f"input {clock}", f"input {i}")
+        clock = frames[clock]
+        timed = [f if f.times is not None else f._replace(times=clock.times, epochs=clock.epochs) for f in frames]
+        term = self._term(iter(timed))
+        columns = self._columns(
+            list(range(leaf.n_inputs_) if f.columns is None else f.columns)
+            for leaf, f in zip(leaves, frames, strict=True)
+        )
+        return LazyFeatures(term, clock._replace(values=None), columns.names, columns.metadata())
+
+    # As a step of scikit-learn's pipelines
+
+    def fit(self, X, y=None):
+        """Learn the bounds, or the categories, of every input anew, whatever this basis has seen before.
+
+        Parameters
+        ----------
+        X
+            Shape (time, columns): the columns of every input, one each, or as many as `set_input_shape` said.
+        y
+            Not used.
+
+        Returns
+        -------
+        self
+        """
+        for leaf, x in zip(self._leaves, self._inputs(X), strict=True):
+            leaf.look(x, anew=True)
+        self._saw = tuple(leaf.n_inputs_ for leaf in self._leaves)
+        return self
+
+    def transform(self, X):
+        """Features of the columns of X, as by `compute_features`.
+
+        Parameters
+        ----------
+        X
+            Shape (time, columns), as for `fit`.
+
+        Returns
+        -------
+        features
+            Shape (time, features), of the kind that `compute_features` gives, or that `set_output` asked for.
+        """
+        features = self.compute_features(*self._inputs(X))
+        wanted = getattr(self, OUTPUT_CONFIG_ATTRIBUTE, {}).get("transform") or get_config()["transform_output"]
+        return features if wanted == "default" else np.asarray(as_plain_array(features))  # it makes tables of arrays
+
+    def _known(self):
+        """Numbers of columns of the leaves' inputs when the whole last saw them; a part may have seen others by itself."""
+        widths = getattr(self, "_saw", ())
+        if len(widths) != len(self._leaves):
+            widths = [getattr(leaf, "n_inputs_", None) for leaf in self._leaves]
+        return iter(require_input_widths(widths))
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the features, as scikit-learn asks for them.
+
+        Parameters
+        ----------
+        input_features
+            Names of the columns of X; by default numbers, from 0 for each input.
+
+        Returns
+        -------
+        numpy.ndarray
+            "input:function" for each, in a sum after the label of its basis.
+
+        Raises
+        ------
+        ValueError
+            If this basis has not seen its inputs, or there are more or fewer names than columns.
+
+        Examples
+        --------
+        >>> from popglm.basis import BSplineEval
+        >>> BSplineEval(3, order=2, bounds=(0, 1)).fit([[0.2], [0.4]]).get_feature_names_out(["place"]).tolist()
+        ['place:0', 'place:1', 'place:2']
+        """
+        widths = list(self._known())
+        if input_features is None:
+            units = map(range, widths)
+        else:
+            require_all_columns(widths, len(input_features))
+            units = iter(np.split(np.asarray(input_features, object), np.cumsum(widths)[:-1]))
+        return np.asarray(self._columns(units).names, object)
+
+    def __sklearn_is_fitted__(self):
+        """What is not learned yet is learned when it is first needed."""
+        return True
+
+    def to_transformer(self):
+        """A copy, for a step of a pipeline of scikit-learn: bases are transformers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.model_selection import GridSearchCV
+        >>> from sklearn.pipeline import Pipeline
+        >>> from popglm.basis import RaisedCosineLinearEval
+        >>> from popglm.glm import GLM
+        >>> rng = np.random.default_rng(0)
+        >>> position = rng.uniform(0, 1, (2000, 1))
+        >>> y = rng.poisson(np.exp(2 * np.sin(6 * position[:, 0]) - 1))
+        >>> steps = [("basis", RaisedCosineLinearEval(4, bounds=(0, 1)).to_transformer()), ("glm", GLM())]
+        >>> search = GridSearchCV(Pipeline(steps), {"basis__n_basis_funcs": [2, 8]}, cv=3).fit(position, y)
+        >>> search.best_params_
+        {'basis__n_basis_funcs': 8}
+        """
+        return clone(self)
+
+    def set_input_shape(self, *inputs):
+        """Say how many columns each input has, before `fit`, `transform` or `split_by_feature` need it.
+
+        Parameters
+        ----------
+        *inputs
+            For each basis the number of columns of its input, or such an input.
+
+        Returns
+        -------
+        self
+        """
+        width = lambda x: x if not hasattr(x, "shape") else 1 if len(x.shape) == 1 else x.shape[1]
+        self._input_shape = as_column_counts([width(x) for x in inputs], len(self._leaves))
+        for leaf, n in zip(self._leaves, self._input_shape, strict=True):
+            leaf.n_inputs_ = n
+        self._saw = self._input_shape
+        return self
+
+    def _inputs(self, X):
+        """The input of every leaf: columns of X."""
+        if len(self._leaves) == 1:
+            return [X]
+        frame = as_frame(X)
+        table = frame.times is not None or frame.columns is not None  # of pynapple or pandas, with types of its own
+        values = X if table else as_real_array("X", frame.values, (2,))
+        widths = getattr(self, "_input_shape", (1,) * len(self._leaves))
+        require_all_columns(widths, values.shape[1])
+        edges = np.cumsum((0, *widths))
+        return [select_columns(values, slice(a, b)) for a, b in pairwise(edges)]
+
+
+def _as_metadata_array(values):
+    """An array of values of one type, or of objects."""
+    return np.asarray(values, None if len({type(value) for value in values}) == 1 else object)

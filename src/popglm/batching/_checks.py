@@ -1,0 +1,91 @@
+"""Checks of batches and of the state that a fit by batches continues from."""
+
+import numpy as np
+
+from popglm._checks.models import require_params_pair
+
+
+def require_batches(batches):
+    """Something that gives batches."""
+    if isinstance(batches, tuple) and len(batches) == 2 and getattr(batches[0], "ndim", 0) == 2:
+        raise TypeError("`batches` must give pairs (X, y), many of them; got one pair. For a single one: [(X, y)].")
+    if not hasattr(batches, "__iter__"):
+        raise TypeError(f"`batches` must give pairs (X, y) when it is iterated; got {type(batches).__name__}.")
+
+
+def require_any_batch(n):
+    """At least one batch."""
+    if not n:
+        raise ValueError("`batches` is empty: there is nothing to fit. A generator is empty after it was used once.")
+
+
+def require_batch_pair(item, expected="`batches` must give pairs (X, y)"):
+    """One batch is a pair (X, y)."""
+    if not (isinstance(item, tuple | list) and len(item) == 2):
+        raise TypeError(f"{expected}; got {type(item).__name__}.")
+    return item
+
+
+def require_uniform_batches(what, expected, came):
+    """Every batch has the shape and the columns, where it names them, of the first."""
+    if what == "shape" and came != expected:
+        raise ValueError(f"all batches must have as many features and neurons as the first, {expected}; got {came}.")
+    if what != "shape" and expected is not None and came is not None and list(expected) != list(came):
+        raise ValueError(
+            f"all batches must have the columns of the first, in its order; in `{what}` {list(expected)} were expected and "
+            f"{list(came)} came. Select the columns by name."
+        )
+
+
+def require_same_stepper(before, now):
+    """The solver that made a state goes on with it."""
+    if before != now:
+        raise TypeError(
+            f"the state in `init` is that of {before}, not of {now}. Give `(params, None)` to start this one there."
+        )
+
+
+def as_init_pair(init, state_class):
+    """Parameters and the place to go on from; None starts anew."""
+    if init is None:
+        return None, None
+    if not (isinstance(init, tuple | list) and len(init) == 2 and isinstance(init[0], tuple | list)):
+        raise TypeError(
+            "`init` must be None or a pair (params, state), where params is (coef, intercept) and state None or "
+            f"the `batch_state_` of an earlier fit; got {type(init).__name__}."
+        )
+    params, stand = init
+    require_params_pair(params)
+    if stand is not None and not isinstance(stand, state_class):
+        raise TypeError(
+            f"the state in `init` must be None or the `batch_state_` of an earlier fit; got {type(stand).__name__}."
+        )
+    return params, stand
+
+
+def require_stepper(solver, name):
+    """An object with `init` and `update`, in a model without a solver of its own."""
+    if name is not None:
+        raise ValueError(f"the model has the solver {name!r} and `fit_batches` was given another. Give one of them.")
+    if not (callable(getattr(solver, "init", None)) and callable(getattr(solver, "update", None))):
+        raise TypeError(f"`solver` must have the methods `init` and `update`; got {type(solver).__name__}.")
+    return solver
+
+
+def require_state_shapes(expected, got):
+    """As many numbers as the solver's state has, of the same shapes."""
+    if list(map(np.shape, expected)) != list(map(np.shape, got)):
+        raise ValueError(
+            "the state in the checkpoint is not one of this solver: it has other shapes. Take the versions that wrote it, or "
+            "delete the checkpoint to start anew."
+        )
+
+
+def require_checkpoint_batch(item, path):
+    """Batches that reach as far as those of the checkpoint."""
+    if item is None:
+        raise ValueError(
+            f"{path} is the checkpoint of a fit to other data: the batches end before those that it has taken. Give another "
+            "path, or delete it to start anew."
+        )
+    return item

@@ -1,0 +1,179 @@
+"""Batches: windows of X and y at random or in sequence."""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+
+from popglm._checks.values import as_nonnegative_integer, as_positive_integer
+from popglm._design.arrays import empty_aligned
+from popglm._design.inputs import as_X_y, has_valid_bin
+from popglm._design.streams import read_rows
+from popglm._pynapple import as_frame, epoch_starts
+
+
+class Windows:
+    """Windows of a recording, pairs (X, y) of arrays, from `random_windows` or `sequential_blocks`.
+
+    Every window has `n_bins` rows; a shorter piece is filled up with NaN, which no method counts. Iterate as often as you
+    like: each time is one pass over the recording. ``len(windows)`` is how many windows a pass has at most.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.batching import sequential_blocks
+    >>> X, y = np.ones((2500, 3)), np.ones((2500, 2))
+    >>> [x.shape for x, _ in sequential_blocks(X, y, n_bins=1000)]
+    [(1000, 3), (1000, 3), (1000, 3)]
+    """
+
+    def __init__(self, X, y, n_bins, seed):
+        self._flat = len(getattr(as_frame(y).values, "shape", ())) == 1
+        self._X, self._y = as_X_y(X, y, None, (1, 2))
+        self.n_bins = as_positive_integer("n_bins", n_bins, " of rows")
+        self._seed, self._passes = seed, 0
+        self._epochs = _epoch_rows(self._X if self._X.times is not None else self._y)
+
+    @property
+    def frames(self):
+        """X and y with what pynapple knows about them."""
+        return self._X, self._y
+
+    def __len__(self):
+        """Windows of a pass, at most."""
+        return sum(-(-(stop - start) // self.n_bins) + (self._seed is not None) for start, stop in self._epochs)
+
+    def __repr__(self):
+        """Number and length."""
+        kind = "in order" if self._seed is None else f"at random, seed={self._seed}"
+        return f"Windows({len(self)} of {self.n_bins} bins, {kind})"
+
+    def __iter__(self):
+        """The windows of the next pass."""
+        self._passes += 1
+        return self.of_pass(self._passes - 1)
+
+    def of_pass(self, number, skip=0):
+        """The windows of a pass by its number, of which the first `skip` are left out."""
+        for tile, epoch in self._cut(number):
+            X, y = (self._window(values, tile, epoch) for values in (self._X.values, self._y.values))
+            if not has_valid_bin(X, y):
+                continue
+            if skip:
+                skip -= 1
+            else:
+                yield X, y[:, 0] if self._flat else y
+
+    def _window(self, values, tile, epoch) -> np.ndarray:
+        """Some rows, NaN below them. What is read has the length of a window, or a half, a quarter of it and so on.
+
+        So lazy features of pieces of any length are made by few compiled loops, and no gap between epochs is read.
+        """
+        (start, stop), size = tile, self.n_bins
+        while size // 2 >= stop - start:
+            size //= 2
+        first = max(min(start, epoch[1] - size), epoch[0])
+        some = read_rows(values, first, min(first + size, epoch[1]))
+        return _fill_window(some[start - first : stop - first], self.n_bins)
+
+    def _cut(self, number):
+        """Tiles that cover every epoch once, each with its epoch: first rows, and the rows after the last."""
+        rng = None if self._seed is None else np.random.default_rng([self._seed, number])
+        tiles = []
+        for start, stop in self._epochs:
+            first = start + self.n_bins if rng is None else start + int(rng.integers(1, self.n_bins + 1))
+            edges = [start, *range(first, stop, self.n_bins), stop]
+            tiles += [(tile, (start, stop)) for tile in itertools.pairwise(edges)]
+        if rng is not None:
+            rng.shuffle(tiles)
+        return tiles
+
+
+def _epoch_rows(frame):
+    """First rows of epochs, and the rows after their last."""
+    edges = epoch_starts(frame, frame.values.shape[0])
+    return [(int(a), int(b)) for a, b in itertools.pairwise(edges) if a < b]
+
+
+def _fill_window(values, n_bins) -> np.ndarray:
+    """As many rows as a window has, NaN where there are none; whole numbers in the precision of JAX."""
+    dtype = values.dtype if values.dtype.kind == "f" else jnp.result_type(float)
+    out = empty_aligned((n_bins, values.shape[1]), dtype)
+    out[: len(values)], out[len(values) :] = values, np.nan
+    return out
+
+
+def random_windows(X, y, n_bins, *, seed):
+    r"""Windows at random places, which cover a recording once per pass: batches for `fit_batches` and `update`.
+
+    Each pass cuts every epoch at a random phase :math:`\phi \in \{1, \dots, B\}` into tiles
+
+    .. math:: [0, \phi), [\phi, \phi + B), [\phi + B, \phi + 2B), \dots
+
+    of B bins and shuffles the tiles of all epochs, so that in every pass each bin counts once. Features of
+    the past are complete in every window, except at the start of an epoch. No window reaches over a gap.
+
+    Parameters
+    ----------
+    X
+        Features, shape (time, features): TsdFrame, array, `LazyFeatures`, or a data set in a file.
+    y
+        Activity, shape (time,) or (time, neurons), of the same kinds, or `LazyCounts`.
+    n_bins : int
+        Rows of a window, B.
+    seed : int
+        Of the cuts and the order. Pass number p is the same whenever the seed is.
+
+    Returns
+    -------
+    Windows
+        To be iterated any number of times, each time one pass.
+
+    Raises
+    ------
+    ValueError
+        If X and y do not have the same bins, or `n_bins` or `seed` is not a whole number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.batching import random_windows
+    >>> from popglm.glm import PopulationGLM
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(5000, 4)), rng.poisson(0.2, (5000, 3))
+    >>> batches = random_windows(X, y, n_bins=500, seed=0)
+    >>> PopulationGLM().fit_batches(batches, n_steps=3 * len(batches)).coef_.shape
+    (4, 3)
+    """
+    return Windows(X, y, n_bins, as_nonnegative_integer("seed", seed))
+
+
+def sequential_blocks(X, y, n_bins):
+    r"""Windows one after the other, :math:`[0, B), [B, 2B), \dots` in every epoch: a recording from its start to its end.
+
+    For scores and sums by parts. For `fit_batches` take `random_windows`: neighbours in time resemble each other.
+
+    Parameters
+    ----------
+    X, y, n_bins
+        As for `random_windows`.
+
+    Returns
+    -------
+    Windows
+        To be iterated any number of times.
+
+    Raises
+    ------
+    ValueError
+        If X and y do not have the same bins, or `n_bins` is not a positive whole number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.batching import sequential_blocks
+    >>> blocks = sequential_blocks(np.ones((2500, 3)), np.ones((2500, 2)), n_bins=1000)
+    >>> len(blocks)
+    3
+    """
+    return Windows(X, y, n_bins, None)

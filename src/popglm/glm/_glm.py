@@ -1,0 +1,139 @@
+"""The two estimators, GLM of one neuron and PopulationGLM of many that share their features, and the paths of their fits."""
+
+from popglm.glm._estimator import Estimator
+
+
+class GLM(Estimator):
+    r"""Generalized linear model of one neuron: :math:`\mathrm{E}[y_t] = f(x_t^\top w + b)`.
+
+    Parameters
+    ----------
+    observation_model
+        "Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial", or an object of `popglm.observation_models`.
+    inverse_link_function
+        f, from the linear predictor to the mean: "exp", "softplus", "logistic", "probit", "cloglog", "identity" or an
+        increasing JAX function; None is the observation model's own.
+    regularizer
+        "UnRegularized", "Ridge", "Lasso", "ElasticNet", or an object of `popglm.regularizer`.
+    regularizer_strength
+        Strength of the penalty on the scale of the mean loss, or an array with one for each feature, or for each group of a
+        penalty of groups; None is the regularizer's own (1).
+    solver_name
+        None for the exact solver of this package. "GradientDescent", "LBFGS", "BFGS", "NonlinearCG" or
+        "ProximalGradient" for jaxopt's.
+    solver_kwargs
+        Options of the solver: `tol` and `maxiter` for the default; those of the jaxopt solver otherwise.
+
+    Attributes
+    ----------
+    coef_ : shape (features,)
+    intercept_ : shape (1,)
+    n_iter_, converged_ : shape (1,)
+        Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
+    scale_ : shape (1,)
+        Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
+
+    References
+    ----------
+    Nelder and Wedderburn (1972), *Journal of the Royal Statistical Society A* 135:370-384.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.glm import GLM
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(2000, 2))
+    >>> y = rng.poisson(np.exp(X @ [0.5, -0.3] - 1))
+    >>> bool(np.allclose(GLM().fit(X, y).coef_, [0.5, -0.3], atol=0.1))
+    True
+    """
+
+    _y_dims = (1,)
+
+    def __init__(
+        self,
+        observation_model="Poisson",
+        inverse_link_function=None,
+        regularizer="UnRegularized",
+        regularizer_strength=None,
+        solver_name=None,
+        solver_kwargs=None,
+    ):
+        self.observation_model = observation_model
+        self.inverse_link_function = inverse_link_function
+        self.regularizer = regularizer
+        self.regularizer_strength = regularizer_strength
+        self.solver_name = solver_name
+        self.solver_kwargs = solver_kwargs
+
+    @staticmethod
+    def _public(array):
+        return array[..., 0]
+
+
+class PopulationGLM(Estimator):
+    r"""Generalized linear models of many neurons, same features: :math:`\mathrm{E}[y_{tn}] = f(x_t^\top w_n + b_n)`.
+
+    Every neuron has its own optimum: the fit equals that of one `GLM` per neuron, in one pass over the data for all.
+
+    Parameters
+    ----------
+    observation_model, inverse_link_function, regularizer, regularizer_strength, solver_name, solver_kwargs
+        As for `GLM`. A strength of shape (features, neurons), (groups, neurons) or (1, neurons) is each neuron's own.
+    feature_mask
+        Array (features, neurons) of 0 and 1; a coefficient with a 0 is 0 and stays 0. None uses every feature.
+
+    Attributes
+    ----------
+    coef_ : shape (features, neurons)
+        Column n holds the coefficients of neuron n. For coupling, ``coef_.reshape(n_neurons, n_basis, n_neurons)``
+        is (sender, function, receiver).
+    intercept_ : shape (neurons,)
+    n_iter_, converged_ : shape (neurons,)
+        Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
+    scale_ : shape (neurons,)
+        Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
+
+    References
+    ----------
+    Pillow et al. (2008), *Nature* 454:995-999.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.glm import PopulationGLM
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(1000, 4)), rng.poisson(0.3, (1000, 3))
+    >>> PopulationGLM().fit(X, y).coef_.shape
+    (4, 3)
+    """
+
+    _y_dims = (2,)
+
+    def __init__(
+        self,
+        observation_model="Poisson",
+        inverse_link_function=None,
+        regularizer="UnRegularized",
+        regularizer_strength=None,
+        solver_name=None,
+        solver_kwargs=None,
+        feature_mask=None,
+    ):
+        self.observation_model = observation_model
+        self.inverse_link_function = inverse_link_function
+        self.regularizer = regularizer
+        self.regularizer_strength = regularizer_strength
+        self.solver_name = solver_name
+        self.solver_kwargs = solver_kwargs
+        self.feature_mask = feature_mask
+
+    def __sklearn_tags__(self):
+        """Several neurons."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.single_output, tags.target_tags.multi_output = False, True
+        return tags
+
+    @staticmethod
+    def _public(array):
+        return array

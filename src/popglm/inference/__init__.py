@@ -1,0 +1,24 @@
+"""How certain a fit is: standard errors, intervals and bands, tests, and which of many couplings to believe.
+
+All of it holds for a maximum of the likelihood itself, and is refused after a penalty.
+"""
+
+from popglm.inference._couplings import Discoveries, coupling_table, false_discovery
+from popglm.inference._covariance import uncertainty
+from popglm.inference._likelihood_ratio import leave_out_test, likelihood_ratio_test
+from popglm.inference._uncertainty import GroupTests, Uncertainty
+
+__all__ = [
+    "Discoveries",
+    "GroupTests",
+    "Uncertainty",
+    "coupling_table",
+    "false_discovery",
+    "leave_out_test",
+    "likelihood_ratio_test",
+    "uncertainty",
+]
+
+
+def __dir__():
+    return __all__

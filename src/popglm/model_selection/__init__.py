@@ -1,0 +1,23 @@
+"""Which strength, which model: training and test data of recordings, and cross-validation along a path of strengths.
+
+A splitter is what scikit-learn knows as one, for `GridSearchCV` and `cross_val_score` too.
+
+>>> import numpy as np
+>>> from sklearn.model_selection import cross_val_score
+>>> from popglm.basis import RaisedCosineLogConv
+>>> from popglm.glm import PopulationGLM
+>>> from popglm.model_selection import BlockSplit
+>>> counts = np.random.default_rng(0).poisson(0.3, (1000, 3))
+>>> X = RaisedCosineLogConv(4, window_size=20).lazy_features(counts)  # knows its window
+>>> cross_val_score(PopulationGLM(), X, counts, cv=BlockSplit(4)).shape
+(4,)
+"""
+
+from popglm.model_selection._cross_validation import CrossValidation, cross_validate_path
+from popglm.model_selection._splits import BlockSplit, EpochSplit
+
+__all__ = ["BlockSplit", "CrossValidation", "EpochSplit", "cross_validate_path"]
+
+
+def __dir__():
+    return __all__

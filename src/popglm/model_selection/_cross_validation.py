@@ -1,0 +1,283 @@
+"""Cross-validation along a path: one warm-started path per fold, each neuron's held-out score at every strength.
+
+The strengths, and with them the path on all data, come first, as in glmnet. Then every fold fits a path of the same strengths
+to its training rows; one pass over its test rows gives the log-likelihoods of all strengths and neurons.
+"""
+
+import numbers
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import clone
+
+from popglm._checks.models import require_estimator
+from popglm._checks.values import require_flag, require_option
+from popglm._design.design import Design
+from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._design.lazy import LazyFeatures
+from popglm._design.streams import read_rows
+from popglm._design.total import total
+from popglm._sums.losses import linear_predictor, weighted_sum
+from popglm._sums.scale import dispersion_slopes, fit_dispersion
+from popglm.glm._estimator import Estimator
+from popglm.model_selection._checks import as_train_test_pairs
+from popglm.model_selection._splits import BlockSplit
+
+STRENGTH_RULES = ("best", "one-se")
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    r"""Held-out log-likelihoods along a path, and the strengths that they speak for.
+
+    With the score :math:`\ell_k` of fold k, a mean over its :math:`n_k` valid test bins, mean and standard error over K folds
+    are
+
+    .. math:: \bar\ell = \sum_k p_k \ell_k, \qquad
+       \mathrm{SE}^2 = \frac{1}{K - 1} \sum_k p_k (\ell_k - \bar\ell)^2, \qquad p_k = n_k \big/ \sum_j n_j .
+
+    Attributes
+    ----------
+    strengths : shape (strengths,)
+        Increasing.
+    scores : shape (folds, strengths, neurons)
+        Mean log-likelihood over the valid test bins of a fold, in nats per bin; NaN where there are none.
+    bins : shape (folds, neurons)
+        Valid test bins.
+    path
+        The path on all data, as from `fit_path`.
+
+    References
+    ----------
+    Friedman, Hastie and Tibshirani (2010), *Journal of Statistical Software* 33(1).
+    """
+
+    strengths: np.ndarray
+    scores: np.ndarray
+    bins: np.ndarray
+    path: object
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean held-out score over folds, shape (strengths, neurons)."""
+        return _mean_and_error(self.scores, self.bins)[0]
+
+    @property
+    def standard_error(self) -> np.ndarray:
+        """Standard error of the mean over folds, shape (strengths, neurons)."""
+        return _mean_and_error(self.scores, self.bins)[1]
+
+    def strength(self, rule="best", *, shared=False):
+        """Strength of the best held-out score, or the largest that is as good to within one standard error.
+
+        Parameters
+        ----------
+        rule
+            "best", or "one-se": the largest strength whose mean score is at least the best one less its standard error, the
+            simplest model that the data cannot tell from the best.
+        shared
+            Whether all neurons get one strength, by the mean over their valid bins, instead of one each.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            As `regularizer_strength` takes it: a number for GLM, or if shared; else shape (1, neurons). Where several are
+            equally good, the largest.
+
+        Raises
+        ------
+        ValueError
+            If the rule is unknown.
+
+        References
+        ----------
+        Breiman et al. (1984), *Classification and Regression Trees*, 3.4.3; Hastie, Tibshirani and Friedman (2009), *The
+        Elements of Statistical Learning*, 7.10.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.model_selection import CrossValidation
+        >>> scores = np.array([[-1.0, -0.7, -0.9], [-1.2, -0.8, -0.8], [-1.0, -0.9, -0.9]])[..., None]
+        >>> found = CrossValidation(np.array([0.01, 0.1, 1.0]), scores, np.full((3, 1), 100), None)
+        >>> found.strength(), found.strength("one-se")
+        (0.1, 0.1)
+        """
+        require_option("rule", rule, STRENGTH_RULES)
+        require_flag("shared", shared)
+        scores, bins = self.scores, self.bins
+        if shared:
+            sums = np.where(bins > 0, bins, np.nan)[:, None] * scores
+            bins = bins.sum(1, keepdims=True)
+            with np.errstate(invalid="ignore"):
+                scores = np.nansum(sums, 2, keepdims=True) / bins[:, None]
+        chosen = self.strengths[_strength_index(*_mean_and_error(scores, bins), rule)]
+        return float(chosen[0]) if chosen.size == 1 else chosen[None]
+
+
+def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20):
+    r"""Score a model on held-out data at every strength of a path.
+
+    Every fold fits one path to its training rows, which starts each strength where the last has ended, and scores it on its
+    test rows by the mean log-likelihood of each neuron, :math:`\ell_k(s, n) = \frac{1}{|V_{kn}|} \sum_{t \in V_{kn}}
+    \log p(y_{tn} \mid x_t; \hat w_n^{(-k)}(s))`, over the valid test bins :math:`V_{kn}`. A scale that is not given is that of
+    the training rows.
+
+    Parameters
+    ----------
+    model
+        A GLM or PopulationGLM with a penalty. It is not changed.
+    X, y
+        Features and activity, as for `fit`. Lazy features are never built.
+    splits
+        A splitter such as `BlockSplit` or `EpochSplit`, an iterable of pairs (train, test) of row numbers, or a number n, for
+        ``BlockSplit(n)`` with the window of lazy X.
+    strengths
+        Shape (strengths,), increasing; None takes those of `fit_path` on all data. If the model's `regularizer_strength` is an
+        array, they multiply it, and so does what `strength` of the result returns.
+    n_strengths
+        Number of strengths if none are given.
+
+    Returns
+    -------
+    CrossValidation
+        With `mean`, `standard_error` and the method `strength`.
+
+    Raises
+    ------
+    ValueError
+        If a setting is unknown, shapes or timestamps of X and y differ, or a fold has nothing to train on.
+    TypeError
+        If `model` is no estimator of this package, or `splits` does not split.
+
+    References
+    ----------
+    Friedman, Hastie and Tibshirani (2010), *Journal of Statistical Software* 33(1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm.glm import PopulationGLM
+    >>> from popglm.model_selection import BlockSplit, cross_validate_path
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(500, 4)), rng.poisson(0.3, (500, 3))
+    >>> model = PopulationGLM(regularizer="Ridge")
+    >>> found = cross_validate_path(model, X, y, BlockSplit(3, window=0), strengths=[0.01, 0.1, 1.0])
+    >>> found.mean.shape
+    (3, 3)
+    >>> model.set_params(regularizer_strength=found.strength("one-se")).fit(X, y).coef_.shape
+    (4, 3)
+    """
+    require_estimator(model, Estimator)
+    path = clone(model).fit_path(X, y, strengths=strengths, n_strengths=n_strengths)
+    observation = model._configure()[0].model
+    frame, counts = as_X_y(X, y, observation, model._y_dims)
+    if isinstance(splits, numbers.Integral):
+        splits = BlockSplit(splits)
+    pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
+    features, counts = frame.values, np.asarray(counts.values)
+    scores, bins = [], []
+    for train, test in as_train_test_pairs(pairs, len(counts)):
+        target = _take_rows(counts, train)
+        fold = clone(model).fit_path(
+            _take_rows(features, train), target[:, 0] if model._single else target, strengths=path.strengths
+        )
+        score, n = _score_test_rows(
+            observation, fold, *(_make_design(features, counts, rows) for rows in (train, test))
+        )
+        scores.append(score)
+        bins.append(n)
+    return CrossValidation(np.asarray(path.strengths), np.array(scores), np.array(bins).astype(int), path)
+
+
+def _take_rows(values, index):
+    """Some rows; those that follow each other as a slice, which copies nothing."""
+    if len(index) and (np.diff(index) == 1).all():
+        return values[int(index[0]) : int(index[-1]) + 1]
+    if isinstance(values, LazyFeatures | np.ndarray):
+        return values[index]
+    first = int(index.min())  # not all that can be sliced takes an array of rows
+    return read_rows(values, first, int(index.max()) + 1)[index - first]
+
+
+def _make_design(features, counts, index):
+    return Design(as_design_rows(_take_rows(features, index)), _take_rows(counts, index))
+
+
+def _score_test_rows(model, path, train, test):
+    """Mean log-likelihood of each strength and neuron, and valid bins of each neuron: none where none was trained on."""
+    n_strengths, n_neurons = path.intercept.shape
+    coef = jnp.asarray(path.coef.reshape(n_strengths, -1, n_neurons).swapaxes(1, 2))
+    params = coef, jnp.asarray(path.intercept)
+    bins, sums = total(_sum_log_likelihoods, test, _with_dispersion(model, train, *params), *params)
+    bins = np.where(total(_valid_bins, train) > 0, bins, 0)
+    return np.where(bins > 0, sums / np.maximum(bins, 1), np.nan), bins
+
+
+def _with_dispersion(model, train, coef, intercept):
+    """The model with a scale for each strength and neuron: as given, or the most likely one of the training rows.
+
+    For a Gaussian or a Gamma that is the mean of Pearson's chi-squared.
+    """
+    if not (model.divides or model.shapes):
+        return model
+    each = lambda scaled: jax.tree.map(lambda scale: jnp.reshape(scale, (*intercept.shape, 1)), scaled)
+    if model.scale is not None:
+        return each(model.with_scale(np.full(intercept.size, model.scale, float)))
+    if model.shapes:
+        slopes_at = lambda scaled, *params: [
+            np.ravel(a) for a in total(_dispersion_slopes, train, each(scaled), *params)
+        ]
+        return each(fit_dispersion(slopes_at, model.with_scale(np.ones(intercept.size)), coef, intercept))
+    bins, chi = total(_chi_squared, train, model, coef, intercept)
+    return each(model.with_scale(np.maximum(chi / np.maximum(bins, 1), np.finfo(np.float32).tiny).ravel()))
+
+
+def _valid_bins(block):
+    return jnp.broadcast_to(block.weight, block.y.shape).sum(0)
+
+
+def _sum_log_likelihoods(block, model, coef, intercept):
+    """Valid bins of each neuron, and log-likelihoods of all strengths: one pass serves them all."""
+    y, weight = block.y.T, block.weight.T
+
+    def of(at):
+        model, *params = at
+        return weighted_sum(weight, model.log_likelihood(linear_predictor(block, *params), y))
+
+    return _valid_bins(block), jax.lax.map(of, (model, coef, intercept))
+
+
+def _dispersion_slopes(block, model, coef, intercept):
+    """What finds a scale inside the loss, of all strengths."""
+    return jax.lax.map(lambda at: dispersion_slopes(block, *at), (model, coef, intercept))
+
+
+def _chi_squared(block, model, coef, intercept):
+    """Valid bins of each neuron, and Pearson's chi-squared of all strengths."""
+    y, weight = block.y.T, block.weight.T
+    of = lambda params: weighted_sum(weight, model.pearson(linear_predictor(block, *params), y))
+    return _valid_bins(block), jax.lax.map(of, (coef, intercept))
+
+
+def _mean_and_error(scores, bins):
+    """Mean over folds and its standard error, (strengths, neurons); weighted by valid bins, NaN without any."""
+    counted = bins > 0
+    folds = counted.sum(0)
+    weight = np.where(folds > 0, bins / np.maximum(bins.sum(0), 1), np.nan)[:, None]
+    scores = np.where(counted[:, None], scores, 0)
+    mean = (weight * scores).sum(0)
+    squares = (weight * (scores - mean) ** 2).sum(0)
+    return mean, np.sqrt(squares / np.where(folds > 1, folds - 1, np.nan))
+
+
+def _strength_index(mean, error, rule):
+    """Number of the strength that a rule takes, the largest of equals; the largest of all where no score is known."""
+    mean = np.where(np.isnan(mean), -np.inf, mean)
+    enough = mean.max(0)
+    if rule == "one-se":
+        at = mean.argmax(0)
+        enough = enough - np.nan_to_num(np.take_along_axis(error, at[None], 0)[0])
+    return len(mean) - 1 - np.argmax((mean >= enough)[::-1], 0)

@@ -1,0 +1,372 @@
+"""Figures of fits: filters, coupling matrices, rasters, paths, tests of rescaled time."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import stats
+
+from popglm._checks.arrays import as_finite_array, require_shares
+from popglm._checks.index import is_sender_receiver_pair
+from popglm._checks.values import as_number, as_positive_integer
+from popglm._pynapple import as_frame, epoch_ends, event_times, is_epochs
+from popglm.plotting._checks import (
+    as_bands,
+    as_epoch,
+    as_names,
+    require_any_unit,
+    require_axes,
+    require_coupling_matrix,
+    require_drawable_grid,
+    require_increasing,
+    require_n_entries,
+    require_one_unit,
+    require_same_units,
+    require_spike_trains,
+    require_timed_rates,
+    require_two_bins,
+)
+
+MAX_TICKS = 12  # names that fit along an axis
+
+
+def filters(kernel, coef, bands=None, ax=None, *, bin_size=None, labels=None):
+    r"""Filters as gains: by what factor one event changes the rate, against the time since.
+
+    .. math:: \mathrm{gain}(l) = \exp\Bigl(\sum_k h_k(l)\, w_k\Bigr)
+
+    is right for the exponential link; for others it is the exponential of the filter, no more.
+
+    Parameters
+    ----------
+    kernel
+        The basis over lags, shape (lags, functions): `kernel` of a convolution basis; its first row is lag 1. Or lags in
+        bins, shape (lags,): then `coef` holds the filters themselves.
+    coef
+        Coefficients, shape (functions,) or (functions, filters), such as ``coef_.reshape(n, n_basis, n)[sender]``.
+    bands
+        A pair (low, high) about the filters, before the exponential, each of the filters' shape.
+    ax
+        Axes to draw on; None makes a new figure.
+    bin_size
+        In seconds; without it the lag is in bins.
+    labels
+        A name for each filter, for the legend.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not belong together.
+
+    Examples
+    --------
+    >>> from popglm import basis, plotting
+    >>> kernel = basis.RaisedCosineLogConv(5, window_size=40).kernel
+    >>> ax = plotting.filters(kernel, [-2.0, -0.5, 0.1, 0.2, 0.0], bin_size=0.005)
+    >>> ax.get_xlabel(), ax.lines[-1].get_xdata()[[0, -1]].tolist()
+    ('lag (ms)', [5.0, 200.0])
+    """
+    kernel, values = as_finite_array("kernel", kernel, (1, 2)), as_finite_array("coef", coef, (1, 2))
+    values = values[:, None] if values.ndim == 1 else values
+    if kernel.ndim == 1:
+        lags = require_increasing("kernel", kernel)
+        require_n_entries("coef", values, len(kernel), "lags")
+    else:
+        require_n_entries("coef", values, kernel.shape[1], "functions of the kernel")
+        lags, values = np.arange(1, len(kernel) + 1), kernel @ values
+    unit = 1 if bin_size is None else 1000 * as_number("bin_size", bin_size, 0, strict=True)
+    words = as_names("labels", labels, values.shape[1], "filters")
+    between = [] if bands is None else np.exp(as_bands(bands, values.shape))
+    ax, colours = _axes_and_colours(ax)
+    ax.axhline(1, color=colours["ytick.color"], lw=1, ls=":")
+    for i, (gain, word) in enumerate(zip(np.exp(values).T, words, strict=True)):
+        (line,) = ax.plot(unit * lags, gain, label="_" if labels is None else str(word))
+        if len(between):
+            low, high = between[0][:, i], between[1][:, i]
+            ax.fill_between(unit * lags, low, high, color=line.get_color(), alpha=0.2, lw=0)
+    ax.set(xlabel=f"lag ({'bins' if bin_size is None else 'ms'})", ylabel="gain of the rate (factor)")
+    if labels is not None:
+        ax.legend()
+    return ax
+
+
+def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
+    """Who acts on whom: a row for each receiver, a column for each sender; red excites, blue inhibits.
+
+    Neurons silence themselves far more than each other, so colours end at the largest coupling between two units; what is
+    beyond has the last colour, and the colour bar an arrow.
+
+    Parameters
+    ----------
+    coupling
+        One number for each pair, shape (senders, receivers), or the filters, shape (senders, lags, receivers), of which the
+        sum over lags is drawn: the log of the whole gain after an event. ``numpy.einsum("lk,nkm->nlm", basis.kernel,
+        coef_.reshape(n, n_basis, n))`` are the filters of a fit. A NaN is left blank.
+    ax
+        Axes to draw on; None makes a new figure.
+    units
+        Ids, the same for senders and receivers, or a pair (senders, receivers) of lists.
+    limit
+        Coupling at the last colour.
+    label
+        What the colour bar says.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not belong together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm import plotting
+    >>> ax = plotting.coupling_matrix(np.array([[-3.0, 0.5], [0.0, -2.0]]), units=["a", "b"])
+    >>> float(ax.images[0].get_array()[1, 0]), ax.images[0].get_clim()  # from a to b
+    (0.5, (-0.5, 0.5))
+    """
+    require_coupling_matrix(coupling)
+    values = as_finite_array("coupling", coupling, (2, 3), missing=True)
+    words = ("coupling (log gain)", "sum of the filter (log gain)")[values.ndim - 2]
+    matrix = (values.sum(1) if values.ndim == 3 else values).T
+    n_receivers, n_senders = matrix.shape
+    pair = units if is_sender_receiver_pair(units) else (units, units)
+    senders, receivers = (
+        as_names("units", ids, n, what)
+        for ids, n, what in zip(pair, (n_senders, n_receivers), ("senders", "receivers"), strict=True)
+    )
+    off = matrix[~np.eye(n_receivers, dtype=bool)] if n_senders == n_receivers else matrix.ravel()
+    largest = np.nanmax(np.abs(off), initial=0) or np.nanmax(np.abs(matrix), initial=0) or 1.0
+    limit = largest if limit is None else as_number("limit", limit, 0, strict=True)
+    ends = (np.nanmin(matrix, initial=0) < -limit) + 2 * (np.nanmax(matrix, initial=0) > limit)
+    ax, _ = _axes_and_colours(ax)
+    image = ax.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="equal")
+    ax.set(xlabel="sender (unit)", ylabel="receiver (unit)")
+    _set_ticks(ax.xaxis, senders)
+    _set_ticks(ax.yaxis, receivers)
+    ax.grid(False)
+    ax.figure.colorbar(image, ax=ax, label=label or words, extend=("neither", "min", "max", "both")[ends], shrink=0.85)
+    return ax
+
+
+def raster(units, rates=None, ax=None, *, epoch=None):
+    """Spikes as ticks, a row for each unit, over their rates as colour, which ends at the 99th percentile.
+
+    Parameters
+    ----------
+    units
+        A TsGroup; a dictionary of spike times by id; or a list of arrays of times. Times in seconds.
+    rates
+        Spikes per second, a TsdFrame with the units as columns, or a pair (times, rates) of shapes (time,) and
+        (time, units): what `predict` gives, divided by the bin size. Blank where nothing was recorded.
+    ax
+        Axes to draw on; None makes a new figure.
+    epoch
+        A pair (start, end) in seconds, or an IntervalSet with one interval: draw this part.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the rates are not those of the units.
+
+    Examples
+    --------
+    >>> from popglm import plotting
+    >>> ax = plotting.raster({7: [0.1, 0.4], 9: [0.3]}, ([0.125, 0.375], [[8.0, 0.0], [4.0, 4.0]]))
+    >>> [word.get_text() for word in ax.get_yticklabels()], ax.images[0].get_extent()
+    (['7', '9'], [0.0, 0.5, -0.5, 1.5])
+    """
+    trains = event_times(units)
+    if trains is None:
+        require_spike_trains(units)
+        trains = dict(units) if isinstance(units, Mapping) else dict(enumerate(units))
+        trains = {name: (event_times(times) or {0: times})[0] for name, times in trains.items()}
+    require_any_unit(trains)
+    some = [as_finite_array(f"times of unit {name}", t, (1,)) if len(t) else np.zeros(0) for name, t in trains.items()]
+    epoch = epoch_ends(epoch) if is_epochs(epoch) else epoch
+    part = (-np.inf, np.inf) if epoch is None else as_epoch(epoch)
+    some = [times[(times >= part[0]) & (times <= part[1])] for times in some]
+    drawn = None if rates is None else _rate_image(rates, list(trains), part)
+    ax, colours = _axes_and_colours(ax)
+    if drawn is not None:
+        image, extent = drawn
+        highest = np.nanmax(image, initial=0)
+        top = (np.nanquantile(image, 0.99) if highest else 1.0) or highest  # one high bin makes no other pale
+        how = {"aspect": "auto", "origin": "lower", "interpolation": "none", "extent": extent}
+        shown = ax.imshow(image.T, cmap=_rate_colours(colours["axes.facecolor"], "C0"), vmin=0, vmax=top, **how)
+        ax.figure.colorbar(shown, ax=ax, label="rate (spikes/s)", extend="max" if highest > top else "neither")
+    ax.eventplot(some, lineoffsets=np.arange(len(some)), linelengths=0.55, linewidths=1, colors=colours["text.color"])
+    ax.set(xlabel="time (s)", ylabel="unit", ylim=(-0.5, len(some) - 0.5))
+    if epoch is not None:
+        ax.set_xlim(part)
+    _set_ticks(ax.yaxis, list(trains))
+    ax.grid(False)
+    return ax
+
+
+def regularisation_path(strengths, coef, ax=None, *, labels=None, chosen=None):
+    """Coefficients against the strength of the penalty: who stays when it grows.
+
+    Parameters
+    ----------
+    strengths
+        Shape (strengths,), above 0, increasing: `regularizer_strength`, in nats per bin.
+    coef
+        Coefficients at each, shape (strengths, features); further axes, such as neurons, are lines of their own.
+    ax
+        Axes to draw on; None makes a new figure.
+    labels
+        A name for each line, for the legend.
+    chosen
+        A strength to be marked, such as that of the best score on held-out data.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not belong together, or a strength is 0, which a logarithmic axis cannot show.
+
+    Examples
+    --------
+    >>> from popglm import plotting
+    >>> ax = plotting.regularisation_path([0.01, 0.1, 1.0], [[1.0, -0.5], [0.7, -0.2], [0.1, 0.0]], chosen=0.1)
+    >>> ax.get_xscale(), len(ax.lines)  # two features, 0, and what was chosen
+    ('log', 4)
+    """
+    strengths = require_increasing("strengths", as_finite_array("strengths", strengths, (1,)), 0)
+    values = as_finite_array("coef", coef, (1, 2, 3))
+    require_n_entries("coef", values, len(strengths), "strengths")
+    values = values.reshape(len(strengths), -1)
+    words = as_names("labels", labels, values.shape[1], "lines")
+    mark = None if chosen is None else as_number("chosen", chosen, 0, strict=True)
+    ax, colours = _axes_and_colours(ax)
+    ax.axhline(0, color=colours["ytick.color"], lw=1, ls=":")
+    for line, word in zip(values.T, words, strict=True):
+        ax.plot(strengths, line, label="_" if labels is None else str(word), lw=1.5)
+    if mark is not None:
+        ax.axvline(mark, color=colours["text.color"], lw=1, ls="--", label=f"chosen: {mark:.3g}")
+    ax.set(xscale="log", xlabel="strength of the penalty (nats per bin)", ylabel="coefficient (log gain)")
+    if labels is not None or mark is not None:
+        ax.legend()
+    return ax
+
+
+def ks_plot(z, n=None, ax=None, *, label=None):
+    r"""Rescaled intervals against the uniform distribution that they have if the model is right.
+
+    With the expected number of spikes :math:`\tau` between two spikes, :math:`z = 1 - e^{-\tau}`. The curve is the share of
+    intervals up to z; outside the band, that of the Kolmogorov-Smirnov test at 95 %, the model is rejected.
+
+    Parameters
+    ----------
+    z
+        Rescaled intervals, shape (intervals,), from 0 to 1; or their quantiles, evenly spaced.
+    n
+        Number of intervals, if `z` are quantiles.
+    ax
+        Axes to draw on; None makes a new figure.
+    label
+        Name of the curve in the legend.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If z is not between 0 and 1.
+
+    References
+    ----------
+    Brown et al. (2002), *Neural Computation* 14:325-346.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm import plotting
+    >>> ax = plotting.ks_plot(np.random.default_rng(0).uniform(size=500))
+    >>> x, share = ax.lines[-1].get_data()
+    >>> bool(np.abs(share - x).max() < 0.0607)  # 1.36 / sqrt(500): inside the band
+    True
+    """
+    z = np.sort(require_shares("z", as_finite_array("z", require_one_unit(z), (1,))))
+    n = len(z) if n is None else as_positive_integer("n", n)
+    reach = stats.kstwo.ppf(0.95, n)
+    ax, colours = _axes_and_colours(ax)
+    x = np.array([0, reach, 1 - reach, 1]) if reach < 0.5 else np.array([0, 1 - reach, reach, 1])
+    low, high = np.clip(x - reach, 0, 1), np.clip(x + reach, 0, 1)
+    ax.fill_between(x, low, high, color=colours["ytick.color"], alpha=0.25, lw=0, label="95 % band")
+    ax.plot([0, 1], [0, 1], color=colours["ytick.color"], lw=1, ls=":")
+    at, share = np.r_[0, z, 1], np.r_[0, np.arange(1, len(z) + 1) / len(z), 1]
+    ax.plot(at, share, drawstyle="steps-post", lw=1.5, label=label or f"{n} intervals")
+    ax.set(xlabel="rescaled interval z (probability)", ylabel="share of intervals up to z", xlim=(0, 1), ylim=(0, 1))
+    ax.set_aspect("equal")
+    ax.grid(False)
+    ax.legend(loc="upper left")
+    return ax
+
+
+def _axes_and_colours(ax):
+    """The Axes to draw on, of a new figure if need be, and the colours of the style in use."""
+    try:
+        import matplotlib
+        import matplotlib.axes
+    except ImportError as error:
+        raise ImportError("figures need matplotlib, which is not installed: pip install popglm[notebooks]") from error
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots()
+    require_axes(isinstance(ax, matplotlib.axes.Axes), ax)
+    return ax, matplotlib.rcParams
+
+
+def _set_ticks(axis, names):
+    """Names of rows or columns, of some if there are many."""
+    step = -(-len(names) // MAX_TICKS)
+    axis.set_ticks(range(0, len(names), step), [str(name) for name in names[::step]])
+
+
+def _rate_colours(background, colour):
+    """From the background to a colour that ticks are still seen on."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    low, high = np.array(to_rgb(background)), np.array(to_rgb(colour))
+    return LinearSegmentedColormap.from_list("rate", [low, low + 0.75 * (high - low)])
+
+
+def _rate_image(rates, ids, part):
+    """Rates on an even time axis, with gaps, and its extent."""
+    frame = as_frame(rates)
+    times, values = (frame.times, frame.values) if frame.times is not None else require_timed_rates(rates)
+    times = require_increasing("times of the rates", as_finite_array("times of the rates", times, (1,)))
+    values = as_finite_array("rates", values, (1, 2), missing=True).reshape(len(np.atleast_1d(values)), -1)
+    require_n_entries("rates", values, len(times), "times")
+    require_n_entries("rates", values.T, len(ids), "units")
+    if frame.columns is not None:
+        require_same_units(ids, frame.columns)
+    shown = (times >= part[0]) & (times <= part[1])
+    times, values = times[shown], values[shown]
+    require_two_bins("rates", times)
+    apart = np.diff(times)
+    usual = np.quantile(apart, 0.5, method="lower")
+    step = float(apart[np.abs(apart - usual) < 0.01 * usual].mean())  # without the gaps and the rounding of times
+    at = require_drawable_grid("rates", np.rint((times - times[0]) / step).astype(int), len(ids))
+    image = np.full((at[-1] + 1, len(ids)), np.nan)
+    image[at] = values
+    start = float(times[0]) - step / 2
+    return image, [start, start + len(image) * step, -0.5, len(ids) - 0.5]

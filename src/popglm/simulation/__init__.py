@@ -1,0 +1,12 @@
+"""Recurrent simulation: of a fitted model, and of populations whose couplings are known, to test a fit against the truth."""
+
+from popglm.simulation._population import random_coupling, simulate_population
+from popglm.simulation._recording import Population
+from popglm.simulation._simulate import simulate
+from popglm.simulation._stability import Stability, stability
+
+__all__ = ["Population", "Stability", "random_coupling", "simulate", "simulate_population", "stability"]
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,167 @@
+"""Checks of simulations: populations, keys, histories, explosions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from popglm._checks.arrays import as_real_array
+from popglm._checks.values import as_lead_function, as_number, list_names
+from popglm._pynapple import as_frame
+
+# what mends a population that explodes: of parameters, and of a fit
+EXPLODING_PARAMS_FIX = (
+    "Weaken the couplings, or lower the intercepts; if these balance inhibition, which silence before the first bin lacks, "
+    "begin from a `history`."
+)
+EXPLODING_FIT_FIX = (
+    "Fit with a Ridge penalty, a longer history of each neuron, or the link softplus; or simulate short epochs from the "
+    "`history` of the data."
+)
+
+
+def require_causal_kernel(value):
+    """A basis with a kernel over lags."""
+    kernel = getattr(value, "kernel", None)
+    if not isinstance(kernel, np.ndarray):
+        raise TypeError(f"`basis` must be a convolution basis; got {value!r}. For example RaisedCosineLogConv(5, 40).")
+    if as_lead_function(getattr(value, "predictor_causality", "causal"))(len(kernel)):
+        raise ValueError(f"`basis` must see the past only, predictor_causality='causal'; got {value!r}.")
+    return kernel
+
+
+def require_no_explosion(means, limit, times, rows, support, ids, mend):
+    """Means in these rows that stay below each neuron's limit; `mend` says what to do about others."""
+    some = means[rows]
+    wild = ~(np.abs(some) < limit)
+    if not wild.any():
+        return
+    first = int(np.argmax(wild.any(1)))
+    neuron = int(np.argmax(wild[first]))
+    if np.isnan(some[first, neuron]):
+        raise ValueError(
+            "the rates become NaN. Check `inverse_link_function`, the couplings and the kernel of the basis."
+        )
+    unit = "spikes per bin" if support.counts else "per bin"
+    raise ValueError(
+        f"the population explodes: neuron {list_names([neuron], ids)} passes {limit[neuron]:g} {unit} at "
+        f"{times[rows[first]]:.3f} s. {mend}"
+    )
+
+
+def require_basis_features(expected, made, model):
+    """As many features as the model has."""
+    if made != expected:
+        raise ValueError(
+            f"`basis` and `inputs` make {made} features, and the {model} has {expected}. Give the basis of its fit, and "
+            "inputs with as many columns."
+        )
+
+
+def require_model_basis(value, kind):
+    """A basis, alone or a sum."""
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"`basis` must be the basis of the model's features; got {value!r}. For example history + stimulus."
+        )
+
+
+def as_simulation_inputs(value, n_bases):
+    """One input for each basis, None where the activity that is drawn goes, which is everywhere by default."""
+    if value is None:
+        return [None] * n_bases
+    if not isinstance(value, list | tuple):
+        raise TypeError(
+            "`inputs` must be a list with one input for each basis, None for the activity that is drawn; got "
+            f"{type(value).__name__}. For example [None, stimulus]."
+        )
+    if len(value) != n_bases:
+        raise ValueError(
+            f"`inputs` must have one entry for each of the {n_bases} bases, None for the activity that is drawn; got "
+            f"{len(value)}."
+        )
+    if all(x is not None for x in value):
+        raise ValueError(
+            "no entry of `inputs` is None, so nothing depends on what is drawn. Write model.simulate(key, X)."
+        )
+    return value
+
+
+def require_recurrent(term, conv):
+    """A basis whose input is drawn bin by bin: a convolution over the past, by itself."""
+    if not isinstance(term, conv):
+        raise ValueError(
+            "the activity that is drawn must go into a convolution over the past, alone or in a sum; got None as an input of "
+            f"{term!r}. Give that basis an input that is known beforehand."
+        )
+
+
+def require_time_grid(frame, duration, bin_size):
+    """How long, and in which bins: what the inputs tell, else what is given."""
+    if frame is not None and duration is not None:
+        raise ValueError(
+            f"`duration` must be left out where inputs say how long the simulation is; got {duration!r}. Shorten the inputs."
+        )
+    if frame is None and duration is None:
+        raise ValueError("`duration` must be given, in seconds, where no input says how long the simulation is.")
+    timed = frame is not None and frame.times is not None
+    if timed == (bin_size is not None):
+        raise ValueError(
+            f"`bin_size` must be {'left out where inputs have times' if timed else 'given, in seconds'}; got {bin_size!r}. "
+            "It is that of the counts of the fit."
+        )
+
+
+def as_history(value, window, n_neurons):
+    """Activity before the first bin as (window, neurons), the latest bin last; zeros before what is given."""
+    out = np.zeros((window, n_neurons))
+    if value is None:
+        return out
+    values = as_real_array("history", as_frame(value).values, (1, 2))
+    values = values[:, None] if values.ndim == 1 else values
+    if values.shape[1] != n_neurons:
+        raise ValueError(
+            f"`history` must have shape (bins, neurons) with {n_neurons} neurons, the latest bin last; got {values.shape}."
+        )
+    values = values[-window:].astype(float)
+    if not np.isfinite(values).all():
+        raise ValueError(f"the last {window} bins of `history` must be finite. Fill them, or start earlier.")
+    out[window - len(values) :] = values
+    return out
+
+
+def as_coupling_params(coef, intercept, n_basis):
+    """Couplings (neurons * basis, neurons) and intercepts (neurons,) that fit the basis."""
+    coef, intercept = (
+        as_real_array("coef", coef, (2,)).astype(float),
+        as_real_array("intercept", intercept, (1,)).astype(float),
+    )
+    n = len(intercept)
+    if coef.shape != (n * n_basis, n):
+        raise ValueError(
+            f"`coef` must have shape (neurons * n_basis_funcs, neurons) = ({n * n_basis}, {n}); got {coef.shape}."
+        )
+    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        raise ValueError("`coef` and `intercept` must be finite.")
+    return coef, intercept
+
+
+def as_n_bins(duration, bin_size):
+    """Number of bins of a duration, both in seconds."""
+    duration, bin_size = (
+        as_number("duration", duration, 0, strict=True),
+        as_number("bin_size", bin_size, 0, strict=True),
+    )
+    n_bins = round(duration / bin_size)
+    if n_bins < 1 or abs(n_bins * bin_size - duration) > 1e-6 * bin_size * max(n_bins, 1):
+        raise ValueError(f"`duration` must be a whole number of bins of {bin_size} s; got {duration} s.")
+    return n_bins
+
+
+def as_positive_pair(name, value):
+    """A pair of positive numbers, the lower first."""
+    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
+        raise TypeError(f"`{name}` must be a pair (lowest, highest); got {value!r}.")
+    low, high = (as_number(name, end, 0, strict=True) for end in value)
+    if low > high:
+        raise ValueError(f"`{name}` must be a pair (lowest, highest); got {low:g} before {high:g}.")
+    return low, high

@@ -1,0 +1,96 @@
+"""Simulation of a fitted model whose own activity is among its features."""
+
+import jax
+import numpy as np
+
+from popglm._checks.times import require_regular_bins
+from popglm._checks.values import as_number, require_key
+from popglm._pynapple import bin_frame, epoch_starts, select_columns
+from popglm.simulation._checks import EXPLODING_FIT_FIX, as_history, as_n_bins, require_time_grid
+from popglm.simulation._recording import Population, make_recording
+from popglm.simulation._recurrence import decompose_model
+from popglm.simulation._rollout import BinsToDraw, simulate_recurrence
+from popglm.simulation._stability import estimate_stability, explosion_limit, typical_activity, warn_unstable
+
+
+def simulate(key, model, basis, inputs=None, *, duration=None, bin_size=None, history=None):
+    r"""Simulate a fitted model whose features depend on the activity itself: what is drawn is the history of later bins.
+
+    .. math:: y_{tn} \sim p\Bigl(\cdot \Bigm| b_n + x_t^\top v_n
+       + \sum_{m,k} w_{(m,k),n} \sum_{l=1}^{W} h_k(l)\, y_{t-l,m}\Bigr)
+
+    Observation model, link and scale are those of the fit; :math:`x_t` are features of inputs that are known beforehand. A
+    warning says before the run if the rates are likely to run away (see `stability`); a run that does is stopped.
+
+    Parameters
+    ----------
+    key : jax.Array
+        Random key, ``jax.random.key(seed)``. The same key draws the same activity, and bin t does not depend on how many
+        come after it.
+    model
+        A fitted GLM, whose own activity is drawn, or a PopulationGLM.
+    basis
+        The basis of its features: a convolution, or a sum of bases, one of them at least a convolution of the activity.
+    inputs : list
+        One for each basis, in the order of `lazy_features`: None where the activity goes, else what `lazy_features` takes. By
+        default everything is activity. The simulation has their bins, and their epochs if they are from pynapple.
+    duration, bin_size : float
+        In seconds, where no input says them; the bins are those of the counts of the fit.
+    history
+        Activity before the first bin of each epoch, shape (bins, neurons), the latest bin last: such as the counts of the
+        fit. By default zeros, from which a coupled population may overshoot.
+
+    Returns
+    -------
+    Population
+        Spike times, counts and rates, with the parameters of the model. Bins whose inputs are not known are NaN, and
+        count nothing in the history of others.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the model is not fitted.
+    ValueError
+        If basis and inputs do not make the features of the model, or its rates run away: beyond 20 spikes per bin and ten
+        times the highest mean count of the fit.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the mean field says that the rates have no stable level, or one that a fluctuation can leave.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import numpy as np
+    >>> from popglm.basis import RaisedCosineLogConv
+    >>> from popglm.glm import PopulationGLM
+    >>> from popglm.simulation import simulate
+    >>> counts = np.random.default_rng(0).poisson(0.1, (5000, 3))
+    >>> basis = RaisedCosineLogConv(4, window_size=20)
+    >>> model = PopulationGLM().fit(basis.lazy_features(counts), counts)
+    >>> population = simulate(jax.random.key(0), model, basis, duration=25.0, bin_size=0.005)
+    >>> population.counts.shape
+    (5000, 3)
+    """
+    counts_key, times_key = jax.random.split(require_key(key))
+    known, recurrence, eta, frame = decompose_model(model, basis, inputs)
+    require_time_grid(frame, duration, bin_size)
+    if frame is None:
+        n_bins = as_n_bins(duration, bin_size)
+        eta = np.broadcast_to(model.intercept_, (n_bins, len(model.intercept_)))
+    if frame is None or frame.times is None:
+        frame = bin_frame(len(eta), as_number("bin_size", bin_size, 0, strict=True))
+    else:
+        require_regular_bins(frame)
+        bin_size = float(np.median(np.diff(frame.times)))
+    history = as_history(history, len(recurrence.kernel), len(model.intercept_))
+    warn_unstable(estimate_stability(model, known, recurrence, eta))
+    limit = explosion_limit(known, typical_activity(model, known))
+    bins = BinsToDraw(epoch_starts(frame, len(eta)), eta, frame.times)
+    ids = np.arange(len(limit)) if model._columns is None else model._columns
+    named = {"ids": ids, "mend": EXPLODING_FIT_FIX}
+    counts, rates = simulate_recurrence(counts_key, known, recurrence, bins, history, limit, **named)
+    units, counts = make_recording(times_key, counts, frame, bin_size, ids, known.support)
+    counts = select_columns(counts, 0) if model._single else counts
+    return Population(units, counts, rates, model.coef_, model.intercept_, recurrence.filters)
