@@ -12,6 +12,7 @@ from popglm._design.inputs import as_X_y, has_valid_bin
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import frame_fingerprint, objective_fingerprint, options_fingerprint, values_checksum
 from popglm._solver.threads import one_thread
+from popglm.batching import Windows
 from popglm.batching._checks import (
     as_init_pair,
     require_batch_pair,
@@ -25,7 +26,6 @@ from popglm.batching._run import RunState, run_batches
 from popglm.batching._state import BatchFitState
 from popglm.batching._steppers import DEFAULT_SOLVER, BatchFit, jaxopt_stepper, optax_stepper
 from popglm.batching._watch import Watch, show_step_progress
-from popglm.batching import Windows
 from popglm.glm._settings import require_nonsmooth_solver, warn_unsuited_solver
 
 
