@@ -480,7 +480,7 @@ REFUSED = {
     ),
     "a solver that knows no kinks": (
         lambda X, y: PopulationGLM(regularizer="Lasso", solver_name="LBFGS").fit(X, y),
-        "Lasso has a kink at 0, which LBFGS does not know of",
+        "Lasso is not smooth at 0, and LBFGS needs a smooth objective",
     ),
     "a solver misspelt": (
         lambda X, y: PopulationGLM(regularizer="Lasso", solver_name="LBGFS").fit(X, y),
@@ -488,7 +488,7 @@ REFUSED = {
     ),
     "steps of another library": (
         lambda X, y: PopulationGLM(regularizer="Lasso").fit_batches([(X, y)], 1, solver=linear_model.Lasso()),
-        "Lasso has a kink at 0, which Lasso does not know of",
+        "Lasso is not smooth at 0, and Lasso needs a smooth objective",
     ),
     "a group lasso by its name alone": (
         lambda X, y: PopulationGLM(regularizer="GroupLasso").fit(X, y),

@@ -24,7 +24,7 @@ from popglm._files._checks import (
 from popglm._files.npz import read_npz, remove_partial_files, write_npz
 from popglm.basis import Product, Sum
 from popglm.glm import GLM, PopulationGLM
-from popglm.glm._model import OBSERVATION_MODELS, REGULARIZERS
+from popglm.glm._settings import OBSERVATION_MODELS, REGULARIZERS
 from popglm.links import LINKS, Link, resolve_builtin
 
 __all__ = ["load", "save"]

@@ -30,7 +30,7 @@ from popglm._solver.ask_tell import (
     tell,
 )
 from popglm._solver.preconditioner import MAX_FACTOR_ENTRIES, Problem, prepare_problem
-from popglm._solver.problem import Fit, Objective
+from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._solver.threads import one_thread
 from popglm._sums.losses import curved_row_hessians, fit_null_model, loss_and_gradient, loss_curvature, null_model_loss
 from popglm._sums.moments import first_pass_sums
@@ -69,7 +69,11 @@ class SavedFit(NamedTuple):
     def of(cls, saved) -> "SavedFit":
         """From the same as plain tuples, as a file has it."""
         state, own, n_passes, scale, found = saved
-        return cls(SolverState(*state), own, n_passes, scale, None if found is None else Fit(*found))
+        return cls(SolverState(*state), own, n_passes, scale, None if found is None else Fit.from_tuple(found))
+
+    def to_tuple(self) -> tuple:
+        """Plain values, as a checkpoint file holds them."""
+        return *self[:-1], None if self.found is None else self.found.to_tuple()
 
     def over(self, maxiter) -> bool:
         """Whether nothing is left to be done in so many passes."""
@@ -137,7 +141,8 @@ def fit_exactly(
         )
         found = make_fit(setting, problem, state)
         if keep:
-            keep.hold(partial(SavedFit, state, problem.precondition.own, n_passes, found.scale, found))
+            saved = SavedFit(state, problem.precondition.own, n_passes, found.dispersion, found)
+            keep.hold(saved.to_tuple)
         return found
 
 
@@ -178,7 +183,7 @@ def run_passes(design, setting: FitConstants, problem: Problem, state: SolverSta
             report(state)
         if keep:
             keep.offer(
-                partial(SavedFit, state, problem.precondition.own, n_passes, problem.objective.model.scale, None)
+                SavedFit(state, problem.precondition.own, n_passes, problem.objective.model.scale, None).to_tuple
             )
     return problem, state, n_passes
 
@@ -199,9 +204,16 @@ def make_fit(setting: FitConstants, problem: Problem, state: SolverState) -> Fit
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    free = np.minimum((coef != 0).sum(1) + 1, setting.free) if penalty.lengths else setting.free
-    flags = state.n_evaluated, done, stalled, setting.silent, setting.mean_count.astype(dtype)
-    return Fit(coef, intercept, *flags, setting.dependent, setting.constant, free, problem.objective.model.scale)
+    n_params = np.minimum((coef != 0).sum(1) + 1, setting.free) if penalty.lengths else setting.free
+    return Fit(
+        coef=coef,
+        intercept=intercept,
+        dispersion=problem.objective.model.scale,
+        convergence=Convergence(n_iter=state.n_evaluated, converged=done, stalled=stalled),
+        silent=setting.silent,
+        null_mean=setting.mean_count.astype(dtype),
+        features=FeatureRank(collinear=setting.dependent, constant=setting.constant, n_params=n_params),
+    )
 
 
 def replace_dispersion(problem: Problem, model, null, mean_count) -> Problem:

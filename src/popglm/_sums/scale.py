@@ -115,12 +115,12 @@ def dispersion_after_fit(design, model, fit) -> Dispersion:
     """The same as `dispersion`, after a fit to a design; of a model of 0 and 1 also the coefficients without an end."""
     sums, ends, dtype = None, None, jnp.result_type(float)
     if needs_chi_squared(model):
-        null = np.asarray(model.link.forward(fit.mean.astype(float)), dtype)
+        null = np.asarray(model.link.forward(fit.null_mean.astype(float)), dtype)
         f = _chi_squared_and_signs if model.support.ends_only else chi_squared_sums
         sums = total(f, design, model, fit.coef, fit.intercept, null)
     if model.support.ends_only:
         sums, ends = sums
-    scales = estimate_dispersion(model, fit.mean, fit.free, fit.silent, sums)
+    scales = estimate_dispersion(model, fit.null_mean, fit.features.n_params, fit.silent, sums)
     if ends is None:
         return scales
     skip = (fit.silent | scales.separated)[:, None]

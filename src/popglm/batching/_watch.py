@@ -30,7 +30,7 @@ class Watch:
         stop = False
         if self.callback is not None:
             coef, intercept = stand.stepper.params(stand.solver)
-            stop = bool(self.callback(n, loss, (self.model._public(coef.T), intercept)))
+            stop = bool(self.callback(n, loss, ((coef.T[..., 0] if self.model._single else coef.T), intercept)))
         return self._check(n, stand) or stop if self.held_out and n % self.check_every == 0 else stop
 
     def improved(self) -> bool:

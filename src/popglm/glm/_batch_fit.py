@@ -11,6 +11,7 @@ from popglm._checks.values import as_positive_integer, require_flag, require_fun
 from popglm._design.inputs import as_X_y, has_valid_bin
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import frame_fingerprint, objective_fingerprint, options_fingerprint, values_checksum
+from popglm._solver.problem import Convergence
 from popglm._solver.threads import one_thread
 from popglm.batching import Windows
 from popglm.batching._checks import (
@@ -26,7 +27,12 @@ from popglm.batching._run import RunState, run_batches
 from popglm.batching._state import BatchFitState
 from popglm.batching._steppers import DEFAULT_SOLVER, BatchFit, jaxopt_stepper, optax_stepper
 from popglm.batching._watch import Watch, show_step_progress
-from popglm.glm._settings import require_nonsmooth_solver, warn_unsuited_solver
+from popglm.glm._access import as_user_array
+from popglm.glm._checks import require_nonsmooth_solver, warn_unsuited_solver
+from popglm.glm._fitted import Findings, Fitted, Names, Parameters
+from popglm.glm._model import FITTED_ATTRIBUTES
+from popglm.glm._report import BATCHES_STALLED, warn_of_fit
+from popglm.glm._settings import resolve_settings
 
 
 class BatchFits:
@@ -131,7 +137,8 @@ class BatchFits:
         >>> bool(np.allclose(model.coef_, PopulationGLM().fit(X, y).coef_, atol=1e-3))
         True
         """
-        objective, name, options = self._configure()
+        settings_ = resolve_settings(self)
+        objective, name, options = settings_.objective, settings_.solver_name, settings_.options
         require_batches(batches)
         n_steps = as_positive_integer("n_steps", n_steps)
         check_every, patience = (
@@ -155,11 +162,13 @@ class BatchFits:
             if solver is not None:
                 settings["solver"] = type(solver).__name__
             keep = self._checkpoint_of_batches(checkpoint, objective, options, batches, settings)
-        self._forget()
+        for known in FITTED_ATTRIBUTES:
+            self.__dict__.pop(known, None)
+        self.observation_model_ = objective.model
         expected = {} if stand is None else {"shape": stand.shape}
 
         def convert(item):
-            X, y = as_X_y(*require_batch_pair(item), objective.model, self._y_dims, built=True)
+            X, y = as_X_y(*require_batch_pair(item), objective.model, settings_.y_dims, built=True)
             came = {"shape": (X.values.shape[1], y.values.shape[1]), "X": X.columns, "y": y.columns}
             for what in came:
                 require_uniform_batches(what, expected.setdefault(what, came[what]), came[what])
@@ -170,7 +179,7 @@ class BatchFits:
             n_features, n_neurons = shape
             if params is None:
                 return np.zeros((n_neurons, n_features)), np.full(n_neurons, np.nan)
-            return self._inner(params, as_feature_mask(self.feature_mask, *shape))
+            return settings_.core_params(params, as_feature_mask(self.feature_mask, *shape), "params")
 
         def stepper(shape):
             mask = as_feature_mask(self.feature_mask, *shape)
@@ -184,7 +193,7 @@ class BatchFits:
             stand = stand._replace(stepper=how, solver=how.resume(stand.solver, start(stand.shape)))
         if isinstance(batches, Windows):
             expected |= {key: frame.columns for key, frame in zip("Xy", batches.frames, strict=True)}
-            self._keep_names(expected["X"])
+            keep_names(self, expected["X"])
         watch = Watch(self, callback, held_out, check_every, patience)
         with keep or nullcontext():  # at its end, when the fit is kept, the file is written
             with one_thread, show_step_progress(n_steps, progress) as report:
@@ -210,20 +219,29 @@ class BatchFits:
         state, names = stand.solver, stand.names
         self._columns, self.history_ = names["y"], watch.history
         self.batch_state_ = stand._replace(stepper=stand.stepper.kind)  # without functions, so that it can be pickled
-        self._keep_names(names["X"])
+        keep_names(self, names["X"])
+        findings = None
         if isinstance(state, BatchFitState):
             of = state, stand.stepper.objective, stand.stepper.mask
             found = batch_fit_result(*of)
             coef, intercept, mean, silent, converged, failed, scales = found
             self._train_mean = mean.astype(jnp.result_type(float))
             self.scale_ = scales.scale
-            self._warn_of_neurons(silent, scales, names["y"], names["X"])
-            self._warn_of_dependent(collinear_in_batches(*of), names["X"])
+            findings = Findings(silent, scales.constant, scales.separated, scales.partly, collinear_in_batches(*of))
         else:
             coef, intercept = stand.stepper.params(state)
             converged = np.zeros(len(coef), bool)
             failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
-        self._warn(failed, names["y"], "the fit met round-off, or a loss that is not finite. Scale X, start nearer")
+        objective = stand.stepper.objective
+        fitted = Fitted(
+            objective.model,
+            Parameters(coef, intercept, getattr(self, "scale_", None)),
+            Names(names["y"], names["X"]),
+            Convergence(n, converged, failed),
+            findings,
+            getattr(self, "_train_mean", None),
+        )
+        warn_of_fit(fitted, objective.strength, None, BATCHES_STALLED)
         self._adopt(coef, intercept)
         if watch.best is not None and not watch.improved():
             _, best, scale = watch.best
@@ -235,5 +253,11 @@ class BatchFits:
     def _adopt(self, coef, intercept):
         """Take these parameters of the core, neurons first."""
         dtype = jnp.result_type(float)
-        self.coef_, self.intercept_ = self._public(np.asarray(coef, dtype).T), np.asarray(intercept, dtype)
+        self.coef_, self.intercept_ = as_user_array(self, np.asarray(coef, dtype).T), np.asarray(intercept, dtype)
         self.n_features_in_ = coef.shape[1]
+
+
+def keep_names(model, features):
+    model.__dict__.pop("feature_names_in_", None)
+    if features is not None and all(isinstance(name, str) for name in features):
+        model.feature_names_in_ = np.asarray(features, object)

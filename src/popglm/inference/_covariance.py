@@ -9,6 +9,7 @@ from popglm._design.lazy import LazyFeatures
 from popglm._design.total import total
 from popglm._pynapple import as_frame, column_metadata, epoch_starts
 from popglm._sums.separation import separated_binary, separated_counts, sign_sums
+from popglm.glm._access import is_single
 from popglm.inference._checks import (
     as_cluster_labels,
     require_clusters,
@@ -117,7 +118,7 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     residual = found.residual if fit.estimated and kind == "fisher" else np.full(len(covariance), np.inf)
     estimates = np.concatenate([fit.coef, fit.intercept[:, None]], 1)
     free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True)
-    return Uncertainty(*known, estimates, covariance, residual, found.null, found.unit, free, model._single, said[1])
+    return Uncertainty(*known, estimates, covariance, residual, found.null, found.unit, free, is_single(model), said[1])
 
 
 def _separated_coefficients(fit):

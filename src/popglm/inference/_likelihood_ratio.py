@@ -14,6 +14,7 @@ from popglm._sums.losses import fit_null_model, linear_predictor, weighted_sum
 from popglm._sums.moments import first_pass_sums, neuron_moments
 from popglm._sums.rank import Rank
 from popglm.glm import PopulationGLM
+from popglm.glm._access import as_user_array
 from popglm.inference._checks import (
     COLLINEAR,
     LESS_LIKELY,
@@ -169,7 +170,7 @@ def leave_out_test(model, X, y, features) -> GroupTests:
     warn_missing_tests(np.array(reasons), fit.y.columns)
     tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
     tests = GroupTests(*(part[0] for part in tests)) if one else tests
-    return GroupTests(*map(model._public, tests))
+    return GroupTests(*(as_user_array(model, values) for values in tests))
 
 
 class NestedComparison(NamedTuple):

@@ -10,7 +10,9 @@ from popglm._checks.models import as_feature_mask, require_estimator, require_fi
 from popglm._design.design import DesignRows
 from popglm._design.inputs import as_design_rows
 from popglm._pynapple import Frame
-from popglm.glm._estimator import Estimator
+from popglm.glm._access import checked_X_y, core_params, fitted_observation_model, model_with_dispersion
+from popglm.glm._model import Model
+from popglm.glm._settings import resolve_settings
 from popglm.inference._checks import require_unpenalised
 from popglm.inference._information import CovarianceEstimate, estimate_covariance
 from popglm.observation_models import ObservationModel
@@ -32,10 +34,10 @@ class UnpenalisedFit(NamedTuple):
     def of(cls, model, X, y, name="model") -> "UnpenalisedFit":
         """The fit that the user calls `name`, and the data as it knows them."""
         core = as_unpenalised_model(model, name)
-        X, y = model._pair(X, y)
+        X, y = checked_X_y(model, X, y)
         coef, intercept = params_in_double(model)
         free = as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0
-        estimated = core.divides and model._configure()[0].model.scale is None
+        estimated = core.divides and fitted_observation_model(model).scale is None
         return cls(core, X, y, as_design_rows(X.values, centered=True), coef, intercept, free, estimated)
 
     @property
@@ -57,13 +59,13 @@ class UnpenalisedFit(NamedTuple):
 
 def params_in_double(model):
     """Coefficients (neurons, features) and intercepts (neurons,) in double precision."""
-    return tuple(np.asarray(part, float) for part in model._core_params())
+    return tuple(np.asarray(part, float) for part in core_params(model))
 
 
 def as_unpenalised_model(model, name) -> ObservationModel:
     """The observation model of a fit without a penalty, with its scale."""
-    require_estimator(model, Estimator, name)
+    require_estimator(model, Model, name)
     require_fitted(model)
-    _, penalty, strength = model._configure()[0]
+    _, penalty, strength = resolve_settings(model).objective
     require_unpenalised(penalty, strength, name)
-    return model._scaled(f"inference about `{name}`")
+    return model_with_dispersion(model, f"inference about `{name}`")

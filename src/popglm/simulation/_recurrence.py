@@ -11,7 +11,8 @@ from popglm._design.total import collect_entries
 from popglm._sums.scores import linear_predictor_rows
 from popglm.basis import Conv
 from popglm.basis._tree import Basis, Sum
-from popglm.glm._estimator import Estimator
+from popglm.glm._access import core_params, model_with_dispersion
+from popglm.glm._model import Model
 from popglm.simulation._checks import (
     as_simulation_inputs,
     require_basis_features,
@@ -83,7 +84,7 @@ def _join_recurrences(kernels, weights, n):
 
 def decompose_model(model, basis, inputs):
     """The observation model with its scale, the recurrence, and the predictor of inputs with its time axis."""
-    require_estimator(model, Estimator)
+    require_estimator(model, Model)
     require_fitted(model)
-    known = model._scaled("a simulation")
-    return known, *decompose_predictor(*model._core_params(), basis, inputs, type(model).__name__)
+    known = model_with_dispersion(model, "a simulation")
+    return known, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__)
