@@ -9,6 +9,7 @@ import numpy as np
 import pynapple as nap
 import pytest
 from samples import small_data
+from sklearn.base import clone
 
 from popglm._solver.jaxopt import JAXOPT_SOLVERS
 from popglm.basis import RaisedCosineLogConv
