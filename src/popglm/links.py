@@ -1,4 +1,4 @@
-"""Links: how a mean follows from a linear predictor, in forms that keep the digits of single precision."""
+"""Links: functions from the linear predictor to the mean, written to be accurate in single precision."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ __all__ = ["Link"]
 
 
 def require_link(value, known):
-    """An inverse link function, or the name of one."""
+    """Raise unless the value is a function or the name of a link."""
     names = tuple(key for key in known if isinstance(key, str))
     if isinstance(value, str):
         return require_option("inverse_link_function", value, names)
@@ -26,11 +26,11 @@ def require_link(value, known):
 
 
 def require_increasing_link(function, low, high):
-    """A function that JAX can trace, element by element, from linear predictors to means that increase above `low`."""
+    """Raise unless JAX can trace the function, element by element, and its means increase between `low` and `high`."""
     name = "`inverse_link_function`"
     if isinstance(function, np.ufunc):
         raise TypeError(f"{name} must be a JAX function of an array; got NumPy's {function.__name__}. Write jax.numpy.")
-    predictor = jnp.asarray([-30.0, -4.0, -2.0, 0.0, 2.0, 4.0, 30.0])  # the ends may be flat
+    predictor = jnp.asarray([-30.0, -4.0, -2.0, 0.0, 2.0, 4.0, 30.0])  # flat ends are allowed
     try:
         run = jax.jit(lambda eta: function(eta))
         means, some = np.asarray(run(predictor)), np.asarray(run(predictor[:2]))
@@ -67,7 +67,7 @@ def _suggest_links(low, high):
 
 
 def require_link_range(link, low, high, known):
-    """A link whose means the observation model can have."""
+    """Raise unless the observation model allows all means of the link."""
     if link.low < low or link.high > high:
         raise ValueError(
             f"`inverse_link_function` must give {describe_range(low, high)} means for this observation model; {link.name!r} "
@@ -76,7 +76,7 @@ def require_link_range(link, low, high, known):
 
 
 def require_reachable_mean(low, high, mean):
-    """A mean that an inverse link function takes between two linear predictors."""
+    """Raise unless every mean lies between `low` and `high`, the means that the link reaches."""
     missed = ~((low <= mean) & (mean <= high))
     if missed.any():
         raise ValueError(
@@ -87,22 +87,22 @@ def require_reachable_mean(low, high, mean):
 
 @dataclass(frozen=True)
 class Link:
-    r"""How the mean :math:`\mu` follows from the linear predictor :math:`\eta`: :math:`\mu = f(\eta)`.
+    r"""Relation of the mean :math:`\mu` and the linear predictor :math:`\eta`: :math:`\mu = f(\eta)`.
 
     Parameters
     ----------
     name
-        For people to read.
+        Name of the link, such as "exp".
     inverse
-        f, a JAX function that increases.
+        f, an increasing JAX function.
     log_inverse
-        :math:`\log f`, written so that it neither overflows nor loses digits where f is small.
+        :math:`\log f`, written to be accurate where f is small and not to overflow.
     forward
         The inverse of f, a NumPy function.
     log_rest
-        :math:`\log (1 - f)`, for means that are probabilities; None for the others.
+        :math:`\log (1 - f)` if the mean is a probability, else None.
     low, high
-        What the mean lies between.
+        Limits of the mean.
 
     Examples
     --------
@@ -230,10 +230,9 @@ def _python_function(compiled):
 
 
 def resolve_link(function, low=0.0, high=np.inf) -> Link:
-    """Link of a named or built-in inverse link function, or one made from any increasing JAX function.
+    """Return the link of a name or of an increasing JAX function, whose means must lie between `low` and `high`.
 
-    Its means must lie between `low` and `high`. What is compiled for a function is kept with it: define it once, not as a
-    new lambda at every turn of a loop.
+    Compiled code is stored for each function object: define a function once, not as a new lambda in every iteration.
     """
     function = resolve_builtin(function)
     link = LINKS[function] if function in LINKS else _custom_link(function, low, high)
@@ -256,7 +255,7 @@ def _custom_link(function, low, high) -> Link:
 
 
 def _invert_by_bisection(function, mean):
-    """Linear predictor of a mean: the bracket doubles until it holds the mean, then it is halved."""
+    """Find the linear predictor of each mean: double a bracket until it contains the mean, then bisect it."""
     width, at = 64.0, lambda x: np.asarray(function(jnp.asarray(np.full(np.shape(mean), x))), float)
     while width < 2**20 and not np.all((at(-width) <= mean) & (mean <= at(width))):
         width *= 2

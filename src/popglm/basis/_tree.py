@@ -1,7 +1,7 @@
-"""Bases side by side (`+`) and multiplied (`*`), their functions on a grid, features split again.
+"""Trees of bases: sums and products, their functions on a grid, and features split by input.
 
-A basis is a tree. Its leaves, each with an input of its own, are `Conv` and `Eval`; its nodes are `Sum` and `Product`. Every
-one makes features (`_transformer`), and knows its functions on a grid.
+The leaves of a tree are `Conv` and `Eval`, each with one input. Its nodes are `Sum` and `Product`. Every basis computes
+features (`_features`), evaluates its functions on a grid, and splits features or coefficients by the inputs they belong to.
 """
 
 from abc import abstractmethod
@@ -30,41 +30,41 @@ from popglm.basis._features import OUTPUT_CONFIG_ATTRIBUTE, FeatureColumns, Tran
 
 
 class Basis(Transformer):
-    """Functions of inputs, as features of a GLM."""
+    """Base class of all bases: functions of one or several inputs, as features of a GLM."""
 
     label = None
 
     @abstractmethod
     def _grid(self, n_samples):
-        """An axis for each input, and the functions on all of them, of shape (*lengths, functions)."""
+        """Return one axis for each input, and the functions on the grid of all axes, of shape (*lengths, functions)."""
 
     def __add__(self, other):
-        """Features of this basis and of another, each of an input of its own, side by side."""
+        """Set the features of this basis and of another side by side; each basis has its own input."""
         return Sum(self, other)
 
     def __mul__(self, other):
-        """Every feature of this basis times every feature of another, each of an input of its own."""
+        """Multiply every feature of this basis by every feature of another; each basis has its own input."""
         return Product(self, other)
 
     def evaluate_on_grid(self, n_samples=100):
-        """The functions of this basis where they live: lags in bins, or values of a variable.
+        """Evaluate the functions of this basis at all lags in bins, or at even steps over the values of a variable.
 
         Parameters
         ----------
         n_samples : int
-            How many values of every variable. The lags of a convolution are what they are.
+            Number of values of every variable. Convolutions ignore it: they return every lag.
 
         Returns
         -------
         *axes : numpy.ndarray
-            Of a convolution all lags in bins, ascending: from 1 to W for the past. Of an evaluation even steps over the
-            bounds, or from 0 to 1 as long as there are none; of categories each of them. One axis for each input.
+            One axis for each input. For a convolution all lags in bins, ascending: from 1 to W for the past. For an
+            evaluation even steps over the bounds, or over [0, 1] if there are no bounds yet. For categories each of them.
         functions : numpy.ndarray, shape (*lengths of the axes, n_basis_funcs)
 
         Raises
         ------
         ValueError
-            If the functions of several inputs on all of their axes take more than 1 GB.
+            If the functions of several inputs on the grid of all axes take more than 1 GB.
 
         Examples
         --------
@@ -86,19 +86,19 @@ class Basis(Transformer):
     @property
     @abstractmethod
     def _n_functions(self) -> int:
-        """Number of functions, as counted in the shape."""
+        """Number of functions: the columns of `shape`, added or multiplied over the bases."""
 
     @abstractmethod
     def split_by_feature(self, x, axis=1):
-        """Split features or coefficients by what they belong to."""
+        """Split features or coefficients by the inputs they belong to."""
 
     @abstractmethod
     def _split(self, x, axis, widths):
-        """Do that; an iterator hands out the number of columns of each leaf's input."""
+        """Split x; the iterator `widths` yields the number of input columns of each leaf."""
 
 
 class Node(Basis):
-    """Several bases in one, each with its own input or inputs. Copies of them, since each learns from its own input."""
+    """Several bases combined by an operator. A node keeps copies of its bases, since each basis learns from its own input."""
 
     _what, _sign, _verb = "", "", ""
 
@@ -116,30 +116,30 @@ class Node(Basis):
 
     @property
     def _names(self):
-        """Labels of the bases; where one has none, its number."""
+        """Labels of the bases; a basis without a label has its number."""
         require_basis_labels([basis.label for basis in self.bases if basis.label is not None])
         return [i if basis.label is None else basis.label for i, basis in enumerate(self.bases)]
 
     @property
     def n_basis_funcs(self) -> int:
-        """Number of features, where every input has one column."""
+        """Number of features if every input has one column."""
         return self._n_functions
 
     def __repr__(self):
-        """The bases with a sign between them."""
+        """Write the bases with the operator between them."""
         wrapped = (f"({basis!r})" if isinstance(basis, Node) else repr(basis) for basis in self.bases)
         return self._sign.join(wrapped)
 
     def _repr_mimebundle_(self, **kwargs):
-        """As text, in notebooks too."""
+        """Show text in notebooks, too."""
         return {"text/plain": repr(self)}
 
     def __getitem__(self, key):
-        """The basis with this label, or this number."""
+        """Return the basis with this label or number."""
         return self.bases[as_part_position(key, self._names)]
 
     def get_params(self, deep=True):
-        """The bases by their labels, or as basis1, basis2, ...; if `deep`, their settings too: basis1__n_basis_funcs."""
+        """Return the bases by label, or as basis1, basis2, ...; if `deep`, also their settings: basis1__n_basis_funcs."""
         names = [name if isinstance(name, str) else f"basis{name + 1}" for name in self._names]
         params = {"label": self.label} | dict(zip(names, self.bases, strict=True))
         for name, basis in zip(names, self.bases, strict=True) if deep else ():
@@ -150,7 +150,7 @@ class Node(Basis):
         return [*self.get_params(deep=False)]
 
     def set_params(self, **params):
-        """Set what `get_params` gives."""
+        """Set parameters by the names that `get_params` returns."""
         parts = [name for name in self.get_params(deep=False) if name != "label"]
         new = [params.pop(name, basis) for name, basis in zip(parts, self.bases, strict=True)]
         for basis in new:
@@ -161,10 +161,11 @@ class Node(Basis):
         return self
 
     def __sklearn_clone__(self):
-        """The same of clones. What was said about the inputs is kept."""
+        """Combine clones of the bases; the input shape that the user set is kept."""
         other = type(self)(*self.bases, label=self.label)
-        other.bases = tuple(map(clone, self.bases))  # as they stand: a sum that was set is not taken apart
-        if hasattr(self, OUTPUT_CONFIG_ATTRIBUTE):  # what scikit-learn's own clone keeps
+        # the constructor flattens a sum inside a sum; one that `set_params` put there stays as it is
+        other.bases = tuple(map(clone, self.bases))
+        if hasattr(self, OUTPUT_CONFIG_ATTRIBUTE):  # scikit-learn's clone keeps it
             setattr(other, OUTPUT_CONFIG_ATTRIBUTE, getattr(self, OUTPUT_CONFIG_ATTRIBUTE))
         return other.set_input_shape(*self._input_shape) if hasattr(self, "_input_shape") else other
 
@@ -175,10 +176,10 @@ class Sum(Node):
     Parameters
     ----------
     *bases
-        Bases, of which it keeps copies: ``basis["speed"]`` or ``basis[1]`` is one of them. A sum inside a sum is taken
-        apart, unless it has a label.
+        The bases to add. The sum keeps copies: ``basis["speed"]`` or ``basis[1]`` is one of them. A sum inside a sum is
+        flattened, unless it has a label.
     label : str
-        Its name inside of other bases.
+        Name of the sum inside other bases.
 
     Examples
     --------
@@ -190,7 +191,7 @@ class Sum(Node):
     >>> X = basis.lazy_features(counts, speed)
     >>> X.shape
     (500, 19)
-    >>> parts = basis.split_by_feature(np.zeros(19), axis=0)  # of the coefficients of one neuron
+    >>> parts = basis.split_by_feature(np.zeros(19), axis=0)  # coefficients of one neuron
     >>> {name: list(part) for name, part in parts.items()}
     {'history': [0, 1, 2], 'speed': [0]}
     """
@@ -216,7 +217,7 @@ class Sum(Node):
         return sum(basis._n_functions for basis in self.bases)
 
     def split_by_feature(self, x, axis=1):
-        """Split features, or coefficients, by the bases of the sum, and each further as its basis does.
+        """Split features or coefficients by the bases of the sum, then by the inputs of each basis.
 
         Parameters
         ----------
@@ -228,7 +229,7 @@ class Sum(Node):
         Returns
         -------
         dict
-            For every basis, by its label (its number where it has none), what its own `split_by_feature` gives.
+            The result of `split_by_feature` of every basis, by its label, or by its number if it has none.
 
         Raises
         ------
@@ -254,17 +255,18 @@ class Product(Node):
 
     .. math:: X_{t,(i,j)} = A_{ti}\, B_{tj}, \qquad \text{column } (i, j) = i \cdot n_B + j.
 
-    The features of the last basis run fastest. With evaluations this is a tensor basis, a function of several variables;
-    with a convolution, features of the past that depend on the present: history gated by a category, whose value is that of
-    the bin itself and not of the event in the past. A variable that lies far from 0 must lose its mean before it is multiplied,
-    since nothing can take it from the products: from some 400 standard deviations on (in 32 bits) a warning says so.
+    The features of the last basis run fastest. A product of evaluations is a tensor basis: functions of several variables.
+    A product of a convolution and an evaluation makes the effect of the past depend on the present, such as a history gated by
+    a category; the category is that of the current bin, not of the bin of the past event. Subtract the mean of a variable
+    that lies far from 0 before you multiply it, since products cannot be centred afterwards: above about 400 standard
+    deviations (in 32 bits) a warning says so.
 
     Parameters
     ----------
     *bases
-        Bases, of which it keeps copies. A product inside a product is taken apart, unless it has a label.
+        The bases to multiply. The product keeps copies. A product inside a product is flattened, unless it has a label.
     label : str
-        Its name inside of other bases.
+        Name of the product inside other bases.
 
     Examples
     --------
@@ -303,7 +305,7 @@ class Product(Node):
         return prod(basis._n_functions for basis in self.bases)
 
     def split_by_feature(self, x, axis=1):
-        """Split features, or coefficients, by the columns of the inputs whose functions they multiply.
+        """Split features or coefficients by combinations of input columns, one column of each input.
 
         Parameters
         ----------
@@ -315,9 +317,9 @@ class Product(Node):
         Returns
         -------
         dict
-            For every combination of columns, one of each input, named as "a*b", an array with the products of their
-            functions along `axis`, the functions of the last input running fastest. Names of columns are those of
-            pynapple where x is a TsdFrame of features, else 0, 1, ...
+            For every combination of columns, named "a*b", an array with the products of their functions along `axis`;
+            the functions of the last input run fastest. If x is a TsdFrame of features, columns have their names in
+            pynapple, else 0, 1, ...
 
         Raises
         ------
@@ -336,7 +338,7 @@ class Product(Node):
 
 
 def _expand_to_mesh(grids):
-    """All axes, and the functions of each on all of them."""
+    """Return all axes, and the functions of each basis broadcast to the grid of all axes."""
     axes = [axis for some, _ in grids for axis in some]
     lengths, before, parts = [len(axis) for axis in axes], 0, []
     for some, functions in grids:
