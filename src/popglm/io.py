@@ -44,40 +44,40 @@ LINK_FUNCTIONS = {function.__name__: function for function in LINKS if not isins
 
 
 class Codec(NamedTuple):
-    """Rule for a class: `parts` encodes an object as a dictionary, `make` decodes the dictionary."""
+    """Rule for a class: `encode` turns an object into a dictionary of parts, `decode` makes the object from the parts."""
 
     cls: type
-    parts: Callable
-    make: Callable
+    encode: Callable
+    decode: Callable
 
 
 def _settings_codec(cls) -> Codec:
     """Return the codec of a model or a leaf: the settings of its constructor, and the attributes learned from data."""
 
-    def parts(model):
+    def encode(model):
         settings = model.get_params(deep=False)
         return {"settings": settings, "fit": _fit_attributes(model, settings)}
 
-    def make(settings, fit):
+    def decode(settings, fit):
         model = cls(**settings)
         return _restore_attributes(model, fit)
 
-    return Codec(cls, parts, make)
+    return Codec(cls, encode, decode)
 
 
 def _node_codec(cls) -> Codec:
     """Return the codec of a sum or a product: its bases, its label, and the attributes learned from its inputs."""
 
-    def parts(node):
+    def encode(node):
         return {"bases": node.bases, "label": node.label, "fit": _fit_attributes(node, ("bases", "label"))}
 
-    def make(bases, label, fit):
+    def decode(bases, label, fit):
         node = cls(*bases, label=label)
         # the constructor flattens a sum inside a sum; one that `set_params` put there stays as it is
         node.bases = bases
         return _restore_attributes(node, fit)
 
-    return Codec(cls, parts, make)
+    return Codec(cls, encode, decode)
 
 
 def _fit_attributes(value, settings) -> dict:
@@ -121,7 +121,7 @@ CODECS = (
 )
 
 
-CODEC_BY_NAME = {made.cls.__name__: made for made in CODECS}
+CODEC_BY_NAME = {codec.cls.__name__: codec for codec in CODECS}
 
 
 SAVABLE_CLASSES = (*MODEL_CLASSES, *NODE_CLASSES, *LEAF_CLASSES)
@@ -267,9 +267,9 @@ def _encode_value(name, value):
         return {str(key): _encode_value(key, part) for key, part in value.items()}
     if type(value) in (list, tuple):
         return type(value).__name__, [_encode_value(name, part) for part in value]
-    made = CODEC_BY_NAME.get(type(value).__name__)
-    if made is not None and type(value) is made.cls:
-        return "object", type(value).__name__, _encode_value(name, made.parts(value))
+    codec = CODEC_BY_NAME.get(type(value).__name__)
+    if codec is not None and type(value) is codec.cls:
+        return "object", type(value).__name__, _encode_value(name, codec.encode(value))
     if callable(value):
         word = next((word for word, function in LINK_FUNCTIONS.items() if function is resolve_builtin(value)), None)
         require_encodable(name, value, word is not None)
@@ -300,7 +300,7 @@ def _decode_value(value, foreign: list):
         case "object", name, parts:
             if name not in CODEC_BY_NAME:
                 foreign.append(name)
-            return CODEC_BY_NAME[name].make(**_decode_value(parts, foreign))
+            return CODEC_BY_NAME[name].decode(**_decode_value(parts, foreign))
         case "function", name:
             return LINK_FUNCTIONS[name]
         case "scalar", array:

@@ -176,16 +176,11 @@ def require_known_categories(unknown, known):
         )
 
 
-def require_basis(value, kind, verb):
-    """A basis that can be added to another, or multiplied with it."""
+def require_basis(value, kind, operator):
+    """Raise unless the value is a basis, which the operator can combine with another."""
     if not isinstance(value, kind):
+        verb = {"+": "added to", "*": "multiplied with"}[operator]
         raise TypeError(f"a basis can be {verb} a basis only; got {value!r}.")
-
-
-def require_any_basis(bases, what):
-    """At least one basis."""
-    if not bases:
-        raise ValueError(f"a {what} of bases needs at least one; got none.")
 
 
 def require_basis_labels(labels):

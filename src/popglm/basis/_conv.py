@@ -67,7 +67,7 @@ class Conv(Leaf):
         return self.kernel.shape[1]
 
     def look(self, inputs, *, anew=False):
-        frame = self._checked(inputs)
+        frame = self._as_frame(inputs)
         require_regular_bins(frame)
         require_epoch_duration(frame)
         self.n_inputs_ = 1 if len(frame.values.shape) == 1 else frame.values.shape[1]

@@ -56,29 +56,29 @@ class Eval(Leaf):
     def _n_functions(self):
         return as_shape_values(type(self), self.shape(np.zeros(1)), 1, None).shape[1]
 
-    def _known_bounds(self):
+    def _current_bounds(self):
         """Return the bounds set by the user, else the learned ones; None before any data, or if the user removed the bounds."""
         if self.bounds is not None:
             return as_bounds(self.bounds)
         return None if getattr(self, "_given", False) else getattr(self, "bounds_", None)
 
-    def _unit(self, x):
+    def _to_shape_domain(self, x):
         """Map values inside the bounds to [0, 1], where `shape` is defined."""
         low, high = self.bounds_
         return np.clip((x - low) / (high - low), 0, 1)
 
     def look(self, inputs, *, anew=False):
-        frame = self._checked(inputs)
+        frame = self._as_frame(inputs)
         require_epoch_duration(frame)
-        return self._learned(frame, anew)
+        return self._learn_range(frame, anew)
 
-    def _learned(self, frame, anew):
+    def _learn_range(self, frame, anew):
         """Learn the number of columns and the bounds from checked values."""
         values = frame.values
         self.n_inputs_ = 1 if len(values.shape) == 1 else values.shape[1]
         if anew and self.bounds is None:
             self.__dict__.pop("bounds_", None)
-        known = self._known_bounds()
+        known = self._current_bounds()
         self.bounds_ = require_range(*_value_range(values)) if known is None else known
         self._given = self.bounds is not None
         if known is not None:
@@ -86,27 +86,27 @@ class Eval(Leaf):
             outside = sum(int(((some < low) | (some > high)).sum()) for some in _read_chunks(values))
             n_values = values.shape[0] * self.n_inputs_
             warn_outside_bounds(outside, n_values, *known, learned=self.bounds is None)
-        self._features(read_rows(values, 0, TRIAL_ROWS))
+        self._evaluate_rows(read_rows(values, 0, TRIAL_ROWS))
         return frame
 
-    def _features(self, values):
+    def _evaluate_rows(self, values):
         """Evaluate all functions at all columns of these rows; NaN where a value is missing or out of bounds."""
         x, n = np.asarray(values, float), self._n_functions
         low, high = _widen_bounds(*self.bounds_)
         inside = (x >= low) & (x <= high)
         out = np.full((*x.shape, n), np.nan)
         if inside.any():  # a user's function may not accept an empty array
-            some = self.shape(self._unit(np.clip(x[inside], *self.bounds_)))
+            some = self.shape(self._to_shape_domain(np.clip(x[inside], *self.bounds_)))
             out[inside] = as_shape_values(type(self), some, inside.sum(), n)
         return out.reshape(len(x), -1)
 
     def _term(self, frames):
         values, fixed = next(frames).values, copy.copy(self)  # later changes of this basis do not change its features
         kept = values if is_stream(values) else np.array(values)
-        return EvalTerm(kept, fixed._features, self.n_inputs_ * self._n_functions)
+        return EvalTerm(kept, fixed._evaluate_rows, self.n_inputs_ * self._n_functions)
 
     def _grid(self, n_samples):
-        low, high = self._known_bounds() or (0, 1)
+        low, high = self._current_bounds() or (0, 1)
         return [np.linspace(low, high, n_samples)], self.shape(np.linspace(0, 1, n_samples))
 
 

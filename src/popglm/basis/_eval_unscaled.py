@@ -15,14 +15,14 @@ from popglm.basis._shapes import CustomShape
 class UnscaledEval(Eval):
     """Evaluations of values in their own units, not scaled to [0, 1]; with `bounds`, of the values inside."""
 
-    def _known_bounds(self):
-        return super()._known_bounds() if self.bounds is not None else (-np.inf, np.inf)
+    def _current_bounds(self):
+        return super()._current_bounds() if self.bounds is not None else (-np.inf, np.inf)
 
-    def _unit(self, x):
+    def _to_shape_domain(self, x):
         return x
 
     def _grid(self, n_samples):
-        low, high = self._known_bounds() if self.bounds is not None else (0, 1)
+        low, high = self._current_bounds() if self.bounds is not None else (0, 1)
         grid = np.linspace(low, high, n_samples)
         return [grid], self.shape(grid)
 
@@ -106,13 +106,13 @@ class CategoryEval(UnscaledEval):
         values, missing = (a[:, None] if a.ndim == 1 else a for a in (values, missing))
         if self.categories is not None:
             self.categories_ = as_categories(self.categories)
-        elif anew or self._categories() is None:
+        elif anew or self._current_categories() is None:
             self.categories_ = as_categories(np.unique(values[~missing]))
         self._all_given = self.categories is not None
         same = values[..., None] == self.categories_
         require_known_categories(np.unique(values[~same.any(-1) & ~missing]), self.categories_)
         codes = np.where(missing, np.nan, same.argmax(-1))
-        return self._learned(frame._replace(values=codes), anew)
+        return self._learn_range(frame._replace(values=codes), anew)
 
     @property
     def n_basis_funcs(self) -> int:
@@ -121,19 +121,19 @@ class CategoryEval(UnscaledEval):
 
     def shape(self, x):
         """Return 1 where `x` is the number of the category, else 0; shape (len(x), n_basis_funcs)."""
-        known = require_categories(self._categories())
+        known = require_categories(self._current_categories())
         one_hot = np.asarray(x)[:, None] == np.arange(len(known))
         reference = as_reference_position(self.reference, known)
         return one_hot.astype(float) if reference is None else np.delete(one_hot, reference, 1).astype(float)
 
-    def _categories(self):
+    def _current_categories(self):
         """Return the categories set by the user, else the learned ones; None before any data, or if the user removed them."""
         if self.categories is not None:
             return self.categories
         return None if getattr(self, "_all_given", False) else getattr(self, "categories_", None)
 
     def _grid(self, n_samples):
-        known = require_categories(self._categories())
+        known = require_categories(self._current_categories())
         return [known], self.shape(np.arange(len(known)))
 
 

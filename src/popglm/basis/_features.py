@@ -152,7 +152,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         -------
         self
         """
-        for leaf, x in zip(self._leaves, self._inputs(X), strict=True):
+        for leaf, x in zip(self._leaves, self._split_inputs(X), strict=True):
             leaf.look(x, anew=True)
         self._saw = tuple(leaf.n_inputs_ for leaf in self._leaves)
         return self
@@ -170,12 +170,12 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         features
             Shape (time, features), of the type that `compute_features` returns, or that was chosen by `set_output`.
         """
-        features = self.compute_features(*self._inputs(X))
+        features = self.compute_features(*self._split_inputs(X))
         wanted = getattr(self, OUTPUT_CONFIG_ATTRIBUTE, {}).get("transform") or get_config()["transform_output"]
         # scikit-learn turns arrays into the table that was asked for
         return features if wanted == "default" else np.asarray(as_plain_array(features))
 
-    def _known(self):
+    def _input_widths(self):
         """Yield the number of input columns of each leaf, as this basis last saw them; a leaf may have seen others alone."""
         widths = getattr(self, "_saw", ())
         if len(widths) != len(self._leaves):
@@ -206,7 +206,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         >>> BSplineEval(3, order=2, bounds=(0, 1)).fit([[0.2], [0.4]]).get_feature_names_out(["place"]).tolist()
         ['place:0', 'place:1', 'place:2']
         """
-        widths = list(self._known())
+        widths = list(self._input_widths())
         if input_features is None:
             units = map(range, widths)
         else:
@@ -257,7 +257,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         self._saw = self._input_shape
         return self
 
-    def _inputs(self, X):
+    def _split_inputs(self, X):
         """Split the columns of X into the inputs of the leaves."""
         if len(self._leaves) == 1:
             return [X]

@@ -20,7 +20,7 @@ class Leaf(Basis):
         """Check the input and learn bounds or categories from it; `anew` replaces what was learned before. Sets `n_inputs_`."""
 
     @staticmethod
-    def _checked(inputs) -> Frame:
+    def _as_frame(inputs) -> Frame:
         """Return the input as a frame of numbers, in memory or streamed."""
         frame = as_frame(inputs)
         streamed = is_stream(frame.values)

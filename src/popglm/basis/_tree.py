@@ -20,7 +20,6 @@ from popglm._design.terms import ProductTerm, SumTerm
 from popglm._pynapple import as_frame, column_metadata, select_columns
 from popglm.basis._checks import (
     as_part_position,
-    require_any_basis,
     require_basis,
     require_basis_labels,
     require_grid_memory,
@@ -100,12 +99,13 @@ class Basis(Transformer):
 class Node(Basis):
     """Several bases combined by an operator. A node keeps copies of its bases, since each basis learns from its own input."""
 
-    _what, _sign, _verb = "", "", ""
+    _operator = ""
 
     def __init__(self, *bases, label=None):
-        require_any_basis(bases, self._what)
+        if not bases:
+            raise ValueError(f"a {type(self).__name__} needs at least one basis; got none.")
         for basis in bases:
-            require_basis(basis, Basis, self._verb)
+            require_basis(basis, Basis, self._operator)
         unpack = lambda b: b.bases if type(b) is type(self) and b.label is None else (b,)
         self.bases = tuple(deepcopy(part) for basis in bases for part in unpack(basis))
         self.label = label
@@ -128,7 +128,7 @@ class Node(Basis):
     def __repr__(self):
         """Write the bases with the operator between them."""
         wrapped = (f"({basis!r})" if isinstance(basis, Node) else repr(basis) for basis in self.bases)
-        return self._sign.join(wrapped)
+        return f" {self._operator} ".join(wrapped)
 
     def _repr_mimebundle_(self, **kwargs):
         """Show text in notebooks, too."""
@@ -154,7 +154,7 @@ class Node(Basis):
         parts = [name for name in self.get_params(deep=False) if name != "label"]
         new = [params.pop(name, basis) for name, basis in zip(parts, self.bases, strict=True)]
         for basis in new:
-            require_basis(basis, Basis, self._verb)
+            require_basis(basis, Basis, self._operator)
         self.bases = tuple(new)
         super().set_params(**params)
         require_basis_labels([basis.label for basis in self.bases if basis.label is not None])
@@ -196,7 +196,7 @@ class Sum(Node):
     {'history': [0, 1, 2], 'speed': [0]}
     """
 
-    _what, _sign, _verb = "sum", " + ", "added to"
+    _operator = "+"
 
     def _term(self, frames):
         return SumTerm(tuple(basis._term(frames) for basis in self.bases))
@@ -236,7 +236,7 @@ class Sum(Node):
         ValueError
             If the axis has another length, or this basis has not seen its inputs yet.
         """
-        return self._split(x, axis, self._known())
+        return self._split(x, axis, self._input_widths())
 
     def _split(self, x, axis, widths):
         own = [list(islice(widths, len(basis._leaves))) for basis in self.bases]
@@ -278,7 +278,7 @@ class Product(Node):
     ((200, 40), True)
     """
 
-    _what, _sign, _verb = "product", " * ", "multiplied with"
+    _operator = "*"
 
     def _term(self, frames):
         terms = tuple(basis._term(frames) for basis in self.bases)
@@ -326,7 +326,7 @@ class Product(Node):
         ValueError
             If the axis has another length, or this basis has not seen its inputs yet.
         """
-        return self._split(x, axis, self._known())
+        return self._split(x, axis, self._input_widths())
 
     def _split(self, x, axis, widths):
         values = as_real_array("x", as_frame(x).values, (1, 2))
