@@ -33,45 +33,26 @@ def require_increasing_link(function, low, high):
     predictor = jnp.asarray([-30.0, -4.0, -2.0, 0.0, 2.0, 4.0, 30.0])  # flat ends are allowed
     try:
         run = jax.jit(lambda eta: function(eta))
-        means, some = np.asarray(run(predictor)), np.asarray(run(predictor[:2]))
+        means, first_means = np.asarray(run(predictor)), np.asarray(run(predictor[:2]))
     except Exception as error:
         raise TypeError(
             f"{name} must be a JAX function of an array, such as jnp.exp; got {function!r}, which JAX cannot trace "
             f"({type(error).__name__})."
         ) from error
-    if means.shape != predictor.shape or means.dtype != predictor.dtype or not np.array_equal(means[:2], some):
+    if means.shape != predictor.shape or means.dtype != predictor.dtype or not np.array_equal(means[:2], first_means):
         raise ValueError(
             f"{name} must give one real mean for every linear predictor, by itself; for an array of shape "
             f"{predictor.shape} it gives shape {means.shape} of dtype {means.dtype}."
         )
     inner = means[1:-1]
-    if not (
-        np.isfinite(inner).all()
-        and means.min() > low
-        and means.max() <= high
-        and (np.diff(inner) > 0).all()
-        and (np.diff(means) >= 0).all()
-    ):
+    increases = (np.diff(inner) > 0).all() and (np.diff(means) >= 0).all()
+    if not (increases and np.isfinite(inner).all() and means.min() > low and means.max() <= high):
+        for_counts = "For counts use 'exp' or 'softplus'."
+        for_spikes = "For a spike or none use 'logistic' or 'cloglog'."
+        fix = "Without a link it is 'identity'." if low == -np.inf else for_counts if high == np.inf else for_spikes
         raise ValueError(
             f"{name} must give {describe_range(low, high)} means that increase; at {np.asarray(predictor).tolist()} it gives "
-            f"{np.round(means, 4).tolist()}. {_suggest_links(low, high)}"
-        )
-
-
-def _suggest_links(low, high):
-    if low == -np.inf:
-        return "Without a link it is 'identity'."
-    return (
-        "For counts use 'exp' or 'softplus'." if high == np.inf else "For a spike or none use 'logistic' or 'cloglog'."
-    )
-
-
-def require_link_range(link, low, high, known):
-    """Raise unless the observation model allows all means of the link."""
-    if link.low < low or link.high > high:
-        raise ValueError(
-            f"`inverse_link_function` must give {describe_range(low, high)} means for this observation model; {link.name!r} "
-            f"gives {describe_range(link.low, link.high)} ones. Use one of {', '.join(known)}."
+            f"{np.round(means, 4).tolist()}. {fix}"
         )
 
 
@@ -120,7 +101,8 @@ class Link:
     high: float = field(default=np.inf, repr=False)
 
 
-def _exp(eta):  # jnp.exp itself cannot be pickled
+def _exp(eta):
+    # a function of its own, since jnp.exp cannot be pickled
     return jnp.exp(eta)
 
 
@@ -172,7 +154,8 @@ def _cloglog(eta):
     return -jnp.expm1(-jnp.exp(eta))
 
 
-def _log_cloglog(eta):  # where exp(eta) is small, log(1 - exp(-exp(eta))) is eta - exp(eta) / 2
+def _log_cloglog(eta):
+    # for small exp(eta), log(1 - exp(-exp(eta))) is eta - exp(eta) / 2
     inside = jnp.clip(eta, -9, 4)
     return jnp.where(eta < -9, eta - jnp.exp(jnp.minimum(eta, -9)) / 2, jnp.log(-jnp.expm1(-jnp.exp(inside))))
 
@@ -186,47 +169,29 @@ def _inverse_cloglog(mean):
 
 
 EXP = Link("exp", _exp, _same, np.log)
-
-
 SOFTPLUS = Link("softplus", _softplus, _log_softplus, _inverse_softplus)
-
-
 LOGISTIC = Link("logistic", _logistic, _log_logistic, logit, _log_logistic_rest, 0.0, 1.0)
-
-
 PROBIT = Link("probit", _probit, _log_probit, ndtri, _log_probit_rest, 0.0, 1.0)
-
-
 CLOGLOG = Link("cloglog", _cloglog, _log_cloglog, _inverse_cloglog, _log_cloglog_rest, 0.0, 1.0)
-
-
 IDENTITY = Link("identity", _same, _log, np.asarray, None, -np.inf, np.inf)
 
-
 LINKS = {link.name: link for link in (EXP, SOFTPLUS, LOGISTIC, PROBIT, CLOGLOG, IDENTITY)}
-
-
 LINKS |= {jnp.exp: EXP, jax.nn.softplus: SOFTPLUS, jax.nn.sigmoid: LOGISTIC, jax.scipy.special.expit: LOGISTIC}
-
-
 LINKS |= {jax.scipy.special.ndtr: PROBIT, jax.scipy.stats.norm.cdf: PROBIT}
 
 
 def resolve_builtin(function):
-    """The built-in function that this is a copy of; any other as it is.
+    """Return the built-in function of which this is a deep copy, else the function itself.
 
-    `clone` of scikit-learn copies its parameters. Functions of Python stay what they are, but of one that JAX compiles there
-    is another then, which has neither its name nor its hash, and the same function of Python inside.
+    `clone` of scikit-learn copies parameters deeply. A copy of a jitted function has neither its name nor its hash; only the
+    Python function in its pickled state identifies it.
     """
-    if not isinstance(function, type(jnp.exp)):
+    jitted_type = type(jnp.exp)
+    if not isinstance(function, jitted_type):
         return function
-    known = {_python_function(built_in): built_in for built_in in LINKS if isinstance(built_in, type(jnp.exp))}
-    return known.get(_python_function(function), function)
-
-
-def _python_function(compiled):
-    state = compiled.__getstate__()  # as pickle sees it: a copy has no other attribute
-    return state.get("fun") if isinstance(state, dict) else None
+    python_function = lambda jitted: jitted.__getstate__().get("fun", jitted)
+    jitted_links = (link for link in LINKS if isinstance(link, jitted_type))
+    return next((link for link in jitted_links if python_function(link) is python_function(function)), function)
 
 
 def resolve_link(function, low=0.0, high=np.inf) -> Link:
@@ -236,7 +201,12 @@ def resolve_link(function, low=0.0, high=np.inf) -> Link:
     """
     function = resolve_builtin(function)
     link = LINKS[function] if function in LINKS else _custom_link(function, low, high)
-    require_link_range(link, low, high, sorted({k.name for k in LINKS.values() if low <= k.low and k.high <= high}))
+    if link.low < low or link.high > high:
+        allowed = sorted({link.name for link in LINKS.values() if low <= link.low and link.high <= high})
+        raise ValueError(
+            f"`inverse_link_function` must give {describe_range(low, high)} means for this observation model; {link.name!r} "
+            f"gives {describe_range(link.low, link.high)} ones. Use one of {', '.join(allowed)}."
+        )
     return link
 
 
@@ -256,14 +226,14 @@ def _custom_link(function, low, high) -> Link:
 
 def _invert_by_bisection(function, mean):
     """Find the linear predictor of each mean: double a bracket until it contains the mean, then bisect it."""
-    width, at = 64.0, lambda x: np.asarray(function(jnp.asarray(np.full(np.shape(mean), x))), float)
-    while width < 2**20 and not np.all((at(-width) <= mean) & (mean <= at(width))):
+    width, mean_at = 64.0, lambda x: np.asarray(function(jnp.asarray(np.full(np.shape(mean), x))), float)
+    while width < 2**20 and not np.all((mean_at(-width) <= mean) & (mean <= mean_at(width))):
         width *= 2
-    require_reachable_mean(at(-width), at(width), mean)
+    require_reachable_mean(mean_at(-width), mean_at(width), mean)
     low, high = np.full(np.shape(mean), -width), np.full(np.shape(mean), width)
     for _ in range(70):
         middle = (low + high) / 2
-        below = at(middle) < mean
+        below = mean_at(middle) < mean
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return (low + high) / 2
 

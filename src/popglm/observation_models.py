@@ -38,20 +38,14 @@ class Support(NamedTuple):
 
     def outside(self, values):
         """Mask of the values outside the support; NaN marks a missing value and counts as inside."""
-        low = values <= self.low if self.above else values < self.low
-        out = low | (values > self.high)
-        return out | ((values > self.low) & (values < self.high)) if self.ends_only else out
+        too_low = values <= self.low if self.above else values < self.low
+        outside = too_low | (values > self.high)
+        return outside | ((values > self.low) & (values < self.high)) if self.ends_only else outside
 
 
 COUNTS = Support(0.0, np.inf, "counts: zero or positive numbers")
-
-
 BINARY = Support(0.0, 1.0, "0 or 1 (a spike or none)", ends_only=True)
-
-
 REAL = Support(-np.inf, np.inf, "finite numbers")
-
-
 POSITIVE = Support(0.0, np.inf, "positive numbers", above=True)
 
 
@@ -178,17 +172,17 @@ class ObservationModel(ABC):
     def pearson(self, eta, y):
         """Squared residual divided by `variance`."""
         mean = self.mean(eta)
-        off = y - mean
-        return jnp.where(off == 0, 0, off**2 / self.variance(mean))
+        residual = y - mean
+        return jnp.where(residual == 0, 0, residual**2 / self.variance(mean))
 
     def null_mean(self, events, bins):
         """Mean of each neuron, and which neurons are constant; half an event keeps the link of their means finite."""
         bins = np.maximum(bins, 1)
         mean, (low, high, *_) = events / bins, self.support
-        none, all_ = mean <= low, mean >= high
-        mean = np.where(none, low + 0.5 / bins, np.where(all_, high - 0.5 / bins, mean))
+        at_low, at_high = mean <= low, mean >= high
+        mean = np.where(at_low, low + 0.5 / bins, np.where(at_high, high - 0.5 / bins, mean))
         require_reachable_mean(self.link.low, self.link.high, mean)
-        return mean, none | all_
+        return mean, at_low | at_high
 
     def nat(self, loss):
         """Change of the mean loss per nat of log-likelihood: 1, or if ``divides = True`` the dispersion, twice the loss."""
@@ -408,8 +402,8 @@ class NegativeBinomial(ObservationModel):
     shapes, linear = True, True
 
     def loss(self, eta, y):
-        grown = jnp.log1p(self.scale * self.link.inverse(eta)) / self.scale
-        return (1 + self.scale * y) * grown - y * self.link.log_inverse(eta)
+        log_term = jnp.log1p(self.scale * self.link.inverse(eta)) / self.scale
+        return (1 + self.scale * y) * log_term - y * self.link.log_inverse(eta)
 
     def least(self, y):
         return (1 + self.scale * y) * jnp.log1p(self.scale * y) / self.scale - xlogy(y, y)
@@ -422,9 +416,9 @@ class NegativeBinomial(ObservationModel):
 
     def sample(self, key, eta):
         mean = self.mean(eta)
-        one, two = jax.random.split(key)
-        gain = self.scale * jax.random.gamma(one, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
-        return jax.random.poisson(two, mean * gain)
+        gain_key, count_key = jax.random.split(key)
+        gain = self.scale * jax.random.gamma(gain_key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
+        return jax.random.poisson(count_key, mean * gain)
 
 
 def _stirling_remainder(x):

@@ -18,13 +18,6 @@ from popglm._checks.values import as_number, as_positive_integer, require_flag
 __all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegularized"]
 
 
-def require_l1_ratio(value):
-    """Raise unless the share of absolute values lies between those of ridge and lasso, 0 and 1."""
-    value = as_number("l1_ratio", value)
-    if not 0 < value < 1:
-        raise ValueError(f"`l1_ratio` must be above 0 and below 1; got {value:g}. Use Lasso for 1 and Ridge for 0.")
-
-
 def as_group_sizes(value):
     """Return the sizes of groups: one whole number, or a tuple of them."""
     if isinstance(value, Iterable) and not isinstance(value, str):
@@ -32,38 +25,16 @@ def as_group_sizes(value):
     return as_positive_integer("sizes", value, " number of features, or one for each group")
 
 
-def require_difference_settings(order, cyclic, ridge):
-    """Raise unless the settings of `Smoothness` are in range."""
-    as_number("ridge", ridge, 0)
-    as_positive_integer("order", order)
-    require_flag("cyclic", cyclic)
-
-
 def divide_into_groups(name, sizes, n_features):
     """Return the size of every group; raise unless the groups contain all features."""
-    each = np.full(n_features // sizes, sizes) if isinstance(sizes, int) else np.asarray(sizes)
-    if each.sum() != n_features:
-        made = f"groups of {sizes}" if isinstance(sizes, int) else f"groups of {each.sum()} features in all"
+    group_sizes = np.full(n_features // sizes, sizes) if isinstance(sizes, int) else np.asarray(sizes)
+    if group_sizes.sum() != n_features:
+        made = f"groups of {sizes}" if isinstance(sizes, int) else f"groups of {group_sizes.sum()} features in all"
         raise ValueError(
             f"`sizes` of {name} must divide the features into groups; X has {n_features} features, which are no {made}. "
             f"Give basis.n_basis_funcs, or a tuple with the number of features of every input: {name}((8, 8, 5))."
         )
-    return each
-
-
-def require_strength_shape(name, strength, n_parts, n_neurons):
-    """Raise unless the strength is one number, or has shape (parts,) or (1 or neurons, 1 or parts)."""
-    shape = np.shape(strength)
-    if (
-        len(shape) == 0
-        or shape == (n_parts,)
-        or (len(shape) == 2 and shape[0] in (1, n_neurons) and shape[1] in (1, n_parts))
-    ):
-        return
-    raise ValueError(
-        f"`regularizer_strength` of {name} must be a number, an array ({n_parts},) with one for each of its features or "
-        f"groups, or one of 1 or {n_parts} rows and {n_neurons} columns, which are the neurons; got shape {shape[::-1]}."
-    )
+    return group_sizes
 
 
 class Regularizer:
@@ -84,7 +55,14 @@ class Regularizer:
 
     def check(self, strength, n_features, n_neurons):
         """Raise unless the strength has a shape for this number of features and neurons."""
-        require_strength_shape(type(self).__name__, strength, len(self.groups(n_features)), n_neurons)
+        shape, n_parts = np.shape(strength), len(self.groups(n_features))
+        by_neuron = len(shape) == 2 and shape[0] in (1, n_neurons) and shape[1] in (1, n_parts)
+        if shape and shape != (n_parts,) and not by_neuron:
+            raise ValueError(
+                f"`regularizer_strength` of {type(self).__name__} must be a number, an array ({n_parts},) with one for each "
+                f"of its features or groups, or one of 1 or {n_parts} rows and {n_neurons} columns, which are the neurons; got "
+                f"shape {shape[::-1]}."
+            )
 
     def penalty(self, strength, coef):
         """Return the penalty of each neuron."""
@@ -118,11 +96,12 @@ class Regularizer:
         """Return the proximal step of the group norms: groups with a norm below the threshold become 0."""
         if not self.lengths:
             return coef
-        limit, norms = step * self.thresholds(strength, coef.shape[-1]), self._norms(coef)
-        kept = (norms > limit) * (1 - limit / (norms + (norms == 0)))
-        return coef * (
-            kept if kept.shape[-1] == coef.shape[-1] else kept @ _group_membership(tuple(self.groups(coef.shape[-1]))).T
-        )
+        n_features = coef.shape[-1]
+        threshold, norms = step * self.thresholds(strength, n_features), self._norms(coef)
+        factor = (norms > threshold) * (1 - threshold / (norms + (norms == 0)))
+        if factor.shape[-1] != n_features:
+            factor = factor @ _group_membership(tuple(self.groups(n_features))).T
+        return coef * factor
 
     def _rows(self, strength, coef):
         A, part = self.differences(coef.shape[-1])
@@ -248,7 +227,9 @@ class ElasticNet(Regularizer):
 
     def __post_init__(self):
         """Check `l1_ratio`."""
-        require_l1_ratio(self.l1_ratio)
+        value = as_number("l1_ratio", self.l1_ratio)
+        if not 0 < value < 1:
+            raise ValueError(f"`l1_ratio` must be above 0 and below 1; got {value:g}. Use Lasso for 1 and Ridge for 0.")
 
     @property
     def lengths(self):
@@ -348,7 +329,9 @@ class Smoothness(Regularizer):
     def __post_init__(self):
         """Check the settings, and store `sizes` as a number or a tuple, which are hashable."""
         object.__setattr__(self, "sizes", as_group_sizes(self.sizes))
-        require_difference_settings(self.order, self.cyclic, self.ridge)
+        as_number("ridge", self.ridge, 0)
+        as_positive_integer("order", self.order)
+        require_flag("cyclic", self.cyclic)
 
     def groups(self, n_features):
         """Number of functions of each input."""

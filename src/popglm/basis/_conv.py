@@ -80,8 +80,9 @@ class Conv(Leaf):
         require_complete_window(starts, window, alone=0 < ahead <= window)
         kernel = self.kernel
         warn_rank_deficient(kernel)
-        kept = values if is_stream(values) else np.array(compact_integers(values, keep=True))
-        return ConvTerm(kept, kernel, starts, ahead)
+        if not is_stream(values):
+            values = np.array(compact_integers(values, keep=True))
+        return ConvTerm(values, kernel, starts, ahead)
 
     def _grid(self, n_samples):
         kernel = self.kernel

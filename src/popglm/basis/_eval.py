@@ -78,14 +78,14 @@ class Eval(Leaf):
         self.n_inputs_ = 1 if len(values.shape) == 1 else values.shape[1]
         if anew and self.bounds is None:
             self.__dict__.pop("bounds_", None)
-        known = self._current_bounds()
-        self.bounds_ = require_range(*_value_range(values)) if known is None else known
+        bounds = self._current_bounds()
+        self.bounds_ = require_range(*_value_range(values)) if bounds is None else bounds
         self._given = self.bounds is not None
-        if known is not None:
-            low, high = _widen_bounds(*known)
-            outside = sum(int(((some < low) | (some > high)).sum()) for some in _read_chunks(values))
+        if bounds is not None:
+            low, high = _widen_bounds(*bounds)
+            n_outside = sum(int(((chunk < low) | (chunk > high)).sum()) for chunk in _read_chunks(values))
             n_values = values.shape[0] * self.n_inputs_
-            warn_outside_bounds(outside, n_values, *known, learned=self.bounds is None)
+            warn_outside_bounds(n_outside, n_values, *bounds, learned=self.bounds is None)
         self._evaluate_rows(read_rows(values, 0, TRIAL_ROWS))
         return frame
 
@@ -96,14 +96,15 @@ class Eval(Leaf):
         inside = (x >= low) & (x <= high)
         out = np.full((*x.shape, n), np.nan)
         if inside.any():  # a user's function may not accept an empty array
-            some = self.shape(self._to_shape_domain(np.clip(x[inside], *self.bounds_)))
-            out[inside] = as_shape_values(type(self), some, inside.sum(), n)
+            functions = self.shape(self._to_shape_domain(np.clip(x[inside], *self.bounds_)))
+            out[inside] = as_shape_values(type(self), functions, inside.sum(), n)
         return out.reshape(len(x), -1)
 
     def _term(self, frames):
-        values, fixed = next(frames).values, copy.copy(self)  # later changes of this basis do not change its features
-        kept = values if is_stream(values) else np.array(values)
-        return EvalTerm(kept, fixed._evaluate_rows, self.n_inputs_ * self._n_functions)
+        values = next(frames).values
+        values = values if is_stream(values) else np.array(values)
+        fixed = copy.copy(self)  # later changes of this basis do not change its features
+        return EvalTerm(values, fixed._evaluate_rows, self.n_inputs_ * self._n_functions)
 
     def _grid(self, n_samples):
         low, high = self._current_bounds() or (0, 1)
@@ -121,14 +122,14 @@ def _read_chunks(values):
     """Yield checked values in chunks of rows."""
     step = SIZES.block_rows * SIZES.chunk_blocks
     for start in range(0, values.shape[0], step):
-        some = read_rows(values, start, start + step)
-        require_finite("inputs", some, start)
-        yield some
+        chunk = read_rows(values, start, start + step)
+        require_finite("inputs", chunk, start)
+        yield chunk
 
 
 def _value_range(values):
     """Return the lowest and the highest value; NaN is ignored."""
-    ends = [require_finite("inputs", some) for some in _read_chunks(values)]
+    ends = [require_finite("inputs", chunk) for chunk in _read_chunks(values)]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 

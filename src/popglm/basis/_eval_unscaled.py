@@ -121,9 +121,9 @@ class CategoryEval(UnscaledEval):
 
     def shape(self, x):
         """Return 1 where `x` is the number of the category, else 0; shape (len(x), n_basis_funcs)."""
-        known = require_categories(self._current_categories())
-        one_hot = np.asarray(x)[:, None] == np.arange(len(known))
-        reference = as_reference_position(self.reference, known)
+        categories = require_categories(self._current_categories())
+        one_hot = np.asarray(x)[:, None] == np.arange(len(categories))
+        reference = as_reference_position(self.reference, categories)
         return one_hot.astype(float) if reference is None else np.delete(one_hot, reference, 1).astype(float)
 
     def _current_categories(self):
@@ -133,8 +133,8 @@ class CategoryEval(UnscaledEval):
         return None if getattr(self, "_all_given", False) else getattr(self, "categories_", None)
 
     def _grid(self, n_samples):
-        known = require_categories(self._current_categories())
-        return [known], self.shape(np.arange(len(known)))
+        categories = require_categories(self._current_categories())
+        return [categories], self.shape(np.arange(len(categories)))
 
 
 class CustomBasis(CustomShape, UnscaledEval):

@@ -13,9 +13,10 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 
 from popglm._checks.arrays import as_real_array
 from popglm._checks.times import require_aligned
+from popglm._checks.values import as_positive_integer
 from popglm._design.lazy import LazyFeatures
 from popglm._pynapple import as_frame, as_plain_array, as_pynapple, select_columns
-from popglm.basis._checks import as_column_counts, require_all_columns, require_input_widths, require_n_inputs
+from popglm.basis._checks import require_all_columns
 
 OUTPUT_CONFIG_ATTRIBUTE = "_sklearn_output_config"  # set by scikit-learn's `set_output`
 
@@ -30,8 +31,8 @@ class FeatureColumns(NamedTuple):
 
     def metadata(self):
         """Return the description as metadata of a TsdFrame."""
-        known = {"input": self.inputs, "function": self.functions, "term": self.terms}
-        return {key: _as_metadata_array(values) for key, values in known.items() if values is not None}
+        metadata = {"input": self.inputs, "function": self.functions, "term": self.terms}
+        return {key: _as_metadata_array(values) for key, values in metadata.items() if values is not None}
 
 
 class Transformer(TransformerMixin, BaseEstimator, ABC):
@@ -119,7 +120,10 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         (15, 3)
         """
         leaves = self._leaves
-        require_n_inputs(len(leaves), inputs)
+        if len(leaves) != len(inputs):
+            several = f"this combination of {len(leaves)} bases needs as many inputs, in the same order"
+            expected = "this basis needs 1 input" if len(leaves) == 1 else several
+            raise ValueError(f"{expected}; got {len(inputs)}.")
         frames = [leaf.look(x) for leaf, x in zip(leaves, inputs, strict=True)]
         self._saw = tuple(leaf.n_inputs_ for leaf in leaves)
         timed = [i for i, frame in enumerate(frames) if frame.times is not None]
@@ -180,7 +184,12 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         widths = getattr(self, "_saw", ())
         if len(widths) != len(self._leaves):
             widths = [getattr(leaf, "n_inputs_", None) for leaf in self._leaves]
-        return iter(require_input_widths(widths))
+        if None in widths:
+            raise ValueError(
+                "how many columns belong to each part depends on the inputs, which this basis has not seen. Compute features "
+                "first, or say how many columns each input has: `set_input_shape(3, 1)`."
+            )
+        return iter(widths)
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the features, for scikit-learn.
@@ -251,7 +260,11 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         self
         """
         width = lambda x: x if not hasattr(x, "shape") else 1 if len(x.shape) == 1 else x.shape[1]
-        self._input_shape = as_column_counts([width(x) for x in inputs], len(self._leaves))
+        if len(inputs) != len(self._leaves):
+            raise ValueError(
+                f"`set_input_shape` needs a number of columns for each of {len(self._leaves)} inputs; got {len(inputs)}."
+            )
+        self._input_shape = tuple(as_positive_integer("number of columns", width(x)) for x in inputs)
         for leaf, n in zip(self._leaves, self._input_shape, strict=True):
             leaf.n_inputs_ = n
         self._saw = self._input_shape

@@ -6,12 +6,12 @@ A shape is one class with one method, `shape(x)`, that returns an array of shape
 import numpy as np
 from scipy.interpolate import BSpline as Spline
 
+from popglm._checks.values import as_number
 from popglm.basis._checks import (
     as_frequencies,
     as_functions,
     as_raised_cosine_settings,
     as_spline_settings,
-    as_time_scaling,
     evaluate_function,
 )
 
@@ -33,7 +33,7 @@ class RaisedCosineLogShape:
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
         decay = self.enforce_decay_to_zero
         n, width = as_raised_cosine_settings(self.n_basis_funcs, self.width, decay)
-        scaling = as_time_scaling(self.time_scaling)
+        scaling = as_number("time_scaling", 50.0 if self.time_scaling is None else self.time_scaling, 0, strict=True)
         gap = 1 / (n + width - 1) if decay else 1 / (n - 1)
         stretched = np.log1p(scaling * _as_points(x)) / np.log1p(scaling)
         return raised_cosines(stretched, gap * np.arange(n), gap, width)

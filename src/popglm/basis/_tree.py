@@ -9,6 +9,7 @@ from copy import deepcopy
 from functools import reduce
 from itertools import chain, islice
 from math import prod
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
@@ -19,7 +20,6 @@ from popglm._checks.values import as_positive_integer
 from popglm._design.terms import ProductTerm, SumTerm
 from popglm._pynapple import as_frame, column_metadata, select_columns
 from popglm.basis._checks import (
-    as_part_position,
     require_basis,
     require_basis_labels,
     require_grid_memory,
@@ -117,7 +117,7 @@ class Node(Basis):
     @property
     def _names(self):
         """Labels of the bases; a basis without a label has its number."""
-        require_basis_labels([basis.label for basis in self.bases if basis.label is not None])
+        require_basis_labels(self.bases)
         return [i if basis.label is None else basis.label for i, basis in enumerate(self.bases)]
 
     @property
@@ -136,7 +136,12 @@ class Node(Basis):
 
     def __getitem__(self, key):
         """Return the basis with this label or number."""
-        return self.bases[as_part_position(key, self._names)]
+        names = self._names
+        if key in names:
+            return self.bases[names.index(key)]
+        if isinstance(key, Integral) and not isinstance(key, bool) and -len(names) <= key < len(names):
+            return self.bases[key]
+        raise KeyError(f"the parts of this basis are {', '.join(map(repr, names))}; got {key!r}.")
 
     def get_params(self, deep=True):
         """Return the bases by label, or as basis1, basis2, ...; if `deep`, also their settings: basis1__n_basis_funcs."""
@@ -157,7 +162,7 @@ class Node(Basis):
             require_basis(basis, Basis, self._operator)
         self.bases = tuple(new)
         super().set_params(**params)
-        require_basis_labels([basis.label for basis in self.bases if basis.label is not None])
+        require_basis_labels(self.bases)
         return self
 
     def __sklearn_clone__(self):
@@ -240,14 +245,14 @@ class Sum(Node):
 
     def _split(self, x, axis, widths):
         own = [list(islice(widths, len(basis._leaves))) for basis in self.bases]
-        n_features = [len(basis._columns(map(range, some)).names) for basis, some in zip(self.bases, own, strict=True)]
+        n_features = [len(basis._columns(map(range, n)).names) for basis, n in zip(self.bases, own, strict=True)]
         shape = np.shape(as_frame(x).values)
         require_feature_axis(shape, axis, sum(n_features))
         edges = np.cumsum((0, *n_features))
-        part = lambda some: select_columns(x, some) if axis % len(shape) else np.asarray(x)[some]
-        parts = map(part, map(slice, edges[:-1], edges[1:]))
+        select = lambda rows: select_columns(x, rows) if axis % len(shape) else np.asarray(x)[rows]
+        parts = map(select, map(slice, edges[:-1], edges[1:]))
         each = zip(self._names, self.bases, parts, own, strict=True)
-        return {name: basis._split(some, axis, iter(widths)) for name, basis, some, widths in each}
+        return {name: basis._split(part, axis, iter(widths)) for name, basis, part, widths in each}
 
 
 class Product(Node):
@@ -332,18 +337,18 @@ class Product(Node):
         values = as_real_array("x", as_frame(x).values, (1, 2))
         inputs = self._columns(map(range, widths)).inputs
         require_feature_axis(values.shape, axis, len(inputs))
-        named = column_metadata(x, "input") if values.ndim == 2 and axis % 2 == 1 else None
-        inputs = np.asarray(inputs if named is None else named)
+        names = column_metadata(x, "input") if values.ndim == 2 and axis % 2 == 1 else None
+        inputs = np.asarray(inputs if names is None else names)
         return {str(key): np.compress(inputs == key, values, axis) for key in dict.fromkeys(inputs.tolist())}
 
 
 def _expand_to_mesh(grids):
     """Return all axes, and the functions of each basis broadcast to the grid of all axes."""
-    axes = [axis for some, _ in grids for axis in some]
+    axes = [axis for own, _ in grids for axis in own]
     lengths, before, parts = [len(axis) for axis in axes], 0, []
-    for some, functions in grids:
-        after = len(axes) - before - len(some)
+    for own, functions in grids:
+        after = len(axes) - before - len(own)
         shape = (*(1,) * before, *functions.shape[:-1], *(1,) * after, functions.shape[-1])
         parts.append(np.broadcast_to(functions.reshape(shape), (*lengths, functions.shape[-1])))
-        before += len(some)
+        before += len(own)
     return axes, parts

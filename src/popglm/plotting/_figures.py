@@ -13,17 +13,12 @@ from popglm.plotting._checks import (
     as_bands,
     as_epoch,
     as_names,
-    require_any_unit,
-    require_axes,
     require_coupling_matrix,
     require_drawable_grid,
     require_increasing,
     require_n_entries,
-    require_one_unit,
     require_same_units,
     require_spike_trains,
-    require_timed_rates,
-    require_two_bins,
 )
 
 MAX_TICKS = 12  # number of names that fit along an axis
@@ -191,25 +186,30 @@ def raster(units, rates=None, ax=None, *, epoch=None):
         require_spike_trains(units)
         trains = dict(units) if isinstance(units, Mapping) else dict(enumerate(units))
         trains = {name: (event_times(times) or {0: times})[0] for name, times in trains.items()}
-    require_any_unit(trains)
-    some = [as_finite_array(f"times of unit {name}", t, (1,)) if len(t) else np.zeros(0) for name, t in trains.items()]
+    if not len(trains):
+        raise ValueError("`units` must hold the spike times of at least one unit; got none.")
+    spikes = [
+        as_finite_array(f"times of unit {name}", t, (1,)) if len(t) else np.zeros(0) for name, t in trains.items()
+    ]
     epoch = epoch_ends(epoch) if is_epochs(epoch) else epoch
-    part = (-np.inf, np.inf) if epoch is None else as_epoch(epoch)
-    some = [times[(times >= part[0]) & (times <= part[1])] for times in some]
-    drawn = None if rates is None else _rate_image(rates, list(trains), part)
+    start, end = (-np.inf, np.inf) if epoch is None else as_epoch(epoch)
+    spikes = [times[(times >= start) & (times <= end)] for times in spikes]
+    image_and_extent = None if rates is None else _rate_image(rates, list(trains), start, end)
     ax, colours = _axes_and_colours(ax)
-    if drawn is not None:
-        image, extent = drawn
+    if image_and_extent is not None:
+        image, extent = image_and_extent
         highest = np.nanmax(image, initial=0)
         # a quantile, so that one high bin does not make all others pale
         top = (np.nanquantile(image, 0.99) if highest else 1.0) or highest
         how = {"aspect": "auto", "origin": "lower", "interpolation": "none", "extent": extent}
-        shown = ax.imshow(image.T, cmap=_rate_colours(colours["axes.facecolor"], "C0"), vmin=0, vmax=top, **how)
-        ax.figure.colorbar(shown, ax=ax, label="rate (spikes/s)", extend="max" if highest > top else "neither")
-    ax.eventplot(some, lineoffsets=np.arange(len(some)), linelengths=0.55, linewidths=1, colors=colours["text.color"])
-    ax.set(xlabel="time (s)", ylabel="unit", ylim=(-0.5, len(some) - 0.5))
+        colour_image = ax.imshow(image.T, cmap=_rate_colours(colours["axes.facecolor"], "C0"), vmin=0, vmax=top, **how)
+        ax.figure.colorbar(colour_image, ax=ax, label="rate (spikes/s)", extend="max" if highest > top else "neither")
+    ax.eventplot(
+        spikes, lineoffsets=np.arange(len(spikes)), linelengths=0.55, linewidths=1, colors=colours["text.color"]
+    )
+    ax.set(xlabel="time (s)", ylabel="unit", ylim=(-0.5, len(spikes) - 0.5))
     if epoch is not None:
-        ax.set_xlim(part)
+        ax.set_xlim(start, end)
     _set_ticks(ax.yaxis, list(trains))
     ax.grid(False)
     return ax
@@ -304,7 +304,11 @@ def ks_plot(z, n=None, ax=None, *, label=None):
     >>> bool(np.abs(share - x).max() < 0.0607)  # 1.36 / sqrt(500): inside the band
     True
     """
-    z = np.sort(require_shares("z", as_finite_array("z", require_one_unit(z), (1,))))
+    if isinstance(z, Mapping):
+        raise TypeError(
+            f"`z` must be the intervals of one unit; got those of {len(z)} by name. Give one: z[{next(iter(z), 0)!r}]."
+        )
+    z = np.sort(require_shares("z", as_finite_array("z", z, (1,))))
     n = len(z) if n is None else as_positive_integer("n", n)
     reach = stats.kstwo.ppf(0.95, n)
     ax, colours = _axes_and_colours(ax)
@@ -312,8 +316,8 @@ def ks_plot(z, n=None, ax=None, *, label=None):
     low, high = np.clip(x - reach, 0, 1), np.clip(x + reach, 0, 1)
     ax.fill_between(x, low, high, color=colours["ytick.color"], alpha=0.25, lw=0, label="95 % band")
     ax.plot([0, 1], [0, 1], color=colours["ytick.color"], lw=1, ls=":")
-    at, share = np.r_[0, z, 1], np.r_[0, np.arange(1, len(z) + 1) / len(z), 1]
-    ax.plot(at, share, drawstyle="steps-post", lw=1.5, label=label or f"{n} intervals")
+    steps, share = np.r_[0, z, 1], np.r_[0, np.arange(1, len(z) + 1) / len(z), 1]
+    ax.plot(steps, share, drawstyle="steps-post", lw=1.5, label=label or f"{n} intervals")
     ax.set(xlabel="rescaled interval z (probability)", ylabel="share of intervals up to z", xlim=(0, 1), ylim=(0, 1))
     ax.set_aspect("equal")
     ax.grid(False)
@@ -332,7 +336,11 @@ def _axes_and_colours(ax):
         import matplotlib.pyplot as plt
 
         _, ax = plt.subplots()
-    require_axes(isinstance(ax, matplotlib.axes.Axes), ax)
+    if not isinstance(ax, matplotlib.axes.Axes):
+        raise TypeError(
+            f"`ax` must be an Axes of matplotlib, or None for a new figure; got {type(ax).__name__}. Of several, give one: "
+            "axes[0]."
+        )
     return ax, matplotlib.rcParams
 
 
@@ -350,24 +358,33 @@ def _rate_colours(background, colour):
     return LinearSegmentedColormap.from_list("rate", [low, low + 0.75 * (high - low)])
 
 
-def _rate_image(rates, ids, part):
+def _rate_image(rates, ids, start, end):
     """Return rates on an even time axis, with NaN in gaps, and the extent of the image."""
     frame = as_frame(rates)
-    times, values = (frame.times, frame.values) if frame.times is not None else require_timed_rates(rates)
+    if frame.times is not None:
+        times, values = frame.times, frame.values
+    elif isinstance(rates, tuple | list) and len(rates) == 2:
+        times, values = rates
+    else:
+        raise TypeError(
+            f"`rates` must be a TsdFrame, or a pair (times, rates) of arrays; got {type(rates).__name__}. predict gives a "
+            "TsdFrame if X is one; divide by the bin size."
+        )
     times = require_increasing("times of the rates", as_finite_array("times of the rates", times, (1,)))
     values = as_finite_array("rates", values, (1, 2), missing=True).reshape(len(np.atleast_1d(values)), -1)
     require_n_entries("rates", values, len(times), "times")
     require_n_entries("rates", values.T, len(ids), "units")
     if frame.columns is not None:
         require_same_units(ids, frame.columns)
-    shown = (times >= part[0]) & (times <= part[1])
-    times, values = times[shown], values[shown]
-    require_two_bins("rates", times)
-    apart = np.diff(times)
-    usual = np.quantile(apart, 0.5, method="lower")
-    step = float(apart[np.abs(apart - usual) < 0.01 * usual].mean())  # ignores gaps and the rounding of times
-    at = require_drawable_grid("rates", np.rint((times - times[0]) / step).astype(int), len(ids))
-    image = np.full((at[-1] + 1, len(ids)), np.nan)
-    image[at] = values
-    start = float(times[0]) - step / 2
-    return image, [start, start + len(image) * step, -0.5, len(ids) - 0.5]
+    inside = (times >= start) & (times <= end)
+    times, values = times[inside], values[inside]
+    if len(times) < 2:
+        raise ValueError(f"`rates` must have at least two bins in the epoch that is drawn; got {len(times)}.")
+    steps = np.diff(times)
+    median = np.quantile(steps, 0.5, method="lower")
+    step = float(steps[np.abs(steps - median) < 0.01 * median].mean())  # ignores gaps and the rounding of times
+    positions = require_drawable_grid("rates", np.rint((times - times[0]) / step).astype(int), len(ids))
+    image = np.full((positions[-1] + 1, len(ids)), np.nan)
+    image[positions] = values
+    left = float(times[0]) - step / 2
+    return image, [left, left + len(image) * step, -0.5, len(ids) - 0.5]
