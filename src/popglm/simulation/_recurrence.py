@@ -70,7 +70,7 @@ def _input_features(terms, inputs):
     for part in side.bases:
         part.label = None  # they need differ inside of their own sums only
     X = side.lazy_features(*chain.from_iterable(inputs))
-    units = map(range, side._known())
+    units = map(range, side._input_widths())
     return X, iter([len(part._columns(units).names) for part in side.bases])
 
 
