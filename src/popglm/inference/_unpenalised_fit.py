@@ -21,17 +21,17 @@ from popglm.observation_models import ObservationModel
 class UnpenalisedFit(NamedTuple):
     """A fit without a penalty, laid on its data. Neurons come first."""
 
-    core: ObservationModel  # with its scale
+    observation_model: ObservationModel  # with its scale
     X: Frame
     y: Frame
     rows: DesignRows
     coef: Float[np.ndarray, "neurons features"]
     intercept: Float[np.ndarray, " neurons"]
     free: Bool[np.ndarray, "neurons features"]  # not held at 0 by a mask
-    estimated: bool = False  # whether the scale that divides the loss is an estimate, too
+    scale_is_estimated: bool = False  # whether the scale that divides the loss is an estimate, too
 
     @classmethod
-    def of(cls, model, X, y, name="model") -> "UnpenalisedFit":
+    def from_fit(cls, model, X, y, name="model") -> "UnpenalisedFit":
         """The fit that the user calls `name`, and the data as it knows them."""
         core = as_unpenalised_model(model, name)
         X, y = checked_X_y(model, X, y)
@@ -46,15 +46,21 @@ class UnpenalisedFit(NamedTuple):
         return self.rows.offset(self.coef.shape[1])
 
     @property
-    def inner(self) -> tuple[Float[np.ndarray, "neurons features"], Float[np.ndarray, " neurons"]]:
+    def centered_params(self) -> tuple[Float[np.ndarray, "neurons features"], Float[np.ndarray, " neurons"]]:
         """Coefficients and intercepts for the rows."""
         dtype = jnp.result_type(float)
         return self.coef.astype(dtype), (self.intercept + self.coef @ self.center).astype(dtype)
 
-    def settled(self, kind="fisher", labels=None) -> CovarianceEstimate:
+    def covariance_estimate(self, kind="fisher", labels=None) -> CovarianceEstimate:
         """What the data say about the error of this fit, and how far from their optimum it is."""
-        scale = np.asarray(self.core.scale, float)[:, 0] if self.core.divides else np.ones(len(self.coef))
-        return estimate_covariance(self.rows, self.y.values, self.core, *self.inner, self.free, scale, kind, labels)
+        scale = (
+            np.asarray(self.observation_model.scale, float)[:, 0]
+            if self.observation_model.divides
+            else np.ones(len(self.coef))
+        )
+        return estimate_covariance(
+            self.rows, self.y.values, self.observation_model, *self.centered_params, self.free, scale, kind, labels
+        )
 
 
 def params_in_double(model):
