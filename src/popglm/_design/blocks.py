@@ -39,7 +39,7 @@ class ConvSource(NamedTuple):
     kernels: tuple[Float[Array, "_lags _functions"], ...]
 
     @classmethod
-    def of(cls, inputs, kernel) -> "ConvSource":
+    def from_kernel(cls, inputs, kernel) -> "ConvSource":
         """From all functions over the window."""
         kernels = (jnp.asarray(some, jnp.result_type(float)) for some in split_kernel(kernel))
         return cls(to_device(inputs), tuple(kernels))
@@ -88,19 +88,19 @@ class Chunk(NamedTuple):
 
     source: Source
     y: Shaped[Array, "time neurons"]
-    counted: Bool[Array, " time"]
-    visited: Int[Array, " blocks"]
-    n_visited: Int[Array, ""]
+    valid: Bool[Array, " time"]
+    block_indices: Int[Array, " blocks"]
+    n_valid_blocks: Int[Array, ""]
 
     @property
     def block_rows(self):
-        return len(self.y) // len(self.visited)
+        return len(self.y) // len(self.block_indices)
 
     def block(self, i) -> Block:
         """Block i. A count is missing where y is NaN, which whole numbers cannot be."""
         start, n = i * self.block_rows, self.block_rows
         X = self.source.rows(start, n)
-        y, counted = (jax.lax.dynamic_slice_in_dim(a, start, n) for a in (self.y, self.counted[:, None]))
+        y, counted = (jax.lax.dynamic_slice_in_dim(a, start, n) for a in (self.y, self.valid[:, None]))
         if jnp.issubdtype(y.dtype, jnp.floating):
             counted = counted & ~jnp.isnan(y)
             y = jnp.where(counted, y, 0)

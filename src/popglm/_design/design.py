@@ -22,7 +22,7 @@ from popglm._design.streams import is_stream, prefetch, read_rows
 class DesignRows(ABC):
     """Features as a design needs them.
 
-    Where a feature lies far from 0, `center` is what `part` subtracts from the features; else it is None. What is
+    Where a feature lies far from 0, `center` is what `rows_at` subtracts from the features; else it is None. What is
     `streamed` is made anew in every pass, a chunk at a time; anything else is kept in chunks.
     """
 
@@ -31,23 +31,23 @@ class DesignRows(ABC):
     streamed = False
 
     def offset(self, n_features) -> np.ndarray:
-        """What `part` subtracts from each feature."""
+        """What `rows_at` subtracts from each feature."""
         return np.zeros(n_features) if self.center is None else self.center
 
     @abstractmethod
-    def part(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
+    def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
         """Make the features of `size` rows from `start`, which may pass the end; and say which of them count."""
 
-    def counted(self) -> Bool[np.ndarray, " time"]:
+    def valid_rows(self) -> Bool[np.ndarray, " time"]:
         """Say of all rows whether they count."""
         step = SIZES.block_rows * SIZES.chunk_blocks
-        return np.concatenate([self.part(at, step)[1] for at in range(0, self.length, step)])[: self.length]
+        return np.concatenate([self.rows_at(at, step)[1] for at in range(0, self.length, step)])[: self.length]
 
-    def place(self, y):
-        """The rows of y where `part` has them."""
+    def scatter(self, y):
+        """The rows of y where `rows_at` has them."""
         return y
 
-    def take(self, entries):
+    def gather(self, entries):
         """The user's rows of entries that a pass over the design made."""
         return entries
 
@@ -59,7 +59,7 @@ class MatrixRows(DesignRows):
         self.values, self.length, self.streamed = values, values.shape[0], is_stream(values)
         self.center = column_center(values) if centered else None
 
-    def part(self, start, size):
+    def rows_at(self, start, size):
         """Some rows; those with a NaN become 0, so that no sum ever meets a NaN. Copied only if they must change."""
         values, dtype = read_rows(self.values, start, start + size), jnp.result_type(float)
         if self.streamed:
@@ -74,13 +74,13 @@ class MatrixRows(DesignRows):
 class Design:
     """X and y, cut into chunks of one shape; those without a row that counts are left out.
 
-    `y` has the rows of the user, which `X.place` moves; None is no y. What is shorter than a chunk is padded to the next of few
-    lengths. A `whole` design is a single chunk, for loops that are compiled around all of the data. Iterating gives pairs of
-    the first row and the chunk.
+    `y` has the rows of the user, which `X.scatter` moves; None means no y. Data shorter than a chunk are padded to the next
+    of few lengths. A `whole` design is a single chunk, for loops that are compiled around all data. Iteration yields pairs
+    (first row, chunk).
     """
 
     def __init__(self, X: DesignRows, y=None, *, whole=False):
-        y = np.zeros((X.length, 0), np.uint8) if y is None else X.place(y)
+        y = np.zeros((X.length, 0), np.uint8) if y is None else X.scatter(y)
         self._X, self._y, self.length = X, y, X.length
         rows = min(SIZES.block_rows, SUB_BLOCK_ROWS * round_up_length(-(-self.length // SUB_BLOCK_ROWS)))
         n_blocks = round_up_length(-(-self.length // rows))
@@ -100,7 +100,7 @@ class Design:
                 yield start, chunk
 
     def _chunk(self, start) -> Chunk | None:
-        source, counted = self._X.part(start, self._size)
+        source, counted = self._X.rows_at(start, self._size)
         blocks = np.flatnonzero(counted.reshape(self._n_blocks, -1).any(1))
         if not len(blocks):
             return None

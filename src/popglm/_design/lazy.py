@@ -21,54 +21,54 @@ class LazyRows(DesignRows):
     """Rows of lazy features for a design: from the first to the last that was asked for, others not counted."""
 
     def __init__(self, term, index, *, centered=False):
-        self.first, self.length, self._at, self._asked = 0, term.length, None, None
+        self.first, self.length, self._positions, self._requested = 0, term.length, None, None
         if index is not None:
             self.first, self.length = int(index.min()), int(index.max()) + 1 - int(index.min())
             if len(index) < self.length or not (np.diff(index) == 1).all():
-                self._at, self._asked = index - self.first, np.zeros(self.length, bool)
-                self._asked[self._at] = True
+                self._positions, self._requested = index - self.first, np.zeros(self.length, bool)
+                self._requested[self._positions] = True
         # the pieces of a long recording are cut anew in every pass: to keep them would double it
         self.streamed = self.length > MAX_CACHED_BINS or any(map(is_stream, term.made_of))
         self._term = term
         if centered:
-            self._term, self.center = term.centered(self.first, self.first + self.length)
+            self._term, self.center = term.with_center(self.first, self.first + self.length)
 
-    def part(self, start, size):
+    def rows_at(self, start, size):
         """What the features are made of; the rows that were asked for and are known."""
-        source, counted = self._term.part(self.first + start, size)
+        source, counted = self._term.rows_at(self.first + start, size)
         counted[max(self.length - start, 0) :] = False
-        if self._asked is not None:
-            counted &= zero_pad(self._asked[start : start + size], size)
+        if self._requested is not None:
+            counted &= zero_pad(self._requested[start : start + size], size)
         return source, counted
 
-    def place(self, y):
+    def scatter(self, y):
         """The rows of y where the span has them, zeros between."""
-        if self._at is None:
+        if self._positions is None:
             return y
-        if is_stream(y) and (np.diff(self._at) > 0).all():
-            return ScatteredStream(y, self._at, self.length)
+        if is_stream(y) and (np.diff(self._positions) > 0).all():
+            return ScatteredStream(y, self._positions, self.length)
         y = np.asarray(y)
         out = np.zeros((self.length, *y.shape[1:]), y.dtype)
-        out[self._at] = y
+        out[self._positions] = y
         return out
 
-    def take(self, entries):
+    def gather(self, entries):
         """The rows that were asked for, in their order."""
-        return entries if self._at is None else entries[self._at]
+        return entries if self._positions is None else entries[self._positions]
 
 
 class ScatteredStream:
     """Streamed activity on the rows of a span, zeros between: what lies between was left out, and is not counted."""
 
     def __init__(self, y, at, length):
-        self._y, self._at, self.shape, self.dtype = y, at, (length, *y.shape[1:]), y.dtype
+        self._y, self._positions, self.shape, self.dtype = y, at, (length, *y.shape[1:]), y.dtype
 
     def __getitem__(self, rows):
         """Read those of these rows that y has; they follow each other there."""
         start, stop = rows.start, min(rows.stop, len(self))
-        first, last = np.searchsorted(self._at, [start, stop])
+        first, last = np.searchsorted(self._positions, [start, stop])
         out = np.zeros((stop - start, *self.shape[1:]), self.dtype)
-        out[self._at[first:last] - start] = self._y[first:last]
+        out[self._positions[first:last] - start] = self._y[first:last]
         return out
 
     def __len__(self):
@@ -188,7 +188,7 @@ class LazyFeatures(HasFrame):
     def complete(self) -> np.ndarray:
         """Which rows have a complete history, shape (time,); the others do not count in any sum."""
         span = self.span() if len(self) else None
-        return span.take(span.counted()) if span else np.zeros(0, bool)
+        return span.gather(span.valid_rows()) if span else np.zeros(0, bool)
 
     def reach(self) -> tuple[np.ndarray, int]:
         """Where each row lies in the recording, in bins, and a window: rows further apart than it are made of no common bin.
@@ -208,7 +208,7 @@ class LazyFeatures(HasFrame):
         if not len(self):
             return np.empty(self.shape, dtype or self.dtype)
         span = self.span()
-        matrix = span.take(collect_entries(_block_features, Design(span), self.shape[1]))
+        matrix = span.gather(collect_entries(_block_features, Design(span), self.shape[1]))
         return matrix if dtype is None else matrix.astype(dtype, copy=False)
 
 

@@ -1,6 +1,6 @@
 """What lazy features are made of: a tree of inputs, convolved or evaluated, side by side or multiplied.
 
-Every term makes any rows of its features on demand (`part`), and says which of them are known.
+Every term makes any rows of its features on demand (`rows_at`), and says which of them are known.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class ConvTerm(NamedTuple):
     def n_features(self):
         return self.n_inputs * self.kernel.shape[1]
 
-    def part(self, start, size):
+    def rows_at(self, start, size):
         """The features of `size` bins from `start`, and which of them have a complete window.
 
         There are zeros before the first bin, after the last, and for NaN.
@@ -63,9 +63,9 @@ class ConvTerm(NamedTuple):
         out = np.zeros((self.n_inputs, window + size), piece.dtype)
         begin = max(window - start, 0)
         out[:, begin : begin + len(piece)] = piece.T
-        return ConvSource.of(out, self.kernel), counted
+        return ConvSource.from_kernel(out, self.kernel), counted
 
-    def centered(self, first, stop):
+    def with_center(self, first, stop):
         """The same with inputs that do not lie far from 0 in these rows, and what its features then lack, or None."""
         seen = slice(max(first + self.ahead - len(self.kernel), 0), stop + self.ahead)
         inputs = self.inputs if is_stream(self.inputs) else self.inputs[seen]
@@ -73,7 +73,7 @@ class ConvTerm(NamedTuple):
         lacks = None if center is None else np.outer(center, self.kernel.sum(0)).ravel()
         return self._replace(center=center), lacks
 
-    def located(self):
+    def column_mean_sd(self):
         """Where the inputs lie and how they vary, for those of a product."""
         return column_mean_sd(self.inputs)
 
@@ -109,7 +109,7 @@ class EvalTerm(NamedTuple):
     def length(self):
         return self.inputs.shape[0]
 
-    def part(self, start, size):
+    def rows_at(self, start, size):
         """The features of `size` bins from `start`, and which of them are known. They are zeros where not."""
         values = self.functions(read_rows(self.inputs, start, start + size))
         counted = ~np.isnan(values).any(1)
@@ -117,12 +117,12 @@ class EvalTerm(NamedTuple):
         out[: len(values)][~counted] = 0
         return ArraySource(to_device(out)), zero_pad(counted, size)
 
-    def centered(self, first, stop):
+    def with_center(self, first, stop):
         """The same with features that do not lie far from 0, before they are rounded, and what they lack, or None."""
         center = column_center(_EvaluatedRows(self, first, stop))
         return self._replace(center=center), center
 
-    def located(self):
+    def column_mean_sd(self):
         """Where the features lie and how they vary, for those of a product."""
         return column_mean_sd(_EvaluatedRows(self, 0, self.length))
 
@@ -155,22 +155,22 @@ class SumTerm(NamedTuple):
     def n_features(self):
         return sum(term.n_features for term in self.terms)
 
-    def part(self, start, size):
+    def rows_at(self, start, size):
         """The features of `size` bins from `start`, and which of them are known in every term."""
-        sources, counted = zip(*(term.part(start, size) for term in self.terms), strict=True)
+        sources, counted = zip(*(term.rows_at(start, size) for term in self.terms), strict=True)
         return SumSource(sources), np.all(counted, 0)
 
-    def centered(self, first, stop):
+    def with_center(self, first, stop):
         """Terms that do not lie far from 0, and what their features then lack, or None."""
-        terms, lacks = zip(*(term.centered(first, stop) for term in self.terms), strict=True)
+        terms, lacks = zip(*(term.with_center(first, stop) for term in self.terms), strict=True)
         if all(lack is None for lack in lacks):
             return SumTerm(terms), None
         known = [np.zeros(t.n_features) if a is None else a for t, a in zip(terms, lacks, strict=True)]
         return SumTerm(terms), np.concatenate(known)
 
-    def located(self):
+    def column_mean_sd(self):
         """Where the features lie and how they vary."""
-        return tuple(map(np.concatenate, zip(*(term.located() for term in self.terms), strict=True)))
+        return tuple(map(np.concatenate, zip(*(term.column_mean_sd() for term in self.terms), strict=True)))
 
 
 class ProductTerm(NamedTuple):
@@ -190,18 +190,18 @@ class ProductTerm(NamedTuple):
     def n_features(self):
         return int(np.prod([term.n_features for term in self.terms]))
 
-    def part(self, start, size):
+    def rows_at(self, start, size):
         """The factors of `size` bins from `start`, and which of them are known in every term."""
-        sources, counted = zip(*(term.part(start, size) for term in self.terms), strict=True)
+        sources, counted = zip(*(term.rows_at(start, size) for term in self.terms), strict=True)
         return ProductSource(sources), np.all(counted, 0)
 
-    def centered(self, first, stop):
+    def with_center(self, first, stop):
         """The same: products of what was centered are not products that lack a constant."""
         return self, None
 
-    def located(self):
+    def column_mean_sd(self):
         """Where the factors lie and how they vary."""
-        return tuple(map(np.concatenate, zip(*(term.located() for term in self.terms), strict=True)))
+        return tuple(map(np.concatenate, zip(*(term.column_mean_sd() for term in self.terms), strict=True)))
 
 
 def find_conv_terms(term) -> list[ConvTerm]:

@@ -19,8 +19,8 @@ from popglm._design.design import Design
 def chunk_total(f, chunk: Chunk, *args):
     """Sum of ``f(block, *args)`` over the blocks of a chunk. Never differentiate through it: it would store every X."""
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: f(chunk.block(0), *args)))
-    add = lambda i, acc: jax.tree.map(jnp.add, acc, f(chunk.block(chunk.visited[i]), *args))
-    return jax.lax.fori_loop(0, chunk.n_visited, add, zero)
+    add = lambda i, acc: jax.tree.map(jnp.add, acc, f(chunk.block(chunk.block_indices[i]), *args))
+    return jax.lax.fori_loop(0, chunk.n_valid_blocks, add, zero)
 
 
 def total(f, design, *args):
@@ -52,14 +52,14 @@ def collect_entries(f, design: Design, n_columns: int, *args) -> np.ndarray:
     done = 0  # rows before it are written, or will be by what is waiting
     for start, chunk in design:
         out[done:start] = np.nan
-        for i in range(len(chunk.visited)):
+        for i in range(len(chunk.block_indices)):
             row = start + i * chunk.block_rows
             if row < design.length:
                 ready, waiting = waiting, (row, _block_entries(f, chunk, i, *args))  # computes while the last is copied
                 _write_rows(out, ready)
         done = min(start + len(chunk.y), design.length)
         _write_rows(out, waiting)
-        out[start:done][~np.asarray(chunk.counted)[: done - start]] = np.nan
+        out[start:done][~np.asarray(chunk.valid)[: done - start]] = np.nan
         waiting = None
     out[done:] = np.nan
     return out

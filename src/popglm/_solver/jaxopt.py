@@ -101,7 +101,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
     require_valid_bins(bins.any())
     ((_, chunk),) = design
     objective = _as_neuron_objective(objective, *mask.shape[::-1])
-    rank = Rank.of_moments(moments, machine_epsilon())
+    rank = Rank.from_moments(moments, machine_epsilon())
     mean, null, silent = fit_null_model(objective.model, bins, events)
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
@@ -116,8 +116,8 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     arrays = (np.asarray(a, dtype) for a in (coef, intercept))
     none = np.zeros(0, int)
-    dependent = none if np.any(objective.strength) else rank.named(mask)  # a penalty makes them unique
-    rest = dependent, none, rank.free(mask) + 1, objective.model.scale
+    dependent = none if np.any(objective.strength) else rank.collinear_features(mask)  # a penalty makes them unique
+    rest = dependent, none, rank.n_params(mask) + 1, objective.model.scale
     return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *rest)
 
 

@@ -10,47 +10,47 @@ MIN_DIRECTION_NORM = 3e-3  # of a direction of length 1: the least that is more 
 
 
 class Rank(NamedTuple):
-    """Features that vary, and orthonormal combinations of them that are 0 in every bin, one for each `dependent` feature."""
+    """Features that vary, and orthonormal combinations of them that are 0 in every bin, one for each `collinear` feature."""
 
-    alive: Bool[np.ndarray, " features"]
-    null: Float[np.ndarray, "features dependent"]
-    dependent: Int[np.ndarray, " dependent"]  # a sum of features that are not
+    varying: Bool[np.ndarray, " features"]
+    null_directions: Float[np.ndarray, "features dependent"]
+    collinear: Int[np.ndarray, " dependent"]  # a sum of features that are not
 
     @classmethod
-    def of(cls, correlation, alive, tol) -> "Rank":
+    def from_correlation(cls, correlation, varying, tol) -> "Rank":
         """To the precision of the correlations: what is left over of a factorisation that takes the largest first."""
-        at, n = np.flatnonzero(alive), len(alive)
+        at, n = np.flatnonzero(varying), len(varying)
         if not len(at):
-            return cls(alive, np.zeros((n, 0)), at)
+            return cls(varying, np.zeros((n, 0)), at)
         factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(correlation[np.ix_(at, at)], tol=tol, lower=1)
         taken, rest = at[pivots[:rank] - 1], at[pivots[rank:] - 1]
         null = np.zeros((n, len(rest)))
         null[rest] = np.eye(len(rest))
         null[taken] = -scipy.linalg.solve_triangular(factor[:rank, :rank], factor[rank:, :rank].T, lower=True, trans=1)
-        return cls(alive, np.linalg.qr(null)[0], np.sort(rest))
+        return cls(varying, np.linalg.qr(null)[0], np.sort(rest))
 
     @classmethod
-    def of_moments(cls, moments, eps) -> "Rank":
+    def from_moments(cls, moments, eps) -> "Rank":
         """From the number of bins, the sums of the features and their Gram matrix."""
-        _, covariance, alive, tol = central_moments(moments, eps)
-        sd = np.sqrt(np.where(alive, np.diag(covariance), 1))
-        return cls.of(covariance / np.outer(sd, sd), alive, tol)
+        _, covariance, varying, tol = central_moments(moments, eps)
+        sd = np.sqrt(np.where(varying, np.diag(covariance), 1))
+        return cls.from_correlation(covariance / np.outer(sd, sd), varying, tol)
 
-    def named(self, mask) -> Int[np.ndarray, " some"]:
+    def collinear_features(self, mask) -> Int[np.ndarray, " some"]:
         """The dependent features, if they are so for any row of `mask`."""
-        lost = self._own(mask).sum(1) - self.free(mask)
-        return self.dependent if lost.any() else self.dependent[:0]
+        lost = self._varying_in(mask).sum(1) - self.n_params(mask)
+        return self.collinear if lost.any() else self.collinear[:0]
 
-    def _own(self, mask) -> Bool[np.ndarray, "neurons features"]:
-        return (np.asarray(mask) > 0) & self.alive
+    def _varying_in(self, mask) -> Bool[np.ndarray, "neurons features"]:
+        return (np.asarray(mask) > 0) & self.varying
 
-    def free(self, mask) -> Int[np.ndarray, " neurons"]:
+    def n_params(self, mask) -> Int[np.ndarray, " neurons"]:
         """How many coefficients the features of each row of `mask` (neurons, features) determine.
 
         A combination that changes nothing counts unless it is made of features of the mask alone.
         """
-        mask, k = self._own(mask), len(self.dependent)
-        without = (self.null[self.alive & ~row] for row in mask)
+        mask, k = self._varying_in(mask), len(self.collinear)
+        without = (self.null_directions[self.varying & ~row] for row in mask)
         lost = [k - (np.linalg.svd(some, compute_uv=False) > MIN_DIRECTION_NORM).sum() for some in without] if k else 0
         return mask.sum(1) - lost
 
@@ -64,5 +64,5 @@ def central_moments(moments, eps):
     mean = first / n
     covariance = gram / n - np.outer(mean, mean)
     variance, power = np.diag(covariance), np.diag(gram) / n
-    alive = variance > 8 * eps * power
-    return mean, covariance, alive, 32 * eps * max(1.0, (power[alive] / variance[alive]).max(initial=0))
+    varying = variance > 8 * eps * power
+    return mean, covariance, varying, 32 * eps * max(1.0, (power[varying] / variance[varying]).max(initial=0))

@@ -75,14 +75,15 @@ def chi_squared_sums(block, model, coef, intercept, null):
 class Dispersion(NamedTuple):
     """Each neuron's scale, and what it tells.
 
-    `constant` are neurons whose y never varies, `separated` those whose bins with an event are told from all others;
-    `partly` says of every neuron and feature whether the feature does that where it is not 0, None if it was not asked.
+    `constant` marks neurons whose y never varies, `separated` those whose features separate bins with an event from all
+    others. `separated_features` (neurons, features) marks single features that separate y where they are not 0; None if
+    not computed.
     """
 
     scale: np.ndarray
     constant: np.ndarray
     separated: np.ndarray
-    partly: np.ndarray | None = None
+    separated_features: np.ndarray | None = None
 
 
 def estimate_dispersion(model, mean, free, silent, sums) -> Dispersion:
@@ -124,7 +125,7 @@ def dispersion_after_fit(design, model, fit) -> Dispersion:
     if ends is None:
         return scales
     skip = (fit.silent | scales.separated)[:, None]
-    return scales._replace(partly=separated_binary(ends, fit.coef) & ~skip)
+    return scales._replace(separated_features=separated_binary(ends, fit.coef) & ~skip)
 
 
 def _chi_squared_and_signs(block, *args):

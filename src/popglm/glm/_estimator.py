@@ -158,7 +158,7 @@ class Estimator(BatchFits, PathFits, Steps, Model, RegressorMixin, BaseEstimator
         keep = None
         if checkpoint is not None:
             keep = self._checkpoint(checkpoint, objective, options, X, y, start)
-            keep.same_data(design_fingerprint(design))
+            keep.verify_data(design_fingerprint(design))
         with keep or nullcontext():  # at its end, when the fit is kept, the file is written
             if solver is None:
                 with neuron_progress_bar(n_neurons, progress) as report:
@@ -224,10 +224,10 @@ class Estimator(BatchFits, PathFits, Steps, Model, RegressorMixin, BaseEstimator
             "the features tell every bin with an event from every bin without, so coefficients have no finite optimum and "
             "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
         )
-        if scales.partly is not None and not np.any(strength):
-            names = list_names(np.flatnonzero(scales.partly.any(0)), features)
+        if scales.separated_features is not None and not np.any(strength):
+            names = list_names(np.flatnonzero(scales.separated_features.any(0)), features)
             self._warn(
-                scales.partly.any(1),
+                scales.separated_features.any(1),
                 columns,
                 f"feature {names}: where it is not 0 there is an event in every bin, or in none, so its coefficient has no "
                 "finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are right. Leave "

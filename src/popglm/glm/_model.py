@@ -68,7 +68,7 @@ class Model:
         model, rows = self._configure()[0].model, as_design_rows(X.values)
         params = self._core_params()
         design = Design(rows)
-        rate = rows.take(collect_entries(mean_rows, design, len(params[1]), model, *params))
+        rate = rows.gather(collect_entries(mean_rows, design, len(params[1]), model, *params))
         return as_pynapple(self._public(rate), X, self._columns)
 
     def score(self, X, y, score_type="log-likelihood", aggregate_sample_scores=None, null="scored"):
@@ -177,7 +177,7 @@ class Model:
         model, rows = self._scaled("`simulate`"), as_design_rows(X.values)
         coef, intercept = self._core_params()
         design = Design(rows)
-        eta = rows.take(collect_entries(linear_predictor_rows, design, len(intercept), coef, intercept))
+        eta = rows.gather(collect_entries(linear_predictor_rows, design, len(intercept), coef, intercept))
         return as_pynapple(self._public(draw_in_blocks(key, model, eta, self._columns)), X, self._columns)
 
     def _on(self, X, y, why=None, what="a residual") -> ModelOnData:

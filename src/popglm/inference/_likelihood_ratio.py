@@ -190,10 +190,10 @@ class NestedComparison(NamedTuple):
         _, _, silent = fit_null_model(full.core, bins, events)
         eps = machine_epsilon()
         if (bins == n).all():
-            ranks = [Rank.of_moments((n, first, gram), eps)] * len(bins)
+            ranks = [Rank.from_moments((n, first, gram), eps)] * len(bins)
         else:
             each = total(neuron_moments, design)
-            ranks = [Rank.of_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
+            ranks = [Rank.from_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
         return cls(full, design, silent, bins, first / n + full.center, ranks)
 
     def ratio(self, reduced: UnpenalisedFit, known, converged=True) -> tuple[GroupTests, np.ndarray]:
@@ -201,7 +201,9 @@ class NestedComparison(NamedTuple):
         full, core = self.full, self.full.core
         other = core if core.divides else reduced.core
         statistic = 2 * total(_log_likelihood_difference, self.design, core, other, *full.inner, *reduced.inner)
-        free = [rank.free(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)]
+        free = [
+            rank.n_params(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)
+        ]
         whole, part = np.array(free, float).T
         df, rest = whole - part, np.maximum(self.bins - whole - 1, 1) if full.estimated else np.inf
         left_out = (full.free & ~reduced.free).any(1)
