@@ -284,6 +284,6 @@ def test_a_long_recording_is_not_kept_in_pieces(monkeypatch):
     expected = PopulationGLM().fit(BASIS.lazy_features(y), y)
     monkeypatch.setattr("popglm._design.lazy.MAX_CACHED_BINS", 1000)
     X = BASIS.lazy_features(y)
-    assert Design(X.span(), y)._kept is None and X[:900].span().streamed is False
+    assert Design(X.span(), y)._cached is None and X[:900].span().streamed is False
     model = PopulationGLM().fit(X, y)
     assert np.array_equal(model.coef_, expected.coef_) and np.array_equal(model.intercept_, expected.intercept_)
