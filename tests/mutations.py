@@ -44,7 +44,7 @@ FAULTS = {
     ),
     "a scale that forgets the parameters": Fault(
         "_sums/scale.py",
-        "np.nan, np.maximum(bins - free, 1)",
+        "np.nan, np.maximum(bins - n_params, 1)",
         "np.nan, np.maximum(bins, 1)",
         "test_observation_models.py",
         "statsmodels",
