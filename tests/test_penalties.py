@@ -555,7 +555,7 @@ def test_the_gain_of_a_step_is_no_difference_of_large_sums(penalty):
     start = rng.normal(size=(40, 6))
     end = start + 1e-9 * rng.normal(size=(40, 6))
     gradient = (
-        -norms.cost.repeat(sizes, axis=1) * start / norms.of(start).repeat(sizes, axis=1)
+        -norms.cost.repeat(sizes, axis=1) * start / norms.norms(start).repeat(sizes, axis=1)
     )  # the optimum is `start`
     with decimal.localcontext(prec=60):
         exact = lambda a: [[decimal.Decimal(x) for x in row] for row in np.asarray(a, float)]
@@ -575,7 +575,7 @@ def test_a_neuron_whose_gain_hides_in_round_off_is_done(gain, status):
     """Trials are rejected again and again: done if nothing is left that the value could show, stalled if there is."""
 
     class Uphill:
-        def aim(self, point, gradient, history, which):
+        def search_direction(self, point, gradient, history, which):
             return np.ones_like(point), np.full(len(point), -2 * gain)
 
     one = np.ones(1)

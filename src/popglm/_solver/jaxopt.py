@@ -101,7 +101,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
     require_valid_bins(bins.any())
     ((_, chunk),) = design
     objective = _as_neuron_objective(objective, *mask.shape[::-1])
-    rank = Rank.of_moments(moments, machine_epsilon())
+    rank = Rank.from_moments(moments, machine_epsilon())
     mean, null, silent = fit_null_model(objective.model, bins, events)
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
@@ -115,7 +115,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
     coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     none = np.zeros(0, int)
-    collinear = none if np.any(objective.strength) else rank.named(mask)  # a penalty makes them unique
+    collinear = none if np.any(objective.strength) else rank.collinear_features(mask)  # a penalty makes them unique
     coef, intercept = (np.asarray(a, dtype) for a in (coef, intercept))
     return Fit(
         coef=coef,
@@ -124,7 +124,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
         convergence=Convergence(n_iter=n_iter, converged=converged & ~diverged, stalled=diverged),
         silent=silent,
         null_mean=mean.astype(dtype),
-        features=FeatureRank(collinear=collinear, constant=none, n_params=rank.free(mask) + 1),
+        features=FeatureRank(collinear=collinear, constant=none, n_params=rank.n_params(mask) + 1),
     )
 
 

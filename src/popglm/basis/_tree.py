@@ -288,7 +288,7 @@ class Product(Node):
     def _term(self, frames):
         terms = tuple(basis._term(frames) for basis in self.bases)
         for i, term in enumerate(terms):
-            warn_large_offset(self.bases[i].label or i, *term.located())
+            warn_large_offset(self.bases[i].label or i, *term.column_mean_sd())
         return ProductTerm(terms)
 
     def _columns(self, units):

@@ -184,13 +184,15 @@ def _n_parameters(state, objective):
     """Free parameters of each neuron that the bins seen so far determine."""
     mask = state.problem.precondition.mask
     return (
-        _feature_rank(state, objective, mask[:, :-1]).free(mask[:, :-1]) + 1 if objective.model.divides else mask.sum(1)
+        _feature_rank(state, objective, mask[:, :-1]).n_params(mask[:, :-1]) + 1
+        if objective.model.divides
+        else mask.sum(1)
     )
 
 
 def collinear_in_batches(state: BatchFitState, objective: Objective, mask):
     """Features that others determine in the bins of the first pass, penalty included: it may make coefficients unique."""
-    return _feature_rank(state, apply_dispersion(state, objective)[1], mask).named(mask)
+    return _feature_rank(state, apply_dispersion(state, objective)[1], mask).collinear_features(mask)
 
 
 def _feature_rank(state, objective, mask):

@@ -69,7 +69,7 @@ class SavedRun(NamedTuple):
         before = self.n - 1 if isinstance(source, Iterator) else taken - 1
         items = iterate_batches(source, number, before, anew=True)
         X, y = convert(require_checkpoint_batch(next(items, None), keep.path))
-        keep.same_data(batch_fingerprint(X, y), "Batches must come in the same order again. ")
+        keep.verify_data(batch_fingerprint(X, y), "Batches must come in the same order again. ")
         how = stepper(shape)
         solver = how.unpacked(self.solver, lambda: how.start(*start(shape), X, y))
         watch.resume(self.watched)
@@ -113,7 +113,7 @@ def run_batches(source, n_steps, stepper, convert, start, stand, report, watch, 
         stopped = watch(n, loss, stand)
         if keep:
             seen = X.copy(), y.copy()  # the next batch may be written where this one was
-            keep.offer(partial(SavedRun.after, n, stand, stopped, watch), partial(batch_fingerprint, *seen))
+            keep.save_if_due(partial(SavedRun.after, n, stand, stopped, watch), partial(batch_fingerprint, *seen))
         if stopped or (once and n == n_steps):
             break
     else:

@@ -169,7 +169,7 @@ def with_sampled_hessians(problem: Problem, sample: Sample, params, few) -> Prob
         for neuron, (hessian, c, t) in enumerate(zip(hessians, known.curvature, trust, strict=True))
         if np.isfinite(hessian).all()
     }
-    return problem._replace(precondition=known.with_own(own))
+    return problem._replace(precondition=known.with_own_hessians(own))
 
 
 def sample_optimum(sample: Sample, gradients, bins, silent, problem: Problem, params):

@@ -96,7 +96,7 @@ def unpack_state(saved, objective: Objective) -> BatchFitState:
         state = state._replace(passing=SolverState(*state.passing))
     if state.problem is not None:
         _, bins, coordinates, precondition = state.problem
-        parts = Coordinates(*coordinates), Preconditioner.again(*precondition)
+        parts = Coordinates(*coordinates), Preconditioner.from_tuples(*precondition)
         state = state._replace(problem=Problem(objective, bins, *parts))
     return state
 

@@ -38,7 +38,7 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
         start = coef, intercept + coef @ center
     if checkpoint is not None:
         saver = Checkpoint(checkpoint, _fingerprint(settings, mask, X, y, start))
-        saver.same_data(design_fingerprint(design))
+        saver.verify_data(design_fingerprint(design))
     with saver or nullcontext():  # on leaving it, the file is written
         if exact:
             with neuron_progress_bar(n_neurons, progress) as report:
@@ -68,7 +68,7 @@ def _as_fitted(settings: Settings, design, fit, center, names) -> Fitted:
             silent=fit.silent,
             constant=dispersion.constant,
             separated=dispersion.separated,
-            separated_features=dispersion.partly,
+            separated_features=dispersion.separated_features,
             collinear=fit.features.collinear,
         ),
         null_mean=fit.null_mean,

@@ -129,7 +129,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         require_same_features(self, X)
         rows, (coef, intercept) = as_design_rows(X.values), core_params(self)
         model = fitted_observation_model(self)
-        rate = rows.take(collect_entries(mean_rows, Design(rows), len(intercept), model, coef, intercept))
+        rate = rows.gather(collect_entries(mean_rows, Design(rows), len(intercept), model, coef, intercept))
         return as_pynapple(as_user_array(self, rate), X, self._columns)
 
     def score(self, X, y, score_type="log-likelihood", aggregate_sample_scores=None, null="scored"):
@@ -237,6 +237,6 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         require_same_features(self, X)
         rows, (coef, intercept) = as_design_rows(X.values), core_params(self)
         model = model_with_dispersion(self, "`simulate`")
-        eta = rows.take(collect_entries(linear_predictor_rows, Design(rows), len(intercept), coef, intercept))
+        eta = rows.gather(collect_entries(linear_predictor_rows, Design(rows), len(intercept), coef, intercept))
         activity = draw_in_blocks(key, model, eta, self._columns)
         return as_pynapple(as_user_array(self, activity), X, self._columns)

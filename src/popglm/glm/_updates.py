@@ -21,8 +21,7 @@ def initial_params(settings: Settings, X, y):
     X, y = as_X_y(X, y, model, settings.y_dims)
     bins, events = total(bins_and_events, Design(as_design_rows(X.values), y.values))
     require_valid_bins(bins.any())
-    _, null, _ = fit_null_model(model, bins, events)
-    intercept = jnp.asarray(null, jnp.result_type(float))
+    intercept = jnp.asarray(fit_null_model(model, bins, events).eta, jnp.result_type(float))
     return settings.as_user_array(jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)), intercept
 
 

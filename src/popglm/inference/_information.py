@@ -65,12 +65,12 @@ class ClusteredRows(DesignRows):
 
     def __init__(self, rows: DesignRows, labels: Int[np.ndarray, " time"]):
         self.length, self.streamed, self.center = rows.length, rows.streamed, rows.center
-        self.place, self._rows = rows.place, rows
-        self.labels = np.asarray(rows.place(labels[:, None]), jnp.result_type(float))
+        self.scatter, self._rows = rows.scatter, rows
+        self.labels = np.asarray(rows.scatter(labels[:, None]), jnp.result_type(float))
 
-    def part(self, start, size):
+    def rows_at(self, start, size):
         """The features of some rows, and their clusters."""
-        source, counted = self._rows.part(start, size)
+        source, counted = self._rows.rows_at(start, size)
         labels = zero_pad(self.labels[start : start + size], size)
         return SumSource((source, ArraySource(to_device(labels)))), counted
 

@@ -194,10 +194,10 @@ class NestedComparison(NamedTuple):
         _, _, silent = fit_null_model(full.observation_model, bins, events)
         eps = machine_epsilon()
         if (bins == n).all():
-            ranks = [Rank.of_moments((n, first, gram), eps)] * len(bins)
+            ranks = [Rank.from_moments((n, first, gram), eps)] * len(bins)
         else:
             each = total(neuron_moments, design)
-            ranks = [Rank.of_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
+            ranks = [Rank.from_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
         return cls(full, design, silent, bins, first / n + full.center, ranks)
 
     def likelihood_ratio(self, reduced: UnpenalisedFit, known, converged=True) -> tuple[GroupTests, np.ndarray]:
@@ -207,7 +207,9 @@ class NestedComparison(NamedTuple):
         statistic = 2 * total(
             _log_likelihood_difference, self.design, core, other, *full.centered_params, *reduced.centered_params
         )
-        free = [rank.free(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)]
+        free = [
+            rank.n_params(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)
+        ]
         whole, part = np.array(free, float).T
         df, rest = whole - part, np.maximum(self.bins - whole - 1, 1) if full.scale_is_estimated else np.inf
         left_out = (full.free & ~reduced.free).any(1)

@@ -48,7 +48,7 @@ def decompose_predictor(coef, intercept, basis, inputs, model_name):
     external = np.concatenate(list(compress(weights, known)), 1)
     rows = as_design_rows(X)
     design = Design(rows)
-    eta = rows.take(collect_entries(linear_predictor_rows, design, n, external, intercept))
+    eta = rows.gather(collect_entries(linear_predictor_rows, design, n, external, intercept))
     return recurrence, eta, X.frame
 
 
