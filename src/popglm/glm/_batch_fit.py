@@ -227,7 +227,9 @@ class BatchFits:
             coef, intercept, mean, silent, converged, failed, scales = found
             self._train_mean = mean.astype(jnp.result_type(float))
             self.scale_ = scales.scale
-            findings = Findings(silent, scales.constant, scales.separated, scales.separated_features, collinear_in_batches(*of))
+            findings = Findings(
+                silent, scales.constant, scales.separated, scales.separated_features, collinear_in_batches(*of)
+            )
         else:
             coef, intercept = stand.stepper.params(state)
             converged = np.zeros(len(coef), bool)

@@ -1,4 +1,4 @@
-"""Activity drawn at linear predictors: each bin by itself."""
+"""Draws of activity at given linear predictors, each bin by itself."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ MAX_DRAWABLE_MEAN = 2.0**30
 
 
 def require_drawable(means, limit, support, ids):
-    """Means of which activity can be drawn."""
+    """Refuse means so large that nothing can be drawn, or that are not finite."""
     wild = ~(np.abs(means) < (limit if support.counts else np.inf))
     if wild.any():
         row, neuron = (int(i) for i in np.argwhere(wild)[0])
@@ -27,7 +27,7 @@ def require_drawable(means, limit, support, ids):
 
 
 def draw_in_blocks(key, model, eta, ids=None):
-    """Draw each entry of (time, neurons), some thousand rows at a time; NaN where the predictor is."""
+    """Draw activity of shape (time, neurons), a block of rows at a time; NaN where the linear predictor is NaN."""
     known, rows = ~np.isnan(eta), SIZES.block_rows
     mean = np.asarray(model.mean(jnp.where(known, eta, 0)))
     require_drawable(np.where(known, mean, 0), MAX_DRAWABLE_MEAN, model.support, ids)
@@ -45,21 +45,21 @@ def _draw_rows(key, model, eta, search):
 
 
 def can_draw_by_search(model, highest) -> bool:
-    """Whether counts of these means are found by search, many times faster than by JAX's rejection."""
+    """Say if counts of means up to `highest` can be drawn by search, many times faster than by JAX's rejection."""
     return type(model) in (Poisson, NegativeBinomial) and float(np.max(highest)) <= MAX_SEARCH_MEAN
 
 
 def draw_activity(key, model, eta, search):
-    """Activity at predictors (neurons, rows)."""
+    """Draw activity at linear predictors of shape (neurons, rows)."""
     if not search:
         return model.sample(key, eta).astype(eta.dtype)
     return counts_by_search(jax.random.uniform(key, eta.shape, eta.dtype), model.mean(eta), model.scale)
 
 
 def counts_by_search(uniform, mean, scale=None):
-    """Counts by inversion, Poisson's or with a scale the negative binomial's: search the distribution function upwards.
+    """Counts of a Poisson or, with a scale, a negative binomial distribution, by inversion.
 
-    Quick because most bins hold no spike.
+    The distribution function is searched upwards from 0, which is quick because most bins hold no spike.
     """
     if scale is None:
         none, spread = jnp.exp(-mean), jnp.sqrt(mean)

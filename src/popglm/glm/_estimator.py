@@ -30,12 +30,12 @@ class Estimator(BatchFits, Model):
         init_params
             Where to start, a pair (coef, intercept); by default at the null model.
         progress
-            Whether to show a bar: passes over the data, neurons that are done. For the default solver.
+            Show a bar with the passes over the data and the neurons that are done. For the default solver only.
         checkpoint
-            Path of a file (.npz) that the fit is written to every 30 s, between two passes, and whenever it ends. If the file
-            is there, the same call goes on from it, or returns at once what it found; an interrupted fit ends with the very
-            numbers of one that was not. `maxiter` may grow between the calls. Settings and data are compared. For the
-            default solver.
+            Path of a file (.npz). The fit is written to it every 30 s, between two passes, and whenever it ends. If the file
+            exists, the same call continues from it, or returns its result at once; an interrupted fit ends with exactly the
+            numbers of an uninterrupted one. `maxiter` may grow between the calls. Settings and data are compared. For the
+            default solver only.
 
         Returns
         -------
@@ -55,9 +55,8 @@ class Estimator(BatchFits, Model):
         Warns
         -----
         RuntimeWarning
-            Of neurons, by name: those without an event, or with nothing else; those whose y never varies, is separated by
-            the features, or has no overdispersion; those that did not converge, or met round-off. Of features that others
-            make, or that no event comes with.
+            Names neurons that are silent, always active, constant, separated, not overdispersed, or not converged; names
+            features that are collinear.
 
         Examples
         --------
@@ -96,7 +95,7 @@ class Estimator(BatchFits, Model):
         n_strengths : int
             How many, if they are not given.
         progress
-            Whether to show a bar for every strength.
+            Show a bar for every strength.
 
         Returns
         -------
@@ -111,8 +110,7 @@ class Estimator(BatchFits, Model):
         Warns
         -----
         RuntimeWarning
-            Once for the neurons without an event, once for those with nothing else, and once for those that did not converge at
-            some strength.
+            Names neurons that are silent, those that are always active, and those that did not converge at some strength.
 
         References
         ----------

@@ -1,4 +1,4 @@
-"""How well a model predicts: its log-likelihood beside that of the null model and of one that predicts every bin."""
+"""Scores: the log-likelihood of a model beside that of the null model and of the saturated model, which predicts every bin."""
 
 from functools import partial
 from typing import NamedTuple
@@ -28,7 +28,7 @@ NULL_SOURCES = ("scored", "train")
 
 
 class ModelOnData(NamedTuple):
-    """A model with its parameters, and the data that it is compared with, as the user gave them and as a design."""
+    """A model with its parameters and the data that it is compared with, as frames of the user and as a design."""
 
     model: object
     coef: Array
@@ -47,83 +47,86 @@ class ModelOnData(NamedTuple):
         return self.model, self.coef, self.intercept
 
     def entries(self, f, *args) -> np.ndarray:
-        """``f(block, *args)``, an array (neurons, rows), of all of the user's rows; rows first, NaN where invalid."""
+        """Evaluate ``f(block, *args)`` on all rows of the user: an array (rows, neurons), NaN where a row is invalid."""
         return self.rows.gather(collect_entries(rows_first(f), self.design, self.n_neurons, *args))
 
 
-def score_model(kind, given, aggregate, null):
-    """Score of a model on a design of X, by the mean over valid bins and neurons or by `aggregate` of all (time, neurons).
+def score_model(kind, on_data, aggregate, null):
+    """Score a model by the mean over valid bins and neurons, or by `aggregate` of the array (time, neurons).
 
-    `null` gives the means of the null model, one per neuron. None takes them from y; what compares with it then leaves out
-    the neurons without an event in y, on which the null model is perfect.
+    `null` holds the means of the null model, one per neuron. None takes them from y; a score relative to it then leaves
+    out neurons without an event in y, on which the null model is perfect.
     """
-    bins, mean, silent = _null_statistics(given, null)
+    bins, mean, silent = _null_statistics(on_data, null)
     counted = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else ~silent & (bins > 0)
     if aggregate is None:
-        measure = partial(_mean_log_likelihood, given.design, bins, counted)
+        measure = partial(_mean_log_likelihood, on_data.design, bins, counted)
     else:
-        measure = partial(_aggregate_log_likelihoods, aggregate, given, counted)
+        measure = partial(_aggregate_log_likelihoods, aggregate, on_data, counted)
 
-    reached = measure(model_log_likelihoods, *given.params)
+    model_ll = measure(model_log_likelihoods, *on_data.params)
     if kind == "log-likelihood":
-        return _as_float_or_array(reached)
-    least = measure(null_log_likelihoods, given.model, _null_predictor(given, mean))
+        return _as_float_or_array(model_ll)
+    null_ll = measure(null_log_likelihoods, on_data.model, _null_predictor(on_data, mean))
     if kind == BITS_PER_SPIKE:
-        return _as_float_or_array(_bits_per_spike(reached - least, measure(observed_counts)))
-    most = measure(saturated_log_likelihoods, given.model) if kind == "pseudo-r2-Cohen" else 0
-    return _as_float_or_array(_pseudo_r2(reached, least, most))
+        return _as_float_or_array(_bits_per_spike(model_ll - null_ll, measure(observed_counts)))
+    saturated_ll = measure(saturated_log_likelihoods, on_data.model) if kind == "pseudo-r2-Cohen" else 0
+    return _as_float_or_array(_pseudo_r2(model_ll, null_ll, saturated_ll))
 
 
-def score_by_neuron(given, null):
-    """Bins, mean and all scores of each neuron by itself, in one pass after that of the null model."""
-    bins, mean, silent = _null_statistics(given, null)
-    args = *given.params, _null_predictor(given, mean)
-    deviance, events, *likelihoods = total(score_sums, given.design, *args)
+def score_by_neuron(on_data, null):
+    """Tabulate bins, mean and all scores of each neuron, in one pass after that of the null model."""
+    bins, mean, silent = _null_statistics(on_data, null)
+    args = *on_data.params, _null_predictor(on_data, mean)
+    deviance, events, *likelihoods = total(score_sums, on_data.design, *args)
     with np.errstate(invalid="ignore"):
         table = {"bins": bins.astype(int), "mean": events / bins, "log-likelihood": likelihoods[0] / bins}
     table["deviance"] = deviance
-    if null is None:  # there is nothing to find out about these
+    if null is None:  # the null model is perfect on silent neurons
         likelihoods = np.where(silent, 0, likelihoods)
-    reached, least, most = likelihoods
-    table |= {"pseudo-r2-McFadden": _pseudo_r2(reached, least, 0), "pseudo-r2-Cohen": _pseudo_r2(reached, least, most)}
-    if given.model.support.counts:
-        table[BITS_PER_SPIKE] = _bits_per_spike(reached - least, events)
+    model_ll, null_ll, saturated_ll = likelihoods
+    table |= {
+        "pseudo-r2-McFadden": _pseudo_r2(model_ll, null_ll, 0),
+        "pseudo-r2-Cohen": _pseudo_r2(model_ll, null_ll, saturated_ll),
+    }
+    if on_data.model.support.counts:
+        table[BITS_PER_SPIKE] = _bits_per_spike(model_ll - null_ll, events)
     return table
 
 
-def _null_statistics(given, null):
-    """Valid bins of each neuron, its mean under the null model, and whether y has nothing to fit."""
-    bins, events = total(bins_and_events, given.design)
+def _null_statistics(on_data, null):
+    """Valid bins of each neuron, its mean under the null model, and whether it is silent."""
+    bins, events = total(bins_and_events, on_data.design)
     require_valid_bins(bins.any())
-    mean, silent = given.model.null_mean(events, bins)
+    mean, silent = on_data.model.null_mean(events, bins)
     return bins, mean if null is None else null, silent
 
 
-def _null_predictor(given, mean):
-    return jnp.asarray(given.model.link.forward(mean), given.coef.dtype)
+def _null_predictor(on_data, mean):
+    return jnp.asarray(on_data.model.link.forward(mean), on_data.coef.dtype)
 
 
-def _pseudo_r2(reached, least, most):
-    """How much of the way from the null model to the best one; 0 where there is no way."""
-    missing, range_ = np.asarray(most - reached), np.asarray(most - least)
+def _pseudo_r2(model_ll, null_ll, saturated_ll):
+    """Share of the distance between null and saturated model that the model covers; 0 where there is no distance."""
+    missing, range_ = np.asarray(saturated_ll - model_ll), np.asarray(saturated_ll - null_ll)
     return np.where(range_ == 0, 0, 1 - missing / np.where(range_ == 0, 1, range_))
 
 
 def _bits_per_spike(gain, spikes):
-    """Nats as bits per spike. Of no spikes it is 0 if there is no gain either, and else nothing."""
+    """Convert a gain in nats to bits per spike; without a spike it is 0 if the gain is 0, else NaN."""
     gain, spikes = np.asarray(gain), np.asarray(spikes)
     return np.where(spikes > 0, gain / (np.log(2) * np.where(spikes > 0, spikes, 1)), np.where(gain == 0, 0, np.nan))
 
 
 def _mean_log_likelihood(design, bins, counted, entries, *args):
-    """Mean log-likelihood over the valid bins of the neurons that count; the array of all bins is never made."""
+    """Mean log-likelihood over the valid bins of the counted neurons, without an array of all bins."""
     sums = total(sum_over_rows(entries), design, *args)
     return sums[counted].sum() / max(bins[counted].sum(), 1)
 
 
-def _aggregate_log_likelihoods(function, given, counted, entries, *args):
-    """The user's function of the log-likelihoods, less the rows without any valid entry; single ones stay NaN."""
-    samples = given.entries(entries, *args)
+def _aggregate_log_likelihoods(function, on_data, counted, entries, *args):
+    """Apply the user's function to the log-likelihoods of all rows with a valid entry; invalid entries are NaN."""
+    samples = on_data.entries(entries, *args)
     valid = ~np.isnan(samples)
     samples = np.where(valid & ~counted, 0, samples)
     return as_aggregate_scores(function(samples[valid.any(1)]))
@@ -134,7 +137,7 @@ def _as_float_or_array(value):
 
 
 def require_spike_counts(score_type, model):
-    """A model of counts, for a score per spike."""
+    """Refuse bits per spike of a model whose y holds no counts."""
     if score_type == "bits-per-spike" and not model.support.counts:
         raise ValueError(
             f"bits per spike need spikes; the y of {type(model).__name__} holds {model.support.name}. Compare models of it by "
@@ -143,7 +146,7 @@ def require_spike_counts(score_type, model):
 
 
 def as_aggregate_scores(value):
-    """What an aggregate returns: numbers."""
+    """Convert what `aggregate_sample_scores` returned to an array; refuse what is not numbers."""
     try:
         values = np.asarray(value)
     except ValueError:
@@ -156,7 +159,7 @@ def as_aggregate_scores(value):
 
 
 def require_train_mean(estimator):
-    """An estimator that knows the rates of its training data."""
+    """Refuse a model that does not know the means of its training data."""
     if not hasattr(estimator, "_train_mean"):
         raise ValueError(
             'null="train" needs the rates of the training data, which `update` does not keep. Call `fit`, or give '
@@ -165,7 +168,7 @@ def require_train_mean(estimator):
 
 
 def as_null_means(value, n_neurons, support):
-    """Means per bin of the null model, one per neuron, that the observation model can have."""
+    """Convert means of the null model to one per neuron; refuse those that the observation model cannot have."""
     means = as_real_array("null", value, (0, 1))
     means = means.astype(float) if means.dtype != bool else np.full(means.shape, np.nan)
     if (
