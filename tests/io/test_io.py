@@ -135,7 +135,7 @@ def test_a_clone_keeps_its_link(tmp_path, function):
     """scikit-learn copies what JAX has compiled, and the copy has no name. It is the built-in link, and saved as that."""
     observed = "Bernoulli" if links.LINKS[function].high == 1 else "Poisson"
     model = clone(clone(GLM(observed, inverse_link_function=function)))
-    assert links.link_of(model.inverse_link_function) is links.LINKS[function]
+    assert links.resolve_link(model.inverse_link_function) is links.LINKS[function]
     assert saved(model, tmp_path).inverse_link_function is function
     own = jax.jit(lambda eta: 2 * jnp.exp(eta))
     with pytest.raises(TypeError, match="a function of your own"):
@@ -233,7 +233,7 @@ X, y = small_data(n_bins=200)
 model = io.load(r"{tmp_path / "model.npz"}")
 np.savez(r"{tmp_path / "out.npz"}", rate=model.predict(X), score=model.score(X, y))
 """
-    source = os.pathsep.join([os.path.dirname(os.path.dirname(popglm.__file__)), os.path.dirname(__file__)])
+    source = os.pathsep.join(os.path.dirname(os.path.dirname(path)) for path in (popglm.__file__, __file__))
     subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": source}, check=True, timeout=120)
     out = np.load(tmp_path / "out.npz")
     assert np.array_equal(out["rate"], model.predict(X)) and out["score"] == model.score(X, Y)
