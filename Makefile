@@ -34,7 +34,7 @@ test: $(READY) ## run every test: the package, the pages, the strict build (twic
 	$(BIN)/python tests/run.py
 
 test-full: test ## the same, many killed runs, and whether the tests notice when the code is wrong
-	KILLS=30 $(BIN)/python -m pytest -q tests/test_checkpoint.py -k killed
+	KILLS=30 $(BIN)/python -m pytest -q tests/files/test_checkpoint.py -k killed
 	$(BIN)/python tests/mutations.py
 
 lint: $(READY) ## check the code, the prose and the workflows

@@ -7,6 +7,7 @@ import pynapple as nap
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import framed
 
 from popglm._design.convolve import split_kernel
 from popglm.basis import RaisedCosineLogConv
@@ -25,14 +26,6 @@ def by_hand(counts, kernel, starts):
             for k in range(functions):
                 X[t, n, k] = sum(kernel[lag - 1, k] * counts[t - lag, n] for lag in range(1, window + 1))
     return X.reshape(time, -1)
-
-
-def framed(counts, lengths, bin_size=0.01, gap=0.5):
-    """Put counts into a TsdFrame with epochs of these lengths, and gaps that grow."""
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * bin_size + np.cumsum(np.arange(len(lengths)) * gap)
-    times = np.concatenate([s + (np.arange(n) + 0.5) * bin_size for s, n in zip(starts, lengths, strict=True)])
-    epochs = nap.IntervalSet(starts, starts + np.array(lengths) * bin_size)
-    return nap.TsdFrame(t=times, d=counts, time_support=epochs)
 
 
 @pytest.mark.parametrize("length", [45, 64, 700, 2500])

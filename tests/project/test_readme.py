@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text("utf8")

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pynapple as nap
 import pytest
+from samples import Rows, framed
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
-from test_features import framed
-from test_streams import Rows
 
 from popglm._design.sizes import SIZES
 from popglm.basis import (

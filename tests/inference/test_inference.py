@@ -9,9 +9,9 @@ import numpy as np
 import pynapple as nap
 import pytest
 import statsmodels.api as sm
+from families import CASES, FAMILIES, drawn
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from test_observation_models import CASES, FAMILIES, drawn
 
 from popglm._design.sizes import SIZES
 from popglm._design.total import chunk_total

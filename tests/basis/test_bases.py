@@ -9,9 +9,9 @@ import pynapple as nap
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import framed
 from scipy import integrate, interpolate
 from sklearn.base import clone
-from test_features import framed
 
 from popglm.basis import (
     BSplineConv,

@@ -8,6 +8,7 @@ import pynapple as nap
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import Rows
 
 from popglm._design.sizes import SIZES
 from popglm.basis import RaisedCosineLogConv
@@ -81,20 +82,6 @@ def written(folder, values):
     out = np.memmap(folder / "counts.dat", values.dtype, "w+", shape=values.shape)
     out[:] = values
     return out
-
-
-class Rows:
-    """As HDF5 and zarr have it: a shape, a dtype, slices; and no way to have all of it at once."""
-
-    def __init__(self, values):
-        self.values, self.shape, self.dtype, self.largest = values, values.shape, values.dtype, 0
-
-    def __getitem__(self, rows):
-        """Read a slice."""
-        assert isinstance(rows, slice)
-        some = self.values[rows]
-        self.largest = max(self.largest, len(some))
-        return some
 
 
 @pytest.mark.parametrize("name", STREAMS)

@@ -233,7 +233,7 @@ X, y = small_data(n_bins=200)
 model = io.load(r"{tmp_path / "model.npz"}")
 np.savez(r"{tmp_path / "out.npz"}", rate=model.predict(X), score=model.score(X, y))
 """
-    source = os.pathsep.join([os.path.dirname(os.path.dirname(popglm.__file__)), os.path.dirname(__file__)])
+    source = os.pathsep.join(os.path.dirname(os.path.dirname(path)) for path in (popglm.__file__, __file__))
     subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": source}, check=True, timeout=120)
     out = np.load(tmp_path / "out.npz")
     assert np.array_equal(out["rate"], model.predict(X)) and out["score"] == model.score(X, Y)

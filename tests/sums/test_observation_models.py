@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from families import CASES, FAMILIES, SCALED, drawn
 from scipy import stats
 
 from popglm._design.sizes import SIZES
@@ -18,34 +19,7 @@ from popglm.glm import GLM, PopulationGLM
 from popglm.links import LINKS
 from popglm.observation_models import Bernoulli, Gamma, Gaussian, NegativeBinomial, Poisson
 
-FAMILIES, OF = sm.families, sm.families.links
 EVERY = pytest.mark.parametrize("name", ["Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial"])
-SCALED = {
-    "Poisson": Poisson(),
-    "Bernoulli": Bernoulli(),
-    "Gaussian": Gaussian(scale=2.0),
-    "Gamma": Gamma(scale=0.3),
-    "NegativeBinomial": NegativeBinomial(scale=0.4),
-}
-CASES = [
-    ("Poisson", "exp", FAMILIES.Poisson()),
-    ("Bernoulli", "logistic", FAMILIES.Binomial()),
-    ("Bernoulli", "probit", FAMILIES.Binomial(OF.Probit())),
-    ("Bernoulli", "cloglog", FAMILIES.Binomial(OF.CLogLog())),
-    ("Gaussian", "identity", FAMILIES.Gaussian()),
-    ("Gaussian", "exp", FAMILIES.Gaussian(OF.Log())),
-    ("Gamma", "exp", FAMILIES.Gamma(OF.Log())),
-    ("NegativeBinomial", "exp", None),
-]
-
-
-def drawn(name, n=1500, neurons=3, seed=0):
-    """Features, and activity of this model at its default link."""
-    rng = np.random.default_rng(seed)
-    X = 0.5 * rng.normal(size=(n, 3))
-    eta = X @ rng.normal(size=(3, neurons)) * 0.6 + 0.2
-    with jax.enable_x64(True):
-        return X, np.array(SCALED[name].sample(jax.random.key(seed), eta), float)
 
 
 def params(model):

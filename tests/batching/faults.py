@@ -1,0 +1,125 @@
+"""Faults that the tests must notice, in the code that this folder tests; `tests/faults.py` tries them."""
+
+from tests.faults import Fault
+
+FAULTS = {
+    "batches that name what depends, penalty or not": Fault(
+        "batching/_exact_passes.py",
+        "_feature_rank(state, apply_dispersion(state, objective)[1], mask).collinear_features(mask)",
+        "_feature_rank(state, objective._replace(strength=np.float32(0)), mask).collinear_features(mask)",
+        "solver/test_fit.py",
+        "others_make",
+    ),
+    "a scale that is forgotten with a checkpoint": Fault(
+        "batching/_state.py",
+        "apply_dispersion(BatchFitState(*saved), objective)",
+        "(BatchFitState(*saved), objective)",
+        "files/test_checkpoint.py",
+        "own",
+    ),
+    "rows of a sample that count the same": Fault(
+        "batching/_sample.py",
+        "1 / np.minimum(1, self.share * self.size[: self.n])",
+        "0 * self.size[: self.n] + 1 / self.share",
+        "sums/test_observation_models.py",
+        "stand_for",
+    ),
+    "windows of other lengths are compiled anew": Fault(
+        "batching/_windows.py", "min(first + size, epoch[1]))", "stop)", "project/test_compile.py", "few_compilations"
+    ),
+    "a run goes on one batch too early": Fault(
+        "batching/_run.py", "else taken - 1", "else taken - 2", "files/test_checkpoint.py", "list"
+    ),
+    "a checkpoint looks at a buffer when it is written": Fault(
+        "batching/_run.py", "seen = X.copy(), y.copy()", "seen = X, y", "files/test_checkpoint.py", "buffer"
+    ),
+    "a stopped run keeps the losses of later steps": Fault(
+        "batching/_watch.py", '"loss": n,', '"loss": None,', "files/test_checkpoint.py", "callback_repeats"
+    ),
+    "windows leave out the last rows": Fault(
+        "batching/_windows.py", "self.n_bins), stop]", "self.n_bins)]", "batching/test_batches.py", "every_bin_once"
+    ),
+    "windows reach over gaps": Fault(
+        "batching/_windows.py",
+        "epoch_starts(frame, frame.values.shape[0])",
+        "[0, frame.values.shape[0]]",
+        "batching/test_batches.py",
+        "no_gap",
+    ),
+    "steps of batches count every batch alike": Fault(
+        "batching/_first_pass.py",
+        "(new_bins / (state.bins + held))",
+        "(0.02 + 0 * state.bins)",
+        "batching/test_batches.py",
+        "what_it_saw",
+    ),
+    "windows are not corrected by the sample": Fault(
+        "batching/_sample.py",
+        "for _ in range(MAX_SAMPLE_EVALUATIONS):",
+        "for _ in range(1):",
+        "batching/test_batches.py",
+        "seen_once",
+    ),
+    "the sample forgets where its rows were met": Fault(
+        "batching/_sample.py",
+        "linear = gradients - joined(",
+        "linear = gradients - 0 * joined(",
+        "batching/test_batches.py",
+        "all_rows",
+    ),
+    "rows of the sample count alike": Fault(
+        "batching/_sample.py",
+        "return 1 / np.minimum(1, self.share * self.size[: self.n])",
+        "return 1 + 0 * self.size[: self.n]",
+        "batching/test_batches.py",
+        "seen_once",
+    ),
+    "passes over other bins are compared": Fault(
+        "batching/_exact_passes.py", "if not _same_bins(state):", "if False:", "batching/test_batches.py", "other_bins"
+    ),
+    "steps that went astray are kept": Fault(
+        "batching/_first_pass.py",
+        "if not lost.any():\n        return",
+        "if True:\n        return",
+        "batching/test_batches.py",
+        "unlike_those_before",
+    ),
+    "batches are rounded before they are centred": Fault(
+        "batching/_exact_passes.py",
+        "X = X - state.center ",
+        "X = X - 0 * state.center ",
+        "batching/test_batches.py",
+        "far_from_0",
+    ),
+    "a fit by batches goes on from the first window": Fault(
+        "batching/_run.py", "else (stand.number, stand.taken)))", "else (0, 0)))", "batching/test_batches.py", "goes_on"
+    ),
+    "virtual counts: a spike on an edge counts in the bin before": Fault(
+        "batching/_lazy_counts.py",
+        "guess + (times >= edges[guess + 1])",
+        "guess + (times > edges[guess + 1])",
+        "design/test_streams.py",
+        "pynapple",
+    ),
+    "dependent columns are parameters of a fit by batches": Fault(
+        "batching/_exact_passes.py",
+        "_feature_rank(state, objective, mask[:, :-1]).n_params(mask[:, :-1]) + 1",
+        "mask.sum(1)",
+        "sums/test_observation_models.py",
+        "others_determine",
+    ),
+    "residuals forget where their batch was met": Fault(
+        "batching/_first_pass.py",
+        "here = coef.astype(dtype), intercept.astype(dtype)",
+        "here = 0 * coef.astype(dtype), intercept.astype(dtype)",
+        "batching/test_batches.py",
+        "rows_that_are_kept",
+    ),
+    "the end of a generator is that of a pass": Fault(
+        "batching/_run.py",
+        " or isinstance(source, Iterator):\n            return",
+        ":\n            return",
+        "batching/test_batches.py",
+        "second_generator",
+    ),
+}

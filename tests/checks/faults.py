@@ -1,0 +1,20 @@
+"""Faults that the tests must notice, in the code that this folder tests; `tests/faults.py` tries them."""
+
+from tests.faults import Fault
+
+FAULTS = {
+    "the future begins with the bin itself": Fault(
+        "_checks/values.py",
+        "lambda window: window + 1",
+        "lambda window: window",
+        "basis/test_bases.py",
+        "sum_over_its_lags",
+    ),
+    "timestamps are not compared": Fault(
+        "_checks/times.py",
+        "off.max() > 1e-6",
+        "off.max() > 1e6",
+        "checks/test_bad_input.py",
+        "shifted",
+    ),
+}

@@ -1,0 +1,85 @@
+"""Faults that the tests must notice, in the code that this folder tests; `tests/faults.py` tries them."""
+
+from tests.faults import Fault
+
+FAULTS = {
+    "lag 0 instead of 1": Fault("_design/convolve.py", "(lag >= 1)", "(lag >= 0)", "design/test_features.py", "lag_1"),
+    "kernel reversed": Fault(
+        "_design/convolve.py",
+        "kernel[jnp.clip(lag, 1, window) - 1]",
+        "kernel[window - jnp.clip(lag, 1, window)]",
+        "design/test_features.py",
+        "lag_1",
+    ),
+    "functions lose their last lag": Fault(
+        "_design/convolve.py", "(initial=0) + 1", "(initial=1)", "design/test_features.py", "any_order or triple_loop"
+    ),
+    "history across an epoch gap": Fault(
+        "_design/terms.py",
+        "(ends - starts[epoch] >= window)",
+        "(ends - starts[0] >= window)",
+        "design/test_features.py",
+        "epoch_gap",
+    ),
+    "missing bins count as zero in the history": Fault(
+        "_design/terms.py",
+        "complete &= seen[now] == seen[np.maximum(now - window, 0)]",
+        "pass",
+        "design/test_features.py",
+        "missing_bin",
+    ),
+    "columns ordered (function, input)": Fault(
+        "_design/convolve.py", '"crb,snc->srnb"', '"crb,snc->srbn"', "design/test_features.py", "triple_loop"
+    ),
+    "a window of the future reaches over the end of its epoch": Fault(
+        "_design/terms.py", " & (ends <= starts[epoch + 1])", "", "basis/test_bases.py", "ends_of_epochs"
+    ),
+    "products run fastest along their first factor": Fault(
+        "_design/blocks.py",
+        "(a[:, :, None] * b[:, None, :])",
+        "(a[:, None, :] * b[:, :, None])",
+        "basis/test_algebra.py",
+        "parts_make",
+    ),
+    "NaN counts as 0 with weight 1": Fault(
+        "_design/blocks.py",
+        "y.astype(X.dtype), valid.astype(X.dtype)",
+        "y.astype(X.dtype), jnp.ones_like(valid, X.dtype)",
+        "solver/test_fit.py",
+        "missing_row",
+    ),
+    "a missing count is missing for nobody": Fault(
+        "_design/blocks.py",
+        "y.astype(X.dtype), valid.astype(X.dtype)",
+        "y.astype(X.dtype), valid.any(1, keepdims=True).astype(X.dtype)",
+        "solver/test_fit.py",
+        "missing_count",
+    ),
+    "the last block of a chunk is forgotten": Fault(
+        "_design/total.py",
+        "fori_loop(0, chunk.n_valid_blocks, ",
+        "fori_loop(0, chunk.n_valid_blocks - 1, ",
+        "solver/test_fit.py",
+        "same_sums",
+    ),
+    "the last chunk is forgotten": Fault(
+        "_design/total.py",
+        "    return _add_sums(sums, waiting)",
+        "    return sums or _add_sums(None, waiting)",
+        "solver/test_fit.py",
+        "same_sums",
+    ),
+    "a lazy slice starts its history anew": Fault(
+        "_design/terms.py",
+        "out[:, begin : begin + len(piece)] = piece.T",
+        "out[:, begin : begin + len(piece)], out[:, :window] = piece.T, 0",
+        "design/test_lazy.py",
+        "any_part",
+    ),
+    "rows that were asked for by number are taken in their order": Fault(
+        "_design/lazy.py", "out[self._positions] = y", "out[: len(y)] = y", "design/test_lazy.py", "every_method"
+    ),
+    "lazy features that forget what they look ahead": Fault(
+        "_design/lazy.py", "leaf.ahead - 1 for leaf", "0 for leaf", "model_selection/test_splits.py", "shared"
+    ),
+}

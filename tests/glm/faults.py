@@ -1,0 +1,29 @@
+"""Faults that the tests must notice, in the code that this folder tests; `tests/faults.py` tries them."""
+
+from tests.faults import Fault
+
+FAULTS = {
+    "null model from the training data": Fault(
+        "glm/_model.py", 'NULL_SOURCES) == "scored"', 'NULL_SOURCES) == "none"', "glm/test_score.py", "mcfadden"
+    ),
+    "silent neurons counted in pseudo-R2": Fault(
+        "glm/_score.py",
+        "null is not None else ~silent & (bins > 0)",
+        "null is not None else bins > 0",
+        "glm/test_score.py",
+        "mcfadden",
+    ),
+    "the scale is that of the end": Fault(
+        "glm/_batch_fit.py", "self.scale_ = scale\n", "pass\n", "sums/test_observation_models.py", "step_that_is_kept"
+    ),
+    "nats that are said to be bits": Fault(
+        "glm/_score.py", "gain / (np.log(2) * np", "gain / (1.0 * np", "assessment/test_assessment.py", "bits"
+    ),
+    "a scale that a simulation forgets": Fault(
+        "glm/_draw.py",
+        "(1 + scale * (count - 1)) / count",
+        "1 / count",
+        "simulation/test_simulation.py",
+        "negative or heavy",
+    ),
+}

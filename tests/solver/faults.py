@@ -1,0 +1,136 @@
+"""Faults that the tests must notice, in the code that this folder tests; `tests/faults.py` tries them."""
+
+from tests.faults import Fault
+
+FAULTS = {
+    "a negative binomial that keeps its first scale": Fault(
+        "_solver/exact.py",
+        "if setting.fits_dispersion and not",
+        "if False and not",
+        "sums/test_observation_models.py",
+        "statsmodels",
+    ),
+    "a checkpoint forgets the factors of neurons' own": Fault(
+        "_solver/exact.py",
+        "state, problem.precondition.own_factors, n_passes, problem.objective.model.scale, None",
+        "state, {}, n_passes, problem.objective.model.scale, None",
+        "files/test_checkpoint.py",
+        "started_again and fit",
+    ),
+    "update changes nothing": Fault(
+        "_solver/jaxopt.py",
+        "return (coef.T.reshape(params[0].shape), intercept), state",
+        "return params, state",
+        "glm/test_update.py",
+        "by_hand",
+    ),
+    "update changes nothing, and the guide": Fault(
+        "_solver/jaxopt.py",
+        "return (coef.T.reshape(params[0].shape), intercept), state",
+        "return params, state",
+        "book/how_to_guide/plot_04_batch_glm.md",
+    ),
+    "mean instead of sum over neurons": Fault(
+        "_solver/jaxopt.py",
+        "(s[0] / bins[neuron] for s in sums)",
+        "(s[0] / bins[neuron] / len(bins) for s in sums)",
+        "glm/test_update.py",
+        "by_hand",
+    ),
+    "intercept penalised by update": Fault(
+        "_solver/jaxopt.py",
+        "(mask[neuron] * d_coef, d_intercept)",
+        "(mask[neuron] * d_coef, d_intercept + strength * intercept)",
+        "glm/test_update.py",
+        "by_hand",
+    ),
+    "intercept pulled down by the penalty of fit": Fault(
+        "_solver/exact.py",
+        "coordinates.gradient(d_coef, d_intercept / bins)",
+        "coordinates.gradient(d_coef, d_intercept / bins + strength)",
+        "solver/test_fit.py",
+        "scikit_learn",
+    ),
+    "penalty left out of the gradient": Fault(
+        "_solver/exact.py", " + penalty.gradient(strength, coef)", "", "solver/test_fit.py", "scikit_learn"
+    ),
+    "ridge without its half": Fault(
+        "regularizer.py",
+        "(weight * rows**2).sum(-1) / 2",
+        "(weight * rows**2).sum(-1)",
+        "solver/test_fit.py",
+        "scikit_learn",
+    ),
+    "mask ignored by update": Fault(
+        "_solver/jaxopt.py",
+        "(mask[neuron] * d_coef, d_intercept)",
+        "(d_coef, d_intercept)",
+        "glm/test_glm_contract.py",
+        "stay_zero",
+    ),
+    "mask ignored by fit": Fault(
+        "_solver/preconditioner.py",
+        "mask * varying, lengths)",
+        "varying + 0 * mask, lengths)",
+        "glm/test_glm_contract.py",
+        "exactly_zero",
+    ),
+    "the default solver stops where it starts": Fault(
+        "_solver/ask_tell.py",
+        "np.where(silent, DONE, RUNNING)",
+        "np.where(silent, DONE, DONE)",
+        "solver/test_fit.py",
+        "scikit_learn",
+    ),
+    "a group's length without its size": Fault(
+        "regularizer.py",
+        "self.lengths * np.sqrt(sizes) * ",
+        "self.lengths * ",
+        "solver/test_penalties.py",
+        "conditions",
+    ),
+    "features of a group in scales of their own": Fault(
+        "_solver/preconditioner.py",
+        "penalty.groups(n_features) if penalty.lengths else",
+        "",
+        "solver/test_penalties.py",
+        "favoured",
+    ),
+    "a path that forgets what its penalty changes": Fault(
+        "_solver/path.py",
+        "gradient=state.gradient + more",
+        "gradient=state.gradient",
+        "solver/test_penalties.py",
+        "path_is_its_fits",
+    ),
+    "the kink left out of a step's slope": Fault(
+        "_solver/proximal.py", "gradient + pull * (start + end)", "gradient", "solver/test_penalties.py", "conditions"
+    ),
+    "a step's gain as a difference of large sums": Fault(
+        "_solver/proximal.py",
+        "return row_dot(end - start, gradient + pull * (start + end))",
+        "return row_dot(end - start, gradient) + (self.cost * (self.norms(end) - self.norms(start))).sum(1)",
+        "solver/test_penalties.py",
+        "no_difference",
+    ),
+    "round-off at the optimum taken for a stall": Fault(
+        "_solver/ask_tell.py", "np.minimum(slack, hidden)", "0 * slack", "solver/test_penalties.py", "hides"
+    ),
+    "one threshold for all parts": Fault(
+        "_solver/preconditioner.py",
+        "penalty.thresholds(strength, len(sd))",
+        "penalty.thresholds(strength[..., :1] if strength.ndim else strength, len(sd))",
+        "solver/test_penalties.py",
+        "its_strength",
+    ),
+    "update that does not shrink": Fault(
+        "_solver/jaxopt.py",
+        "objective.penalty.prox(strength_of(neuron, objective), coef, step)",
+        "coef",
+        "solver/test_penalties.py",
+        "update",
+    ),
+    "named solvers count features that others determine": Fault(
+        "_solver/jaxopt.py", "rank.n_params(mask) + 1", "mask.sum(1) + 1", "sums/test_rank.py", "left_of"
+    ),
+}

@@ -1,0 +1,96 @@
+"""Faults that the tests must notice, in the code that this folder tests; `tests/faults.py` tries them."""
+
+from tests.faults import Fault
+
+FAULTS = {
+    "models that JAX takes for one another": Fault(
+        "observation_models.py",
+        "register_pytree_node(cls, _flatten_model, partial(_unflatten_model, cls))",
+        'register_dataclass(cls, ["scale"], ["link"])',
+        "sums/test_observation_models.py",
+        "tells",
+    ),
+    "a scale that forgets the parameters": Fault(
+        "_sums/scale.py",
+        "np.nan, np.maximum(bins - n_params, 1)",
+        "np.nan, np.maximum(bins, 1)",
+        "sums/test_observation_models.py",
+        "statsmodels",
+    ),
+    "the variance of a Gamma in proportion to its mean": Fault(
+        "observation_models.py",
+        "        return mean**2\n\n",
+        "        return mean\n\n",
+        "sums/test_observation_models.py",
+        "statsmodels",
+    ),
+    "residuals of a sample that nobody kept": Fault(
+        "_sums/losses.py",
+        "jnp.where(block.weight.T > 0, residual, 0).T",
+        "0 * residual.T",
+        "sums/test_observation_models.py",
+        "one_pass",
+    ),
+    "a tolerance without the units of y": Fault(
+        "observation_models.py",
+        "return 2 * loss if self.divides else np.ones_like(loss)",
+        "return np.ones_like(loss)",
+        "sums/test_observation_models.py",
+        "units",
+    ),
+    "weight dropped from the residual": Fault(
+        "_sums/losses.py",
+        "residual = jnp.where(weight > 0, weight * residual, 0)",
+        "residual = jnp.where(weight >= 0, residual, 0)",
+        "glm/test_update.py",
+        "by_hand and True",
+    ),
+    "log y! dropped": Fault(
+        "observation_models.py", "xlogy(y, y) - y - gammaln(y + 1)", "xlogy(y, y) - y", "glm/test_score.py"
+    ),
+    "a clone loses its link": Fault(
+        "links.py", "    function = resolve_builtin(function)\n", "", "io/test_io.py", "keeps_its_link"
+    ),
+    "separation is seen where there is none": Fault(
+        "_sums/separation.py",
+        "(events_above + others_below == 0)",
+        "(events_above == 0)",
+        "sums/test_observation_models.py",
+        "separates_a_part",
+    ),
+    "features that others make up for are degrees of freedom": Fault(
+        "_sums/rank.py",
+        "return mask.sum(1) - lost",
+        "return mask.sum(1)",
+        "sums/test_rank.py",
+        "difference_of_ranks or left_of",
+    ),
+    "ranks forget what digits are lost": Fault(
+        "_sums/rank.py",
+        "32 * eps * max(1.0, (power[varying] / variance[varying]).max(initial=0))",
+        "32 * eps",
+        "sums/test_rank.py",
+        "difference_of_ranks",
+    ),
+    "a probability of 1 that lost its digits": Fault(
+        "_sums/scores.py",
+        "return -model.log_likelihood(eta, jnp.zeros_like(eta))",
+        "return -jnp.log1p(-model.mean(eta))",
+        "assessment/test_assessment.py",
+        "nearly_sure",
+    ),
+    "residuals without their sign": Fault(
+        "_sums/scores.py",
+        "jnp.sign(y - model.mean(eta)) * jnp.sqrt(jnp.maximum(",
+        "jnp.sqrt(jnp.maximum(",
+        "assessment/test_assessment.py",
+        "statsmodels",
+    ),
+    "a spike or none with the information of counts": Fault(
+        "observation_models.py",
+        "return mean * self.curvature(eta, one)",
+        "return self.curvature(eta, one)",
+        "inference/test_inference.py",
+        "statsmodels and Bernoulli",
+    ),
+}
