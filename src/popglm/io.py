@@ -73,8 +73,7 @@ def _node_codec(cls) -> Codec:
 
     def decode(bases, label, fit):
         node = cls(*bases, label=label)
-        # the constructor flattens a sum inside a sum; one that `set_params` put there stays as it is
-        node.bases = bases
+        node.bases = bases  # the constructor flattens a sum inside a sum, `set_params` does not
         return _restore_attributes(node, fit)
 
     return Codec(cls, encode, decode)

@@ -45,8 +45,8 @@ def require_increasing_link(function, low, high):
             f"{predictor.shape} it gives shape {means.shape} of dtype {means.dtype}."
         )
     inner = means[1:-1]
-    increases = (np.diff(inner) > 0).all() and (np.diff(means) >= 0).all()
-    if not (increases and np.isfinite(inner).all() and means.min() > low and means.max() <= high):
+    in_range = np.isfinite(inner).all() and means.min() > low and means.max() <= high
+    if not (in_range and (np.diff(inner) > 0).all() and (np.diff(means) >= 0).all()):
         for_counts = "For counts use 'exp' or 'softplus'."
         for_spikes = "For a spike or none use 'logistic' or 'cloglog'."
         fix = "Without a link it is 'identity'." if low == -np.inf else for_counts if high == np.inf else for_spikes

@@ -544,3 +544,9 @@ def test_a_window_around_a_bin_may_be_as_long_as_the_epoch(window):
         with pytest.raises(ValueError, match="must be longer than the window"):
             basis.compute_features(x)
         assert np.isfinite(basis.compute_features(np.r_[x, 0])).all(1).sum() == 1
+
+
+@pytest.mark.parametrize("method", ["compute_features", "transform", "fit", "shape", "split_by_feature"])
+def test_errors_about_arguments_name_no_private_class(method):
+    """Python's errors begin with the qualified name."""
+    assert getattr(BSplineConv, method).__qualname__ == method

@@ -10,6 +10,7 @@ A new basis is one subclass of `Conv` or `Eval`, with its parameters and `shape`
 """
 
 from popglm._design.lazy import LazyFeatures
+from popglm._public import hide_private_bases
 from popglm.basis._conv import (
     BSplineConv,
     Conv,
@@ -57,6 +58,8 @@ __all__ = [
     "RaisedCosineLogEval",
     "Sum",
 ]
+
+hide_private_bases([globals()[name] for name in __all__])
 
 
 def __dir__():
