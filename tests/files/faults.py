@@ -18,7 +18,11 @@ FAULTS = {
         "full_disk",
     ),
     "a checkpoint does not know its data": Fault(
-        "_files/_checks.py", "    if other:", "    if False:", "files/test_checkpoint.py", "single_spike or another_fit"
+        "_files/_checks.py",
+        "    if changed:",
+        "    if False:",
+        "files/test_checkpoint.py",
+        "single_spike or another_fit",
     ),
     "a checkpoint does not look at X itself": Fault(
         "_files/fingerprint.py",

@@ -5,15 +5,15 @@ from tests.faults import Fault
 FAULTS = {
     "a negative binomial that keeps its first scale": Fault(
         "_solver/exact.py",
-        "if setting.fits_dispersion and not",
+        "if constants.fits_dispersion and not",
         "if False and not",
         "sums/test_observation_models.py",
         "statsmodels",
     ),
     "a checkpoint forgets the factors of neurons' own": Fault(
         "_solver/exact.py",
-        "state, problem.precondition.own_factors, n_passes, problem.objective.model.scale, None",
-        "state, {}, n_passes, problem.objective.model.scale, None",
+        "own_factors=problem.precondition.own_factors,",
+        "own_factors={},",
         "files/test_checkpoint.py",
         "started_again and fit",
     ),
@@ -70,8 +70,8 @@ FAULTS = {
     ),
     "mask ignored by fit": Fault(
         "_solver/preconditioner.py",
-        "mask * varying, lengths)",
-        "varying + 0 * mask, lengths)",
+        "mask * varying, group_norms",
+        "varying + 0 * mask, group_norms",
         "glm/test_glm_contract.py",
         "exactly_zero",
     ),

@@ -87,6 +87,7 @@ def require_storable_tree(tree):
 
 def _encode(tree, arrays: list):
     """A tree for JSON. Its arrays are appended to a list and stand there by their numbers."""
+    tree = tree.to_tuple() if hasattr(tree, "to_tuple") else tree
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     if isinstance(tree, tuple | list):

@@ -1,7 +1,7 @@
-"""The default solver: one optimum per neuron, all neurons in one pass over the data.
+"""Default solver: one optimum per neuron, all neurons in one pass over the data.
 
-`ask` names every neuron's trial point, a pass of `total` returns all losses and gradients, `tell` accepts or shortens each
-neuron's own step. One pass before them is for the preconditioner, and a few between them where neurons need one of their own.
+`ask` returns every neuron's trial point, a pass of `total` computes all losses and gradients, `tell` accepts or shortens each
+neuron's own step. One pass before them computes the preconditioner; slow neurons get factors of their own in later passes.
 """
 
 from contextlib import contextmanager
@@ -32,57 +32,60 @@ from popglm._solver.ask_tell import (
 from popglm._solver.preconditioner import MAX_FACTOR_ENTRIES, Problem, prepare_problem
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._solver.threads import one_thread
-from popglm._sums.losses import curved_row_hessians, fit_null_model, loss_and_gradient, loss_curvature, null_model_loss
+from popglm._sums.losses import (
+    NullModel,
+    curved_row_hessians,
+    fit_null_model,
+    loss_and_gradient,
+    loss_curvature,
+    null_model_loss,
+)
 from popglm._sums.moments import first_pass_sums
 from popglm._sums.scale import LOG_DISPERSION_TOL, broadcast_dispersion, dispersion_slopes, fit_dispersion
 
 SOLVER_DEFAULTS = {"tol": None, "maxiter": 200}
 
 
-SOLVER_TOL = {"float32": 1e-5, "float64": 1e-16}  # how much of a loss, summed over bins, may be left to gain
+SOLVER_TOL = {"float32": 1e-5, "float64": 1e-16}  # gain, in nats summed over bins, that may be left at the end
 
 
-MAX_HIDDEN_GAIN = (
-    1e-4  # the most of it, in nats, that round-off may hide from a neuron that is done: 0.014 standard errors
-)
+# Gain, in nats, that round-off may hide from a neuron that is done; 1e-4 nats are 0.014 standard errors.
+MAX_HIDDEN_GAIN = 1e-4
 
 
-MAX_FINAL_STEP_TOL = 1e-2  # largest `tol` that makes sure that the last step, which is not evaluated, is a small one
+MAX_FINAL_STEP_TOL = 1e-2  # largest `tol` for which the last step, which is not evaluated, is surely small
 
 
-REFACTOR_INTERVAL = 10  # passes after which, again and again, a neuron that is not done gets a factor of its own
+REFACTOR_INTERVAL = 10  # passes between two updates of the own factors of neurons that still run
 
 
 HESSIANS_PER_PASS = 8  # neurons whose Hessians are summed in one pass
 
 
 class SavedFit(NamedTuple):
-    """A run as it is written to a file between two passes. `result` is what it has led to, if it has ended."""
+    """Fit as a checkpoint holds it between two passes; `result` is None until the fit has ended."""
 
     state: SolverState
     own_factors: dict[int, Float[Array, "coordinates coordinates"]]
     n_passes: int
-    scale: Array | None  # of neurons, where the loss has one
+    scale: Array | None  # dispersion of each neuron, if the loss has one
     result: Fit | None
 
     @classmethod
     def from_tuple(cls, saved) -> "SavedFit":
-        """From the same as plain tuples, as a file has it."""
-        state, own, n_passes, scale, found = saved
-        return cls(SolverState(*state), own, n_passes, scale, None if found is None else Fit.from_tuple(found))
-
-    def to_tuple(self) -> tuple:
-        """Plain values, as a checkpoint file holds them."""
-        return *self[:-1], None if self.result is None else self.result.to_tuple()
+        """Build from the plain tuples of a file."""
+        state, own_factors, n_passes, scale, result = saved
+        result = None if result is None else Fit.from_tuple(result)
+        return cls(SolverState.from_tuple(state), own_factors, n_passes, scale, result)
 
     def is_finished(self, maxiter) -> bool:
-        """Whether nothing is left to be done in so many passes."""
+        """Return whether the fit has ended, or has used `maxiter` passes."""
         return self.result is not None and (self.n_passes >= maxiter or not (self.state.status == RUNNING).any())
 
 
 @contextmanager
 def neuron_progress_bar(n_neurons, wanted):
-    """A bar that moves with the neurons that are done, and the function that moves it; None if it is not wanted."""
+    """Show a progress bar of the neurons that are done; yield the function that updates it, None if not `wanted`."""
     if not wanted:
         yield None
         return
@@ -98,18 +101,15 @@ def neuron_progress_bar(n_neurons, wanted):
 
 
 class FitConstants(NamedTuple):
-    """What a fit knows from its first pass, and what does not change on its way."""
+    """Results of the first pass, and settings, that stay the same during a fit."""
 
-    mean_count: Array
-    null_eta: Array
-    silent: Array
+    null: NullModel
     collinear: Array
     constant: Array
     n_params: Array  # parameters of each neuron that the data determine
-    fits_dispersion: bool  # whether the loss has a scale that is to be found
-    min_loss: Array | float  # loss that round-off may leave
+    fits_dispersion: bool  # whether the loss has a dispersion that must be estimated
+    min_loss: Array | float  # round-off of the loss
     tol: float
-    eps: float
 
 
 def fit_exactly(
@@ -118,137 +118,146 @@ def fit_exactly(
     """Exact fit of all neurons: one pass for the preconditioner, then one pass per trial point.
 
     A neuron is done when its loss, summed over bins, is within `tol` of the optimum as estimated by half the Newton
-    decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of it. It goes on by the step
-    that this estimate is made of, which costs no pass, unless it has not moved at all. Without a `tol` it is
-    that of the precision. `mask` and the coefficients of `init` have the features last. `report` is called with the
-    state after every pass, `keep` is the checkpoint, or None.
+    decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of its optimum. A neuron that is
+    done takes this Newton step without another pass, unless it has never moved. The default of `tol` depends on the
+    precision. `mask` and the coefficients of `init` have the features last. `report` is called with the state after every
+    pass; `keep` is the checkpoint, or None.
     """
     with one_thread:
-        kept = SavedFit.from_tuple(keep.saved) if keep and keep.saved else None
-        if kept and kept.is_finished(maxiter):
-            return kept.result
-        setting, problem = begin_exact_fit(design, objective, mask, tol)
-        if kept is None:
-            first = initial_state(initial_point(problem, init, setting.null_eta, setting.silent), setting.silent)
-            kept = SavedFit(first, problem.precondition.own_factors, 0, None, None)
-        elif kept.scale is not None:
-            problem = replace_dispersion(
-                problem, problem.objective.model.with_scale(kept.scale[:, 0]), setting.null_eta, setting.mean_count
-            )
-        problem = problem._replace(precondition=problem.precondition._replace(own_factors=kept.own_factors))
-        problem, state, n_passes = run_passes(
-            design, setting, problem, kept.state, kept.n_passes, maxiter, report, keep
-        )
-        found = make_fit(setting, problem, state)
+        saved = SavedFit.from_tuple(keep.saved) if keep and keep.saved else None
+        if saved and saved.is_finished(maxiter):
+            return saved.result
+        constants, problem = begin_exact_fit(design, objective, mask, tol)
+        null = constants.null
+        if saved is None:
+            state, n_passes = initial_state(initial_point(problem, init, null.eta, null.silent), null.silent), 0
+        else:
+            state, n_passes = saved.state, saved.n_passes
+            problem = problem._replace(precondition=problem.precondition._replace(own_factors=saved.own_factors))
+            if saved.scale is not None:
+                model = problem.objective.model.with_scale(saved.scale[:, 0])
+                problem = replace_dispersion(problem, model, null.eta, null.mean)
+        problem, state, n_passes = run_passes(design, constants, problem, state, n_passes, maxiter, report, keep)
+        result = make_fit(constants, problem, state)
         if keep:
-            saved = SavedFit(state, problem.precondition.own_factors, n_passes, found.dispersion, found)
-            keep.stage(saved.to_tuple)
-        return found
+            keep.stage(partial(_as_saved_fit, problem, state, n_passes, result))
+        return result
+
+
+def _as_saved_fit(problem: Problem, state: SolverState, n_passes, result=None) -> SavedFit:
+    """State of a fit for its checkpoint."""
+    return SavedFit(
+        state=state,
+        own_factors=problem.precondition.own_factors,
+        n_passes=n_passes,
+        scale=problem.objective.model.scale,
+        result=result,
+    )
 
 
 def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem]:
-    """The first pass."""
-    dtype = jnp.result_type(float)
-    eps = machine_epsilon()
+    """Run the first pass: null model, rank of the features, coordinates and preconditioner."""
+    dtype, eps = jnp.result_type(float), machine_epsilon()
     (bins, events), moments = total(first_pass_sums, design)
     require_valid_bins(bins.any())
-    estimated = objective.model.shapes and objective.model.scale is None
+    fits_dispersion = objective.model.shapes and objective.model.scale is None
     objective = objective._replace(model=broadcast_dispersion(objective.model, len(bins)))
-    mean_count, null, silent = fit_null_model(objective.model, bins, events)
+    null = fit_null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
-    problem, rank, constant = prepare_problem(objective, mask, bins, mean_count, null, moments, eps)
-    least = 0.0
+    problem, rank, constant = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, eps)
+    min_loss = 0.0
     if objective.model.divides:
-        least = eps * total(null_model_loss, design, problem.objective.model, null.astype(dtype)) / bins
-    tol = SOLVER_TOL[dtype.name] if tol is None else tol
-    told_apart = rank.collinear_features(mask), constant, rank.n_params(mask) + 1
-    return FitConstants(mean_count, null, silent, *told_apart, estimated, least, tol, eps), problem
+        min_loss = eps * total(null_model_loss, design, problem.objective.model, null.eta.astype(dtype)) / bins
+    constants = FitConstants(
+        null=null,
+        collinear=rank.collinear_features(mask),
+        constant=constant,
+        n_params=rank.n_params(mask) + 1,
+        fits_dispersion=fits_dispersion,
+        min_loss=min_loss,
+        tol=SOLVER_TOL[dtype.name] if tol is None else tol,
+    )
+    return constants, problem
 
 
-def run_passes(design, setting: FitConstants, problem: Problem, state: SolverState, n_passes, maxiter, report, keep):
-    """Passes until no neuron is running; the problem with what it has learned, the state, and the number of passes."""
-    dtype = jnp.result_type(float)
+def run_passes(design, constants: FitConstants, problem: Problem, state: SolverState, n_passes, maxiter, report, keep):
+    """Run passes until no neuron is running; return problem, state and number of passes."""
+    dtype, eps = jnp.result_type(float), machine_epsilon()
     while n_passes < maxiter and len(running := np.flatnonzero(state.status == RUNNING)):
         if n_passes and n_passes % REFACTOR_INTERVAL == 0:
             problem = _refactor_slow_neurons(design, problem, state, running, dtype)
         value, gradient = evaluate_objective(design, problem, ask(state), dtype)
-        nat = loss_per_nat(setting, problem, value)
+        nat = loss_per_nat(constants, problem, value)
         precondition, nat_per_bin = problem.precondition, nat / problem.bins
-        tol, hidden = setting.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
-        state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, setting.eps, hidden)
+        tol, hidden = constants.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
+        state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, eps, hidden)
         n_passes += 1
-        if setting.fits_dispersion and not (state.status == RUNNING).any():
-            problem, state = _update_dispersion(design, problem, state, setting.null_eta, setting.mean_count)
+        if constants.fits_dispersion and not (state.status == RUNNING).any():
+            problem, state = _update_dispersion(design, problem, state, constants.null)
         if report:
             report(state)
         if keep:
-            keep.save_if_due(
-                SavedFit(
-                    state, problem.precondition.own_factors, n_passes, problem.objective.model.scale, None
-                ).to_tuple
-            )
+            keep.save_if_due(partial(_as_saved_fit, problem, state, n_passes))
     return problem, state, n_passes
 
 
-def loss_per_nat(setting, problem, value):
-    """One nat of every neuron's loss, in the units of its loss."""
-    return problem.objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), setting.min_loss))
+def loss_per_nat(constants, problem, value):
+    """Change of each neuron's loss, summed over bins, per nat of log-likelihood."""
+    return problem.objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), constants.min_loss))
 
 
-def make_fit(setting: FitConstants, problem: Problem, state: SolverState) -> Fit:
-    """What the fit has led to."""
+def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> Fit:
+    """Result of a fit at its last state."""
     dtype, penalty = jnp.result_type(float), problem.objective.penalty
     done = state.status == DONE
-    known = (
-        done & (state.inverse_curvature[0] > 0) & (setting.tol <= MAX_FINAL_STEP_TOL)
-    )  # a step whose length a move has tried
-    last = np.where(known[:, None], state.direction, 0)
+    # A neuron that is done takes one more step, if a move has tried the curvature along its steps.
+    steps = done & (state.history.inverse_curvature[0] > 0) & (constants.tol <= MAX_FINAL_STEP_TOL)
+    last = np.where(steps[:, None], state.direction, 0)
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    n_params = np.minimum((coef != 0).sum(1) + 1, setting.n_params) if penalty.lengths else setting.n_params
+    n_params = np.minimum((coef != 0).sum(1) + 1, constants.n_params) if penalty.lengths else constants.n_params
     return Fit(
         coef=coef,
         intercept=intercept,
         dispersion=problem.objective.model.scale,
         convergence=Convergence(n_iter=state.n_evaluated, converged=done, stalled=stalled),
-        silent=setting.silent,
-        null_mean=setting.mean_count.astype(dtype),
-        features=FeatureRank(collinear=setting.collinear, constant=setting.constant, n_params=n_params),
+        silent=constants.null.silent,
+        null_mean=constants.null.mean.astype(dtype),
+        features=FeatureRank(collinear=constants.collinear, constant=constants.constant, n_params=n_params),
     )
 
 
-def replace_dispersion(problem: Problem, model, null, mean_count) -> Problem:
-    """The problem of another scale."""
-    curvature = np.asarray(loss_curvature(model, null, mean_count), float)
+def replace_dispersion(problem: Problem, model, null_eta, mean_count) -> Problem:
+    """Replace the dispersion of the model, and the curvatures that depend on it."""
+    curvature = np.asarray(loss_curvature(model, null_eta, mean_count), float)
     return problem._replace(
         objective=problem.objective._replace(model=model),
         precondition=problem.precondition._replace(curvature=curvature),
     )
 
 
-def _update_dispersion(design, problem: Problem, state: SolverState, null, mean_count):
-    """The most likely scale where the fit has ended; neurons whose scale has moved go on from there."""
+def _update_dispersion(design, problem: Problem, state: SolverState, null: NullModel):
+    """Estimate dispersions where the fit has ended; neurons whose dispersion has changed run again from there."""
     dtype, model = jnp.result_type(float), problem.objective.model
     slopes_at = partial(total, dispersion_slopes, design)
-    found = fit_dispersion(slopes_at, model, *problem.coordinates.to_model(state.point))
-    moved = np.abs(np.log(found.scale / model.scale))[:, 0] > 10 * LOG_DISPERSION_TOL[dtype.name]
+    scale = fit_dispersion(slopes_at, model, *problem.coordinates.to_model(state.point)).scale
+    moved = np.abs(np.log(scale / model.scale))[:, 0] > 10 * LOG_DISPERSION_TOL[dtype.name]
     again = moved & (state.status == DONE) & (np.isfinite(state.value))
-    new = model.with_scale(
-        np.where(again, found.scale[:, 0], model.scale[:, 0])
-    )  # values of the others are of the old one
-    return replace_dispersion(problem, new, null, mean_count), restart_neurons(state, again, state.point)
+    # Other neurons keep the dispersion that their values belong to.
+    model = model.with_scale(np.where(again, scale[:, 0], model.scale[:, 0]))
+    return replace_dispersion(problem, model, null.eta, null.mean), restart_neurons(state, again, state.point)
 
 
-def initial_point(problem: Problem, init, null, silent) -> Points:
-    """First point; a silent neuron stands at the null model whatever the others start from."""
-    coef, intercept = (np.zeros(problem.precondition.mask[:, 1:].shape), null) if init is None else init
+def initial_point(problem: Problem, init, null_eta, silent) -> Points:
+    """First point: `init`, or the null model if that is None; silent neurons always start at the null model."""
+    coef, intercept = (np.zeros(problem.precondition.mask[:, 1:].shape), null_eta) if init is None else init
     coef = np.where(silent[:, None], 0, coef * problem.precondition.mask[:, :-1])
-    return problem.coordinates.from_model(coef, np.where(silent, null, intercept))
+    return problem.coordinates.from_model(coef, np.where(silent, null_eta, intercept))
 
 
 def evaluate_objective(design, problem: Problem, point: Points, dtype):
-    """Mean loss and penalty of every neuron at its own point, with the gradient."""
+    """Compute mean loss plus penalty of every neuron at its own point, and the gradient."""
     coef, intercept = problem.coordinates.to_model(point)
     arrays = coef.astype(dtype), intercept.astype(dtype)
     return objective_from_sums(
@@ -257,33 +266,31 @@ def evaluate_objective(design, problem: Problem, point: Points, dtype):
 
 
 def objective_from_sums(sums, problem: Problem, coef, bins):
-    """Mean loss and penalty, and their gradient in the problem's coordinates, from sums over so many bins."""
+    """Mean loss plus penalty, and gradient in the solver's coordinates, from sums over `bins` of each neuron."""
     loss, d_coef, d_intercept = sums
     (_, penalty, strength), _, coordinates, precondition = problem
-    with np.errstate(invalid="ignore", over="ignore"):  # a trial too far away; `tell` will shorten the step
+    with np.errstate(invalid="ignore", over="ignore"):  # `tell` shortens steps that lead too far
         d_coef = d_coef / bins[:, None] + penalty.gradient(strength, coef)
         gradient = precondition.mask * coordinates.gradient(d_coef, d_intercept / bins)
     return loss / bins + penalty.penalty(strength, coef), gradient
 
 
 def _refactor_slow_neurons(design, problem: Problem, state: SolverState, running, dtype) -> Problem:
-    """Factors from the Hessians of neurons that the null model's does not serve: they are strongly modulated."""
+    """Compute own factors for neurons that still run: strongly modulated, they differ from the null model."""
     n_features = problem.coordinates.mean.size
     n_rows = int(np.clip(SIZES.block_rows * 64 // n_features, SIZES.block_rows // 16, SIZES.block_rows))
-    hessians, known = {}, problem.precondition
-    known = known._replace(
-        own_factors={neuron: factor for neuron, factor in known.own_factors.items() if neuron in running}
-    )
+    hessians, precondition = {}, problem.precondition
+    own_factors = {neuron: factor for neuron, factor in precondition.own_factors.items() if neuron in running}
+    precondition = precondition._replace(own_factors=own_factors)
     coef, intercept = (a.astype(dtype) for a in problem.coordinates.to_model(state.point))
-    units = [np.asarray(a, dtype) for a in problem.coordinates]
+    mean, sd = (np.asarray(a, dtype) for a in problem.coordinates)
+    model, f = problem.objective.model, curved_row_hessians(n_rows)
     for group in np.array_split(running, -(-len(running) // HESSIANS_PER_PASS)):
-        if len({*known.own_factors, *hessians, *group}) * known.factor.size > MAX_FACTOR_ENTRIES:
+        if len({*own_factors, *hessians, *group}) * precondition.factor.size > MAX_FACTOR_ENTRIES:
             break
-        some = np.resize(group, HESSIANS_PER_PASS)  # of one length, so that one compilation serves all
-        model, f = problem.objective.model, curved_row_hessians(n_rows)
-        for neuron, hessian, rest in zip(
-            group, *total(f, design, model, some, coef[some], intercept[some], *units), strict=False
-        ):
-            if np.isfinite(hessian).all() and np.isfinite(rest):  # else the point is too far away
-                hessians[neuron] = (hessian + rest * known.correlation) / problem.bins[neuron]
-    return problem._replace(precondition=known.with_own_hessians(hessians))
+        neurons = np.resize(group, HESSIANS_PER_PASS)  # always of one length, for one compilation
+        sums = total(f, design, model, neurons, coef[neurons], intercept[neurons], mean, sd)
+        for neuron, hessian, rest in zip(group, *sums, strict=False):
+            if np.isfinite(hessian).all() and np.isfinite(rest):  # not at points that are too far away
+                hessians[neuron] = (hessian + rest * precondition.correlation) / problem.bins[neuron]
+    return problem._replace(precondition=precondition.with_own_hessians(hessians))

@@ -1,7 +1,7 @@
-"""Solvers asked for by name, and every `update`: the only file that imports jaxopt, when it is used.
+"""Solvers of jaxopt, chosen by name and used by every `update`; the only file that imports jaxopt, when it is used.
 
-Each neuron is a problem of its own, in plain coordinates, so a step size means the same for any number of neurons.
-jaxopt is no longer maintained; to replace it is to replace this file.
+Each neuron is a separate problem in the coordinates of the user, so a step size means the same for any number of neurons.
+jaxopt is no longer maintained; a replacement replaces this file.
 """
 
 import warnings
@@ -28,13 +28,13 @@ from popglm._sums.scale import broadcast_dispersion
 JAXOPT_SOLVERS = ("GradientDescent", "LBFGS", "BFGS", "NonlinearCG", "ProximalGradient")
 
 
-TRACED_STEP = "traced"  # stands for a fixed step in the settings that are compiled in
+TRACED_STEP = "traced"  # stands for a fixed step size in the settings that select compiled functions
 
 
 MOMENTUM_SOLVERS = ("GradientDescent", "ProximalGradient")
 
 
-# Decided here, not by the user: what is minimised, how it is differentiated and compiled.
+# Set here, not by the user: the function to minimise, how it is differentiated and compiled.
 RESERVED_OPTIONS = {
     "fun",
     "value_and_grad",
@@ -58,7 +58,7 @@ def _import_jaxopt():
 
 @lru_cache
 def jaxopt_defaults(name: str) -> dict:
-    """Options that jaxopt's solver of this name takes, with their defaults."""
+    """Options of the jaxopt solver of this name, with their defaults."""
     return {
         field.name: field.default
         for field in fields(getattr(_import_jaxopt(), name))
@@ -67,24 +67,24 @@ def jaxopt_defaults(name: str) -> dict:
 
 
 def has_line_search(name: str, options: dict) -> bool:
-    """Whether the solver looks for its step size on the data of each step."""
+    """Return whether the solver searches its step size on the data of each step."""
     step = options.get("stepsize") or 0.0
     return name == "NonlinearCG" or not (isinstance(step, Callable) or step > 0)
 
 
 def has_momentum(name: str, options: dict) -> bool:
-    """Whether a step depends on earlier ones by momentum."""
+    """Return whether a step depends on earlier ones through momentum."""
     return name in MOMENTUM_SOLVERS and options.get("acceleration", True)
 
 
 def jaxopt_init(name, options, objective, params, X, y, mask):
-    """State before the first step on a batch."""
+    """Solver state before the first step on a batch."""
     step, objective = _traced_step(name, options), _as_neuron_objective(objective, X.shape[1], *y.shape[1:])
     return _solver_functions(name, options).init(params, X, y, objective, mask, step)
 
 
 def jaxopt_update(name, options, objective, params, state, X, y, mask):
-    """One step on a batch."""
+    """Take one step on a batch; return parameters and solver state."""
     require_params_pair(params)
     require_solver_state(state)
     step, objective = _traced_step(name, options), _as_neuron_objective(objective, X.shape[1], *y.shape[1:])
@@ -92,9 +92,9 @@ def jaxopt_update(name, options, objective, params, state, X, y, mask):
 
 
 def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
-    """Run a solver to its own stopping rule, for each neuron by itself; a neuron without an event is not moved.
+    """Run a solver to its own stopping rule, for each neuron separately; silent neurons stay at the null model.
 
-    The design is of a single chunk.
+    The design must have a single chunk.
     """
     dtype = jnp.result_type(float)
     (bins, events), moments = total(first_pass_sums, design)
@@ -109,7 +109,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
     found = run((coef, intercept), chunk, bins, objective, mask, _traced_step(name, options))
     found, n_iter, error, slope = jax.tree.map(np.asarray, found)
     tol = options.get("tol", jaxopt_defaults(name)["tol"])
-    # A line search that gives up looks like a small step, too: the gradient must agree.
+    # A line search that gives up also ends with a small step, so the gradient must be small, too.
     converged = silent | (error <= tol) & (slope <= 100 * tol)
     diverged = ~np.isfinite(np.column_stack(found)).all(1) & ~silent
     coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
@@ -129,7 +129,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
 
 
 def _as_neuron_objective(objective, n_features, n_neurons=1) -> Objective:
-    """The objective with the scale of each neuron, which no solver by name estimates, and strengths that fit the data."""
+    """Give the objective one dispersion per neuron, which these solvers do not estimate, after a check of the strengths."""
     objective.penalty.check(objective.strength, n_features, n_neurons)
     if objective.model.shapes:
         require_dispersion(objective.model, False, "a solver by name, and every `update`,")
@@ -149,7 +149,7 @@ def _has_fixed_step(name, options) -> bool:
 
 
 def _traced_step(name, options):
-    """A fixed step is traced, so that another one compiles nothing; 0 where the solver looks for it."""
+    """Fixed step size as a traced value, so that another size needs no compilation; 0 if the solver searches it."""
     return np.asarray(options["stepsize"] if _has_fixed_step(name, options) else 0.0, jnp.result_type(float))
 
 
@@ -168,9 +168,9 @@ def _compile_functions(name, options, search) -> SolverFunctions:
         strength = objective.strength
         return strength if strength.ndim < 2 else strength[jnp.minimum(neuron, len(strength) - 1)]
 
-    def shrunk(params, of_neuron, step):
+    def prox(params, neuron_and_objective, step):
         coef, intercept = params
-        neuron, objective = of_neuron
+        neuron, objective = neuron_and_objective
         return objective.penalty.prox(strength_of(neuron, objective), coef, step), intercept
 
     def value_and_gradient(params, neuron, design, bins, objective, mask):
@@ -186,12 +186,12 @@ def _compile_functions(name, options, search) -> SolverFunctions:
         if kwargs.get("stepsize") == TRACED_STEP:
             kwargs["stepsize"] = lambda iteration: stepsize
         if name == "ProximalGradient":
-            kwargs["prox"] = shrunk
+            kwargs["prox"] = prox
         return getattr(library, name)(
             value_and_gradient, value_and_grad=True, implicit_diff=False, unroll=False, **kwargs
         )
 
-    def extra(neuron, objective):  # what ProximalGradient gives to its prox comes before the data
+    def extra(neuron, objective):  # ProximalGradient takes the arguments of its prox before the data
         return ((neuron, objective),) if name == "ProximalGradient" else ()
 
     @jax.jit
@@ -216,7 +216,7 @@ def _compile_functions(name, options, search) -> SolverFunctions:
         one = lambda args: tuple(go(args[0], *extra(args[1], objective), args[1], design, bins, objective, mask))
         end, state = over_neurons(one, (start, jnp.arange(len(bins))))
 
-        def slope(args):  # how far a step of length 1 would go
+        def slope(args):  # length of a proximal gradient step of size 1
             (coef, _), neuron = args
             d_coef, d_intercept = value_and_gradient(*args, design, bins, objective, mask)[1]
             shorter = objective.penalty.prox(strength_of(neuron, objective), coef - d_coef, 1.0)
@@ -228,7 +228,7 @@ def _compile_functions(name, options, search) -> SolverFunctions:
 
 
 def _vmap(f, args):
-    """All neurons in one product. Only for fixed steps: a line search's `cond` would copy the data for every neuron."""
+    """Map over neurons in one product. For fixed steps only: under `vmap` a line search's `cond` copies the data per neuron."""
     return jax.vmap(f)(args)
 
 
@@ -240,13 +240,19 @@ def _neuron_loss_and_gradient(block, model, coef, intercept, neuron):
 
 
 def _batch_chunk(params, X, y, mask):
-    """A batch as a design of one block, and the parameters with the neurons first. Checked while it is traced."""
+    """Return the parameters, neurons first, and the batch as a chunk of one block; shapes are checked during tracing."""
     neurons = y.shape[1:]
     coef, intercept = require_params_shape(params, (X.shape[1], *neurons), neurons or (1,))
     y = y if y.ndim == 2 else y[:, None]
     X, y = X.astype(coef.dtype), y.astype(coef.dtype)
-    counted = ~jnp.isnan(X).any(1)
-    chunk = Chunk(ArraySource(jnp.where(counted[:, None], X, 0)), y, counted, jnp.zeros(1, int), jnp.asarray(1))
+    valid = ~jnp.isnan(X).any(1)
+    chunk = Chunk(
+        source=ArraySource(jnp.where(valid[:, None], X, 0)),
+        y=y,
+        valid=valid,
+        block_indices=jnp.zeros(1, int),
+        n_valid_blocks=jnp.asarray(1),
+    )
     bins = jnp.maximum(chunk.block(0).weight.sum(0), 1)
     start = mask * coef.reshape(len(coef), -1).T, intercept
     return start, jnp.arange(y.shape[1]), chunk, bins

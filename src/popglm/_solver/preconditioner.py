@@ -1,7 +1,7 @@
-"""The coordinates in which a solver moves, and its preconditioner there, both from the sums of one pass.
+"""Coordinates in which a solver moves, and its preconditioner there, both from the sums of one pass.
 
-Coordinates are the same for all neurons: standardised features, so that the intercept is orthogonal to them. What they leave
-to the preconditioner is how features correlate, and how strongly each neuron's loss curves.
+Coordinates are the same for all neurons: standardised features, so that the intercept is orthogonal to them. The preconditioner
+takes account of the correlation of the features, and of the curvature of each neuron's loss.
 """
 
 from typing import NamedTuple
@@ -11,93 +11,106 @@ import scipy.linalg
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from popglm._solver.ask_tell import NeuronScalars, Points, inverse_hessian_product, row_dot
+from popglm._solver.ask_tell import History, NeuronScalars, Points, inverse_hessian_product, row_dot
 from popglm._solver.problem import Objective
 from popglm._solver.proximal import GroupNorms, make_hessian_product, minimise_quadratic
 from popglm._sums.losses import loss_curvature
 from popglm._sums.rank import Rank, central_moments
 
-HESSIAN_JITTER = 1e-4  # on the diagonals of Hessians, relative to them; only the preconditioner sees it
+HESSIAN_JITTER = 1e-4  # added to diagonals of Hessians, relative to them, in the preconditioner only
 
 
-MAX_FACTOR_ENTRIES = 2e7  # entries of all factors of neurons' own
+MAX_FACTOR_ENTRIES = 2e7  # entries of all own factors together
 
 
 class Coordinates(NamedTuple):
     """Standardised features, and an intercept that is orthogonal to them because they are centred.
 
-    Features whose lengths are penalised together have one scale, `sd`: a rotation of the group changes no length.
+    Features of one penalised group share one `sd`, so that a rotation of the group does not change its norm.
     """
 
     mean: Float[Array, " features"]
     sd: Float[Array, " features"]
 
     def to_model(self, point):
-        """Coefficients and intercepts at a point."""
+        """Convert a point to coefficients and intercepts."""
         coef = point[:, :-1] / self.sd
         return coef, point[:, -1] - coef @ self.mean
 
     def from_model(self, coef, intercept):
-        """The point of coefficients and intercepts."""
+        """Convert coefficients and intercepts to a point."""
         return np.concatenate([coef * self.sd, (intercept + coef @ self.mean)[:, None]], 1)
 
     def gradient(self, d_coef, d_intercept):
-        """Gradient at a point, from that in coefficients and intercepts."""
+        """Convert a gradient in coefficients and intercepts to the gradient at a point."""
         return np.concatenate([(d_coef - np.outer(d_intercept, self.mean)) / self.sd, d_intercept[:, None]], 1)
 
 
-class Preconditioner(NamedTuple):
-    r"""Inverse of each neuron's Hessian under the null model, :math:`(c_n C + r_n D)^{-1}`, until it has one of its own.
+class PenaltyTerms(NamedTuple):
+    """Penalty in the coordinates of the solver: a quadratic part, and group norms if it is not smooth."""
 
-    c is the neuron's curvature, C the correlation of the features, D the curvature of the penalty, r the neuron's share in it.
-    With :math:`C = L L^\top` and the spectrum :math:`L^{-1} D L^{-\top} = Q M Q^\top`, one factor :math:`R = L^{-\top} Q`
-    serves every neuron: :math:`R\,(c_n + r_n M)^{-1} R^\top`. Neurons in `own_factors`
-    have the Cholesky factor of their own Hessian.
+    hessian: Float[Array, "coordinates coordinates"]
+    strength: NeuronScalars  # factor of the Hessian for each neuron
+    spectrum: Float[Array, " coordinates"]  # of the Hessian, where the correlation is the identity
+    group_norms: GroupNorms | None
+
+
+class Preconditioner(NamedTuple):
+    r"""Inverse of each neuron's Hessian under the null model, :math:`(c_n C + r_n D)^{-1}`, or of the neuron's own Hessian.
+
+    c is the neuron's curvature, C the correlation of the features, D the Hessian of the penalty, r its strength for the
+    neuron. With :math:`C = L L^\top` and the spectrum :math:`L^{-1} D L^{-\top} = Q M Q^\top`, one factor
+    :math:`R = L^{-\top} Q` serves every neuron: :math:`R\,(c_n + r_n M)^{-1} R^\top`. `own_factors` are Cholesky factors of
+    own Hessians, by neuron.
     """
 
     correlation: Float[Array, "coordinates coordinates"]
-    penalty: Float[Array, "coordinates coordinates"]
-    ratio: NeuronScalars
+    max_eigenvalue: float  # of the correlation; 0 for a smooth penalty, which does not need it
     factor: Float[Array, "coordinates coordinates"]
-    spectrum: Float[Array, " coordinates"]
+    penalty: PenaltyTerms
     curvature: NeuronScalars
     mask: Float[Array, "neurons coordinates"]
     own_factors: dict[int, Float[Array, "coordinates coordinates"]]
-    group_norms: GroupNorms | None
-    max_eigenvalue: float  # largest eigenvalue of C
 
     def __call__(self, q: Points) -> Points:
-        spread = self.curvature[:, None] + self.ratio[:, None] * self.spectrum
+        spread = self.curvature[:, None] + self.penalty.strength[:, None] * self.penalty.spectrum
         out = ((self.mask * q) @ self.factor / spread) @ self.factor.T
         for neuron, lower in self.own_factors.items():
             out[neuron] = scipy.linalg.cho_solve((lower, True), self.mask[neuron] * q[neuron], check_finite=False)
         return self.mask * out
 
-    def search_direction(self, point: Points, gradient: Points, history, which):
-        """Where these neurons go from a point, and the slope of the whole objective in that direction."""
-        if self.group_norms is None:
+    def search_direction(self, point: Points, gradient: Points, history: History, which):
+        """Direction from each point of the neurons of the mask `which`, and the slope of the whole objective along it."""
+        if self.penalty.group_norms is None:
             direction = -inverse_hessian_product(gradient, history, self)
             return direction, row_dot(gradient, direction)
-        direction, slope, at = np.zeros_like(point), np.zeros(len(point)), np.flatnonzero(which)
-        if len(at):
-            lengths, some = self.group_norms.select(at), point[at]
-            product = make_hessian_product(self._hessian_product(at), tuple(a[:, at] for a in history))
-            steepest = self.curvature[at] * self.max_eigenvalue + self.ratio[at] * np.abs(self.penalty).sum(0).max()
-            aims = minimise_quadratic(product, lengths, some, gradient[at], self.mask[at], steepest)
-            direction[at] = aims - some
-            slope[at] = lengths.change(gradient[at], some, aims)
+        direction, slope, neurons = np.zeros_like(point), np.zeros(len(point)), np.flatnonzero(which)
+        if len(neurons):
+            group_norms, start = self.penalty.group_norms.select(neurons), point[neurons]
+            product = make_hessian_product(self._hessian_product(neurons), History(*(a[:, neurons] for a in history)))
+            max_eigenvalue = (
+                self.curvature[neurons] * self.max_eigenvalue
+                + self.penalty.strength[neurons] * np.abs(self.penalty.hessian).sum(0).max()
+            )
+            end = minimise_quadratic(product, group_norms, start, gradient[neurons], self.mask[neurons], max_eigenvalue)
+            direction[neurons] = end - start
+            slope[neurons] = group_norms.change(gradient[neurons], start, end)
         return direction, slope
 
-    def _hessian_product(self, at):
-        """The product of some neurons' matrices with moves."""
-        curvature, ratio, mask = self.curvature[at, None], self.ratio[at, None], self.mask[at]
-        own = {i: self.own_factors[neuron] for i, neuron in enumerate(at) if neuron in self.own_factors}
+    def _hessian_product(self, neurons):
+        """Make the function that multiplies moves of these neurons with their Hessians."""
+        curvature, strength, mask = (
+            self.curvature[neurons, None],
+            self.penalty.strength[neurons, None],
+            self.mask[neurons],
+        )
+        own = {i: self.own_factors[neuron] for i, neuron in enumerate(neurons) if neuron in self.own_factors}
 
         def product(move):
             move = mask * move
             out = curvature * (move @ self.correlation + HESSIAN_JITTER * move)
-            if self.penalty.any():
-                out += ratio * (move @ self.penalty)
+            if self.penalty.hessian.any():
+                out += strength * (move @ self.penalty.hessian)
             for i, lower in own.items():
                 out[i] = lower @ (move[i] @ lower)
             return mask * out
@@ -105,41 +118,65 @@ class Preconditioner(NamedTuple):
         return product
 
     @classmethod
-    def from_correlation(cls, correlation, penalty, ratio, curvature, mask, lengths=None) -> "Preconditioner":
-        """From the correlation of the features, the curvature of the penalty in their coordinates, and the mask.
+    def from_correlation(
+        cls, correlation, penalty_hessian, strength, curvature, mask, group_norms=None
+    ) -> "Preconditioner":
+        """Build from the correlation of the features, the Hessian of the penalty in their coordinates, and the mask.
 
         The intercept is the last coordinate; the features are centred, so it is orthogonal to them.
         """
         n, last = len(correlation), len(correlation) + 1
-        matrix, pull = np.eye(last), np.zeros((last, last))
-        matrix[:n, :n], pull[:n, :n] = correlation, penalty
+        matrix, hessian = np.eye(last), np.zeros((last, last))
+        matrix[:n, :n], hessian[:n, :n] = correlation, penalty_hessian
         factor, spectrum = _inverse_factor(matrix, HESSIAN_JITTER), np.zeros(last)
-        if pull.any():
-            spectrum, turn = np.linalg.eigh(factor.T @ pull @ factor)
-            factor, spectrum = factor @ turn, np.maximum(spectrum, 0)
-        mask = np.concatenate([mask, np.ones((len(mask), 1))], 1)
-        steepest = 0.0 if lengths is None else float(np.linalg.eigvalsh(matrix)[-1])
-        return cls(matrix, pull, ratio, factor, spectrum, curvature, mask, {}, lengths, steepest)
+        if hessian.any():
+            spectrum, rotation = np.linalg.eigh(factor.T @ hessian @ factor)
+            factor, spectrum = factor @ rotation, np.maximum(spectrum, 0)
+        return cls(
+            correlation=matrix,
+            max_eigenvalue=0.0 if group_norms is None else float(np.linalg.eigvalsh(matrix)[-1]),
+            factor=factor,
+            penalty=PenaltyTerms(hessian=hessian, strength=strength, spectrum=spectrum, group_norms=group_norms),
+            curvature=curvature,
+            mask=np.concatenate([mask, np.ones((len(mask), 1))], 1),
+            own_factors={},
+        )
+
+    def to_tuple(self) -> tuple:
+        """Flat tuple, as files hold it."""
+        hessian, strength, spectrum, group_norms = self.penalty
+        shared = self.correlation, hessian, strength, self.factor, spectrum
+        return *shared, self.curvature, self.mask, self.own_factors, group_norms, self.max_eigenvalue
 
     @classmethod
-    def from_tuples(cls, *parts) -> "Preconditioner":
-        """From its parts as plain tuples, as a file has them."""
-        known = cls(*parts)
-        return known if known.group_norms is None else known._replace(group_norms=GroupNorms(*known.group_norms))
+    def from_tuple(cls, values) -> "Preconditioner":
+        """Build from the flat tuple of a file."""
+        correlation, hessian, strength, factor, spectrum, curvature, mask, own_factors, norms, max_eigenvalue = values
+        group_norms = None if norms is None else GroupNorms(*norms)
+        return cls(
+            correlation=correlation,
+            max_eigenvalue=max_eigenvalue,
+            factor=factor,
+            penalty=PenaltyTerms(hessian=hessian, strength=strength, spectrum=spectrum, group_norms=group_norms),
+            curvature=curvature,
+            mask=mask,
+            own_factors=own_factors,
+        )
 
     def with_own_hessians(self, hessians: dict) -> "Preconditioner":
-        """Take these neurons' own Hessians of the loss, with the penalty and the mask."""
+        """Add factors of these neurons' own Hessians of the loss, plus penalty, within the mask."""
         factors = {}
         for neuron, hessian in hessians.items():
             mask = self.mask[neuron]
-            matrix = np.outer(mask, mask) * (hessian + self.ratio[neuron] * self.penalty) + np.diag(1 - mask)
+            whole = hessian + self.penalty.strength[neuron] * self.penalty.hessian
+            matrix = np.outer(mask, mask) * whole + np.diag(1 - mask)
             jitter = HESSIAN_JITTER * (np.mean(np.diag(hessian)) + self.curvature[neuron])
             factors[neuron] = _cholesky(matrix, jitter)
         return self._replace(own_factors=self.own_factors | factors)
 
 
 class Problem(NamedTuple):
-    """Everything that a pass needs besides the data and the point."""
+    """All that a pass needs besides the data and the point."""
 
     objective: Objective
     bins: NeuronScalars
@@ -147,81 +184,92 @@ class Problem(NamedTuple):
     precondition: Preconditioner
 
 
-def prepare_problem(objective: Objective, mask, bins, mean_count, null, moments, eps, few=0.0):
-    """Coordinates and preconditioner from the sums of the first pass; which features these tell apart, the constant ones.
+class PreparedProblem(NamedTuple):
+    """Problem, rank of the features with the penalty, and numbers of the constant features that are not 0."""
 
-    `few` is added to the diagonal of the correlations, of 1, where few rows were seen.
+    problem: Problem
+    rank: Rank
+    constant: Array
+
+
+def prepare_problem(objective: Objective, mask, bins, mean_count, null_eta, moments, eps, ridge=0.0) -> PreparedProblem:
+    """Compute coordinates and preconditioner from the sums of the first pass.
+
+    `ridge` is added to the diagonal of the correlations, which is 1, where few rows were seen.
     """
     center, covariance, varying, tol = central_moments(moments, eps)
-    # A column that never changes is the intercept's: its own coefficient is masked, and stays 0.
+    # The coefficient of a constant column is masked and stays 0: the intercept stands for it.
     n_features, n_neurons, penalty = len(varying), len(mask), objective.penalty
     penalty.check(objective.strength, n_features, n_neurons)
-    sd = _coordinate_sd(
-        np.diag(covariance), varying, penalty.groups(n_features) if penalty.lengths else np.ones(n_features, int)
-    )
+    group_sizes = penalty.groups(n_features) if penalty.lengths else np.ones(n_features, int)
+    sd = _coordinate_sd(np.diag(covariance), varying, group_sizes)
     correlation = np.where(np.outer(varying, varying), covariance / np.outer(sd, sd), 0)
-    correlation = correlation + few * np.eye(len(sd))
-    curvature = np.asarray(loss_curvature(objective.model, null, mean_count), float)
-    profile, ratio, lengths = _split_strength(objective, sd, n_neurons)
-    pull = penalty.hessian(profile, n_features) / np.outer(sd, sd)
-    precondition = Preconditioner.from_correlation(correlation, pull, ratio, curvature, mask * varying, lengths)
-    held = pull / np.abs(pull).max() if pull.any() and ratio.all() else np.zeros_like(pull)
-    if lengths is not None:
-        held = held + np.diag(np.repeat((lengths.cost > 0).all(0), lengths.sizes)[:-1])
-    problem = Problem(objective, bins, Coordinates(center, sd), precondition)
+    correlation = correlation + ridge * np.eye(len(sd))
+    curvature = np.asarray(loss_curvature(objective.model, null_eta, mean_count), float)
+    profile, strength, group_norms = _split_strength(objective, sd, n_neurons)
+    hessian = penalty.hessian(profile, n_features) / np.outer(sd, sd)
+    precondition = Preconditioner.from_correlation(
+        correlation, hessian, strength, curvature, mask * varying, group_norms
+    )
+    # Coefficients that the penalty makes unique are not collinear.
+    unique = hessian / np.abs(hessian).max() if hessian.any() and strength.all() else np.zeros_like(hessian)
+    if group_norms is not None:
+        unique = unique + np.diag(np.repeat((group_norms.cost > 0).all(0), group_norms.sizes)[:-1])
     used = varying & (np.asarray(mask) > 0).any(0)
-    return (
-        problem,
-        Rank.from_correlation(correlation + held, used, tol),
-        np.flatnonzero(~varying & (np.diag(moments[2]) > 0)),
+    return PreparedProblem(
+        problem=Problem(objective, bins, Coordinates(center, sd), precondition),
+        rank=Rank.from_correlation(correlation + unique, used, tol),
+        constant=np.flatnonzero(~varying & (np.diag(moments[2]) > 0)),
     )
 
 
-def replace_penalty(objective: Objective, coordinates: Coordinates, known: Preconditioner) -> Preconditioner:
-    """The same preconditioner for a penalty that is stronger or weaker as a whole, less factors that hold the old one."""
-    _, ratio, lengths = _split_strength(objective, coordinates.sd, len(known.mask))
-    return known._replace(
-        ratio=ratio, group_norms=lengths, own_factors={} if known.penalty.any() else known.own_factors
-    )
+def replace_penalty(objective: Objective, coordinates: Coordinates, precondition: Preconditioner) -> Preconditioner:
+    """Replace the strength of the penalty, scaled as a whole; own factors that include the old penalty are dropped."""
+    _, strength, group_norms = _split_strength(objective, coordinates.sd, len(precondition.mask))
+    penalty = precondition.penalty._replace(strength=strength, group_norms=group_norms)
+    own_factors = {} if penalty.hessian.any() else precondition.own_factors
+    return precondition._replace(penalty=penalty, own_factors=own_factors)
 
 
-def drop_penalised(known: Preconditioner) -> Preconditioner:
-    """The same for the coordinates that no length penalises, and no others."""
-    free = np.repeat(known.group_norms.cost == 0, known.group_norms.sizes, axis=1)
-    return known._replace(mask=known.mask * free, group_norms=None)
+def drop_penalised(precondition: Preconditioner) -> Preconditioner:
+    """Restrict the preconditioner to coordinates without a group-norm penalty."""
+    group_norms = precondition.penalty.group_norms
+    free = np.repeat(group_norms.cost == 0, group_norms.sizes, axis=1)
+    return precondition._replace(mask=precondition.mask * free, penalty=precondition.penalty._replace(group_norms=None))
 
 
 def _split_strength(objective: Objective, sd, n_neurons):
-    """How strengths differ between the parts of a penalty, how strong it is for each neuron, and its lengths."""
+    """Split strengths into a profile over the parts of the penalty, a factor for each neuron, and group norms."""
     penalty, strength = objective.penalty, np.asarray(objective.strength, float)
-    ratio = np.broadcast_to(strength.mean(-1) if strength.ndim else strength, n_neurons)
+    factor = np.broadcast_to(strength.mean(-1) if strength.ndim else strength, n_neurons)
     typical = strength.mean(0) if strength.ndim == 2 else strength
     profile = typical / typical.mean() if typical.any() else np.ones(())
     if not penalty.lengths:
-        return profile, ratio, None
+        return profile, factor, None
     sizes = penalty.groups(len(sd))
     cost = (
         np.broadcast_to(penalty.thresholds(strength, len(sd)), (n_neurons, len(sizes))) / sd[np.cumsum(sizes) - sizes]
     )
-    free = np.zeros((n_neurons, 1))  # the intercept
-    return profile, ratio, GroupNorms(np.concatenate([cost, free], 1), np.append(sizes, 1))
+    free = np.zeros((n_neurons, 1))  # of the intercept
+    return profile, factor, GroupNorms(cost=np.concatenate([cost, free], 1), sizes=np.append(sizes, 1))
 
 
 def _coordinate_sd(variance, varying, sizes):
-    """Standard deviations, of the features of a group together."""
+    """Standard deviation of the features of each group, pooled over the group."""
     starts = np.cumsum(sizes) - sizes
     summed, n = (np.add.reduceat(a, starts) for a in (np.where(varying, variance, 0), varying.astype(int)))
     return np.sqrt(np.repeat(np.where(n > 0, summed / np.maximum(n, 1), 1), sizes))
 
 
 def _inverse_factor(matrix, jitter):
-    """R with R R' the inverse of the matrix plus `jitter` on its diagonal."""
+    """Factor R with R R' the inverse of the matrix plus `jitter` on its diagonal."""
     return scipy.linalg.solve_triangular(_cholesky(matrix, jitter), np.eye(len(matrix)), lower=True).T
 
 
 def _cholesky(matrix, jitter):
-    """Lower factor of the matrix plus `jitter` on its diagonal."""
-    for more in (1, 10, 100):  # for sums in single precision over thousands of dependent columns
+    """Lower Cholesky factor of the matrix plus `jitter` on its diagonal."""
+    # Sums in single precision over thousands of collinear columns may need more jitter.
+    for more in (1, 10, 100):
         try:
             return np.linalg.cholesky(matrix + more * jitter * np.eye(len(matrix)))
         except np.linalg.LinAlgError:

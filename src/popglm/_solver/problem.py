@@ -1,4 +1,4 @@
-"""What a solver is given and what it returns: `Objective` and `Fit`."""
+"""Input and output of a solver: `Objective` and `Fit`."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""One BLAS thread while a solver runs."""
+"""Limit of BLAS to one thread while a solver runs."""
 
 import threading
 
@@ -6,9 +6,9 @@ from threadpoolctl import ThreadpoolController
 
 
 class _OneThread:
-    """One thread for NumPy's products, as long as anyone is inside; the number is the process's, so all share it.
+    """Context manager that limits NumPy's products to one thread; the limit is the process's, so nested users share it.
 
-    They are small beside XLA's: their threads would only wait for its.
+    NumPy's products are small beside those of XLA, and their threads would compete with its threads.
     """
 
     lock, n_users, limits, libraries = threading.Lock(), 0, None, None
@@ -17,7 +17,7 @@ class _OneThread:
         with self.lock:
             self.n_users += 1
             if self.n_users == 1:
-                self.libraries = self.libraries or ThreadpoolController()  # to look for them takes milliseconds
+                self.libraries = self.libraries or ThreadpoolController()  # the search for libraries takes milliseconds
                 self.limits = self.libraries.limit(limits=1, user_api="blas")
 
     def __exit__(self, *error):

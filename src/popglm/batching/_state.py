@@ -93,10 +93,10 @@ def unpack_state(saved, objective: Objective) -> BatchFitState:
     state, objective = apply_dispersion(BatchFitState(*saved), objective)
     state = state._replace(sample=Sample.of(*state.sample))
     if state.passing is not None:
-        state = state._replace(passing=SolverState(*state.passing))
+        state = state._replace(passing=SolverState.from_tuple(state.passing))
     if state.problem is not None:
         _, bins, coordinates, precondition = state.problem
-        parts = Coordinates(*coordinates), Preconditioner.from_tuples(*precondition)
+        parts = Coordinates(*coordinates), Preconditioner.from_tuple(precondition)
         state = state._replace(problem=Problem(objective, bins, *parts))
     return state
 
