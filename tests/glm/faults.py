@@ -4,7 +4,7 @@ from tests.faults import Fault
 
 FAULTS = {
     "null model from the training data": Fault(
-        "glm/_model.py", 'NULL_SOURCES) == "scored"', 'NULL_SOURCES) == "none"', "glm/test_score.py", "mcfadden"
+        "glm/_access.py", 'NULL_SOURCES) == "scored"', 'NULL_SOURCES) == "none"', "glm/test_score.py", "mcfadden"
     ),
     "silent neurons counted in pseudo-R2": Fault(
         "glm/_score.py",

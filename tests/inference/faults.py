@@ -29,8 +29,8 @@ FAULTS = {
     ),
     "an estimated scale is known": Fault(
         "inference/_unpenalised_fit.py",
-        "core.divides and model",
-        "False and model",
+        "core.divides and fitted",
+        "False and fitted",
         "inference/test_inference.py",
         "estimated_scale",
     ),
