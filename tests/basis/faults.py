@@ -5,8 +5,8 @@ from tests.faults import Fault
 FAULTS = {
     "cyclic splines do not close": Fault(
         "basis/_shapes.py",
-        "np.arange(n) + order / 2, n\n",
-        "np.arange(n) + order / 2, n + 1\n",
+        "np.arange(n) + order / 2, n)",
+        "np.arange(n) + order / 2, n + 1)",
         "basis/test_bases.py",
         "cyclic_splines",
     ),
