@@ -196,7 +196,7 @@ FAULTS = {
         "started_again and fit",
     ),
     "a checkpoint does not know its data": Fault(
-        "_files/_checks.py", "    if other:", "    if False:", "test_checkpoint.py", "single_spike or another_fit"
+        "_files/_checks.py", "    if changed:", "    if False:", "test_checkpoint.py", "single_spike or another_fit"
     ),
     "a run goes on one batch too early": Fault(
         "batching/_run.py",
