@@ -24,7 +24,7 @@ def as_real_array(name, x, n_dims):
         raise TypeError(f"`{name}` is sparse; expected a dense array. Write {name}.toarray().")
     if isinstance(x, jax.core.Tracer):
         raise TypeError(
-            f"`{name}` is being traced by JAX; popglm compiles for itself. Call it outside jit, grad and vmap."
+            f"`{name}` is being traced by JAX. Call popglm, which compiles itself, outside jit, grad and vmap."
         )
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         x = x.astype(float).filled(np.nan)
@@ -39,29 +39,24 @@ def as_real_array(name, x, n_dims):
             f"`{name}` must hold real numbers; got {type(x).__name__} of dtype {values.dtype}. If these are numbers, "
             f"convert them: numpy.asarray({name}, float)."
         )
-    if not values.dtype.isnative:
-        values = values.astype(values.dtype.newbyteorder("="))
-    if values.dtype == np.float16 or values.dtype == np.longdouble:
-        values = values.astype(np.float32 if values.itemsize == 2 else np.float64)
-    if values.dtype.kind in "iu" and values.size and (values.max() > INT32.max or values.min() < INT32.min):
-        values = values.astype(np.float64)  # JAX would wrap larger integers around
+    # JAX would wrap integers of more than 32 bits around.
+    wide = values.dtype.kind in "iu" and values.size and (values.max() > INT32.max or values.min() < INT32.min)
+    casts = {np.float16: np.float32, np.longdouble: np.float64}
+    dtype = np.float64 if wide else casts.get(values.dtype.type, values.dtype.newbyteorder("="))
+    values = values.astype(dtype, copy=False)
     if values.ndim not in n_dims:
-        wanted = " or ".join(f"{n}-D" for n in n_dims)
-        raise ValueError(f"`{name}` must be {wanted}; got shape {values.shape}.{_dimension_hint(values, n_dims)}")
+        expected, hint = " or ".join(f"{n}-D" for n in n_dims), ""
+        if values.ndim == 1 and 2 in n_dims:
+            hint = " Reshape your data: x[:, None] is one column."
+        elif values.ndim == 2 and n_dims == (1,):
+            hint = " Several neurons are fitted by PopulationGLM; one column is taken by y[:, 0]."
+        raise ValueError(f"`{name}` must be {expected}; got shape {values.shape}.{hint}")
     if 0 in values.shape:
         axis = "sample(s)" if len(values) == 0 else "feature(s)" if name == "X" else "column(s)"
-        raise ValueError(
-            f"`{name}` must not be empty: 0 {axis} (shape={values.shape}) while a minimum of 1 is required."
-        )
+        # scikit-learn expects these words.
+        empty = f"0 {axis} (shape={values.shape}) while a minimum of 1 is required"
+        raise ValueError(f"`{name}` must not be empty: {empty}.")
     return values
-
-
-def _dimension_hint(values, n_dims):
-    if values.ndim == 1 and 2 in n_dims:
-        return " Reshape your data: x[:, None] is one column."
-    if values.ndim == 2 and n_dims == (1,):
-        return " Several neurons are fitted by PopulationGLM; one column is taken by y[:, 0]."
-    return ""
 
 
 def require_sliceable(name, values, n_dims=(1, 2)):
@@ -100,8 +95,7 @@ def require_finite(name, values, first=0):
     """
     if values.dtype == bool:
         return 0, 1
-    low, high, row = np.inf, -np.inf, first
-    dtype = jnp.result_type(float)
+    low, high, row, dtype = np.inf, -np.inf, first, jnp.result_type(float)
     limit = float(jnp.finfo(dtype).max) ** 0.4
     for piece in split_for_cache(values):
         minimum, maximum = _min_and_max(piece)

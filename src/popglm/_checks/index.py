@@ -42,29 +42,24 @@ def as_row_and_column(key, shape, what="lazy features", *, twice=False):
     return index, column
 
 
-def axis_length(shape, axis):
-    """Length of an array of this shape along an axis, which must exist."""
+def _require_axis(shape, axis, fits, expected):
     if not isinstance(axis, numbers.Integral) or not -len(shape) <= axis < len(shape):
         raise ValueError(f"`axis` must be an axis of the array of shape {shape}; got {axis!r}.")
-    return shape[axis]
+    if not fits(shape[axis]):
+        came = f"got {shape[axis]} in shape {shape}"
+        raise ValueError(f"axis {axis} must hold {expected}; {came}. For coefficients write axis=0.")
 
 
 def require_feature_axis(shape, axis, n_features):
     """Require an axis that holds all features of a basis."""
-    if axis_length(shape, axis) != n_features:
-        raise ValueError(
-            f"axis {axis} must hold the {n_features} features of the last inputs of this basis; got {shape[axis]} in shape "
-            f"{shape}. For coefficients write axis=0."
-        )
+    expected = f"the {n_features} features of the last inputs of this basis"
+    _require_axis(shape, axis, lambda length: length == n_features, expected)
 
 
 def n_inputs_along(shape, axis, n_basis):
     """Number of inputs along an axis that holds all functions of each input."""
-    if axis_length(shape, axis) % n_basis:
-        raise ValueError(
-            f"axis {axis} must hold n_basis_funcs = {n_basis} entries of every input; got {shape[axis]} in shape {shape}. "
-            "For coefficients write axis=0."
-        )
+    expected = f"n_basis_funcs = {n_basis} entries of every input"
+    _require_axis(shape, axis, lambda length: length % n_basis == 0, expected)
     return shape[axis] // n_basis
 
 

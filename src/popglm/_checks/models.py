@@ -58,9 +58,8 @@ def as_feature_mask(mask, n_features, n_neurons):
         return np.ones((n_neurons, n_features))
     values = as_real_array("feature_mask", mask, (2,))
     if values.shape != (n_features, n_neurons):
-        raise ValueError(
-            f"`feature_mask` must have shape (features, neurons) = ({n_features}, {n_neurons}); got {values.shape}."
-        )
+        shape = f"(features, neurons) = ({n_features}, {n_neurons})"
+        raise ValueError(f"`feature_mask` must have shape {shape}; got {values.shape}.")
     if not np.isin(values, (0, 1)).all():
         raise ValueError("`feature_mask` must hold 0 (leave out) and 1 (use) only.")
     return values.T.astype(float)
@@ -68,17 +67,13 @@ def as_feature_mask(mask, n_features, n_neurons):
 
 def require_params_pair(params, name="params"):
     """Require a pair (coef, intercept) of arrays in the precision of JAX."""
+    fix, precision = "Start from `initialize_params`.", jnp.result_type(float)
     if not isinstance(params, tuple | list) or len(params) != 2:
-        raise TypeError(
-            f"`{name}` must be a pair (coef, intercept); got {type(params).__name__}. Start from `initialize_params`."
-        )
+        raise TypeError(f"`{name}` must be a pair (coef, intercept); got {type(params).__name__}. {fix}")
     for part in params:
         dtype = part.dtype if isinstance(part, np.ndarray | jax.Array) else None
-        if dtype is None or jax.dtypes.canonicalize_dtype(dtype) != jnp.result_type(float):
-            raise TypeError(
-                f"`{name}` must hold arrays of {jnp.result_type(float)}; got {dtype or type(part).__name__}. "
-                "Start from `initialize_params`."
-            )
+        if dtype is None or jax.dtypes.canonicalize_dtype(dtype) != precision:
+            raise TypeError(f"`{name}` must hold arrays of {precision}; got {dtype or type(part).__name__}. {fix}")
     return params
 
 

@@ -72,21 +72,21 @@ def require_intact_file(intact, path, kind):
 def require_file_kind(path, kind, expected):
     """Require a file of the expected (kind, version)."""
     if kind != expected:
+        wanted, came = ("{} of version {}".format(*pair) for pair in (expected, kind))
         fix = "Read it with the popglm that wrote it" if kind[0] == expected[0] else f"A {kind[0]} is read elsewhere"
-        raise ValueError(
-            f"{path} must be a {expected[0]} of version {expected[1]}; it is a {kind[0]} of version {kind[1]}. {fix}, or "
-            "give another path."
-        )
+        raise ValueError(f"{path} must be a {wanted}; it is a {came}. {fix}, or give another path.")
+
+
+def _refuse_checkpoint(path, reason):
+    raise ValueError(f"{path} is the checkpoint of {reason}Give another path, or delete it to start anew.")
 
 
 def require_same_fit(path, saved, current):
     """Require a checkpoint with the settings of the current fit."""
     for name in saved | current:
-        if saved.get(name) != current.get(name):
-            raise ValueError(
-                f"{path} is the checkpoint of another fit: {name} was {saved.get(name)} there and is {current.get(name)} "
-                "here. Give another path, or delete it to start anew."
-            )
+        before, now = saved.get(name), current.get(name)
+        if before != now:
+            _refuse_checkpoint(path, f"another fit: {name} was {before} there and is {now} here. ")
 
 
 def require_same_data(path, saved, current, tolerance, hint):
@@ -96,10 +96,7 @@ def require_same_data(path, saved, current, tolerance, hint):
     if not changed and any(a.shape != b.shape or (np.abs(a - b) > tolerance * scale).any() for a, b, scale in sums):
         changed = "X"
     if changed:
-        raise ValueError(
-            f"{path} is the checkpoint of a fit to other data: {changed} is not what it was. {hint}Give another path, or "
-            "delete it to start anew."
-        )
+        _refuse_checkpoint(path, f"a fit to other data: {changed} is not what it was. {hint}")
 
 
 def require_savable(parts, classes):
