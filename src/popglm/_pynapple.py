@@ -1,4 +1,4 @@
-"""pynapple in, pynapple out: the only file that imports pynapple, and only when it is used. Tables of pandas go in."""
+"""Conversion of pynapple objects and pandas tables to arrays and back: the only file that imports pynapple, when used."""
 
 import sys
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Frame(NamedTuple):
-    """An array and what pynapple knows about it: times in seconds, epochs, names of columns. None for plain arrays."""
+    """Array with the time axis of a pynapple object: times in seconds, epochs, names of columns; None for plain arrays."""
 
     values: object
     times: np.ndarray | None
@@ -16,11 +16,11 @@ class Frame(NamedTuple):
 
 
 class HasFrame:
-    """An array of our own that knows its `frame`."""
+    """Base of arrays of this package that have a `frame`."""
 
 
 def as_frame(x) -> Frame:
-    """Array and time axis of a Tsd or TsdFrame; anything else is passed through."""
+    """Split a Tsd, TsdFrame or TsdTensor into array and time axis; other values get a frame without times."""
     nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
     if isinstance(x, HasFrame):
         return x.frame
@@ -32,7 +32,7 @@ def as_frame(x) -> Frame:
 
 
 def as_plain_array(x):
-    """A table of pandas with only numbers, some of them missing, as an array of floats; anything else as it is."""
+    """Convert a pandas table of numbers with missing values to an array of floats; return other values unchanged."""
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(x, pandas.DataFrame | pandas.Series):
         return x
@@ -42,11 +42,12 @@ def as_plain_array(x):
 
 
 def as_pynapple(values, frame: Frame, columns=None, metadata=None):
-    """Tsd or TsdFrame on the time axis of `frame`; plain arrays, and rows out of order, stay plain.
+    """Convert values to a Tsd or TsdFrame on the time axis of `frame`; without increasing times return them unchanged.
 
-    `metadata` says more about the columns.
+    `metadata` describes the columns.
     """
-    if frame.times is None or (np.diff(frame.times) <= 0).any():  # pynapple would sort the times, and not the values
+    # pynapple would sort the times, but not the values.
+    if frame.times is None or (np.diff(frame.times) <= 0).any():
         return values
     nap = sys.modules["pynapple"]
     if values.ndim == 1:
@@ -55,74 +56,74 @@ def as_pynapple(values, frame: Frame, columns=None, metadata=None):
 
 
 def unit_table(columns, index, name):
-    """A table of pandas, which pynapple brings along: a row for each unit."""
+    """Make a pandas table with a row for each unit; pandas comes with pynapple."""
     import pandas
 
     return pandas.DataFrame(columns, index=pandas.Index(index, name=name))
 
 
 def column_metadata(x, name):
-    """What a TsdFrame says about its columns under this name; None if it says nothing, or is none."""
+    """Metadata `name` of the columns of a TsdFrame; None if there is none."""
     nap = sys.modules.get("pynapple")
-    known = nap is not None and isinstance(x, nap.TsdFrame) and name in x.metadata_columns
-    return np.asarray(x.get_info(name)) if known else None
+    has_name = nap is not None and isinstance(x, nap.TsdFrame) and name in x.metadata_columns
+    return np.asarray(x.get_info(name)) if has_name else None
 
 
 def is_ts_group(x) -> bool:
-    """Whether x is a TsGroup."""
+    """Return whether x is a TsGroup."""
     nap = sys.modules.get("pynapple")
     return nap is not None and isinstance(x, nap.TsGroup)
 
 
 def is_epochs(x) -> bool:
-    """Whether x is an IntervalSet."""
+    """Return whether x is an IntervalSet."""
     nap = sys.modules.get("pynapple")
     return nap is not None and isinstance(x, nap.IntervalSet)
 
 
 def epoch_ends(epochs):
-    """First and last times of an IntervalSet of one interval; of others, all of them."""
+    """Starts and ends of an IntervalSet, one array."""
     values = np.asarray(epochs.values, float)
     return values[0] if len(values) == 1 else values.ravel()
 
 
 def rows_in_epochs(frame: Frame, epochs):
-    """Rows of a frame that lie inside epochs, and the epochs that are left of it."""
+    """Rows of a frame that lie inside epochs, and the intersection of its epochs with them."""
     nap = sys.modules["pynapple"]
     order = np.argsort(frame.times, kind="stable")
-    some = nap.Tsd(t=frame.times[order], d=order, time_support=frame.epochs).restrict(epochs)
-    return np.sort(np.asarray(some.values, int)), some.time_support
+    rows = nap.Tsd(t=frame.times[order], d=order, time_support=frame.epochs).restrict(epochs)
+    return np.sort(np.asarray(rows.values, int)), rows.time_support
 
 
 def is_events(x) -> bool:
-    """Whether x holds times of events (Ts, TsGroup) rather than values on a time axis."""
+    """Return whether x holds times of events (Ts, TsGroup) rather than values on a time axis."""
     nap = sys.modules.get("pynapple")
     return nap is not None and isinstance(x, (nap.Ts, nap.TsGroup))
 
 
 def event_times(x):
-    """Times of the events of each unit, by its id; None if x is neither a TsGroup nor a Ts."""
+    """Times of the events of each unit, by id; None if x is neither a TsGroup nor a Ts."""
     if not is_events(x):
         return None
     return {unit: x[unit].t for unit in x} if is_ts_group(x) else {0: x.t}
 
 
 def epoch_starts(frame: Frame, length: int) -> np.ndarray:
-    """First row of each epoch, and the end of the data."""
+    """First row of each epoch, and the number of rows."""
     if frame.epochs is None:
         return np.array([0, length])
     return np.append(np.searchsorted(frame.times, frame.epochs.start, side="left"), length)
 
 
 def bin_frame(n_bins, bin_size) -> Frame:
-    """Bins of one epoch that starts at 0."""
+    """Make the time axis of one epoch that starts at 0."""
     import pynapple as nap
 
     return Frame(None, (np.arange(n_bins) + 0.5) * bin_size, nap.IntervalSet(0, n_bins * bin_size), None)
 
 
 def make_ts_group(trains, ids, epochs):
-    """TsGroup of spike times; the units are numbered where their ids are no whole numbers."""
+    """Make a TsGroup of spike times; units are numbered if their ids are not integers."""
     nap = sys.modules["pynapple"]
     ids = np.asarray(ids)
     keys = ids.tolist() if ids.dtype.kind in "iu" else range(len(trains))
@@ -131,7 +132,7 @@ def make_ts_group(trains, ids, epochs):
 
 
 def select_columns(x, which):
-    """Some columns of a TsdFrame, with what is known about them, of a table of pandas with their types, or of an array."""
+    """Select columns of a TsdFrame with their metadata, of a pandas table with their types, or of an array."""
     nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
     if pandas is not None and isinstance(x, pandas.DataFrame):
         return x.iloc[:, which]

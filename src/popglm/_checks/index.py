@@ -1,4 +1,4 @@
-"""Checks of indices into lazy features and lazy counts."""
+"""Checks of indices and axes of lazy features, lazy counts and coefficients."""
 
 import numbers
 
@@ -6,68 +6,65 @@ import numpy as np
 
 
 def as_row_and_column(key, shape, what="lazy features", *, twice=False):
-    """Rows, None for all, and columns, None for all, of an index into a lazy matrix; rows may come twice if allowed."""
+    """Convert an index of a lazy matrix to rows and columns, None for all; rows may repeat only with `twice`."""
     key = key if isinstance(key, tuple) else (key,)
     at = next((i for i, k in enumerate(key) if k is Ellipsis), len(key))
     rows, *columns = (*key[:at], *[slice(None)] * (2 - len(key) + (at < len(key))), *key[at + 1 :])
     columns = [c for c in columns if not (isinstance(c, slice) and c == slice(None))]
     if len(columns) > 1 or any(k is None for k in (rows, *columns)):
         raise IndexError(f"{what} have two axes, time and {what.split()[1]}; got the index {key!r}.")
+    column = columns[0] if columns else None
     if isinstance(rows, slice):
-        return (None if rows == slice(None) else rows), (columns[0] if columns else None)
+        return (None if rows == slice(None) else rows), column
     index = np.asarray(rows)
-    if (
-        (index.dtype == bool and index.shape != shape[:1])
-        or index.ndim > 1
-        or (index.dtype.kind not in "biu" and index.size)
-    ):
+    wrong_mask, no_integers = (
+        index.dtype == bool and index.shape != shape[:1],
+        index.dtype.kind not in "biu" and index.size,
+    )
+    if wrong_mask or index.ndim > 1 or no_integers:
         raise IndexError(
             f"rows of {what} must be given by a slice, whole numbers or a mask of length {shape[0]}; got "
             f"{type(rows).__name__} of dtype {index.dtype} and shape {index.shape}."
         )
-    if columns and index.ndim == 1 and np.ndim(columns[0]) == 1:
+    if columns and index.ndim == 1 and np.ndim(column) == 1:
         raise IndexError(
             f"{what} take an array of rows or one of columns, not both; index numpy.asarray of it instead."
         )
     index = np.flatnonzero(index) if index.dtype == bool else index.astype(int).reshape(-1)
     if not len(index):
-        return slice(0, 0), (columns[0] if columns else None)
+        return slice(0, 0), column
     if index.min() < -shape[0] or index.max() >= shape[0]:
-        raise IndexError(f"row {index[(index < -shape[0]) | (index >= shape[0])][0]} of {shape[0]} rows was asked for.")
+        outside = index[(index < -shape[0]) | (index >= shape[0])][0]
+        raise IndexError(f"row {outside} is out of range for {what} with {shape[0]} rows.")
     index = index % shape[0]
     if not twice and len(np.unique(index)) < len(index):
         raise ValueError("lazy features hold each row once; rows were asked for twice. Index numpy.asarray(X) instead.")
-    return index, (columns[0] if columns else None)
+    return index, column
 
 
-def axis_length(shape, axis):
-    """The length of an array along one of its axes."""
+def _require_axis(shape, axis, fits, expected):
     if not isinstance(axis, numbers.Integral) or not -len(shape) <= axis < len(shape):
         raise ValueError(f"`axis` must be an axis of the array of shape {shape}; got {axis!r}.")
-    return shape[axis]
+    if not fits(shape[axis]):
+        came = f"got {shape[axis]} in shape {shape}"
+        raise ValueError(f"axis {axis} must hold {expected}; {came}. For coefficients write axis=0.")
 
 
 def require_feature_axis(shape, axis, n_features):
-    """An axis that holds all features of a basis."""
-    if axis_length(shape, axis) != n_features:
-        raise ValueError(
-            f"axis {axis} must hold the {n_features} features of the inputs that this basis has last seen; got "
-            f"{shape[axis]} in shape {shape}. For coefficients write axis=0."
-        )
+    """Require an axis that holds all features of a basis."""
+    expected = f"the {n_features} features of the last inputs of this basis"
+    _require_axis(shape, axis, lambda length: length == n_features, expected)
 
 
 def n_inputs_along(shape, axis, n_basis):
-    """Number of inputs along an axis that holds all functions of each."""
-    if axis_length(shape, axis) % n_basis:
-        raise ValueError(
-            f"axis {axis} must hold n_basis_funcs = {n_basis} entries of every input; got {shape[axis]} in shape {shape}. "
-            "For coefficients write axis=0."
-        )
+    """Number of inputs along an axis that holds all functions of each input."""
+    expected = f"n_basis_funcs = {n_basis} entries of every input"
+    _require_axis(shape, axis, lambda length: length % n_basis == 0, expected)
     return shape[axis] // n_basis
 
 
 def require_whole_blocks(inputs, functions, n_basis):
-    """Columns in whole blocks, one for each input, with all functions in order."""
+    """Require columns in whole blocks, one for each input, with all functions in order."""
     blocks = np.asarray(inputs).reshape(-1, n_basis)
     whole = (blocks == blocks[:, :1]).all() and (np.reshape(functions, (-1, n_basis)) == np.arange(n_basis)).all()
     if not whole or len(set(blocks[:, 0].tolist())) < len(blocks):
@@ -78,6 +75,6 @@ def require_whole_blocks(inputs, functions, n_basis):
 
 
 def is_sender_receiver_pair(units):
-    """Ids of senders and of receivers, and not two ids."""
+    """Return whether `units` is a pair of lists of ids (None for all), senders and receivers, rather than two ids."""
     listed = lambda part: part is None or (hasattr(part, "__len__") and not isinstance(part, str))
     return isinstance(units, tuple) and len(units) == 2 and all(map(listed, units))

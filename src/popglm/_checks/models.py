@@ -1,4 +1,4 @@
-"""Checks of fitted models: their parameters, and whether new data match them."""
+"""Checks of fitted models, of their parameters, and of new data for them."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from popglm._checks.arrays import as_real_array
 
 
 def require_estimator(value, kind, name="model"):
-    """A model of this package."""
+    """Require an estimator of this package."""
     if not isinstance(value, kind):
         came = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
         raise TypeError(
@@ -18,7 +18,7 @@ def require_estimator(value, kind, name="model"):
 
 
 def require_fitted(estimator):
-    """An estimator with coefficients."""
+    """Require an estimator with coefficients."""
     if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):
         from sklearn.exceptions import NotFittedError
 
@@ -27,7 +27,7 @@ def require_fitted(estimator):
 
 
 def require_n_features(expected, got, who="model"):
-    """As many features as before."""
+    """Require the expected number of features."""
     if expected != got:
         raise ValueError(
             f"X has {got} features, but {who} is expecting {expected} features as input. Use the same basis and the "
@@ -36,13 +36,13 @@ def require_n_features(expected, got, who="model"):
 
 
 def require_n_neurons(expected, got):
-    """As many neurons as before."""
+    """Require the expected number of neurons."""
     if expected != got:
         raise ValueError(f"y has {got} neurons, but the model has {expected}. Keep the neurons and their order.")
 
 
 def require_same_feature_names(fitted, got):
-    """Features in the order of the fit, where both have names."""
+    """Require the feature names of the fit, in their order, if both have names."""
     if fitted is None or got is None or list(fitted) == list(got):
         return
     pairs = [(a, b) for a, b in zip(fitted, got, strict=False) if a != b]
@@ -53,37 +53,32 @@ def require_same_feature_names(fitted, got):
 
 
 def as_feature_mask(mask, n_features, n_neurons):
-    """A matrix of 0 and 1 as (neurons, features); all 1 if there is none."""
+    """Convert a mask of 0 and 1 to (neurons, features); all 1 if it is None."""
     if mask is None:
         return np.ones((n_neurons, n_features))
     values = as_real_array("feature_mask", mask, (2,))
     if values.shape != (n_features, n_neurons):
-        raise ValueError(
-            f"`feature_mask` must have shape (features, neurons) = ({n_features}, {n_neurons}); got {values.shape}."
-        )
+        shape = f"(features, neurons) = ({n_features}, {n_neurons})"
+        raise ValueError(f"`feature_mask` must have shape {shape}; got {values.shape}.")
     if not np.isin(values, (0, 1)).all():
         raise ValueError("`feature_mask` must hold 0 (leave out) and 1 (use) only.")
     return values.T.astype(float)
 
 
 def require_params_pair(params, name="params"):
-    """A pair (coef, intercept) of arrays."""
+    """Require a pair (coef, intercept) of arrays in the precision of JAX."""
+    fix, precision = "Start from `initialize_params`.", jnp.result_type(float)
     if not isinstance(params, tuple | list) or len(params) != 2:
-        raise TypeError(
-            f"`{name}` must be a pair (coef, intercept); got {type(params).__name__}. Start from `initialize_params`."
-        )
+        raise TypeError(f"`{name}` must be a pair (coef, intercept); got {type(params).__name__}. {fix}")
     for part in params:
         dtype = part.dtype if isinstance(part, np.ndarray | jax.Array) else None
-        if dtype is None or jax.dtypes.canonicalize_dtype(dtype) != jnp.result_type(float):
-            raise TypeError(
-                f"`{name}` must hold arrays of {jnp.result_type(float)}; got {dtype or type(part).__name__}. "
-                "Start from `initialize_params`."
-            )
+        if dtype is None or jax.dtypes.canonicalize_dtype(dtype) != precision:
+            raise TypeError(f"`{name}` must hold arrays of {precision}; got {dtype or type(part).__name__}. {fix}")
     return params
 
 
 def require_params_shape(params, coef_shape, intercept_shape, name="params"):
-    """A pair (coef, intercept) of the shapes that the data ask for."""
+    """Require a pair (coef, intercept) of these shapes."""
     coef, intercept = require_params_pair(params, name)
     shapes = np.shape(coef), np.shape(intercept)
     if len(shapes[0]) == len(coef_shape) and shapes[1] and shapes[0][1:] == (shapes[1] if len(coef_shape) == 2 else ()):
@@ -98,20 +93,20 @@ def require_params_shape(params, coef_shape, intercept_shape, name="params"):
 
 
 def require_finite_params(params, name="params"):
-    """Coefficients and intercepts without NaN or infinity."""
+    """Require coefficients and intercepts without NaN or infinity."""
     if not all(np.isfinite(part).all() for part in params):
         raise ValueError(f"`{name}` must be finite; got NaN or an infinite value. Start from `initialize_params`.")
 
 
 def require_solver_state(value):
-    """What a solver passes from step to step."""
+    """Require a solver state."""
     arrays = all(isinstance(leaf, np.ndarray | np.generic | jax.Array) for leaf in jax.tree.leaves(value))
     if not isinstance(value, tuple) or not arrays:
         raise TypeError(f"`state` must come from `initialize_state` or the last `update`; got {type(value).__name__}.")
 
 
 def require_dispersion(model, fitted, why):
-    """A scale, given or estimated."""
+    """Require a dispersion, set by the user or estimated, if the model has one."""
     if (model.divides or model.shapes) and model.scale is None and not fitted:
         name = type(model).__name__
         raise ValueError(

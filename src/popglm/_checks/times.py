@@ -1,4 +1,4 @@
-"""Checks of time axes: bins, epochs, and whether X and y belong together."""
+"""Checks of time axes: regular bins, epochs, and alignment of X and y."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from popglm._pynapple import epoch_starts, is_epochs, is_ts_group
 
 
 def require_regular_bins(frame):
-    """Bins of one size inside every epoch: a removed bin would make neighbours of bins that are not."""
+    """Require bins at equal distance inside every epoch: after removal of a bin, distant bins would look adjacent."""
     if frame.times is None:
         return
     step = np.diff(frame.times)
@@ -28,7 +28,7 @@ def require_regular_bins(frame):
 
 
 def require_epoch_duration(frame):
-    """Epochs that hold all rows: pynapple drops those without duration, and their rows with them."""
+    """Require epochs with a duration: pynapple drops others, but not their rows."""
     if frame.epochs is not None and len(frame.times) and not len(frame.epochs):
         raise ValueError(
             f"the epochs of a pynapple object must have a duration; got {len(frame.times)} row(s) in none. Give its "
@@ -37,18 +37,18 @@ def require_epoch_duration(frame):
 
 
 def require_complete_window(starts, window, *, alone=False):
-    """Some epoch that has a row with a complete window, in which the row lies if it is `alone`, and beside which if not."""
+    """Require an epoch that holds a complete window, and one more row unless `alone`, where the row is part of the window."""
     longest = int(np.diff(starts).max())
     if longest < window + (not alone):
-        least = "at least as long as" if alone else "longer than"
+        length = "at least as long as" if alone else "longer than"
         raise ValueError(
-            f"an epoch must be {least} the window of {window} bins to have a row with a complete history; "
+            f"an epoch must be {length} the window of {window} bins to have a row with a complete history; "
             f"the longest has {longest}. Use a shorter window or longer epochs (rows are bins, columns are inputs)."
         )
 
 
 def require_same_n_rows(n, n_other, one="X", other="y"):
-    """As many rows in both."""
+    """Require the same number of rows."""
     if n != n_other:
         raise ValueError(
             f"{one} and {other} must have the same number of rows; got {n} and {n_other}. Restrict both to the same epochs."
@@ -56,7 +56,7 @@ def require_same_n_rows(n, n_other, one="X", other="y"):
 
 
 def require_aligned(X, y, one="X", other="y"):
-    """X and y have one row per bin, and, where both carry times, the same times to the microsecond."""
+    """Require the same number of rows and, if both have times, the same times to the microsecond."""
     require_same_n_rows(X.values.shape[0], y.values.shape[0], one, other)
     if X.times is None or y.times is None:
         return
@@ -70,21 +70,21 @@ def require_aligned(X, y, one="X", other="y"):
 
 
 def require_restriction(X, epochs):
-    """Epochs, for features that have a time axis."""
+    """Require epochs, and features with a time axis."""
     if X.t is None:
         raise ValueError("`restrict` needs features with a time axis, made of a pynapple object; these have none.")
     return require_interval_set(epochs)
 
 
 def require_interval_set(epochs):
-    """Epochs of pynapple."""
+    """Require epochs of pynapple."""
     if not is_epochs(epochs):
         raise TypeError(f"`epochs` must be a pynapple IntervalSet; got {type(epochs).__name__}.")
     return epochs
 
 
 def require_ts_group(units):
-    """Spike times of several neurons."""
+    """Require spike times of several neurons."""
     if not is_ts_group(units):
         raise TypeError(f"`units` must be a pynapple TsGroup of spike times; got {type(units).__name__}.")
     if not len(units):

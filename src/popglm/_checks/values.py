@@ -1,4 +1,4 @@
-"""Checks of single values: names, numbers, flags; and the two ways to speak to the user, a list of names and a warning.
+"""Checks of single values (names, numbers, flags), and how the user is addressed: lists of names, and warnings.
 
 `as_...` converts and returns, `require_...` raises if a fact does not hold, `warn_...` warns. A message says what was expected,
 what came, and the fix. A check that one folder alone needs lives in the `_checks` module of that folder.
@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 INT32 = np.iinfo(np.int32)
-INTERNAL_PACKAGES = ("popglm", "sklearn", "jaxtyping")  # whose lines a warning does not point at
+INTERNAL_PACKAGES = ("popglm", "sklearn", "jaxtyping")  # warnings do not point at their lines
 
 
 def require_option(name, value, choices):
-    """One of the names in `choices`; a near miss is answered with the name that was meant."""
+    """Require one of the names in `choices`; the error suggests the nearest."""
     if isinstance(value, str) and value in choices:
         return value
     close = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
@@ -26,75 +26,58 @@ def require_option(name, value, choices):
     raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{hint}")
 
 
+def _is_number(value, kind):
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def as_positive_integer(name, value, unit="", hint=""):
-    """A whole number of at least 1, and one that 32 bits hold."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and 1 <= value <= INT32.max:
-        return int(value)
-    raise ValueError(f"`{name}` must be a positive integer{unit}; got {value!r}.{hint}")
+    """Convert to an integer of at least 1 that fits into 32 bits."""
+    if not (_is_number(value, numbers.Integral) and 1 <= value <= INT32.max):
+        raise ValueError(f"`{name}` must be a positive integer{unit}; got {value!r}.{hint}")
+    return int(value)
 
 
 def as_nonnegative_integer(name, value):
-    """A whole number that is not negative."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 0:
-        return int(value)
-    raise ValueError(f"`{name}` must be a whole number, 0 or above; got {value!r}.")
+    """Convert to an integer of at least 0."""
+    if not (_is_number(value, numbers.Integral) and value >= 0):
+        raise ValueError(f"`{name}` must be a whole number, 0 or above; got {value!r}.")
+    return int(value)
 
 
 def as_number(name, value, low=-np.inf, *, strict=False):
-    """A finite real number of at least `low` (above it, if strict)."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        try:
-            real = float(value)
-        except OverflowError:
-            real = np.inf
-        if abs(real) <= float(jnp.finfo(jnp.result_type(float)).max) and (real > low if strict else real >= low):
-            return real
+    """Convert to a finite float of at least `low` (above it, if strict)."""
+    try:
+        real = float(value) if _is_number(value, numbers.Real) else np.inf
+    except OverflowError:
+        real = np.inf
+    if abs(real) <= float(jnp.finfo(jnp.result_type(float)).max) and (real > low if strict else real >= low):
+        return real
     bound = "" if low == -np.inf else f" {'above' if strict else 'of at least'} {low:g}"
     raise ValueError(f"`{name}` must be a finite number{bound}; got {value!r}.")
 
 
+def as_share(name, value):
+    """Convert to a float from 0 to 1."""
+    value = as_number(name, value, 0)
+    if value > 1:
+        raise ValueError(f"`{name}` must be a share from 0 to 1; got {value}.")
+    return value
+
+
 def require_flag(name, value):
-    """True or False."""
+    """Require True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"`{name}` must be True or False; got {value!r}.")
 
 
-def list_names(which, names):
-    """Names of these, or their numbers; ten at most."""
-    some = [str(n if names is None else names[n]) for n in which[:10]]
-    return ", ".join(some) + (", ..." if len(which) > 10 else "")
-
-
-def warn_user(text, category=UserWarning):
-    """Warn at the line of the user, however many steps of this package lie between."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in INTERNAL_PACKAGES:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, category, stacklevel=level)
-
-
-def as_lead_function(value):
-    """Which bins a convolution sees, as the number of bins by which its windows lie ahead of the past: of the window."""
-    option = require_option("predictor_causality", value, ("causal", "anti-causal", "acausal"))
-    return {
-        "causal": lambda window: 0,
-        "anti-causal": lambda window: window + 1,
-        "acausal": lambda window: window // 2 + 1,
-    }[option]
-
-
-def describe_range(low, high):
-    return "finite" if low == -np.inf else "positive" if high == np.inf else f"between {low:g} and {high:g}"
-
-
 def require_function(name, value, of):
-    """A function, or None."""
+    """Require a function `of` these arguments, or None."""
     if value is not None and not callable(value):
         raise TypeError(f"`{name}` must be a function of {of}, or None; got {value!r}.")
 
 
 def require_key(value):
-    """A random key of JAX."""
+    """Require a random key of JAX."""
     dtype = getattr(value, "dtype", None)
     new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and value.shape == ()
     if not (new or (dtype == np.uint32 and value.shape == (2,))):
@@ -103,9 +86,30 @@ def require_key(value):
     return value
 
 
-def as_share(name, value):
-    """A number from 0 to 1."""
-    value = as_number(name, value, 0)
-    if value > 1:
-        raise ValueError(f"`{name}` must be a share from 0 to 1; got {value}.")
-    return value
+def as_lead_function(value):
+    """Convert `predictor_causality` to the function of the window that returns how many bins it lies ahead of the past."""
+    leads = {
+        "causal": lambda window: 0,
+        "anti-causal": lambda window: window + 1,
+        "acausal": lambda window: window // 2 + 1,
+    }
+    return leads[require_option("predictor_causality", value, tuple(leads))]
+
+
+def describe_range(low, high):
+    """Describe a range of means in words."""
+    return "finite" if low == -np.inf else "positive" if high == np.inf else f"between {low:g} and {high:g}"
+
+
+def list_names(indices, names):
+    """Join the names at these indices, or the indices if `names` is None; at most ten."""
+    listed = [str(n if names is None else names[n]) for n in indices[:10]]
+    return ", ".join(listed) + (", ..." if len(indices) > 10 else "")
+
+
+def warn_user(text, category=UserWarning):
+    """Warn at the line of the user's code, at whatever depth inside this package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in INTERNAL_PACKAGES:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)

@@ -1,4 +1,4 @@
-"""Checks of files: paths, what a file can hold, and whether a checkpoint belongs to this fit."""
+"""Checks of paths, of values that files can hold, and of checkpoints that must belong to the same fit."""
 
 import errno
 import os
@@ -8,21 +8,21 @@ import numpy as np
 
 
 def _as_file_path(name, value):
-    """A path that may be one of a file, of a link what it leads to; and whether something is there."""
+    """Convert to the path of a file, with links resolved; return it and whether it exists."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz'; got {value!r}.")
     try:
         path = Path(value).expanduser().resolve()
-        there, folder = path.exists(), path.is_dir()
+        exists, folder = path.exists(), path.is_dir()
     except (ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"`{name}` must be the path of a file; {value!r} is none: {error}.") from None
     if folder:
         raise ValueError(f"`{name}` must be the path of a file; {value!r} is a folder. Append a name: run.npz.")
-    return path, there
+    return path, exists
 
 
 def as_writable_path(name, value):
-    """A path whose folder exists and takes files."""
+    """Convert to a path whose folder exists and is writable."""
     path, _ = _as_file_path(name, value)
     if not path.parent.is_dir():
         raise ValueError(f"the folder of `{name}` must exist; {path.parent} does not. Make it first.")
@@ -32,97 +32,92 @@ def as_writable_path(name, value):
 
 
 def as_readable_path(name, value):
-    """The path of a file that is there."""
-    path, there = _as_file_path(name, value)
-    if not there:
+    """Convert to the path of an existing file."""
+    path, exists = _as_file_path(name, value)
+    if not exists:
         raise FileNotFoundError(
-            errno.ENOENT, f"`{name}` must be a file that is there; there is none. Look at", str(path)
+            errno.ENOENT, f"`{name}` must be an existing file; there is none. Check the path", str(path)
         )
     return path
 
 
 def as_storable_array(value):
-    """Numbers, which a file can hold without running anything when it is read, as an array."""
+    """Convert to an array of numbers, which is read back without running code."""
     try:
         array = np.asarray(value)
     except TypeError:  # a random key of JAX
         array = np.asarray(None)
     if array.dtype.kind not in "biufc":
         raise TypeError(
-            f"a file can hold numbers and arrays of numbers only; the state of this solver holds {type(value).__name__}. "
-            "Leave out `checkpoint`, or take another solver."
+            f"a file can hold only numbers and arrays of numbers; the state of this solver holds {type(value).__name__}. "
+            "Leave out `checkpoint`, or use another solver."
         )
     return array
 
 
-DAMAGED_FILE_FIX = {"checkpoint": "Delete it to start anew, or give another path."}
-
-
-def require_intact_file(whole, path, kind):
-    """A file that can be read."""
-    if not whole:
+def require_intact_file(intact, path, kind):
+    """Require a file that can be read."""
+    if not intact:
+        fix = (
+            "Delete it to start anew, or give another path."
+            if kind == "checkpoint"
+            else "Give another path, or make it again."
+        )
         raise ValueError(
             f"{path} is not a whole {kind} of popglm: it is damaged, truncated, or another kind of file. It was not changed. "
-            f"{DAMAGED_FILE_FIX.get(kind, 'Give another path, or make it again.')}"
+            f"{fix}"
         )
 
 
-def require_file_kind(path, found, expected):
-    """A file of this kind, as this version writes it."""
-    if found != expected:
-        mend = "Read it with the popglm that wrote it" if found[0] == expected[0] else f"A {found[0]} is read elsewhere"
-        raise ValueError(
-            f"{path} must be a {expected[0]} of version {expected[1]}; it is a {found[0]} of version {found[1]}. {mend}, or "
-            "give another path."
-        )
+def require_file_kind(path, kind, expected):
+    """Require a file of the expected (kind, version)."""
+    if kind != expected:
+        wanted, came = ("{} of version {}".format(*pair) for pair in (expected, kind))
+        fix = "Read it with the popglm that wrote it" if kind[0] == expected[0] else f"A {kind[0]} is read elsewhere"
+        raise ValueError(f"{path} must be a {wanted}; it is a {came}. {fix}, or give another path.")
 
 
-def require_same_fit(path, then, now):
-    """A checkpoint of the fit that is asked for."""
-    for name in then | now:
-        if then.get(name) != now.get(name):
-            raise ValueError(
-                f"{path} is the checkpoint of another fit: {name} was {then.get(name)} there and is {now.get(name)} here. "
-                "Give another path, or delete it to start anew."
-            )
+def _refuse_checkpoint(path, reason):
+    raise ValueError(f"{path} is the checkpoint of {reason}Give another path, or delete it to start anew.")
 
 
-def require_same_data(path, then, now, tolerance, what):
-    """A checkpoint of these data: the same y and X, or X with the same sums, to the round-off of another machine."""
-    other = next((name for name in ("y", "X") if then[name] != now[name]), None)
-    if other is None and any(
-        a.shape != b.shape or (np.abs(a - b) > tolerance * scale).any()
-        for a, b, scale in zip(then["sums"], now["sums"], now["scales"], strict=True)
-    ):
-        other = "X"
-    if other:
-        raise ValueError(
-            f"{path} is the checkpoint of a fit to other data: {other} is not what it was. {what}Give another path, or "
-            "delete it to start anew."
-        )
+def require_same_fit(path, saved, current):
+    """Require a checkpoint with the settings of the current fit."""
+    for name in saved | current:
+        before, now = saved.get(name), current.get(name)
+        if before != now:
+            _refuse_checkpoint(path, f"another fit: {name} was {before} there and is {now} here. ")
+
+
+def require_same_data(path, saved, current, tolerance, hint):
+    """Require a checkpoint of the current data: equal checksums, and sums equal up to round-off of another machine."""
+    changed = next((name for name in ("y", "X") if saved[name] != current[name]), None)
+    sums = zip(saved["sums"], current["sums"], current["scales"], strict=True)
+    if not changed and any(a.shape != b.shape or (np.abs(a - b) > tolerance * scale).any() for a, b, scale in sums):
+        changed = "X"
+    if changed:
+        _refuse_checkpoint(path, f"a fit to other data: {changed} is not what it was. {hint}")
 
 
 def require_savable(parts, classes):
-    """Objects of classes that files know, at least one."""
-    foreign = next(
-        (type(part).__name__ for part in parts if type(part) not in classes), None if parts else "nothing in it"
-    )
-    if foreign:
+    """Require at least one object, and only of classes that files can hold."""
+    names = [type(part).__name__ for part in parts if type(part) not in classes] if parts else ["nothing in it"]
+    if names:
         raise TypeError(
             f"`model` must be an object of GLM or PopulationGLM, a basis of popglm.basis, or a dictionary or tuple of "
-            f"these; got {foreign}. Of a pipeline save the model in it; of results the arrays, by numpy.savez."
+            f"these; got {names[0]}. Of a pipeline save the model in it; of results the arrays, by numpy.savez."
         )
 
 
 UNSAVABLE_FIX = {
-    None: 'Take a named one, such as inverse_link_function="softplus", or save `coef_` and `intercept_` alone by numpy.savez.',
+    None: 'Use a named one, such as inverse_link_function="softplus", or save `coef_` and `intercept_` alone by numpy.savez.',
     "funcs": "Save the model alone, and make this basis in your code; or save the values of the functions by numpy.savez.",
     "bases": "Save the model alone, and make this basis in your code.",
 }
 
 
 def require_encodable(name, value, possible):
-    """Something that a file can hold as numbers and words."""
+    """Require a value that a file can hold as numbers and words."""
     if not possible:
         what = "a function of your own" if callable(value) else f"an object of {type(value).__name__}"
         raise TypeError(
@@ -132,7 +127,7 @@ def require_encodable(name, value, possible):
 
 
 def require_known_classes(path, foreign, classes):
-    """A file of objects whose classes are popglm's."""
+    """Require a file without objects of `foreign` classes."""
     if foreign:
         raise ValueError(
             f"{path} holds an object of class {foreign[0]!r}, which this popglm does not read; it reads "

@@ -1,4 +1,4 @@
-"""Fingerprints that tell data and settings apart: checksums and sums that a checkpoint is compared by."""
+"""Fingerprints of data and settings: checksums and sums by which a checkpoint recognises its fit."""
 
 import itertools
 import zlib
@@ -11,21 +11,21 @@ from popglm._design.streams import is_stream
 from popglm._design.total import total
 from popglm._pynapple import Frame, as_frame, as_plain_array
 
-PROBE_ITERATIONS = (0, 1, 2, 10, 100, 1000)  # at which a function of the iteration is looked at
+PROBE_ITERATIONS = (0, 1, 2, 10, 100, 1000)  # at which functions of the iteration are evaluated
 
 
 class _ChecksumDesign:
-    """A design, and the checksum of what passes by."""
+    """Design that computes checksums of y and X while it is iterated."""
 
     def __init__(self, design):
         self.design, self.y, self.X = design, 0, 0
 
     def __iter__(self):
-        for at, chunk in self.design:
+        for start, chunk in self.design:
             self.y, self.X = _update_checksum(self.y, chunk.y), _update_checksum(self.X, chunk.valid)
             for array in chunk.source.made_of:
                 self.X = _update_checksum(self.X, array)
-            yield at, chunk
+            yield start, chunk
 
 
 def _data_sums(block):
@@ -35,55 +35,53 @@ def _data_sums(block):
 
 
 def design_fingerprint(design) -> dict:
-    """What tells data apart: checksums of y and of X, or its inputs; X'y; the diagonal of X'X (its sum is the trace)."""
-    watched = _ChecksumDesign(design)
-    products, power, activity = total(_data_sums, watched)
+    """Fingerprint of data: checksums of y and of X or its inputs, X'y, and the diagonal of X'X."""
+    checksums = _ChecksumDesign(design)
+    products, power, activity = total(_data_sums, checksums)
     scale = np.sqrt(np.outer(activity, power))
-    return {"y": watched.y, "X": watched.X, "sums": (products, power), "scales": (scale, power)}
+    return {"y": checksums.y, "X": checksums.X, "sums": (products, power), "scales": (scale, power)}
 
 
 def batch_fingerprint(X, y) -> dict:
-    """The same of one batch. Features that are made anew may differ by round-off, on another machine."""
-    known = np.nan_to_num(np.asarray(X, float))
-    power = (known**2).sum(0)
+    """Fingerprint of one batch; features made anew on another machine may differ by round-off, so X has no checksum."""
+    values = np.nan_to_num(np.asarray(X, float))
+    power = (values**2).sum(0)
     scale = np.sqrt(power * len(X))
     return {
         "y": _update_checksum(0, y),
         "X": f"{X.dtype}, {y.dtype}",
-        "sums": (known.sum(0), power),
+        "sums": (values.sum(0), power),
         "scales": (scale, power),
     }
 
 
 def objective_fingerprint(objective, mask) -> dict:
-    """Settings that make an objective. A link is known by the means that it takes, since two functions may share a name."""
+    """Fingerprint of an objective. Links are compared by means that they give, since two functions may share a name."""
     model, penalty, strength = objective
-    own = {field.name: getattr(model, field.name) for field in fields(model) if field.name not in ("link", "scale")}
+    settings = {
+        field.name: getattr(model, field.name) for field in fields(model) if field.name not in ("link", "scale")
+    }
     means = np.asarray(model.mean(jnp.linspace(-20, 20, 81)), float)
     digits = zlib.crc32(" ".join(f"{mean:.4g}" for mean in means).encode())
     return {
-        "observation_model": f"{type(model).__name__}{own or ''}",
+        "observation_model": f"{type(model).__name__}{settings or ''}",
         "scale": None if model.scale is None else float(model.scale),
         "inverse_link_function": f"{model.link.name} ({digits:08x})",
         "regularizer": repr(penalty).removesuffix("()"),
-        "regularizer_strength": float(strength)
-        if np.ndim(strength) == 0
-        else values_checksum(np.asarray(strength, float)),
+        "regularizer_strength": values_checksum(np.asarray(strength, float)) if np.ndim(strength) else float(strength),
         "feature_mask": None if mask is None or np.all(mask) else values_checksum(np.asarray(mask, float)),
         "precision": jnp.result_type(float).name,
     }
 
 
 def options_fingerprint(options) -> dict:
-    """Settings of a solver; the number of its iterations may grow. A function of the iteration is known by some values."""
-    known = {name: value for name, value in options.items() if name != "maxiter"}
-    return {
-        name: [float(value(i)) for i in PROBE_ITERATIONS] if callable(value) else value for name, value in known.items()
-    }
+    """Fingerprint of solver options without `maxiter`, which may grow; functions of the iteration are evaluated at some."""
+    probe = lambda value: [float(value(i)) for i in PROBE_ITERATIONS] if callable(value) else value
+    return {name: probe(value) for name, value in options.items() if name != "maxiter"}
 
 
 def frame_fingerprint(name, frame: Frame) -> dict:
-    """Shape, type and epochs of X or y."""
+    """Fingerprint of X or y: shape, type and epochs."""
     epochs = None
     if frame.epochs is not None:
         edges = frame.epochs.values
@@ -93,7 +91,7 @@ def frame_fingerprint(name, frame: Frame) -> dict:
 
 
 def values_checksum(*values) -> str:
-    """The checksum of what is in memory; of what would have to be read, nothing."""
+    """Checksum of the arrays in memory; streams are not read."""
     checksum = 0
     for array in itertools.chain.from_iterable(map(_arrays_in_memory, values)):
         checksum = _update_checksum(checksum, array)
@@ -101,7 +99,7 @@ def values_checksum(*values) -> str:
 
 
 def _arrays_in_memory(values):
-    """The arrays that these values are made of, as far as they are in memory."""
+    """Yield the arrays in memory that values are made of."""
     values = as_frame(values).values
     parts = getattr(values, "made_of", values if isinstance(values, tuple | list) else None)
     if parts is not None:

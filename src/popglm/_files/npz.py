@@ -1,6 +1,7 @@
-"""Files of arrays with a header in JSON (.npz): written whole or not at all, and read without running what stands in them.
+"""Files of arrays with a header in JSON (.npz): written whole or not at all, and read without running code from them.
 
-A file holds a tree of tuples, dictionaries, numbers, words and arrays. Which classes they belong to, the reader knows.
+A file holds a tree of tuples, dictionaries, numbers, strings and arrays, without their classes, which the reader restores.
+Records whose form in files differs from their fields define `to_tuple`.
 """
 
 import contextlib
@@ -19,11 +20,11 @@ from popglm._files._checks import as_storable_array, require_file_kind, require_
 PARTIAL_SUFFIX = ".partial"
 
 
-STALE_SECONDS = 600.0  # seconds ago, nobody writes any more
+STALE_SECONDS = 600.0  # age of partial files that no process writes to any more
 
 
 def write_npz(path: Path, kind: str, version: int, tree):
-    """Write to a name beside it and move: a file of this name is always a whole one, or the one before."""
+    """Write to a partial file and rename it, so that `path` always holds a whole file, the new one or the one before."""
     arrays: list[np.ndarray] = []
     header = json.dumps({"kind": kind, "version": version, "tree": _encode(tree, arrays)})
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")  # another run may write to the same path
@@ -45,7 +46,7 @@ def write_npz(path: Path, kind: str, version: int, tree):
 
 
 def _sync_folder(folder: Path):
-    """See to it that a move outlives a power failure, where the system can."""
+    """Make a rename survive a power failure, where the system can."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -55,38 +56,38 @@ def _sync_folder(folder: Path):
 
 
 def remove_partial_files(path: Path):
-    """Remove what was left by processes that were killed while they wrote."""
+    """Remove partial files of processes that were killed while they wrote."""
     for partial in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
-        with contextlib.suppress(OSError):  # of another who does the same
+        with contextlib.suppress(OSError):  # another process may remove it, too
             if time.time() - partial.stat().st_mtime > STALE_SECONDS:
                 partial.unlink()
 
 
 def read_npz(path: Path, kind: str, version: int):
-    """The tree of a file; an error if it is not whole, or another kind or version."""
+    """Read the tree of a file; raise an error if it is not whole, or of another kind or version."""
     content = path.read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as parts:
-            whole = parts.testzip() is None  # the checksum of every part
+            intact = parts.testzip() is None  # checks every part
         with np.load(io.BytesIO(content), allow_pickle=False) as parts:
             arrays = {name: parts[name] for name in parts.files}
         header = json.loads(bytes(arrays.pop("header")))
-        found = header["kind"], header["version"]
-        tree = _decode(header["tree"], arrays) if found == (kind, version) else None
+        came = header["kind"], header["version"]
+        tree = _decode(header["tree"], arrays) if came == (kind, version) else None
     except Exception:  # a damaged zip raises nearly anything
-        whole = False
-    require_intact_file(whole, path, kind)
-    require_file_kind(path, found, (kind, version))
+        intact = False
+    require_intact_file(intact, path, kind)
+    require_file_kind(path, came, (kind, version))
     return tree
 
 
 def require_storable_tree(tree):
-    """Whether a file can hold this; an error if not."""
+    """Require a tree that a file can hold."""
     _encode(tree, [])
 
 
 def _encode(tree, arrays: list):
-    """A tree for JSON. Its arrays are appended to a list and stand there by their numbers."""
+    """Convert a tree for JSON; arrays are appended to the list `arrays` and replaced by their numbers in it."""
     tree = tree.to_tuple() if hasattr(tree, "to_tuple") else tree
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
@@ -101,7 +102,7 @@ def _encode(tree, arrays: list):
 
 
 def _decode(description, arrays):
-    """The tree again; what was a list is a tuple."""
+    """Restore a tree; lists become tuples."""
     if isinstance(description, list):
         return tuple(_decode(part, arrays) for part in description)
     if isinstance(description, dict):
