@@ -515,7 +515,7 @@ FAULTS = {
         "tuning_curve",
     ),
     "a test of what the data do not determine": Fault(
-        "inference/_uncertainty.py", "(size > MIN_DIRECTION_NORM)", "(size > 2)", "test_rank.py", "tuning_curve"
+        "inference/_estimates.py", "(size > MIN_DIRECTION_NORM)", "(size > 2)", "test_rank.py", "tuning_curve"
     ),
     "ranks forget what digits are lost": Fault(
         "_sums/rank.py",
@@ -525,18 +525,18 @@ FAULTS = {
         "difference_of_ranks",
     ),
     "few clusters are as many": Fault(
-        "inference/_uncertainty.py", "self._df / np.maximum(rest, 1))", "1)", "test_inference.py", "few_clusters"
+        "inference/_estimates.py", "self.df / np.maximum(rest, 1))", "1)", "test_inference.py", "few_clusters"
     ),
     "an estimated scale is known": Fault(
         "inference/_unpenalised_fit.py",
-        "core.divides and model",
+        "observation_model.divides and model",
         "False and model",
         "test_inference.py",
         "estimated_scale",
     ),
     "a constant feature leaves the intercept alone": Fault(
         "inference/_information.py",
-        "(np.eye(len(unit)) * unit)[:, constant]",
+        "(np.eye(len(se)) * se)[:, constant]",
         "null[:, :0]",
         "test_inference.py",
         "constant_feature",
@@ -584,8 +584,8 @@ FAULTS = {
     ),
     "births that forget those before them": Fault(
         "assessment/_rescaling.py",
-        ", 1 / alpha + k  #",
-        ", 1 / alpha + 0 * k  #",
+        ", 1 / alpha + k\n",
+        ", 1 / alpha + 0 * k\n",
         "test_assessment.py",
         "rejects and Negative",
     ),
@@ -619,22 +619,22 @@ FAULTS = {
     ),
     "errors without the scale": Fault(
         "inference/_information.py",
-        "one.inverse * scale[neuron]",
-        "one.inverse",
+        "inverse.matrix * divisor[neuron]",
+        "inverse.matrix",
         "test_inference.py",
         "statsmodels and Gaussian",
     ),
     "clusters without their correction": Fault(
         "inference/_information.py",
-        "correction = number /",
-        "correction = 1 + 0 * number /",
+        "return n_clusters / np.maximum",
+        "return 1 + 0 * n_clusters / np.maximum",
         "test_inference.py",
         "statsmodels",
     ),
     "clusters that are lost between blocks": Fault(
         "inference/_information.py",
-        "part, first - 1, 0",
-        "part, 0 * first, 0",
+        "a, first - 1, 0",
+        "a, 0 * first, 0",
         "test_inference.py",
         "blocks_and_streams",
     ),
@@ -682,15 +682,15 @@ FAULTS = {
     ),
     "a training row that sees the last test bin": Fault(
         "model_selection/_splits.py",
-        "_distance_to_nearest(at, at[test]) > window",
-        "_distance_to_nearest(at, at[test]) >= window",
+        "_distance_to_nearest(positions, positions[test]) > window",
+        "_distance_to_nearest(positions, positions[test]) >= window",
         "test_splits.py",
         "shared",
     ),
     "a window that is too wide": Fault(
         "model_selection/_splits.py",
-        "_distance_to_nearest(at, at[test]) > window",
-        "_distance_to_nearest(at, at[test]) > window + 1",
+        "_distance_to_nearest(positions, positions[test]) > window",
+        "_distance_to_nearest(positions, positions[test]) > window + 1",
         "test_splits.py",
         "rule",
     ),
