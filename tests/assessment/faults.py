@@ -19,8 +19,8 @@ FAULTS = {
     ),
     "births that forget those before them": Fault(
         "assessment/_rescaling.py",
-        ", 1 / alpha + k  #",
-        ", 1 / alpha + 0 * k  #",
+        ", 1 / alpha + k\n",
+        ", 1 / alpha + 0 * k\n",
         "assessment/test_assessment.py",
         "rejects and Negative",
     ),

@@ -18,9 +18,9 @@ FAULTS = {
         "full_disk",
     ),
     "a checkpoint does not know its data": Fault(
-        '_files/_checks.py',
-        '    if changed:',
-        '    if False:',
+        "_files/_checks.py",
+        "    if changed:",
+        "    if False:",
         "files/test_checkpoint.py",
         "single_spike or another_fit",
     ),

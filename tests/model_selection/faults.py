@@ -5,15 +5,15 @@ from tests.faults import Fault
 FAULTS = {
     "a training row that sees the last test bin": Fault(
         "model_selection/_splits.py",
-        "_distance_to_nearest(at, at[test]) > window",
-        "_distance_to_nearest(at, at[test]) >= window",
+        "_distance_to_nearest(positions, positions[test]) > window",
+        "_distance_to_nearest(positions, positions[test]) >= window",
         "model_selection/test_splits.py",
         "shared",
     ),
     "a window that is too wide": Fault(
         "model_selection/_splits.py",
-        "_distance_to_nearest(at, at[test]) > window",
-        "_distance_to_nearest(at, at[test]) > window + 1",
+        "_distance_to_nearest(positions, positions[test]) > window",
+        "_distance_to_nearest(positions, positions[test]) > window + 1",
         "model_selection/test_splits.py",
         "rule",
     ),

@@ -1,6 +1,6 @@
-"""How good a fit is: scores of each neuron, residuals of each bin, and rescaled time, on data of your choice.
+"""Goodness of fit: scores of each neuron, residuals of each bin, and rescaled time, on data of your choice.
 
-Everything takes a model with coefficients and the X and y that it is compared with, best of data that the fit has not seen.
+All functions take a model with coefficients, and X and y to compare it with: best data that the fit has not seen.
 """
 
 from popglm.assessment._rescaling import ks_test, rescaled_intervals

@@ -1,4 +1,8 @@
-"""Time rescaling: intervals between events in rescaled time, and their Kolmogorov-Smirnov test."""
+"""Time rescaling: intervals between events on the clock of a model, and their Kolmogorov-Smirnov test.
+
+After k events in a bin, the rate of the next one in it is proportional to ``1 + alpha * k``: `alpha` is 0 for Poisson counts,
+-1 for Bernoulli (one event at most), and the dispersion for negative binomial counts.
+"""
 
 import numpy as np
 from scipy import special, stats
@@ -11,19 +15,16 @@ from popglm.assessment._residuals import as_model_on_data, neuron_names
 from popglm.glm._access import is_single
 from popglm.observation_models import Bernoulli, NegativeBinomial, Poisson
 
-RESCALING_ALPHA = {
-    Poisson: 0.0,
-    Bernoulli: -1.0,
-    NegativeBinomial: None,
-}  # of the births in a bin; None is the model's scale
+# None stands for the dispersion of the model.
+RESCALING_ALPHA = {Poisson: 0.0, Bernoulli: -1.0, NegativeBinomial: None}
 
 
 def integrate_between_events(quiet, counts, alpha, rng):
-    """Integrated rate from event to event, of the bins of one neuron in their order, the first from the first bin's start.
+    """Integrated rate between consecutive events of one neuron; the first interval begins with the first bin.
 
-    `quiet` is minus the log of the probability of no event in each bin, by which the clock moves on if there is none. Bins
-    that were left out cost no time on this clock, so epochs are joined: what a Poisson process does after a gap does not
-    depend on when the last event was. What comes after the last event is no interval.
+    `quiet` is minus the log-probability of no event in each bin: the time that an empty bin takes on the clock. Bins that
+    were left out take no time on it, so epochs are joined, which is right because a Poisson process does not depend on its
+    past. The time after the last event is no interval.
     """
     bins = np.flatnonzero(counts)
     if not len(bins):
@@ -36,29 +37,29 @@ def integrate_between_events(quiet, counts, alpha, rng):
     before = np.roll(places, 1)
     before[first] = 0
     steps = _integrate_within_bin(before, places, np.arange(len(bin_of)) - first[bin_of], quiet[bins][bin_of], alpha)
-    rest = _integrate_within_bin(
-        places[first + n - 1], 1.0, n, quiet[bins], alpha
-    )  # from a bin's last event to its end
+    # An interval across bins is the rest of one bin, the empty bins between, and the start of the next bin with an event.
+    rest = _integrate_within_bin(places[first + n - 1], 1.0, n, quiet[bins], alpha)
     clock = np.cumsum(quiet)
-    empty = (clock - quiet)[bins] - np.append(0, clock[bins[:-1]])  # bins without an event, between two with
+    empty = (clock - quiet)[bins] - np.append(0, clock[bins[:-1]])
     steps[first] += empty + np.append(0, rest[:-1])
     return steps
 
 
 def _integrate_within_bin(start, stop, k, quiet, alpha):
-    """Integrated rate of the next event between two places of a bin, when k have been before."""
+    """Integrated rate of the next event between two places of a bin, as shares of it, after k events in it."""
     if alpha == 0:
         return quiet * (stop - start)
-    grown, pace = np.expm1(alpha * quiet), 1 / alpha + k  # alpha mu; 0 after the one spike of a Bernoulli bin
+    # The first is alpha times the mean; the second is 0 after the one spike of a Bernoulli bin.
+    growth, pace = np.expm1(alpha * quiet), 1 / alpha + k
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(pace == 0, 0, pace * (np.log1p(grown * stop) - np.log1p(grown * start)))
+        return np.where(pace == 0, 0, pace * (np.log1p(growth * stop) - np.log1p(growth * start)))
 
 
 def as_rescaling_alpha(model, models):
-    """What is kept for the first of these kinds of observation models that this one is."""
-    for kind, kept in models.items():
+    """The entry of `models` for the class of an observation model."""
+    for kind, alpha in models.items():
         if isinstance(model, kind):
-            return kept
+            return alpha
     known = ", ".join(kind.__name__ for kind in models)
     raise ValueError(
         f"time can be rescaled for {known}, whose y are counts of events in time; got {type(model).__name__}. For other "
@@ -69,17 +70,17 @@ def as_rescaling_alpha(model, models):
 def rescaled_intervals(model, X, y, *, seed):
     r"""Intervals between spikes on the clock of the model, uniform between 0 and 1 if the model is right.
 
-    The clock runs at the rate that the model predicts. On it the spikes of a right model are a Poisson process of rate 1, so
-    with :math:`\tau_i`, the integrated rate between two spikes,
+    The clock runs at the rate that the model predicts. On this clock the spikes of a right model are a Poisson process of rate
+    1, so that with the integrated rate :math:`\tau_i` between two spikes the values
 
     .. math:: z_i = 1 - e^{-\tau_i}
 
-    are independent and uniform. Spikes that are known by their bins alone get a place inside their bin at random, from the
-    distribution that the model gives it; so z is right at any bin size, and differs a little from seed to seed. `ks_test` and
+    are independent and uniform. As only the bin of a spike is known, its place in the bin is drawn at random from its
+    distribution under the model; so z is right at any bin size, and differs a little from seed to seed. `ks_test` and
     `plotting.ks_plot` compare z with the uniform distribution.
 
-    Bins that are not valid are left out, and epochs are joined, which costs no interval and biases none: on this clock no
-    spike depends on when the last one was.
+    Invalid bins are left out, and epochs are joined. This costs no interval and biases none: on this clock a spike does not
+    depend on the time of the last one.
 
     Parameters
     ----------
@@ -88,17 +89,18 @@ def rescaled_intervals(model, X, y, *, seed):
     X, y
         Features and activity, as for `score`; rows in the order of time.
     seed : int
-        Of the places inside the bins. Those of a neuron do not depend on the other neurons.
+        Seed of the places inside the bins. Those of a neuron do not depend on the other neurons.
 
     Returns
     -------
     z : array, shape (spikes,), or dict of such arrays
-        For GLM an array, for PopulationGLM one for each neuron, by the names that y has; the first counts from the start.
+        An array for GLM, a dictionary of one for each neuron, named as in y, for PopulationGLM. The first interval begins with
+        the recording.
 
     Raises
     ------
     ValueError
-        If the model is not one of counts, y holds numbers that are not whole, or X or y does not belong to the model.
+        If the model is not one of counts, y holds numbers that are not whole, or X or y does not fit the model.
 
     References
     ----------
@@ -120,10 +122,8 @@ def rescaled_intervals(model, X, y, *, seed):
     given = as_model_on_data(model, X, y, what="a rescaled interval")
     alpha = as_rescaling_alpha(given.model, RESCALING_ALPHA)
     alpha = np.broadcast_to(given.model.scale[:, 0] if alpha is None else alpha, given.n_neurons).astype(float)
-    counts, quiet = (
-        require_whole_numbers("y", np.asarray(given.y.values)),
-        given.entries(minus_log_prob_zero, *given.params),
-    )
+    counts = require_whole_numbers("y", np.asarray(given.y.values))
+    quiet = given.entries(minus_log_prob_zero, *given.params)
     z = []
     for n in range(given.n_neurons):
         valid = ~np.isnan(quiet[:, n])
@@ -133,18 +133,18 @@ def rescaled_intervals(model, X, y, *, seed):
 
 
 def ks_test(z):
-    r"""Test rescaled intervals: whether they are uniform (Kolmogorov and Smirnov), and whether neighbours are correlated.
+    r"""Test rescaled intervals for uniformity (Kolmogorov and Smirnov) and for correlation of neighbours.
 
     The statistic is the largest distance between the share of intervals up to z and z itself,
 
-    .. math:: D = \sup_z \, | F_n(z) - z |,
+    .. math:: D = \sup_z \, | F_n(z) - z |.
 
-    the correlation that of :math:`\Phi^{-1}(z_i)` and :math:`\Phi^{-1}(z_{i+1})`, which is 0 if intervals are independent.
+    The correlation is that of :math:`\Phi^{-1}(z_i)` and :math:`\Phi^{-1}(z_{i+1})`, which is 0 if intervals are independent.
 
     Parameters
     ----------
     z
-        Rescaled intervals of one neuron, shape (intervals,), or a dict of them, by the name of the neuron.
+        Rescaled intervals of one neuron, shape (intervals,), or a dictionary of them by the name of the neuron.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def ks_test(z):
     Raises
     ------
     ValueError
-        If z is not between 0 and 1.
+        If a z is not between 0 and 1.
 
     References
     ----------
@@ -171,13 +171,13 @@ def ks_test(z):
     [False, True]
     """
     by_name = z if isinstance(z, dict) else {0: z}
-    rows = [_ks_test_row(of) for of in by_name.values()]
+    rows = [_ks_test_row(intervals) for intervals in by_name.values()]
     columns = "intervals", "statistic", "pvalue", "correlation", "correlation_pvalue"
     return unit_table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)), list(by_name), "neuron")
 
 
 def _ks_test_row(z):
-    """The row of one neuron."""
+    """Number of intervals, both statistics and their p-values, of one neuron."""
     if np.size(z) == 0:
         return 0, *[np.nan] * 4
     z = require_shares("z", as_finite_array("z", z, (1,)))

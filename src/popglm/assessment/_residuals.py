@@ -1,27 +1,26 @@
-"""Scores of each neuron, and residuals."""
+"""Scores of each neuron and residuals of each bin."""
 
 import numpy as np
 
 from popglm._checks.models import require_estimator, require_fitted
 from popglm._pynapple import as_pynapple, unit_table
 from popglm._sums.scores import deviance_residual_entries, pearson_residual_entries
-from popglm.glm._access import as_user_array, null_means, place_on_data
-from popglm.glm._access import neuron_names as fitted_names
+from popglm.glm._access import as_user_array, fitted_neuron_names, null_means, place_on_data
 from popglm.glm._model import Model
 from popglm.glm._score import score_by_neuron
 
 
 def scores(model, X, y, null="scored"):
-    r"""All scores of each neuron by itself, as a table.
+    r"""Table of all scores of each neuron by itself.
 
-    With the log-likelihoods :math:`L` of the model, :math:`L_0` of the null model, which knows only the mean rate, and
-    :math:`L_s` of one that predicts every bin exactly,
+    With the log-likelihoods :math:`L` of the model, :math:`L_0` of the null model (a constant rate) and :math:`L_s` of the
+    saturated model (which predicts every bin exactly),
 
     .. math:: R^2_{\mathrm{McFadden}} = 1 - \frac{L}{L_0}, \qquad
        R^2_{\mathrm{Cohen}} = 1 - \frac{L_s - L}{L_s - L_0}, \qquad
        \mathrm{bits\ per\ spike} = \frac{L - L_0}{\log 2 \, \sum_t y_t}
 
-    `score` of the model gives the same over all neurons.
+    The method `score` of the model gives these over all neurons.
 
     Parameters
     ----------
@@ -36,15 +35,15 @@ def scores(model, X, y, null="scored"):
     Returns
     -------
     pandas.DataFrame
-        A row for each neuron, by the names that y has, with the columns "bins" (valid ones), "mean" (of y per bin),
-        "log-likelihood" (nats per bin), "deviance" (of all bins, not divided by a scale), "pseudo-r2-McFadden",
-        "pseudo-r2-Cohen" and, for models of counts, "bits-per-spike". For a neuron without an event in y the last three are
-        0 with the null model "scored"; bits per spike are NaN with the others.
+        A row for each neuron, named as in y, with the columns "bins" (valid ones), "mean" (of y per bin), "log-likelihood"
+        (nats per bin), "deviance" (sum over bins, not divided by a dispersion), "pseudo-r2-McFadden", "pseudo-r2-Cohen" and,
+        for models of counts, "bits-per-spike". For a neuron without an event in y the last three are 0 with the null model
+        "scored"; bits per spike are NaN with the others.
 
     Raises
     ------
     ValueError
-        If `null` is unknown, or "train" is asked for after `update` instead of `fit`.
+        If `null` is not one of these, or is "train" after `update` instead of `fit`.
 
     References
     ----------
@@ -67,14 +66,14 @@ def scores(model, X, y, null="scored"):
 
 
 def deviance_residuals(model, X, y):
-    r"""Root of every bin's deviance, with the sign of what the model missed.
+    r"""Deviance residuals: square root of each bin's deviance, with the sign of y minus its predicted mean.
 
     .. math:: r_t = \mathrm{sign}(y_t - \mu_t) \sqrt{d_t}, \qquad
        d_t = 2 \varphi \, [\log p(y_t \mid \mu = y_t) - \log p(y_t \mid \mu_t)],
 
-    so that the sum of their squares is the deviance. The scale :math:`\varphi` of a Gaussian or a Gamma is not divided by.
-    In bins that hold a spike now and then they are two clouds, one above 0 and one below, whose mean is not 0 even if the
-    model is right: average `pearson_residuals` instead, and ask these which bins the deviance comes from.
+    so that the sum of their squares is the deviance. They are not divided by the dispersion :math:`\varphi` of a Gaussian or a
+    Gamma. Where spikes are rare they form two clouds, one above 0 and one below, whose mean is not 0 even if the model is
+    right: average `pearson_residuals` instead, and use deviance residuals to see which bins the deviance comes from.
 
     Parameters
     ----------
@@ -91,7 +90,7 @@ def deviance_residuals(model, X, y):
     Raises
     ------
     ValueError
-        If X or y does not belong to the model.
+        If X or y does not fit the model.
 
     References
     ----------
@@ -110,13 +109,13 @@ def deviance_residuals(model, X, y):
 
 
 def pearson_residuals(model, X, y):
-    r"""What the model missed in every bin, in standard deviations.
+    r"""Pearson residuals: y minus its predicted mean in each bin, in standard deviations.
 
     .. math:: r_t = \frac{y_t - \mu_t}{\sqrt{V(\mu_t)}},
 
-    with the variance V of the observation model, not multiplied by the scale of a Gaussian or a Gamma. If the model is right
-    their mean is 0 over any group of bins that is formed by what is known before them. For counts their mean square is 1,
-    and more if the counts scatter more than the model says.
+    with the variance V of the observation model, not multiplied by the dispersion of a Gaussian or a Gamma. If the model is
+    right, their mean is 0 over any group of bins selected by the past or by the features. For counts their mean square is 1
+    if the variance is that of the model, and larger if it is larger.
 
     Parameters
     ----------
@@ -133,7 +132,7 @@ def pearson_residuals(model, X, y):
     Raises
     ------
     ValueError
-        If X or y does not belong to the model.
+        If X or y does not fit the model.
 
     References
     ----------
@@ -152,19 +151,20 @@ def pearson_residuals(model, X, y):
 
 
 def as_model_on_data(model, X, y, why=None, what="a residual"):
-    """A model on data; `why` it needs any scale, `what` needs one inside the loss."""
+    """Lay a fitted model on data. `why` names the purpose that needs any dispersion, `what` that needs one inside the loss."""
     require_estimator(model, Model)
     require_fitted(model)
     return place_on_data(model, X, y, why, what)
 
 
 def neuron_names(model, given):
-    """The neurons by the names that y has, or had at the fit, or their numbers."""
-    names = given.y.columns if given.y.columns is not None else fitted_names(model)
+    """Names of the neurons: those of y, else those of the fit, else their numbers."""
+    names = given.y.columns if given.y.columns is not None else fitted_neuron_names(model)
     return list(range(given.n_neurons)) if names is None else np.asarray(names).tolist()
 
 
 def _wrap_residuals(entries, model, X, y):
+    """Residuals by a function of blocks, as a pynapple object if X or y is one."""
     given = as_model_on_data(model, X, y)
     values = as_user_array(model, given.entries(entries, *given.params))
     frame = given.X if given.X.times is not None else given.y

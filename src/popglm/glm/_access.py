@@ -45,7 +45,7 @@ def is_single(model) -> bool:
     return model._single
 
 
-def neuron_names(model):
+def fitted_neuron_names(model):
     """Names that the neurons had in y; None if they had none."""
     return model._columns
 

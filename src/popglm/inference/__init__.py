@@ -1,4 +1,4 @@
-"""How certain a fit is: standard errors, intervals and bands, tests, and which of many couplings to believe.
+"""Inference about a fit: standard errors, intervals and bands, tests, and false discoveries among many couplings.
 
 All of it holds for a maximum of the likelihood itself, and is refused after a penalty.
 """

@@ -1,4 +1,4 @@
-"""Checks of what inference is given, and its warnings."""
+"""Checks of the arguments of inference, and its warnings."""
 
 from collections.abc import Mapping
 
@@ -7,15 +7,12 @@ import numpy as np
 from popglm._checks.arrays import as_real_array
 from popglm._checks.values import as_number, as_positive_integer, list_names, warn_user
 
-MAX_OPTIMUM_DISTANCE = 0.3  # standard errors: intervals of 95 % that lie so far off still cover 94 %
-
+# In standard errors: an interval of 95 % about an estimate this far off still covers the truth in 94 % of cases.
+MAX_OPTIMUM_DISTANCE = 0.3
 
 MIN_RELIABLE_CLUSTERS = 20
 
-
-NOT_CONVERGED, COLLINEAR, LESS_LIKELY = 1, 2, 3  # why there is no likelihood ratio
-
-
+NOT_CONVERGED, COLLINEAR, LESS_LIKELY = 1, 2, 3  # reasons why there is no likelihood ratio
 NO_TEST_REASONS = {
     NOT_CONVERGED: "a fit without a group of features did not converge, so that test is NaN. Raise `maxiter` in solver_kwargs",
     COLLINEAR: "features that are left out say nothing that the others do not, in the valid bins of this neuron, so that "
@@ -26,17 +23,17 @@ NO_TEST_REASONS = {
 
 
 def require_unpenalised(penalty, strength, name):
-    """A maximum of the likelihood itself."""
+    """Refuse estimates that are not a maximum of the likelihood itself."""
     if penalty.default_strength and np.any(strength > 0):
         raise ValueError(
-            f"`{name}` was fitted with a penalty ({type(penalty).__name__}, strength {np.max(strength):g}): its estimates "
-            "are biased on purpose, so intervals and tests around them do not hold what they promise. Fit without a penalty, "
-            "with fewer functions or features if that is unstable; or judge a penalised model by its score on held-out data."
+            f"`{name}` was fitted with a penalty ({type(penalty).__name__}, strength {np.max(strength):g}), which biases its "
+            "estimates on purpose, so intervals and tests around them are not valid. Fit without a penalty, with fewer "
+            "functions or features if that is unstable; or judge a penalised model by its score on held-out data."
         )
 
 
 def require_fisher_information(model):
-    """A model that knows the mean of its curvature over y."""
+    """Require the mean of the curvature of the loss over y."""
     if not model.informed:
         raise ValueError(
             f"{type(model).__name__} does not say what its Fisher information is. Define `information(self, eta)`, the mean of "
@@ -46,7 +43,7 @@ def require_fisher_information(model):
 
 
 def require_near_optimum(distance, silent, names, model="model", result="errors are"):
-    """Estimates at the optimum of these data; say which are not."""
+    """Return which neurons lie far from the optimum of the data, and warn of them; raise if all do."""
     far = ~silent & ~(distance < MAX_OPTIMUM_DISTANCE)
     if far.any() and (far | silent).all():
         raise ValueError(
@@ -55,52 +52,50 @@ def require_near_optimum(distance, silent, names, model="model", result="errors 
             "has converged: fit(X, y), of a named solver with a smaller `tol` in solver_kwargs."
         )
     if far.any():
-        text = (
-            f"coefficients lie more than {MAX_OPTIMUM_DISTANCE} standard errors from the optimum of these data, "
-            f"so {result} NaN"
-        )
-        warn_neurons(far, names, text)
+        beyond = f"more than {MAX_OPTIMUM_DISTANCE} standard errors from the optimum of these data"
+        warn_neurons(far, names, f"coefficients lie {beyond}, so {result} NaN")
     return far
 
 
-def warn_neurons(which, names, text):
-    """Name neurons in one warning."""
-    warn_user(f"neuron {list_names(np.flatnonzero(which), names)}: {text}.", RuntimeWarning)
+def warn_neurons(mask, names, text):
+    """Name the neurons of a mask in one warning."""
+    warn_user(f"neuron {list_names(np.flatnonzero(mask), names)}: {text}.", RuntimeWarning)
 
 
-def warn_missing_tests(why, names):
-    """Name neurons without a likelihood ratio, for each reason: `why` (neurons,) or (groups, neurons) has its number."""
+def warn_missing_tests(reasons, names):
+    """Name the neurons without a likelihood ratio, by reason; `reasons` (neurons,) or (groups, neurons) holds its number."""
     for reason, text in NO_TEST_REASONS.items():
-        which = (np.atleast_2d(why) == reason).any(0)
-        if which.any():
-            warn_neurons(which, names, text)
+        neurons = (np.atleast_2d(reasons) == reason).any(0)
+        if neurons.any():
+            warn_neurons(neurons, names, text)
 
 
 def warn_not_identified(lost, silent, features):
-    """Name the coefficients that the data do not determine."""
-    which = np.flatnonzero(lost[~silent, :-1].any(0))
-    if len(which):
+    """Name the coefficients that the data of some neuron do not determine."""
+    numbers = np.flatnonzero(lost[~silent, :-1].any(0))
+    if len(numbers):
         warn_user(
-            f"feature {list_names(which, features)}: the data do not determine these coefficients, since other features "
+            f"feature {list_names(numbers, features)}: the data do not determine these coefficients, since other features "
             "make up for them, so their errors are NaN. What the data determine has errors: bands with intercept=True, groups "
             "by `test`. Or leave out features, or use fewer functions.",
             RuntimeWarning,
         )
 
 
-def warn_separated(endless, names, features):
-    """Name the coefficients that have no finite optimum, by neuron and feature."""
-    at = [f"neuron {list_names([n], names)} feature {list_names([j], features)}" for n, j in np.argwhere(endless)]
-    if at:
+def warn_separated(separated, names, features):
+    """Name the coefficients without a finite optimum, by neuron and feature."""
+    pairs = np.argwhere(separated)
+    labels = [f"neuron {list_names([n], names)} feature {list_names([j], features)}" for n, j in pairs]
+    if labels:
         warn_user(
-            f"{list_names(range(len(at)), at)}: where the feature is not 0 there is an event in every bin, or in none, so "
-            "the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test.",
+            f"{list_names(range(len(labels)), labels)}: where the feature is not 0 there is an event in every bin, or in none, "
+            "so the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test.",
             RuntimeWarning,
         )
 
 
 def require_clusters(number):
-    """At least two clusters, and a word if they are few."""
+    """Require two clusters with valid bins, and warn of few."""
     most = int(number.max(initial=0))
     if most < 2:
         raise ValueError(
@@ -115,40 +110,21 @@ def require_clusters(number):
         )
 
 
-def require_sandwich(kind, clusters):
-    """Clusters of the kind of error that has them."""
-    if clusters is not None and kind != "sandwich":
-        raise ValueError(
-            f'`clusters` is for kind="sandwich"; got {clusters!r} for {kind!r}. Leave it out, or write kind="sandwich".'
-        )
-
-
-def require_several_epochs(n):
-    """More than one epoch."""
-    if n < 2:
-        raise ValueError(
-            f'clusters="epochs" needs a pynapple X or y with several epochs; got {n}. Give a number of bins, such as '
-            "clusters=1000, or one label for each bin."
-        )
-
-
 def as_cluster_labels(value, n_bins):
-    """One label for each bin."""
+    """One label for each bin, without NaN."""
     values = np.asarray(value)
     if values.shape != (n_bins,):
-        raise ValueError(
-            f"`clusters` must be None, 'bins', 'epochs', a number of bins, or one label for each of the {n_bins} bins; got "
-            f"{value!r}."
-            if values.ndim == 0
-            else f"`clusters` must hold one label for each of the {n_bins} bins; got shape {values.shape}."
-        )
+        expected, came = f"one label for each of the {n_bins} bins", f"shape {values.shape}"
+        if values.ndim == 0:
+            expected, came = f"None, 'bins', 'epochs', a number of bins, or {expected}", repr(value)
+        raise ValueError(f"`clusters` must be {expected}; got {came}.")
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise ValueError("`clusters` must not hold NaN. Leave bins out by NaN in y, and give them any label.")
     return values
 
 
 def as_level(value):
-    """A share between 0 and 1."""
+    """A probability between 0 and 1, both excluded."""
     value = as_number("level", value, 0, strict=True)
     if value >= 1:
         raise ValueError(f"`level` must lie between 0 and 1, such as 0.95; got {value:g}.")
@@ -156,10 +132,13 @@ def as_level(value):
 
 
 def as_feature_groups(features, n_features, size=None):
-    """Names of groups of features, their features, and whether a single one was named; `size` is how many each must have."""
+    """Names of groups of features, the features of each, and True if the user named a single group.
+
+    `size` is the number of features that each group must have; None allows any.
+    """
     features, one = size if features is None else features, False
     if isinstance(features, Mapping):
-        names, some = zip(*_flatten_groups(features), strict=True) if features else ((), ())
+        names, groups = zip(*_flatten_groups(features), strict=True) if features else ((), ())
     elif not hasattr(features, "__len__"):
         length = as_positive_integer("features", features)
         if n_features % length:
@@ -167,34 +146,35 @@ def as_feature_groups(features, n_features, size=None):
                 f"the {n_features} features are not whole groups of {length} functions. Name the features of each group, as by "
                 "basis.split_by_feature(np.arange(n_features), axis=0)."
             )
-        some = list(np.arange(n_features).reshape(-1, length))
-        names = list(range(len(some)))
+        groups = list(np.arange(n_features).reshape(-1, length))
+        names = range(len(groups))
     else:
         one = not (len(features) and hasattr(features[0], "__len__"))
-        some = [features] if one else list(features)
-        names = list(range(len(some)))
-    if not len(some):
+        groups = [features] if one else list(features)
+        names = range(len(groups))
+    if not len(groups):
         raise ValueError("`features` must name at least one group; got none.")
-    some = [_as_feature_numbers(part, n_features) for part in some]
-    if size is not None and any(len(part) != size for part in some):
+    groups = [_as_feature_numbers(group, n_features) for group in groups]
+    if size is not None and any(len(group) != size for group in groups):
         raise ValueError(
             f"`features` must name {size} features for each filter, as many as the kernel has functions; got "
-            f"{[len(part) for part in some][:8]}."
+            f"{[len(group) for group in groups][:8]}."
         )
-    return names, some, one
+    return list(names), groups, one
 
 
-def _flatten_groups(features, names=()):
-    """Groups of a dictionary of dictionaries, as a sum of bases has them, each with its own name: unique, or joined."""
+def _flatten_groups(features, path=()):
+    """Pairs of name and group of nested dictionaries, as a sum of bases has them; a nested name is a tuple."""
     for name, part in features.items():
         if isinstance(part, Mapping):
-            yield from _flatten_groups(part, (*names, name))
+            yield from _flatten_groups(part, (*path, name))
         else:
-            yield (name if not names else (*names, name)), part
+            yield ((*path, name) if path else name), part
 
 
-def _as_feature_numbers(part, n_features, name="features"):
-    values = as_real_array(name, part, (1,))
+def _as_feature_numbers(value, n_features, name="features"):
+    """Different whole numbers from 0 to n_features - 1."""
+    values = as_real_array(name, value, (1,))
     whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and (values == np.round(values)).all())
     if not whole or values.min() < 0 or values.max() >= n_features or len(np.unique(values)) < len(values):
         raise ValueError(
@@ -204,7 +184,7 @@ def _as_feature_numbers(part, n_features, name="features"):
 
 
 def as_function_values(kernel, n_dims=(2,), name="kernel"):
-    """Values of functions, (points, functions)."""
+    """Finite values of functions, (points, functions)."""
     values = as_real_array(name, kernel, n_dims).astype(float)
     if not np.isfinite(values).all():
         raise ValueError(f"`{name}` must be finite: the `kernel` of a convolution, or functions on a grid without NaN.")
@@ -212,7 +192,7 @@ def as_function_values(kernel, n_dims=(2,), name="kernel"):
 
 
 def require_nested(full, reduced):
-    """A reduced model whose coefficients are all free in the full one, and fewer."""
+    """Require that the reduced model's free coefficients are free in the full one, and fewer."""
     if (reduced & ~full).any():
         feature, neuron = np.argwhere((reduced & ~full).T)[0]
         raise ValueError(
@@ -224,16 +204,14 @@ def require_nested(full, reduced):
 
 
 def require_same_model(full, reduced):
-    """One observation model, with one link."""
+    """Require one observation model, with one link."""
     if full.link != reduced.link or type(full) is not type(reduced):
-        raise ValueError(
-            f"`full` and `reduced` must have one observation model and link; got {type(full).__name__}, {full.link.name!r} and "
-            f"{type(reduced).__name__}, {reduced.link.name!r}."
-        )
+        one, other = (f"{type(model).__name__}, {model.link.name!r}" for model in (full, reduced))
+        raise ValueError(f"`full` and `reduced` must have one observation model and link; got {one} and {other}.")
 
 
 def as_reduced_columns(value, n_features, n_reduced):
-    """Which features of X the reduced model has."""
+    """Numbers of the features of X that the reduced model has."""
     if value is None:
         if n_features != n_reduced:
             raise ValueError(
@@ -241,69 +219,31 @@ def as_reduced_columns(value, n_features, n_reduced):
                 "to X[:, columns]."
             )
         return np.arange(n_features)
-    some = _as_feature_numbers(value, n_features, "columns")
-    if len(some) != n_reduced:
-        raise ValueError(f"`columns` must name the {n_reduced} features of `reduced`; got {len(some)}.")
-    return some
+    numbers = _as_feature_numbers(value, n_features, "columns")
+    if len(numbers) != n_reduced:
+        raise ValueError(f"`columns` must name the {n_reduced} features of `reduced`; got {len(numbers)}.")
+    return numbers
 
 
-def as_p_values(value):
-    """Shares from 0 to 1, or NaN."""
-    values = as_real_array("p_values", value, (0, 1, 2, 3)).astype(float)
-    known = values[~np.isnan(values)]
-    if ((known < 0) | (known > 1)).any():
-        raise ValueError(f"`p_values` must lie between 0 and 1; got {known.min():.4g} to {known.max():.4g}.")
-    return values
-
-
-def as_ids(name, value, length, known):
-    """A name for each, of the user or as known."""
-    names = (list(range(length)) if known is None else list(known)) if value is None else list(value)
-    if len(names) != length:
-        raise ValueError(f"`{name}` must hold {length} ids; got {len(names)}.")
-    if len(set(names)) < length:
+def as_ids(name, value, length):
+    """Different ids for each of `length` units; None numbers them."""
+    ids = list(range(length)) if value is None else list(value)
+    if len(ids) != length:
+        raise ValueError(f"`{name}` must hold {length} ids; got {len(ids)}.")
+    if len(set(ids)) < length:
         raise ValueError(
-            f"ids must differ; got {names[:8]}. Name them by `units`, and the senders' features by `features`."
+            f"ids must differ; got {ids[:8]}. Name them by `units`, and the senders' features by `features`."
         )
-    return names
+    return ids
 
 
-def require_comparable_ids(own, senders, receivers, n_senders, n_receivers):
-    """Senders and receivers that are known by the same kind of id, so that a neuron's own filter is told from a coupling."""
-    both = (senders, n_senders), (receivers, n_receivers)
-    named = [ids is not None and list(ids) != list(range(n)) for ids, n in both]
-    if own or (named[0] == named[1] and (named[0] or n_senders == n_receivers)):
-        return
-    known = ["ids" if part else "numbers only" for part in named]
-    raise ValueError(
-        f"which filters are a neuron's own cannot be told: of {n_senders} senders {known[0]} are known, of {n_receivers} "
-        f"receivers {known[1]}. Give both, units=(senders, receivers), or keep all filters: own=True."
-    )
-
-
-def require_one_term(terms):
-    """Features of a single basis, which are those of the senders."""
-    labels = [] if terms is None else list(dict.fromkeys(np.asarray(terms).tolist()))
-    if len(labels) > 1:
+def require_comparable_ids(senders, receivers, n_senders, n_receivers):
+    """Require ids of one kind for senders and receivers, so that a neuron's own filter is told from a coupling."""
+    pairs = (senders, n_senders), (receivers, n_receivers)
+    named = [ids is not None and list(ids) != list(range(n)) for ids, n in pairs]
+    if named[0] != named[1] or not (named[0] or n_senders == n_receivers):
+        kinds = ["ids" if is_named else "numbers only" for is_named in named]
         raise ValueError(
-            f"`features` must say which are those of the senders: the model has {', '.join(map(repr, labels))}. Take a part of "
-            "basis.split_by_feature(np.arange(n_features), axis=0), by its label."
+            f"which filters are a neuron's own cannot be told: of {n_senders} senders {kinds[0]} are known, of {n_receivers} "
+            f"receivers {kinds[1]}. Give both, units=(senders, receivers), or keep all filters: own=True."
         )
-
-
-def require_population(strength):
-    """Errors of several neurons."""
-    if strength.ndim != 2:
-        raise ValueError(
-            "`errors` must be those of a PopulationGLM; a GLM has one receiver only: use errors.test(features)."
-        )
-
-
-def as_pair_tests(values, shape):
-    """Tests of the same pairs."""
-    if np.shape(values) != shape:
-        raise ValueError(
-            f"`tests` must be of all pairs, shape (senders, receivers) = {shape}; got {np.shape(values)}. Give both the same "
-            "`features`."
-        )
-    return np.asarray(values)

@@ -1,10 +1,11 @@
-"""Couplings: many tests, false discoveries, and the table of senders and receivers."""
+"""Couplings of a population: false discoveries among many tests, and a table of all pairs of sender and receiver."""
 
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from popglm._checks.arrays import as_real_array
 from popglm._checks.index import is_sender_receiver_pair
 from popglm._checks.values import require_option
 from popglm.inference._checks import (
@@ -12,35 +13,36 @@ from popglm.inference._checks import (
     as_function_values,
     as_ids,
     as_level,
-    as_p_values,
-    as_pair_tests,
     require_comparable_ids,
-    require_one_term,
-    require_population,
 )
 
 
 class Discoveries(NamedTuple):
-    """What is left of many tests; `q_values` are p-values adjusted for their number. False and NaN where p is NaN."""
+    """Significant tests among many; `q_values` are p-values adjusted for their number. False and NaN where p is NaN."""
 
     found: np.ndarray
     q_values: np.ndarray
 
+    def __repr__(self):
+        """Numbers of discoveries and of tests."""
+        n = int(np.isfinite(self.q_values).sum())
+        return f"Discoveries: {int(np.sum(self.found))} of {n} tests, shape {np.shape(self.q_values)}"
+
 
 def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
-    r"""Which of many tests to believe, so that of those believed a share of at most `level` is wrong, on average.
+    r"""Select tests so that the expected share of false ones among them is at most `level`.
 
-    Of m p-values in order, those up to the largest k with :math:`p_{(k)} \le k\,\mathrm{level} / m` are found.
+    Of m ordered p-values those up to the largest k with :math:`p_{(k)} \le k\,\mathrm{level} / m` are selected.
 
     Parameters
     ----------
     p_values
-        Of any shape. NaN are no tests, and are left out.
+        Array of any shape. NaN are left out: they are no tests.
     level
-        The share, the false discovery rate.
+        The false discovery rate.
     method
         "bh" for Benjamini and Hochberg, for tests that are independent or positively dependent; "by" for Benjamini and
-        Yekutieli, for any dependence, which finds less.
+        Yekutieli, for any dependence, which selects fewer.
 
     Returns
     -------
@@ -58,48 +60,51 @@ def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
     >>> false_discovery([0.001, 0.02, 0.4, float("nan")]).found.tolist()
     [True, True, False, False]
     """
-    p, level = as_p_values(p_values), as_level(level)
+    p = as_real_array("p_values", p_values, (0, 1, 2, 3)).astype(float)
+    if ((p < 0) | (p > 1)).any():
+        raise ValueError(f"`p_values` must lie between 0 and 1; got {np.nanmin(p):.4g} to {np.nanmax(p):.4g}.")
+    level = as_level(level)
     require_option("method", method, ("bh", "by"))
-    q, known = np.full(p.shape, np.nan), ~np.isnan(p)
-    if known.any():
-        q[known] = stats.false_discovery_control(p[known], method=method)
-    return Discoveries(q <= level, q)
+    q, valid = np.full(p.shape, np.nan), ~np.isnan(p)
+    if valid.any():
+        q[valid] = stats.false_discovery_control(p[valid], method=method)
+    return Discoveries(found=q <= level, q_values=q)
 
 
 def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own=False, level=0.05, method="bh"):
-    r"""Couplings of a population as a table, one row for each pair: how strong, how certain, which to believe.
+    r"""Table of the couplings of a population, one row for each pair: strength, error, test and discovery.
 
-    The strength of a filter is its sum over lags, :math:`\sum_l \sum_k h_k(l) w_k`: the log of the gain that one event has in
-    all. Its test is Wald's, of all its coefficients being 0: a filter whose parts cancel is found, too.
+    The strength of a filter is its sum over lags, :math:`\sum_l \sum_k h_k(l) w_k`: the log of the total gain of one event. Its
+    Wald test is that all its coefficients are 0, so it also detects a filter whose parts cancel.
 
     Parameters
     ----------
     errors
-        Of `uncertainty`, for a population.
+        Result of `uncertainty` for a population.
     kernel
         The basis over lags, shape (lags, functions).
     features
-        As for `leave_out_test`, one group for each sender: of a sum of bases the part of the couplings,
+        Groups as for `leave_out_test`, one for each sender; for a sum of bases those of the couplings,
         ``basis.split_by_feature(np.arange(len(coef)), axis=0)["coupling"]``. By default all features of a single basis, in
-        groups as long as the kernel is wide.
+        groups of as many as the kernel has functions.
     tests
         Other tests of the same groups, such as those of `leave_out_test`.
     units
-        Ids, the same for senders and receivers, or a pair (senders, receivers) of lists; by default those that pynapple knows.
+        Ids, the same for senders and receivers, or a pair (senders, receivers) of lists; by default those of the pynapple data.
     own
-        Whether filters of units on themselves are in it, too, and count among the tests.
+        Whether to include the filters of units on themselves, in the table and among the tests.
     level, method
         As for `false_discovery`, over all rows.
 
     Returns
     -------
     pandas.DataFrame
-        Columns sender, receiver, strength, se, statistic, df, p, q, found; the surest first.
+        Columns sender, receiver, strength, se, statistic, df, p, q, found; the smallest p-value first.
 
     Raises
     ------
     ValueError
-        If shapes do not belong together.
+        If shapes or ids do not match.
 
     Examples
     --------
@@ -117,25 +122,43 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     import pandas
 
     kernel = as_function_values(kernel)
-    if features is None and units is None:
-        require_one_term(errors._terms)
+    terms = [] if errors._terms is None else list(dict.fromkeys(errors._terms.tolist()))
+    if features is None and units is None and len(terms) > 1:
+        raise ValueError(
+            f"`features` must say which are those of the senders: the model has {', '.join(map(repr, terms))}. Take a part of "
+            "basis.split_by_feature(np.arange(n_features), axis=0), by its label."
+        )
     names, groups, _ = as_feature_groups(features, len(errors.coef_se), kernel.shape[1])
     pair = units if is_sender_receiver_pair(units) else (units, units)
-    if [str(name) for name in names] == [str(i) for i in range(len(groups))]:  # numbers, and no names
+    # Groups that are only numbered get the ids of the inputs.
+    if [str(name) for name in names] == [str(i) for i in range(len(groups))]:
         names = None if errors.inputs is None else [errors.inputs[group[0]] for group in groups]
     strength, se = errors.weighted_sum(kernel.sum(0), groups)
-    require_population(strength)
-    given = (pair[0] if pair[0] is not None else names, pair[1] if pair[1] is not None else errors.columns)
-    require_comparable_ids(own, *given, len(groups), strength.shape[1])
-    senders = as_ids("units", pair[0], len(groups), names)
-    receivers = as_ids("units", pair[1], strength.shape[1], errors.columns)
-    found = errors.test(groups) if tests is None else tests
-    statistic, df, p = (as_pair_tests(part, strength.shape) for part in found)
-    at = [(s, r) for s in range(len(senders)) for r in range(len(receivers)) if own or senders[s] != receivers[r]]
-    index = tuple(np.array(at, int).reshape(-1, 2).T)
-    columns = {"sender": [senders[s] for s, _ in at], "receiver": [receivers[r] for _, r in at]}
+    if strength.ndim != 2:
+        raise ValueError(
+            "`errors` must be those of a PopulationGLM; a GLM has one receiver only: use errors.test(features)."
+        )
+    senders, receivers = names if pair[0] is None else pair[0], errors.columns if pair[1] is None else pair[1]
+    if not own:
+        require_comparable_ids(senders, receivers, *strength.shape)
+    senders, receivers = (as_ids("units", ids, n) for ids, n in zip((senders, receivers), strength.shape, strict=True))
+    tests = errors.test(groups) if tests is None else tests
+    statistic, df, p = (_as_pair_values(values, strength.shape) for values in tests)
+    pairs = [(s, r) for s in range(len(senders)) for r in range(len(receivers)) if own or senders[s] != receivers[r]]
+    index = tuple(np.array(pairs, int).reshape(-1, 2).T)
+    columns = {"sender": [senders[s] for s, _ in pairs], "receiver": [receivers[r] for _, r in pairs]}
     numbers = {"strength": strength, "se": se, "statistic": statistic, "df": df, "p": p}
-    columns |= {name: part[index] for name, part in numbers.items()}
-    found = false_discovery(p[index], level, method)
-    table = pandas.DataFrame(columns | {"q": found.q_values, "found": found.found})
+    columns |= {name: values[index] for name, values in numbers.items()}
+    discoveries = false_discovery(p[index], level, method)
+    table = pandas.DataFrame(columns | {"q": discoveries.q_values, "found": discoveries.found})
     return table.sort_values(["p", "statistic"], ascending=[True, False], kind="stable", ignore_index=True)
+
+
+def _as_pair_values(values, shape):
+    """Values of tests, one for each pair of sender and receiver."""
+    if np.shape(values) != shape:
+        raise ValueError(
+            f"`tests` must be of all pairs, shape (senders, receivers) = {shape}; got {np.shape(values)}. Give both the same "
+            "`features`."
+        )
+    return np.asarray(values)

@@ -1,4 +1,4 @@
-"""Covariance and standard errors of the coefficients."""
+"""The entry to all inference about one fit: `uncertainty` checks it against its data, estimates the covariance, and warns."""
 
 import numpy as np
 
@@ -15,13 +15,12 @@ from popglm.inference._checks import (
     require_clusters,
     require_fisher_information,
     require_near_optimum,
-    require_sandwich,
-    require_several_epochs,
     warn_neurons,
     warn_not_identified,
     warn_separated,
 )
-from popglm.inference._information import not_identified
+from popglm.inference._estimates import Estimates
+from popglm.inference._information import estimate_covariance, not_identified
 from popglm.inference._uncertainty import Uncertainty
 from popglm.inference._unpenalised_fit import UnpenalisedFit
 
@@ -29,15 +28,16 @@ COVARIANCE_KINDS = ("fisher", "sandwich")
 
 
 def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
-    r"""Covariance of the estimates of a fit, of each neuron by itself, from sums over the data that it was fitted to.
+    r"""Covariance of the estimates of a fit, for each neuron by itself, from sums over the data that it was fitted to.
 
-    By Fisher information, with :math:`\tilde x_t = (x_t, 1)`, the variance function V and the scale :math:`\varphi`,
+    By Fisher information, with :math:`\tilde x_t = (x_t, 1)`, the variance function V and the dispersion :math:`\varphi`,
 
     .. math:: \mathrm{Cov}(\hat w, \hat b) = I^{-1}, \qquad
        I = \sum_t \frac{f'(\eta_t)^2}{\varphi\, V(\mu_t)}\, \tilde x_t \tilde x_t^\top,
 
-    which is right if the model is. The sandwich is right even if the scatter of y about its mean is another, or correlated
-    within clusters: with the observed information H, and scores :math:`s_t` (derivatives of the log-likelihood of a bin),
+    which is right if the model is. The sandwich is right even if the variance of y about its mean differs from the model's, or
+    bins of a cluster are correlated: with the observed information H and scores :math:`s_t` (derivatives of the log-likelihood
+    of a bin),
 
     .. math:: H^{-1} \Bigl(\sum_c s_c s_c^\top\Bigr) H^{-1}, \qquad s_c = \sum_{t \in c} s_t .
 
@@ -53,8 +53,8 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     kind
         "fisher" or "sandwich".
     clusters
-        Of the sandwich: "bins", each by itself (HC0); "epochs" of a pynapple X or y; a number of bins, for blocks of that
-        length inside of epochs; or one label for each bin. None is "epochs" where there are several, else "bins".
+        For the sandwich: "bins", each by itself (HC0); "epochs" of a pynapple X or y; a number of bins, for blocks of that
+        length within epochs; or one label for each bin. None is "epochs" where there are several, else "bins".
         The sum over C clusters is multiplied by C / (C - 1) and (n - 1) / (n - k), for n bins and k parameters, and
         intervals use Student's t with C - 1 degrees of freedom, tests of groups Hotelling's distribution.
 
@@ -66,14 +66,14 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     Raises
     ------
     ValueError
-        If the model has a penalty, or lies more than 0.3 standard errors from the optimum of these data: because they are
-        other data, or the fit had not converged; or a model of your own does not say its Fisher information.
+        If the model has a penalty; if it lies more than 0.3 standard errors from the optimum of these data, because they are
+        other data or the fit had not converged; or if an observation model of your own does not define its Fisher information.
 
     Warns
     -----
     RuntimeWarning
-        Of neurons without events or far from their optimum, of features that the data do not tell apart or that never come
-        with an event (their errors are NaN), and of few clusters.
+        Names neurons without events or far from their optimum, collinear features and separated ones (never with an event, or
+        always), whose errors are NaN; and warns of few clusters.
 
     References
     ----------
@@ -89,68 +89,76 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(2000, 2))
     >>> y = rng.poisson(np.exp(X @ [0.5, 0.0] - 1))
-    >>> errors = uncertainty(GLM().fit(X, y), X, y)
-    >>> low, high = errors.interval(0.95)
+    >>> result = uncertainty(GLM().fit(X, y), X, y)
+    >>> low, high = result.interval(0.95)
     >>> (low < [0.5, 0.0]) & ([0.5, 0.0] < high)
     array([ True,  True])
     """
     require_option("kind", kind, COVARIANCE_KINDS)
-    require_sandwich(kind, clusters)
-    fit, said = UnpenalisedFit.from_fit(model, X, y), (_feature_metadata(X, "input"), _feature_metadata(X, "term"))
-    X, y = fit.X, fit.y
+    if clusters is not None and kind != "sandwich":
+        raise ValueError(
+            f'`clusters` is for kind="sandwich"; got {clusters!r} for {kind!r}. Leave it out, or write kind="sandwich".'
+        )
+    fit = UnpenalisedFit.from_fit(model, X, y)
+    inputs, terms = (_feature_metadata(X, name) for name in ("input", "term"))
+    X, y = fit.data.X, fit.data.y
     if kind == "fisher":
         require_fisher_information(fit.observation_model)
     labels = _cluster_labels(clusters, X, y) if kind == "sandwich" else None
-    found = fit.covariance_estimate(kind, labels)
-    if found.silent.any():
-        warn_neurons(found.silent, y.columns, "nothing to fit, so no standard errors")
-    far = require_near_optimum(found.distance, found.silent, y.columns)
-    lost = not_identified(found.null_directions, found.conditional_se, np.eye(fit.coef.shape[1] + 1)).T
-    warn_not_identified(lost, found.silent | far, X.columns)
+    result = estimate_covariance(fit, kind, labels)
+    if result.silent.any():
+        warn_neurons(result.silent, y.columns, "nothing to fit, so no standard errors")
+    far = require_near_optimum(result.distance, result.silent, y.columns)
+    lost = not_identified(result.null_directions, result.conditional_se, np.eye(fit.coef.shape[1] + 1)).T
+    warn_not_identified(lost, result.silent | far, X.columns)
     if labels is not None:
-        require_clusters(found.clusters)
-    covariance = np.where(far[:, None, None], np.nan, found.covariance)
-    endless = _separated_coefficients(fit) & ~(found.silent | far)[:, None]
-    warn_separated(endless, y.columns, X.columns)
-    endless = np.pad(endless, ((0, 0), (0, 1)))
-    covariance[endless[:, :, None] | endless[:, None, :]] = np.nan
-    known = kind, found.clusters, y.columns, said[0]
-    residual = found.residual_df if fit.scale_is_estimated and kind == "fisher" else np.full(len(covariance), np.inf)
-    estimates = np.concatenate([fit.coef, fit.intercept[:, None]], 1)
-    free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True)
+        require_clusters(result.clusters)
+    covariance = np.where(far[:, None, None], np.nan, result.covariance)
+    separated = _separated_coefficients(fit) & ~(result.silent | far)[:, None]
+    warn_separated(separated, y.columns, X.columns)
+    separated = np.pad(separated, ((0, 0), (0, 1)))
+    covariance[separated[:, :, None] | separated[:, None, :]] = np.nan
+    estimated = fit.scale_is_estimated and kind == "fisher"
+    estimates = Estimates(
+        values=np.concatenate([fit.coef, fit.intercept[:, None]], 1),
+        covariance=covariance,
+        null_directions=result.null_directions,
+        conditional_se=result.conditional_se,
+        residual_df=result.residual_df if estimated else np.full(len(covariance), np.inf),
+        free=np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True),
+        clusters=result.clusters,
+    )
     return Uncertainty(
-        *known,
-        estimates,
-        covariance,
-        residual,
-        found.null_directions,
-        found.conditional_se,
-        free,
-        is_single(model),
-        said[1],
+        kind=kind, columns=y.columns, inputs=inputs, _estimates=estimates, _single=is_single(model), _terms=terms
     )
 
 
 def _separated_coefficients(fit):
-    """Coefficients without a finite optimum: of counts, where a feature that is never of the other sign has no event."""
-    if not fit.observation_model.support.counts:
+    """True for coefficients without a finite optimum: the feature separates bins with an event from bins without."""
+    support = fit.observation_model.support
+    if not support.counts:
         return np.zeros(fit.coef.shape, bool)
-    rows = as_design_rows(fit.X.values, centered=False)
-    sums = total(sign_sums, Design(rows, fit.y.values))
-    of = separated_binary if fit.observation_model.support.ends_only else separated_counts
-    return of(sums, fit.coef)
+    rows = as_design_rows(fit.data.X.values, centered=False)
+    sums = total(sign_sums, Design(rows, fit.data.y.values))
+    separated = separated_binary if support.ends_only else separated_counts
+    return separated(sums, fit.coef)
 
 
 def _cluster_labels(clusters, X, y):
-    """The number of the cluster of every bin, from 1, in order of appearance; None for bins by themselves."""
-    length, frame = y.values.shape[0], X if len(X.epochs or ()) > len(y.epochs or ()) else y
+    """Number of each bin's cluster, from 1, in order of appearance; None where each bin is a cluster."""
+    length = y.values.shape[0]
+    frame = X if len(X.epochs or ()) > len(y.epochs or ()) else y
     epochs = [] if frame.epochs is None else frame.epochs
     if clusters is None:
         clusters = "epochs" if len(epochs) > 1 else "bins"
     if isinstance(clusters, str):
         if require_option("clusters", clusters, ("bins", "epochs")) == "bins":
             return None
-        require_several_epochs(len(epochs))
+        if len(epochs) < 2:
+            raise ValueError(
+                f'clusters="epochs" needs a pynapple X or y with several epochs; got {len(epochs)}. Give a number of bins, '
+                "such as clusters=1000, or one label for each bin."
+            )
         labels = np.searchsorted(epochs.start, frame.times, "right")
     elif isinstance(clusters, int | np.integer) and not isinstance(clusters, bool):
         n = as_positive_integer("clusters", clusters, " number of bins")
@@ -166,6 +174,6 @@ def _cluster_labels(clusters, X, y):
 
 
 def _feature_metadata(X, name):
-    """What X says of each feature, such as the input that it is made of; None where it says nothing."""
-    known = X.metadata.get(name) if isinstance(X, LazyFeatures) and X.metadata else column_metadata(X, name)
-    return None if known is None else np.asarray(known)
+    """Metadata of each feature of X, such as the input that it is computed from; None where there are none."""
+    values = X.metadata.get(name) if isinstance(X, LazyFeatures) and X.metadata else column_metadata(X, name)
+    return None if values is None else np.asarray(values)

@@ -1,8 +1,9 @@
-"""How sharply data determine a fit: information and products of scores of each neuron, summed over time bins.
+"""Covariance of estimates: information and products of scores of each neuron, summed over time bins and inverted.
 
-A first pass over the data gives every neuron the mean of the features under its own weights. In features that are centred there
-the intercept is apart from the coefficients, and single precision keeps what they vary by. Matrices, of a few neurons in one
-pass, are summed in these features, scaled and inverted in double precision, and only then turned back.
+A first pass over the data gives the mean of the features, weighted by each neuron's information. In features centred at this
+mean the intercept is uncorrelated with the coefficients, and single precision keeps the variation of the features. Further
+passes sum the matrices of a few neurons each; these are scaled and inverted in double precision, and only then transformed
+back to the features as they are.
 """
 
 from functools import lru_cache
@@ -27,28 +28,26 @@ from popglm._sums.losses import (
     stack_params,
 )
 from popglm._sums.moments import bins_and_events
+from popglm.inference._unpenalised_fit import UnpenalisedFit
 
-MAX_MATRIX_ENTRIES = 2**25  # entries of all matrices that are summed in one pass
+MAX_MATRIX_ENTRIES = 2**25  # entries of all matrices that one pass sums
 
+MAX_NEURONS_PER_PASS = 16
 
-MAX_NEURONS_PER_PASS = 16  # neurons in one pass
+# Eigenvalues of a matrix with ones on its diagonal are 0 up to this many times the round-off of a sum.
+MIN_EIGENVALUE_FACTOR = 64
 
-
-MIN_EIGENVALUE_FACTOR = (
-    64  # times the round-off of a sum: the least eigenvalue, of a matrix with ones on its diagonal, that is none
-)
-
-
-NOT_IDENTIFIED_TOL = 1e-6  # of the square of a standard error: the least change that is more than round-off
+# A direction changes a weighted sum of parameters by round-off alone up to this share of the squared standard error.
+NOT_IDENTIFIED_TOL = 1e-6
 
 
 class CovarianceEstimate(NamedTuple):
-    """What the data of a fit say about its error, neurons first, the intercept last.
+    """Covariance of the estimates of a fit and what belongs to it; neurons first, the intercept last.
 
-    `distance` is how far each estimate lies from the optimum of these data, in standard errors; `null_directions` are directions in which
-    the parameters may move without a change of the likelihood, `conditional_se` is the standard error of each if all others were known,
-    `residual_df` counts the bins that are more than the parameters.
-    NaN in `covariance` are constant features, and those that are not free.
+    `covariance` is NaN for constant features and for coefficients that a mask holds at 0. Along `null_directions` the
+    parameters may move without changing the likelihood. `conditional_se` is the standard error of a parameter if all others
+    were known, `distance` that of each neuron's estimates from the optimum of the data, in standard errors, and
+    `residual_df` the number of bins minus that of parameters. `clusters` counts the clusters with valid bins.
     """
 
     covariance: Float[np.ndarray, "neurons parameters parameters"]
@@ -61,7 +60,7 @@ class CovarianceEstimate(NamedTuple):
 
 
 class ClusteredRows(DesignRows):
-    """Rows with the number of their cluster, from 1, as one more feature, the last."""
+    """Rows of features with the number of their cluster, from 1, as an additional last feature."""
 
     def __init__(self, rows: DesignRows, labels: Int[np.ndarray, " time"]):
         self.length, self.streamed, self.center = rows.length, rows.streamed, rows.center
@@ -75,14 +74,14 @@ class ClusteredRows(DesignRows):
         return SumSource((source, ArraySource(to_device(labels)))), counted
 
     def max_label_span(self) -> int:
-        """Most clusters, by number, that rows of one block can have, from the first of them to the last."""
-        some = zero_pad(self.labels[:, 0], -(-self.length // SIZES.block_rows) * SIZES.block_rows)
-        some = some.reshape(-1, SIZES.block_rows)
-        return int(max((some.max(1) - np.where(some > 0, some, np.inf).min(1)).max(), 0)) + 1
+        """Largest number of consecutive labels, from the least to the largest, that the rows of one block have."""
+        labels = zero_pad(self.labels[:, 0], -(-self.length // SIZES.block_rows) * SIZES.block_rows)
+        labels = labels.reshape(-1, SIZES.block_rows)
+        return int(max((labels.max(1) - np.where(labels > 0, labels, np.inf).min(1)).max(), 0)) + 1
 
 
 def information_moments(block, model, coef, intercept):
-    """Of every neuron: bins and events; sums of its information and of features under it; gradient of its loss."""
+    """Sums of the first pass: bins and events; information, and features and their squares under it; gradient of the loss."""
     information = model.information(linear_predictor(block, coef, intercept))
     information = jnp.where(block.weight.T > 0, block.weight.T * information, 0)
     gradient = loss_and_gradient(block, model, coef, intercept)[1:]
@@ -90,31 +89,31 @@ def information_moments(block, model, coef, intercept):
 
 
 @lru_cache
-def information_matrices(expected, squares):
-    """For `total`: information of some neurons, expected or as observed; and, if wanted, the sum of the squares of scores."""
+def information_matrices(expected, with_scores):
+    """Function for `total`: information of some neurons, `expected` or observed; on request also products of bins' scores."""
 
     def sums(block, model, neurons, coef, intercept, mean):
         y, weight = block.y.T[neurons], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
         model = select_neurons(model, neurons)
         eta = linear_predictor(block, coef, intercept)
-        each = [model.information(eta) if expected else model.curvature(eta, y)]
-        if squares:
-            each.append(loss_and_slope(model, eta, y)[1] ** 2)
-        each = [jnp.where(weight > 0, weight * entries, 0) for entries in each]
+        entries = [model.information(eta) if expected else model.curvature(eta, y)]
+        if with_scores:
+            entries.append(loss_and_slope(model, eta, y)[1] ** 2)
+        entries = [jnp.where(weight > 0, weight * a, 0) for a in entries]
 
-        def products(of):
-            mean, *each = of
+        def products(neuron):
+            mean, *entries = neuron
             centred = jnp.concatenate([block.X - mean[None], jnp.ones_like(block.X[:, :1])], 1)
-            return [(entries[:, None] * centred).T @ centred for entries in each]
+            return [(a[:, None] * centred).T @ centred for a in entries]
 
-        return jax.lax.map(products, (mean, *each))
+        return jax.lax.map(products, (mean, *entries))
 
     return sums
 
 
 @lru_cache
-def cluster_scores(n_clusters, reach):
-    """For `total`, over `Labelled` rows: scores of some neurons, summed over each cluster, and bins in it."""
+def cluster_scores(n_clusters, max_span):
+    """Function for `total` over `ClusteredRows`: scores of some neurons summed over each cluster, and its valid bins."""
 
     def sums(block, model, neurons, coef, intercept):
         X, label, weight = block.X[:, :-1], block.X[:, -1], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
@@ -123,148 +122,165 @@ def cluster_scores(n_clusters, reach):
         score = jnp.where(weight > 0, weight * score, 0)
         first = jnp.min(jnp.where(label > 0, label, jnp.inf))
         first = jnp.where(jnp.isfinite(first), first, 1).astype(int)
-        inside = (label.astype(int) - first)[None, :] == jnp.arange(reach)[:, None]
+        inside = (label.astype(int) - first)[None, :] == jnp.arange(max_span)[:, None]
         inside = (inside & (label > 0)[None, :]).astype(X.dtype)
         centred = jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1)
-        some = (inside[:, None, :] * score[None]).reshape(-1, len(X)) @ centred
-        some = some.reshape(reach, len(neurons), -1)
+        scores = (inside[:, None, :] * score[None]).reshape(-1, len(X)) @ centred
+        scores = scores.reshape(max_span, len(neurons), -1)
         bins = inside @ (weight > 0).astype(X.dtype).T
-        placed = lambda part: jax.lax.dynamic_update_slice_in_dim(
-            jnp.zeros((n_clusters + reach, *part.shape[1:]), part.dtype), part, first - 1, 0
+        in_all_clusters = lambda a: jax.lax.dynamic_update_slice_in_dim(
+            jnp.zeros((n_clusters + max_span, *a.shape[1:]), a.dtype), a, first - 1, 0
         )
-        return placed(some), placed(bins)
+        return in_all_clusters(scores), in_all_clusters(bins)
 
     return sums
 
 
-def estimate_covariance(rows, y, model, coef, intercept, free, scale, kind, labels=None) -> CovarianceEstimate:
+def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None) -> CovarianceEstimate:
     """Covariance of the estimates of all neurons, by Fisher information, or a sandwich of scores by bin or by cluster.
 
-    `coef` (neurons, features) and `intercept` are those of the features less the center of `rows`; `free` has 0 for
-    coefficients that are held at 0; `scale` is what the losses are divided by.
+    The kind is "fisher" or "sandwich"; `labels` are the numbers of the clusters of all bins, from 1, or None.
     """
-    dtype = jnp.result_type(float)
-    design = Design(rows, y)
-    coef, intercept = np.asarray(coef, dtype), np.asarray(intercept, dtype)
+    model, design, (coef, intercept) = fit.observation_model, fit.data.make_design(), fit.centered_params
+    moments = _first_pass(model, design, coef, intercept)
+    n_neurons, n_params = len(coef), coef.shape[1] + 1
+    free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True) & ~moments.silent[:, None]
+    divisor = fit.loss_divisor
+    result = CovarianceEstimate(
+        covariance=np.full((n_neurons, n_params, n_params), np.nan),
+        null_directions=np.zeros((n_neurons, n_params, 0)),
+        conditional_se=np.zeros((n_neurons, n_params)),
+        distance=np.zeros(n_neurons),
+        residual_df=np.zeros(n_neurons),
+        silent=moments.silent,
+        clusters=None if labels is None else np.zeros(n_neurons, int),
+    )
+    clustered = None if labels is None else _ClusterScores(ClusteredRows(fit.data.rows, labels), fit.data.y.values)
+    matrices = information_matrices(kind == "fisher", kind == "sandwich" and labels is None)
+    n_rows = max(n_params, 0 if labels is None else int(labels.max()))
+    size = int(np.clip(MAX_MATRIX_ENTRIES // (n_params * n_rows), 1, min(MAX_NEURONS_PER_PASS, n_neurons)))
+    directions = []
+    for start in range(0, n_neurons, size):
+        # The last pass repeats neurons: all passes have one shape, which is compiled once.
+        neurons = np.resize(np.arange(start, min(start + size, n_neurons)), size)
+        params = coef[neurons], intercept[neurons], moments.mean[neurons]
+        information, *meat = total(matrices, design, model, neurons, *params)
+        if clustered:
+            products, number = clustered.score_products(model, neurons, *params)
+            result.clusters[neurons] = number
+            correction = _cluster_correction(number, moments.bins[neurons], free[neurons].sum(1))
+            meat = [products * correction[:, None, None]]
+        for i, neuron in enumerate(neurons[: n_neurons - start]):
+            inverse = _InverseInformation.from_information(
+                information[i],
+                free=free[neuron],
+                mean=moments.mean[neuron].astype(float),
+                power=moments.power[neuron],
+                moved=np.append(coef[neuron] != 0, True),
+            )
+            covariance = inverse.matrix * divisor[neuron]
+            if meat:
+                covariance = inverse.matrix @ meat[0][i] @ inverse.matrix
+            uncentering, se = inverse.uncentering_matrix(fit.center), inverse.conditional_se
+            result.covariance[neuron] = np.where(np.outer(se, se) > 0, uncentering @ covariance @ uncentering.T, np.nan)
+            result.conditional_se[neuron] = se
+            result.distance[neuron] = inverse.distance(
+                moments.gradient[neuron], divisor[neuron] if divisor[neuron] > 0 else 1
+            )
+            result.residual_df[neuron] = moments.bins[neuron] - (se > 0).sum() + inverse.null_directions.shape[1]
+            directions.append(uncentering @ inverse.null_directions)
+    most = max(a.shape[1] for a in directions)
+    padded = [np.pad(a, ((0, 0), (0, most - a.shape[1]))) for a in directions]
+    return result._replace(null_directions=np.stack(padded))
+
+
+def not_identified(null_directions, conditional_se, weights) -> Bool[np.ndarray, "points neurons"]:
+    """True for sums of parameters, weighted by `weights` (points, parameters), that a null direction changes."""
+    change = ((weights @ null_directions) ** 2).sum(2)
+    return (change > NOT_IDENTIFIED_TOL * (conditional_se**2 @ weights.T**2)).T
+
+
+class _Moments(NamedTuple):
+    """Result of the first pass: centre and power of the features under each neuron's information, gradient of its loss."""
+
+    bins: Float[np.ndarray, " neurons"]
+    silent: Bool[np.ndarray, " neurons"]
+    mean: Float[np.ndarray, "neurons features"]
+    power: Float[np.ndarray, "neurons parameters"]
+    gradient: Float[np.ndarray, "neurons parameters"]
+
+
+def _first_pass(model, design, coef, intercept) -> _Moments:
     (bins, events), (weight, first, second), gradient = total(information_moments, design, model, coef, intercept)
     _, _, silent = fit_null_model(model, bins, events)
-    mean = (first / np.maximum(weight, np.finfo(dtype).tiny)[:, None]).astype(dtype)
-    power = np.concatenate([second, weight[:, None]], 1)
-    gradient = stack_params(*gradient)
-    center = rows.offset(coef.shape[1])
-    free = np.concatenate([free > 0, np.ones((len(free), 1), bool)], 1) & ~silent[:, None]
-    clustered = None if labels is None else _ClusterScores(ClusteredRows(rows, labels), y)
-    n = coef.shape[1] + 1
-    found = CovarianceEstimate(
-        np.full((len(coef), n, n), np.nan),
-        np.zeros((len(coef), n, 0)),
-        np.zeros((len(coef), n)),
-        np.zeros(len(coef)),
-        np.zeros(len(coef)),
-        silent,
-        None if labels is None else np.zeros(len(coef), int),
+    dtype = jnp.result_type(float)
+    return _Moments(
+        bins=bins,
+        silent=silent,
+        mean=(first / np.maximum(weight, np.finfo(dtype).tiny)[:, None]).astype(dtype),
+        power=np.concatenate([second, weight[:, None]], 1),
+        gradient=stack_params(*gradient),
     )
-    null = []
-    eps = machine_epsilon()
-    most = max(n, 0 if labels is None else int(labels.max()))
-    size = int(np.clip(MAX_MATRIX_ENTRIES // (n * most), 1, min(MAX_NEURONS_PER_PASS, len(coef))))
-    for start in range(0, len(coef), size):
-        some = np.resize(np.arange(start, min(start + size, len(coef))), size)  # of one length: compiled once
-        f = information_matrices(kind == "fisher", kind == "sandwich" and labels is None)
-        information, *meat = total(f, design, model, some, coef[some], intercept[some], mean[some])
-        if clustered:
-            meat, number = clustered.score_products(model, some, coef[some], intercept[some], mean[some], bins, free)
-            found.clusters[some] = number
-            meat = [meat]
-        for i, neuron in enumerate(some[: len(coef) - start]):
-            moved = np.append(coef[neuron] != 0, True)
-            one = _InverseInformation.from_information(
-                information[i], free[neuron], mean[neuron].astype(float), power[neuron], moved, eps
-            )
-            covariance = one.inverse * scale[neuron]
-            if meat:
-                covariance = one.inverse @ meat[0][i] @ one.inverse
-            turn = one.uncentering_matrix(center)
-            found.distance[neuron] = one.distance(gradient[neuron], scale[neuron] if scale[neuron] > 0 else 1)
-            found.conditional_se[neuron] = one.conditional_se
-            found.residual_df[neuron] = bins[neuron] - (one.conditional_se > 0).sum() + one.null_directions.shape[1]
-            found.covariance[neuron] = np.where(
-                np.outer(one.conditional_se, one.conditional_se) > 0, turn @ covariance @ turn.T, np.nan
-            )
-            null.append(turn @ one.null_directions)
-    most = max(part.shape[1] for part in null)
-    return found._replace(
-        null_directions=np.stack([np.pad(part, ((0, 0), (0, most - part.shape[1]))) for part in null])
-    )
-
-
-def not_identified(null, unit, weights) -> Bool[np.ndarray, "points neurons"]:
-    """Which sums of parameters, weighted by `weights` (points, parameters), a direction of `null` would change."""
-    change = ((weights @ null) ** 2).sum(2)
-    return (change > NOT_IDENTIFIED_TOL * (unit**2 @ weights.T**2)).T
 
 
 class _ClusterScores:
-    """Scores of clusters, and the products of them."""
+    """Sums of scores over clusters of bins, and the products of these sums."""
 
     def __init__(self, rows: ClusteredRows, y):
         self.design = Design(rows, y)
-        n_clusters, reach = int(rows.labels.max()), rows.max_label_span()
-        self.block_scores = cluster_scores(
-            round_up_length(n_clusters), min(round_up_length(reach), round_up_length(n_clusters))
-        )
+        n_clusters, span = round_up_length(int(rows.labels.max())), round_up_length(rows.max_label_span())
+        self.block_scores = cluster_scores(n_clusters, min(span, n_clusters))
 
-    def score_products(self, model, some, coef, intercept, mean, bins, free):
-        """Of each of some neurons the sum over clusters of a score times itself, corrected; and its clusters.
-
-        The correction is that of Stata and statsmodels, C / (C - 1) times (n - 1) / (n - k).
-        """
-        scores, seen = total(self.block_scores, self.design, model, some, coef, intercept)
+    def score_products(self, model, neurons, coef, intercept, mean):
+        """Sum over clusters of the outer product of a score with itself, for each of the neurons; and its clusters."""
+        scores, bins = total(self.block_scores, self.design, model, neurons, coef, intercept)
         scores = scores - scores[:, :, -1:] * np.pad(mean.astype(float), ((0, 0), (0, 1)))
-        number, n, k = (seen > 0).sum(0), bins[some], free[some].sum(1)
-        correction = number / np.maximum(number - 1, 1) * (n - 1) / np.maximum(n - k, 1)
-        return np.einsum("cni,cnj->nij", scores, scores) * correction[:, None, None], number
+        return np.einsum("cni,cnj->nij", scores, scores), (bins > 0).sum(0)
+
+
+def _cluster_correction(n_clusters, n_bins, n_params):
+    """Correction for few clusters by Stata and statsmodels: C / (C - 1) times (n - 1) / (n - k)."""
+    return n_clusters / np.maximum(n_clusters - 1, 1) * (n_bins - 1) / np.maximum(n_bins - n_params, 1)
 
 
 class _InverseInformation(NamedTuple):
-    """Inverse of one neuron's information, in features centred at `mean`; 0 for what is not free or does not vary."""
+    """Inverse of one neuron's information, in features centred at `mean`; 0 for parameters that are held or do not vary."""
 
-    inverse: Float[np.ndarray, "parameters parameters"]
-    null_directions: Float[np.ndarray, "parameters directions"]  # directions that the data do not determine
+    matrix: Float[np.ndarray, "parameters parameters"]
+    null_directions: Float[np.ndarray, "parameters directions"]
     varying: Bool[np.ndarray, " parameters"]
-    conditional_se: Float[
-        np.ndarray, " parameters"
-    ]  # scale of each parameter: its standard error if all others were known
+    conditional_se: Float[np.ndarray, " parameters"]
     mean: Float[np.ndarray, " features"]
 
     @classmethod
-    def from_information(cls, information, free, mean, power, moved, eps) -> "_InverseInformation":
-        """From the information; what varies less than round-off of its power is constant, as for the fit.
+    def from_information(cls, information, *, free, mean, power, moved) -> "_InverseInformation":
+        """Invert on the directions that the data determine; the others are null directions.
 
-        A constant feature is a part of the intercept, unless its coefficient was not `moved` from 0.
+        A feature is constant, as for the fit, if its variance is below the round-off of its `power`. Its coefficient is
+        exchangeable with the intercept, unless it was not `moved` from 0.
         """
-        diagonal = np.diag(information)
+        eps, diagonal = machine_epsilon(), np.diag(information)
         varies = (diagonal > 8 * eps * power) & np.isfinite(diagonal)
-        alive, constant = free & varies, np.flatnonzero(free & ~varies & moved)
-        unit = np.where(alive, 1 / np.sqrt(np.where(alive, diagonal, 1)), 0)
-        at = np.ix_(alive, alive)
-        values, vectors = np.linalg.eigh((information * np.outer(unit, unit))[at])
-        known = values > MIN_EIGENVALUE_FACTOR * eps
-        inverse, null = np.zeros_like(information), np.zeros((len(diagonal), (~known).sum()))
-        inverse[at] = (vectors[:, known] / values[known]) @ vectors[:, known].T
-        null[alive] = vectors[:, ~known]
-        inverse, null = inverse * np.outer(unit, unit), null * unit[:, None]
-        unit[constant] = 1 / np.sqrt(np.maximum(power[constant], np.finfo(np.float32).tiny))
-        null = np.concatenate([null, (np.eye(len(unit)) * unit)[:, constant]], 1)
-        return cls(inverse, null, alive, unit, mean)
+        varying, constant = free & varies, np.flatnonzero(free & ~varies & moved)
+        se = np.where(varying, 1 / np.sqrt(np.where(varying, diagonal, 1)), 0)
+        block = np.ix_(varying, varying)
+        values, vectors = np.linalg.eigh((information * np.outer(se, se))[block])
+        identified = values > MIN_EIGENVALUE_FACTOR * eps
+        matrix, null = np.zeros_like(information), np.zeros((len(diagonal), (~identified).sum()))
+        matrix[block] = (vectors[:, identified] / values[identified]) @ vectors[:, identified].T
+        null[varying] = vectors[:, ~identified]
+        matrix, null = matrix * np.outer(se, se), null * se[:, None]
+        se[constant] = 1 / np.sqrt(np.maximum(power[constant], np.finfo(np.float32).tiny))
+        null = np.concatenate([null, (np.eye(len(se)) * se)[:, constant]], 1)
+        return cls(matrix=matrix, null_directions=null, varying=varying, conditional_se=se, mean=mean)
 
-    def distance(self, gradient, scale):
-        """How far from the optimum, in standard errors: the length of Newton's step in the metric of the information."""
+    def distance(self, gradient, divisor):
+        """Distance from the optimum in standard errors: length of Newton's step in the metric of the information."""
         gradient = np.append(gradient[:-1] - self.mean * gradient[-1], gradient[-1])
-        return np.sqrt(max(gradient @ self.inverse @ gradient, 0) / scale)
+        return np.sqrt(max(gradient @ self.matrix @ gradient, 0) / divisor)
 
     def uncentering_matrix(self, center):
-        """From parameters of centred features to those of the features as they are."""
-        turn = np.eye(len(self.varying))
-        turn[-1, :-1] = -(self.mean + center)
-        return turn
+        """Matrix that maps parameters of centred features to those of the features as they are."""
+        matrix = np.eye(len(self.varying))
+        matrix[-1, :-1] = -(self.mean + center)
+        return matrix

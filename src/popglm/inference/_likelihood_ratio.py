@@ -1,4 +1,4 @@
-"""Likelihood-ratio tests: whether a fit is better than one with fewer features by more than chance."""
+"""Likelihood-ratio tests of a fit against fits with fewer features."""
 
 import warnings
 from typing import NamedTuple
@@ -27,21 +27,23 @@ from popglm.inference._checks import (
     require_same_model,
     warn_missing_tests,
 )
+from popglm.inference._information import estimate_covariance
 from popglm.inference._quantiles import tail_probability
 from popglm.inference._uncertainty import GroupTests
 from popglm.inference._unpenalised_fit import UnpenalisedFit, as_unpenalised_model, params_in_double
 
-MIN_STATISTIC = -0.5  # of a statistic that is 0 but for round-off and what distances from the optimum explain
+# A statistic above this is 0 but for round-off and the distances of both fits from their optimum.
+MIN_STATISTIC = -0.5
 
 
 def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
-    r"""Whether a model is better than one that has fewer features, by more than chance, for each neuron.
+    r"""Test for each neuron whether a model is better than one with fewer features, by more than chance.
 
     .. math:: 2\,(\log L_{\mathrm{full}} - \log L_{\mathrm{reduced}}) \sim \chi^2 \quad \text{if the reduced model is right,}
 
-    with as many degrees of freedom as coefficients that are left out, less those that other features make up for: six B-splines
-    that sum to 1 have five beside the intercept. A dispersion that divides the loss is that of `full`; if it was estimated, the
-    statistic over its degrees of freedom is compared with F.
+    with as many degrees of freedom as coefficients are left out, minus those that are collinear with other features: six
+    B-splines that sum to 1 have five beside the intercept. A dispersion that divides the loss is that of `full`; if it was
+    estimated, the statistic over its degrees of freedom is compared with F.
 
     Parameters
     ----------
@@ -50,24 +52,24 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     X, y
         The data of both fits, with the features of `full`.
     columns
-        Which features of X `reduced` has; None is all.
+        Numbers of the features of X that `reduced` has; None means all.
 
     Returns
     -------
     GroupTests
-        `statistic`, `df` and `p_values`, one for each neuron; NaN for those without events, far from the optimum, or whose
-        other features say all that those left out do.
+        `statistic`, `df` and `p_values`, one for each neuron; NaN for neurons without events, far from the optimum, or where
+        the features left out are collinear with the others.
 
     Raises
     ------
     ValueError
-        If one model is no part of the other, if there is a penalty, or if a model lies more than 0.3 standard errors from the
-        optimum of these data: because they are other data, or the fit had not converged.
+        If `reduced` is not nested in `full`, if there is a penalty, or if a model lies more than 0.3 standard errors from the
+        optimum of these data, because they are other data or the fit had not converged.
 
     Warns
     -----
     RuntimeWarning
-        Of neurons far from their optimum, and of those that have no test for another reason.
+        Names neurons far from their optimum, and those without a test for another reason.
 
     References
     ----------
@@ -85,34 +87,32 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     >>> bool(likelihood_ratio_test(full, reduced, X, y, columns=[1, 2]).p_values[0] < 1e-3)
     True
     """
-    other, fit = as_unpenalised_model(reduced, "reduced"), UnpenalisedFit.from_fit(full, X, y, "full")
-    require_same_model(fit.observation_model, other)
+    reduced_model, fit = as_unpenalised_model(reduced, "reduced"), UnpenalisedFit.from_fit(full, X, y, "full")
+    require_same_model(fit.observation_model, reduced_model)
     n_neurons, n_features = fit.coef.shape
-    some = as_reduced_columns(columns, n_features, len(reduced.coef_))
-    coef, intercept = params_in_double(reduced)
+    indices = as_reduced_columns(columns, n_features, len(reduced.coef_))
+    reduced_coef, intercept = params_in_double(reduced)
     require_n_neurons(n_neurons, len(intercept))
-    free, embedded = np.zeros((n_neurons, n_features), bool), np.zeros((n_neurons, n_features))
-    free[:, some] = as_feature_mask(reduced.feature_mask, len(some), n_neurons) > 0
-    embedded[:, some] = coef
+    free, coef = np.zeros((n_neurons, n_features), bool), np.zeros((n_neurons, n_features))
+    free[:, indices] = as_feature_mask(reduced.feature_mask, len(indices), n_neurons) > 0
+    coef[:, indices] = reduced_coef
     require_nested(fit.free, free)
-    data, part = (
-        NestedComparison.from_fit(fit),
-        fit._replace(observation_model=other, coef=embedded, intercept=intercept, free=free),
-    )
-    far = np.zeros(n_neurons, bool)
-    for name, each in (("full", fit), ("reduced", part)):
-        distance = each.covariance_estimate().distance
-        far |= require_near_optimum(distance, data.silent, fit.y.columns, name, "the test is")
-    tests, why = data.likelihood_ratio(part, ~far)
-    warn_missing_tests(why, fit.y.columns)
+    comparison = NestedComparison.from_fit(fit)
+    nested = fit._replace(observation_model=reduced_model, coef=coef, intercept=intercept, free=free)
+    far, names = np.zeros(n_neurons, bool), fit.data.y.columns
+    for name, each in (("full", fit), ("reduced", nested)):
+        distance = estimate_covariance(each).distance
+        far |= require_near_optimum(distance, comparison.silent, names, name, "the test is")
+    tests, reasons = comparison.likelihood_ratio(nested, ~far)
+    warn_missing_tests(reasons, names)
     return tests
 
 
 def leave_out_test(model, X, y, features) -> GroupTests:
-    r"""Likelihood-ratio tests of groups of features, each left out of every neuron in turn.
+    r"""Likelihood-ratio tests of groups of features, each group left out in turn.
 
     The model without a group is fitted anew: one population fit for each group serves all neurons, since they are independent.
-    For couplings that is one fit for each sender. They are exact fits by the default solver, whichever `model` was fitted by.
+    For couplings this is one fit for each sender. These fits are exact, by the default solver, whatever solver fitted `model`.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def leave_out_test(model, X, y, features) -> GroupTests:
     Raises
     ------
     ValueError
-        As `likelihood_ratio_test`.
+        As for `likelihood_ratio_test`.
 
     Examples
     --------
@@ -147,9 +147,10 @@ def leave_out_test(model, X, y, features) -> GroupTests:
     ((3, 3), np.float64(4.0))
     """
     fit = UnpenalisedFit.from_fit(model, X, y)
+    names, y_values = fit.data.y.columns, fit.data.y.values
     _, groups, one = as_feature_groups(features, fit.coef.shape[1])
-    data = NestedComparison.from_fit(fit)
-    far = require_near_optimum(fit.covariance_estimate().distance, data.silent, fit.y.columns, result="tests are")
+    comparison = NestedComparison.from_fit(fit)
+    far = require_near_optimum(estimate_covariance(fit).distance, comparison.silent, names, result="tests are")
     settings = {name: getattr(model, name) for name in ("observation_model", "inverse_link_function")}
     if model.solver_name is None:
         settings["solver_kwargs"] = model.solver_kwargs
@@ -158,38 +159,45 @@ def leave_out_test(model, X, y, features) -> GroupTests:
         free = fit.free.copy()
         free[:, group] = False
         reduced = PopulationGLM(**settings, feature_mask=free.T.astype(int))
+        # The start keeps the mean of the linear predictor.
+        start = (fit.coef * free).T, fit.intercept + (fit.coef * ~free) @ comparison.mean
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # the first fit has said them
-            start = fit.intercept + (fit.coef * ~free) @ data.mean  # rates stay where they are
-            reduced.fit(X, fit.y.values, init_params=((fit.coef * free).T, start))
+            # The fit of the full model has already given the warnings.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            reduced.fit(X, y_values, init_params=start)
         coef, intercept = params_in_double(reduced)
-        part = UnpenalisedFit(as_unpenalised_model(reduced, "reduced"), fit.X, fit.y, fit.rows, coef, intercept, free)
-        done = np.asarray(reduced.converged_, bool)
-        if not (done | far | data.silent).all():  # the solver may have met round-off at the optimum
-            done |= part.covariance_estimate().distance < MAX_OPTIMUM_DISTANCE
-        found, why = data.likelihood_ratio(part, ~far, done)
-        tests.append(found)
-        reasons.append(why)
-    warn_missing_tests(np.array(reasons), fit.y.columns)
+        reduced_model = as_unpenalised_model(reduced, "reduced")
+        nested = fit._replace(observation_model=reduced_model, coef=coef, intercept=intercept, free=free)
+        converged = np.asarray(reduced.converged_, bool)
+        # A fit that stalled by round-off may be at its optimum all the same.
+        if not (converged | far | comparison.silent).all():
+            converged |= estimate_covariance(nested).distance < MAX_OPTIMUM_DISTANCE
+        group_tests, group_reasons = comparison.likelihood_ratio(nested, ~far, converged)
+        tests.append(group_tests)
+        reasons.append(group_reasons)
+    warn_missing_tests(np.array(reasons), names)
     tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
     tests = GroupTests(*(part[0] for part in tests)) if one else tests
     return GroupTests(*(as_user_array(model, values) for values in tests))
 
 
 class NestedComparison(NamedTuple):
-    """A fit, and what its data say about fits to fewer of the features."""
+    """A fit, and the sums over its data that all comparisons with fits to fewer features share.
+
+    `mean` is that of the features; `ranks` are of each neuron, in its own valid bins.
+    """
 
     full: UnpenalisedFit
     design: Design
     silent: Bool[np.ndarray, " neurons"]
     bins: Float[np.ndarray, " neurons"]
     mean: Float[np.ndarray, " features"]
-    ranks: list[Rank]  # of each neuron, in its own valid bins
+    ranks: list[Rank]
 
     @classmethod
     def from_fit(cls, full: UnpenalisedFit) -> "NestedComparison":
-        """One pass over the data, or two if bins are valid for some neurons only."""
-        design = Design(full.rows, full.y.values)
+        """Make one pass over the data, or two if the neurons differ in their valid bins."""
+        design = full.data.make_design()
         (bins, events), (n, first, gram) = total(first_pass_sums, design)
         _, _, silent = fit_null_model(full.observation_model, bins, events)
         eps = machine_epsilon()
@@ -198,34 +206,38 @@ class NestedComparison(NamedTuple):
         else:
             each = total(neuron_moments, design)
             ranks = [Rank.from_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
-        return cls(full, design, silent, bins, first / n + full.center, ranks)
+        mean = first / n + full.center
+        return cls(full=full, design=design, silent=silent, bins=bins, mean=mean, ranks=ranks)
 
-    def likelihood_ratio(self, reduced: UnpenalisedFit, known, converged=True) -> tuple[GroupTests, np.ndarray]:
-        """Twice the difference of log-likelihoods; and why a neuron that is `known` has none, 0 where it has."""
-        full, core = self.full, self.full.observation_model
-        other = core if core.divides else reduced.observation_model
-        statistic = 2 * total(
-            _log_likelihood_difference, self.design, core, other, *full.centered_params, *reduced.centered_params
-        )
+    def likelihood_ratio(self, reduced: UnpenalisedFit, valid, converged=True) -> tuple[GroupTests, np.ndarray]:
+        """Tests of the `valid` neurons, and the number of the reason why a neuron has none (0 if it has one).
+
+        The statistic is twice the difference of log-likelihoods. It is NaN, too, where the dispersion is.
+        """
+        full, model = self.full, self.full.observation_model
+        reduced_model = model if model.divides else reduced.observation_model
+        params = *full.centered_params, *reduced.centered_params
+        statistic = 2 * total(_log_likelihood_difference, self.design, model, reduced_model, *params)
         free = [
             rank.n_params(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)
         ]
-        whole, part = np.array(free, float).T
-        df, rest = whole - part, np.maximum(self.bins - whole - 1, 1) if full.scale_is_estimated else np.inf
+        n_full, n_reduced = np.array(free, float).T
+        df, rest = n_full - n_reduced, np.maximum(self.bins - n_full - 1, 1) if full.scale_is_estimated else np.inf
         left_out = (full.free & ~reduced.free).any(1)
-        known = known & ~self.silent & left_out
+        valid = valid & ~self.silent & left_out
         reasons = {
-            NOT_CONVERGED: ~np.broadcast_to(converged, known.shape),
+            NOT_CONVERGED: ~np.broadcast_to(converged, valid.shape),
             COLLINEAR: df == 0,
             LESS_LIKELY: statistic < MIN_STATISTIC,
         }
-        why = known * np.select(list(reasons.values()), list(reasons), 0)
-        statistic = np.where(known & (why == 0), np.maximum(statistic, 0), np.nan)  # NaN, too, where the scale is
-        return GroupTests(statistic, df, tail_probability(statistic / np.maximum(df, 1), df, rest)), why
+        reason = valid * np.select(list(reasons.values()), list(reasons), 0)
+        statistic = np.where(valid & (reason == 0), np.maximum(statistic, 0), np.nan)
+        p_values = tail_probability(statistic / np.maximum(df, 1), df, rest)
+        return GroupTests(statistic=statistic, df=df, p_values=p_values), reason
 
 
 def _log_likelihood_difference(block, full, reduced, *params):
-    """What the log-likelihood of a fit is more than that of another."""
+    """Difference of the log-likelihoods of two fits, of each neuron."""
     one = full.log_likelihood(linear_predictor(block, *params[:2]), block.y.T)
     other = reduced.log_likelihood(linear_predictor(block, *params[2:]), block.y.T)
     return weighted_sum(block.weight.T, one - other)

@@ -1,29 +1,32 @@
-"""Quantiles of the distributions that bands and tests use."""
+"""Quantiles and tail probabilities that bands and tests use; infinite degrees of freedom give the normal or chi-squared."""
 
 import numpy as np
 from scipy import special, stats
 
 
 def tail_probability(ratio, df, rest):
-    """The probability that F is larger; if `rest` is infinite, that chi-squared over its degrees of freedom is."""
-    known = np.where(np.isfinite(rest), rest, 1.0)
-    return np.where(np.isfinite(rest), stats.f.sf(ratio, df, known), stats.chi2.sf(ratio * df, df))
+    """Probability that F(df, rest) exceeds `ratio`; for infinite `rest`, that chi-squared over its degrees of freedom does."""
+    finite = np.where(np.isfinite(rest), rest, 1.0)
+    return np.where(np.isfinite(rest), stats.f.sf(ratio, df, finite), stats.chi2.sf(ratio * df, df))
 
 
 def f_quantile(alpha, rank, df):
-    """Quantiles of an F distribution, of a chi-squared one over its degrees of freedom where `df` is infinite."""
-    known = np.where(np.isfinite(df), df, 1.0)
-    return np.where(np.isfinite(df), stats.f.isf(alpha, rank, known), stats.chi2.isf(alpha, rank) / rank)
+    """Upper quantile of F(rank, df); for infinite `df`, of chi-squared over its degrees of freedom."""
+    finite = np.where(np.isfinite(df), df, 1.0)
+    return np.where(np.isfinite(df), stats.f.isf(alpha, rank, finite), stats.chi2.isf(alpha, rank) / rank)
 
 
 def tube_quantile(length, pieces, df, alpha):
-    """The c that a process along paths of this length exceeds, to either side, with probability `alpha` at most."""
+    """Bound c on a process along paths of this length, exceeded on either side with probability at most `alpha`.
+
+    By bisection of the tube formula of Naiman and of Sun and Loader; each piece of a path adds two ends.
+    """
     low, high = np.zeros_like(length), np.full_like(length, 40.0)
-    normal, known = np.isinf(df), np.where(np.isinf(df), 1.0, df)
+    normal, finite = np.isinf(df), np.where(np.isinf(df), 1.0, df)
     for _ in range(40):
         c = (low + high) / 2
-        tail = np.where(normal, special.ndtr(-c), special.stdtr(known, -c))
-        decay = np.where(normal, np.exp(-(c**2) / 2), (1 + c**2 / known) ** (-known / 2))
+        tail = np.where(normal, special.ndtr(-c), special.stdtr(finite, -c))
+        decay = np.where(normal, np.exp(-(c**2) / 2), (1 + c**2 / finite) ** (-finite / 2))
         above = length / np.pi * decay + 2 * pieces * tail > alpha
         low, high = np.where(above, c, low), np.where(above, high, c)
     return high

@@ -1,4 +1,4 @@
-"""What is known about the error of a fit: standard errors, intervals, bands of filters, tests of groups of coefficients."""
+"""Uncertainty of a fit as the user sees it: standard errors, intervals, bands of filters, tests of groups of coefficients."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,39 +7,47 @@ import numpy as np
 from scipy import stats
 
 from popglm._checks.values import require_flag
-from popglm._sums.rank import MIN_DIRECTION_NORM
-from popglm.inference._checks import as_feature_groups, as_function_values, as_level
-from popglm.inference._information import not_identified
-from popglm.inference._quantiles import f_quantile, tail_probability, tube_quantile
+from popglm.inference._checks import as_feature_groups, as_function_values
+from popglm.inference._estimates import Estimates
 
 
 class GroupTests(NamedTuple):
-    """Tests that some coefficients are 0: a statistic, its degrees of freedom and the p-value, of each group and neuron."""
+    """Tests that all coefficients of a group are 0: statistic, degrees of freedom and p-value, of each group and neuron."""
 
     statistic: np.ndarray
     df: np.ndarray
     p_values: np.ndarray
 
+    def __repr__(self):
+        """Number of tests, and of those that have a p-value."""
+        valid = int(np.isfinite(self.p_values).sum())
+        return f"GroupTests: shape {np.shape(self.p_values)}, {valid} with a p-value, least {_least(self.p_values)}"
+
+
+def _least(p_values):
+    finite = np.asarray(p_values)[np.isfinite(p_values)]
+    return f"{finite.min():.2g}" if finite.size else "none"
+
 
 @dataclass(frozen=True, repr=False)
 class Uncertainty:
-    r"""How certain the estimates of a fit are; made by `uncertainty`.
+    r"""Standard errors, intervals, bands and tests of the estimates of a fit; made by `uncertainty`.
 
-    Intervals are Wald's, :math:`\hat w \pm z\,\mathrm{se}`, with quantiles z of the normal distribution; of Student's t for a
-    sandwich by clusters, and where a scale was estimated (Gaussian, Gamma).
-    NaN marks what has no error: coefficients that a mask holds at 0, constant features, features that the
+    Intervals are Wald's, :math:`\hat w \pm z\,\mathrm{se}`, with quantiles z of the normal distribution, or of Student's t for
+    a sandwich by clusters and where a dispersion was estimated (Gaussian, Gamma).
+    NaN marks parameters without an error: coefficients that a mask holds at 0, constant features, features that the
     data do not tell apart, neurons without events or far from their optimum.
 
-    Arrays have the shapes that the model's have: a `GLM` has no axis of neurons.
+    Arrays have the shapes of the model's own: those of a `GLM` have no axis of neurons.
 
     Attributes
     ----------
     kind : str
         "fisher" or "sandwich".
     clusters : shape (neurons,)
-        Number of clusters with valid bins; None if the bins are by themselves.
+        Number of clusters with valid bins; None without clusters.
     columns, inputs
-        Ids of the neurons, and of the input that each feature is made of; None where they have none.
+        Ids of the neurons, and of the input that each feature is computed from; None where they have none.
 
     Examples
     --------
@@ -51,6 +59,8 @@ class Uncertainty:
     >>> basis = RaisedCosineLogConv(4, window_size=20)
     >>> X = basis.lazy_features(counts)
     >>> errors = uncertainty(PopulationGLM().fit(X, counts), X, counts)
+    >>> errors
+    Uncertainty(kind='fisher'): 3 neurons, 12 features
     >>> errors.coef_se.shape, errors.intercept_se.shape
     ((12, 3), (3,))
     >>> low, high = errors.bands(basis.kernel)
@@ -59,81 +69,58 @@ class Uncertainty:
     """
 
     kind: str
-    clusters: np.ndarray | None
     columns: np.ndarray | None
     inputs: np.ndarray | None
-    _estimates: np.ndarray  # neurons first, as all that follow; the intercept last
-    _covariance: np.ndarray
-    _residual: np.ndarray  # degrees of freedom of the scale, infinite if it is known
-    _null: np.ndarray  # directions that the data do not determine, on the last axis
-    _unit: np.ndarray
-    _free: np.ndarray
+    _estimates: Estimates
     _single: bool
-    _terms: np.ndarray | None = None  # the basis that each feature is of, where there are several
+    # The basis that each feature belongs to, where there are several.
+    _terms: np.ndarray | None = None
 
     def __repr__(self):
-        """What it is of, and by what."""
-        n, k = self._estimates.shape
+        """Kind of the errors, numbers of neurons and features."""
+        n, k = self._estimates.values.shape
         by = "" if self.clusters is None else f", clusters={int(np.median(self.clusters))}"
         return f"Uncertainty(kind={self.kind!r}{by}): {n} neuron{'s' * (n > 1)}, {k - 1} features"
 
+    @property
+    def clusters(self):
+        """Number of clusters with valid bins, shape (neurons,); None without clusters."""
+        return self._estimates.clusters
+
     def _public(self, array):
-        """An array that ends with the neurons, as the model shows it."""
+        """An array whose last axis is the neurons, without this axis for a `GLM`."""
         return array[..., 0] if self._single else array
 
     @property
-    def _df(self):
-        """Degrees of freedom of Student's t, of each neuron."""
-        return np.maximum(self._residual if self.clusters is None else self.clusters - 1.0, 1)
-
-    def _f(self, k):
-        """What a Wald statistic of k coefficients is divided by to follow F, and its second degrees of freedom.
-
-        Of a scale it is k; of a covariance that is itself estimated from clusters it is Hotelling's.
-        """
-        rest = self._df if self.clusters is None else np.maximum(self._df + 1 - k, 0)
-        return k * (1 if self.clusters is None else self._df / np.maximum(rest, 1)), rest
-
-    def _reach(self, level):
-        """Standard errors from the estimate to an end of an interval."""
-        return stats.t.ppf((1 + as_level(level)) / 2, self._df)
-
-    @property
     def covariance(self):
-        """Of the estimates, the intercept last, shape (neurons, features + 1, features + 1); (features + 1,) * 2 for GLM."""
-        covariance = np.where(self._lost[:, :, None] | self._lost[:, None, :], np.nan, self._covariance)
+        """Covariance of the estimates, the intercept last: (neurons, features + 1, features + 1); no first axis for GLM."""
+        lost = self._estimates.not_identified
+        covariance = np.where(lost[:, :, None] | lost[:, None, :], np.nan, self._estimates.covariance)
         return covariance[0] if self._single else covariance
-
-    @property
-    def _lost(self):
-        """Parameters that the data do not determine, (neurons, parameters)."""
-        return not_identified(self._null, self._unit, np.eye(self._unit.shape[1])).T
-
-    @property
-    def _se(self):
-        """Standard errors of all parameters, (parameters, neurons)."""
-        variance = np.diagonal(self._covariance, axis1=1, axis2=2)
-        return np.sqrt(np.where(self._lost, np.nan, variance)).T
 
     @property
     def coef_se(self):
         """Standard errors of the coefficients, shape (features, neurons)."""
-        return self._public(self._se[:-1])
+        return self._public(self._estimates.standard_errors[:-1])
 
     @property
     def intercept_se(self):
         """Standard errors of the intercepts, shape (neurons,)."""
-        return self._se[-1]
+        return self._estimates.standard_errors[-1]
 
     @property
     def z(self):
         """Coefficients over their standard errors, shape (features, neurons)."""
-        return self._public(self._estimates[:, :-1].T / self._se[:-1])
+        return self._public(self._z)
+
+    @property
+    def _z(self):
+        return self._estimates.values[:, :-1].T / self._estimates.standard_errors[:-1]
 
     @property
     def p_values(self):
-        """Of the tests that a coefficient is 0, to either side, shape (features, neurons)."""
-        return self._public(2 * stats.t.sf(np.abs(self._estimates[:, :-1].T / self._se[:-1]), self._df))
+        """Two-sided p-values of the tests that a coefficient is 0, shape (features, neurons)."""
+        return self._public(2 * stats.t.sf(np.abs(self._z), self._estimates.df))
 
     def interval(self, level=0.95):
         """Ends of the intervals of the coefficients.
@@ -141,20 +128,25 @@ class Uncertainty:
         Parameters
         ----------
         level : float
-            Share of such intervals that hold the true coefficient.
+            Share of such intervals that contain the true coefficient.
 
         Returns
         -------
         low, high : numpy.ndarray
             Each of shape (features, neurons).
         """
-        reach = self._reach(level) * self._se[:-1]
-        return self._public(self._estimates[:, :-1].T - reach), self._public(self._estimates[:, :-1].T + reach)
+        low, high = self._intervals(level)
+        return self._public(low[:-1]), self._public(high[:-1])
 
     def intercept_interval(self, level=0.95):
         """Ends of the intervals of the intercepts, a pair of arrays of shape (neurons,)."""
-        reach = self._reach(level) * self._se[-1]
-        return self._estimates[:, -1] - reach, self._estimates[:, -1] + reach
+        low, high = self._intervals(level)
+        return low[-1], high[-1]
+
+    def _intervals(self, level):
+        """Ends of the intervals of all parameters, (parameters, neurons)."""
+        half = self._estimates.t_quantile(level) * self._estimates.standard_errors
+        return self._estimates.values.T - half, self._estimates.values.T + half
 
     def weighted_sum(self, weights, features=None, *, intercept=False):
         r"""Weighted sums of coefficients, :math:`\sum_k a_k w_k`, and their standard errors.
@@ -162,9 +154,9 @@ class Uncertainty:
         Parameters
         ----------
         weights
-            Shape (functions,): the sum of a kernel over lags gives the log of a whole gain; or (points, functions).
+            Shape (functions,): the sum of a kernel over lags gives the log of a total gain; or (points, functions).
         features
-            Which features: shape (functions,) or (groups, functions), or a dictionary of these; by default all, in
+            Numbers of the features: shape (functions,) or (groups, functions), or a dictionary of these; by default all, in
             consecutive groups.
         intercept : bool
             Whether the intercept is added to each sum.
@@ -177,79 +169,46 @@ class Uncertainty:
         """
         weights = as_function_values(weights, (1, 2), "weights")
         groups, one, points = self._sums(weights, features, intercept)
-        estimate, se = (np.array(some) for some in zip(*(self._of(group, points) for group in groups), strict=True))
+        sums = [self._estimates.weighted_sums(group, points) for group in groups]
+        estimate, se = (np.array(part) for part in zip(*sums, strict=True))
         if np.ndim(weights) == 1:
             estimate, se = estimate[:, 0], se[:, 0]
         return tuple(self._public(part[0] if one else part) for part in (estimate, se))
 
     def _sums(self, weights, features, intercept):
-        """Parameters of each group, whether one was named, and the weights of each point, (points, parameters)."""
+        """Parameters of each group, True if the user named a single one, and weights of each point (points, parameters)."""
         points = np.atleast_2d(weights)
         require_flag("intercept", intercept)
-        last = self._estimates.shape[1] - 1
+        last = self._estimates.values.shape[1] - 1
         _, groups, one = as_feature_groups(features, last, points.shape[1])
         if intercept:
-            groups, points = (
-                [np.append(group, last) for group in groups],
-                np.pad(points, ((0, 0), (0, 1)), constant_values=1),
-            )
+            groups = [np.append(group, last) for group in groups]
+            points = np.pad(points, ((0, 0), (0, 1)), constant_values=1)
         return groups, one, points
-
-    def _of(self, group, weights):
-        """Estimates and standard errors at all points, (points, neurons). What a mask holds at 0 is known to be 0."""
-        covariance, free = self._part(group)
-        known = np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
-        both = known[:, :, None] & known[:, None, :]
-        variance = np.einsum("pk,nkj,pj->pn", weights, np.where(both, covariance, 0), weights, optimize=True)
-        missing = (weights != 0).astype(int) @ ~known.T > 0  # other points do not need it
-        variance[missing | self._hidden(group, weights) | ~free.any(1)] = np.nan
-        return weights @ self._estimates[:, group].T, np.sqrt(np.maximum(variance, 0))
-
-    def _part(self, group):
-        """Covariance of some parameters, 0 where a mask holds them, and which are free."""
-        free = self._free[:, group]
-        covariance = self._covariance[:, group[:, None], group]
-        return np.where(free[:, :, None] & free[:, None, :], covariance, 0), free
-
-    def _hidden(self, group, weights):
-        """Points that the data do not determine, (points, neurons)."""
-        return not_identified(self._null[:, group], self._unit[:, group], weights)
-
-    def _determined(self, group):
-        """Projections, (neurons, parameters, parameters), on what the data determine of some parameters, each over its unit."""
-        unit = np.where(self._unit[:, group] > 0, self._unit[:, group], 1)
-        vectors, size, _ = np.linalg.svd(self._null[:, group] / unit[:, :, None], full_matrices=False)
-        vectors = vectors * (size > MIN_DIRECTION_NORM)[:, None, :]
-        return np.eye(len(group)) - vectors @ vectors.swapaxes(1, 2), unit
-
-    def _rank(self, group):
-        """How many of some parameters the data determine, of each neuron."""
-        projection, _ = self._determined(group)
-        return self._free[:, group].sum(1) - (len(group) - np.rint(np.trace(projection, axis1=1, axis2=2)).astype(int))
 
     def bands(self, kernel, features=None, level=0.95, *, simultaneous=False, intercept=False):
         r"""Bands about filters or tuning curves, before the exponential: ``plotting.filters`` takes them for one sender.
 
         .. math:: \sum_k h_k(l)\, \hat w_k \pm z \sqrt{h(l)^\top \mathrm{Cov}(\hat w)\, h(l)}
 
-        Each point of the truth is inside with the probability `level`; of a simultaneous band all are, together: it is the one
-        to read the shape of a filter from. Its quantile is the least of three bounds: Bonferroni's, Scheffé's, and that by the
-        length of the path that the filter's direction takes over the lags.
+        A pointwise band contains each point of the true filter with probability `level`. A simultaneous band contains all
+        points together with this probability: read the shape of a filter from it. Its quantile is the least of three bounds:
+        Bonferroni's, Scheffé's, and that by the length of the path of the filter's direction over the lags.
 
         Parameters
         ----------
         kernel
             The functions, shape (points, functions): `kernel` of a convolution, or functions on a grid of values.
         features
-            Which features are their coefficients: shape (functions,) or (filters, functions), or a dictionary of these; by
-            default all, in consecutive groups.
+            Numbers of the features whose coefficients these are: shape (functions,) or (filters, functions), or a dictionary
+            of these; by default all, in consecutive groups.
         level : float
             Share of the points, or of the filters, that are inside.
         simultaneous : bool
             Whether to cover all points of a filter.
         intercept : bool
-            Whether the intercept is added: the linear predictor where all other features are 0, for a tuning curve. Of
-            functions that sum to 1, as splines do, the data determine this sum and not the coefficients.
+            Whether the intercept is added: the linear predictor where all other features are 0, for a tuning curve. For
+            functions that sum to 1, such as splines, the data determine this sum and not the coefficients.
 
         Returns
         -------
@@ -262,40 +221,18 @@ class Uncertainty:
         """
         groups, one, points = self._sums(as_function_values(kernel), features, intercept)
         require_flag("simultaneous", simultaneous)
-        ends = []
+        estimates, ends = self._estimates, []
         for group in groups:
-            estimate, se = self._of(group, points)
-            reach = self._all_points(group, points, level) if simultaneous else self._reach(level)
-            ends.append((estimate - reach * se, estimate + reach * se))
+            estimate, se = estimates.weighted_sums(group, points)
+            half = estimates.band_quantile(group, points, level) if simultaneous else estimates.t_quantile(level)
+            ends.append((estimate - half * se, estimate + half * se))
         ends = np.array(ends).swapaxes(0, 1)
         return tuple(self._public(end[0] if one else end) for end in ends)
 
-    def _all_points(self, group, kernel, level):
-        """Standard errors from a filter to the end of a band that holds all of its points, of each neuron."""
-        level = as_level(level)
-        covariance, _ = self._part(group)
-        some = np.isfinite(covariance).all((1, 2))
-        values, vectors = np.linalg.eigh(np.where(some[:, None, None], covariance, 0))
-        paths = kernel @ (vectors * np.sqrt(np.maximum(values, 0))[:, None, :])  # (neurons, points, functions)
-        length = np.linalg.norm(paths, axis=2, keepdims=True)
-        moving = (length[..., 0] > 1e-9 * length.max(1)) & ~self._hidden(group, kernel).T
-        paths = np.where(moving[..., None], paths / np.where(length > 0, length, 1), 0)
-        both = moving[:, 1:] & moving[:, :-1]
-        angles = np.arccos(np.clip((paths[:, 1:] * paths[:, :-1]).sum(2), -1, 1))
-        angles = np.where(both, np.minimum(angles, np.pi - angles), 0).sum(1)  # a direction and its opposite are one
-        pieces = 1 + (np.diff(moving.astype(int), axis=1) > 0).sum(1) - ~moving[:, 0]  # a filter may be 0 between
-        df, points, alpha = self._df, np.maximum(moving.sum(1), 1), 1 - level
-        rank = np.maximum(self._rank(group), 1)
-        bonferroni = stats.t.isf(alpha / 2 / points, df)
-        over, rest = self._f(rank)
-        scheffe = np.sqrt(np.where(rest > 0, over * f_quantile(alpha, rank, np.maximum(rest, 1)), np.inf))
-        reach = np.minimum(np.minimum(bonferroni, scheffe), tube_quantile(angles, np.maximum(pieces, 1), df, alpha))
-        return np.where(some, reach, np.nan)
-
     def test(self, features) -> GroupTests:
-        r"""Wald's tests that all coefficients of a group are 0: :math:`\hat w^\top \mathrm{Cov}(\hat w)^{-1}\, \hat w`.
+        r"""Wald tests that all coefficients of a group are 0: :math:`\hat w^\top \mathrm{Cov}(\hat w)^{-1}\, \hat w`.
 
-        Of what the data determine of them: features that others make up for are no degrees of freedom, as in `leave_out_test`.
+        Only the part that the data determine is tested: collinear features add no degrees of freedom, as in `leave_out_test`.
 
         Parameters
         ----------
@@ -307,25 +244,9 @@ class Uncertainty:
         -------
         GroupTests
             `statistic`, `df` and `p_values` of shape (groups, neurons), without the groups if `features` names one. The
-            reference is a chi-squared distribution; an F distribution where the scale was estimated; Hotelling's for clusters,
-            of which there must be more than coefficients in a group.
+            reference is a chi-squared distribution; an F distribution where the dispersion was estimated; Hotelling's for
+            clusters, of which there must be more than coefficients in a group.
         """
-        _, groups, one = as_feature_groups(features, self._estimates.shape[1] - 1)
-        tests = GroupTests(*np.array([self._test(group) for group in groups]).swapaxes(0, 1))
+        _, groups, one = as_feature_groups(features, self._estimates.values.shape[1] - 1)
+        tests = np.array([self._estimates.wald_test(group) for group in groups]).swapaxes(0, 1)
         return GroupTests(*(self._public(part[0] if one else part) for part in tests))
-
-    def _test(self, group):
-        """Statistic, degrees of freedom and p-value of each neuron: of what the data determine of these coefficients."""
-        covariance, free = self._part(group)
-        determined, unit = self._determined(group)
-        df = self._rank(group)
-        over, rest = self._f(np.maximum(df, 1))
-        usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (rest > 0)
-        covariance = np.where(usable[:, None, None], covariance / (unit[:, :, None] * unit[:, None, :]), 0)
-        idle = np.eye(len(group)) * ~free[:, None, :] + np.eye(len(group)) - determined  # adds nothing
-        covariance = determined @ covariance @ determined + idle + np.eye(len(group)) * ~usable[:, None, None]
-        coef = (determined @ (self._estimates[:, group] * free / unit)[:, :, None])[..., 0]
-        statistic = (coef * np.linalg.solve(covariance, coef[:, :, None])[..., 0]).sum(1)
-        statistic = np.where(usable, statistic, np.nan)
-        p = tail_probability(statistic / over, np.maximum(df, 1), np.maximum(rest, 1))
-        return statistic, df.astype(float), p

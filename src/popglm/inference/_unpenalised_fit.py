@@ -1,4 +1,4 @@
-"""A maximum of the likelihood and the data that it is of: what all inference begins with."""
+"""A maximum of the likelihood together with its data: the object of all inference."""
 
 from typing import NamedTuple
 
@@ -7,60 +7,72 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from popglm._checks.models import as_feature_mask, require_estimator, require_fitted
-from popglm._design.design import DesignRows
+from popglm._design.design import Design, DesignRows
 from popglm._design.inputs import as_design_rows
 from popglm._pynapple import Frame
 from popglm.glm._access import checked_X_y, core_params, fitted_observation_model, model_with_dispersion
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
 from popglm.inference._checks import require_unpenalised
-from popglm.inference._information import CovarianceEstimate, estimate_covariance
 from popglm.observation_models import ObservationModel
 
 
-class UnpenalisedFit(NamedTuple):
-    """A fit without a penalty, laid on its data. Neurons come first."""
+class FitData(NamedTuple):
+    """X and y of a fit, and the features as centred rows of a design."""
 
-    observation_model: ObservationModel  # with its scale
     X: Frame
     y: Frame
     rows: DesignRows
+
+    def make_design(self) -> Design:
+        """The rows and y, cut into chunks of blocks."""
+        return Design(self.rows, self.y.values)
+
+
+class UnpenalisedFit(NamedTuple):
+    """A fit without a penalty and the data that it was fitted to; neurons come first.
+
+    `observation_model` includes the dispersion; `free` is False for coefficients that a mask holds at 0.
+    """
+
+    observation_model: ObservationModel
+    data: FitData
     coef: Float[np.ndarray, "neurons features"]
     intercept: Float[np.ndarray, " neurons"]
-    free: Bool[np.ndarray, "neurons features"]  # not held at 0 by a mask
-    scale_is_estimated: bool = False  # whether the scale that divides the loss is an estimate, too
+    free: Bool[np.ndarray, "neurons features"]
+    scale_is_estimated: bool = False
 
     @classmethod
     def from_fit(cls, model, X, y, name="model") -> "UnpenalisedFit":
-        """The fit that the user calls `name`, and the data as it knows them."""
-        core = as_unpenalised_model(model, name)
+        """Check a fitted estimator and its data; `name` is the argument by which the user gave the estimator."""
+        observation_model = as_unpenalised_model(model, name)
         X, y = checked_X_y(model, X, y)
         coef, intercept = params_in_double(model)
-        free = as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0
-        estimated = core.divides and fitted_observation_model(model).scale is None
-        return cls(core, X, y, as_design_rows(X.values, centered=True), coef, intercept, free, estimated)
+        return cls(
+            observation_model=observation_model,
+            data=FitData(X=X, y=y, rows=as_design_rows(X.values, centered=True)),
+            coef=coef,
+            intercept=intercept,
+            free=as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0,
+            scale_is_estimated=observation_model.divides and fitted_observation_model(model).scale is None,
+        )
 
     @property
     def center(self) -> Float[np.ndarray, " features"]:
-        """What the rows are less than the features of the user."""
-        return self.rows.offset(self.coef.shape[1])
+        """Offset subtracted from each feature to give the rows."""
+        return self.data.rows.offset(self.coef.shape[1])
 
     @property
     def centered_params(self) -> tuple[Float[np.ndarray, "neurons features"], Float[np.ndarray, " neurons"]]:
-        """Coefficients and intercepts for the rows."""
+        """Coefficients and intercepts for the centred rows, in the precision of the passes."""
         dtype = jnp.result_type(float)
         return self.coef.astype(dtype), (self.intercept + self.coef @ self.center).astype(dtype)
 
-    def covariance_estimate(self, kind="fisher", labels=None) -> CovarianceEstimate:
-        """What the data say about the error of this fit, and how far from their optimum it is."""
-        scale = (
-            np.asarray(self.observation_model.scale, float)[:, 0]
-            if self.observation_model.divides
-            else np.ones(len(self.coef))
-        )
-        return estimate_covariance(
-            self.rows, self.y.values, self.observation_model, *self.centered_params, self.free, scale, kind, labels
-        )
+    @property
+    def loss_divisor(self) -> Float[np.ndarray, " neurons"]:
+        """Dispersion that divides each neuron's loss; 1 where none does."""
+        model = self.observation_model
+        return np.asarray(model.scale, float)[:, 0] if model.divides else np.ones(len(self.coef))
 
 
 def params_in_double(model):
@@ -69,7 +81,7 @@ def params_in_double(model):
 
 
 def as_unpenalised_model(model, name) -> ObservationModel:
-    """The observation model of a fit without a penalty, with its scale."""
+    """The observation model, with its dispersion, of an estimator that is fitted and has no penalty."""
     require_estimator(model, Model, name)
     require_fitted(model)
     _, penalty, strength = resolve_settings(model).objective

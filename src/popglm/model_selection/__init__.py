@@ -1,6 +1,6 @@
-"""Which strength, which model: training and test data of recordings, and cross-validation along a path of strengths.
+"""Model selection: splits of recordings into training and test data, and cross-validation along a path of strengths.
 
-A splitter is what scikit-learn knows as one, for `GridSearchCV` and `cross_val_score` too.
+The splitters follow scikit-learn's protocol, so `GridSearchCV` and `cross_val_score` take them, too.
 
 >>> import numpy as np
 >>> from sklearn.model_selection import cross_val_score
@@ -8,7 +8,7 @@ A splitter is what scikit-learn knows as one, for `GridSearchCV` and `cross_val_
 >>> from popglm.glm import PopulationGLM
 >>> from popglm.model_selection import BlockSplit
 >>> counts = np.random.default_rng(0).poisson(0.3, (1000, 3))
->>> X = RaisedCosineLogConv(4, window_size=20).lazy_features(counts)  # knows its window
+>>> X = RaisedCosineLogConv(4, window_size=20).lazy_features(counts)  # these know their window
 >>> cross_val_score(PopulationGLM(), X, counts, cv=BlockSplit(4)).shape
 (4,)
 """

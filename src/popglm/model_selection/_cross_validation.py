@@ -1,7 +1,7 @@
-"""Cross-validation along a path: one warm-started path per fold, each neuron's held-out score at every strength.
+"""Cross-validation along a path: each neuron's held-out score at every strength, by one warm-started path per fold.
 
-The strengths, and with them the path on all data, come first, as in glmnet. Then every fold fits a path of the same strengths
-to its training rows; one pass over its test rows gives the log-likelihoods of all strengths and neurons.
+The path on all data comes first and sets the strengths, as in glmnet. Then every fold fits a path of the same strengths to its
+training rows; one pass over its test rows gives the log-likelihoods of all strengths and neurons.
 """
 
 import numbers
@@ -23,18 +23,16 @@ from popglm._sums.losses import linear_predictor, weighted_sum
 from popglm._sums.scale import dispersion_slopes, fit_dispersion
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
-from popglm.model_selection._checks import as_train_test_pairs
 from popglm.model_selection._splits import BlockSplit
 
 STRENGTH_RULES = ("best", "one-se")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CrossValidation:
-    r"""Held-out log-likelihoods along a path, and the strengths that they speak for.
+    r"""Held-out log-likelihoods along a path, and the strengths that they favour.
 
-    With the score :math:`\ell_k` of fold k, a mean over its :math:`n_k` valid test bins, mean and standard error over K folds
-    are
+    The score :math:`\ell_k` of fold k is a mean over its :math:`n_k` valid test bins. Mean and standard error over K folds are
 
     .. math:: \bar\ell = \sum_k p_k \ell_k, \qquad
        \mathrm{SE}^2 = \frac{1}{K - 1} \sum_k p_k (\ell_k - \bar\ell)^2, \qquad p_k = n_k \big/ \sum_j n_j .
@@ -42,11 +40,11 @@ class CrossValidation:
     Attributes
     ----------
     strengths : shape (strengths,)
-        Increasing.
+        Strengths of the penalty, increasing.
     scores : shape (folds, strengths, neurons)
         Mean log-likelihood over the valid test bins of a fold, in nats per bin; NaN where there are none.
     bins : shape (folds, neurons)
-        Valid test bins.
+        Numbers of valid test bins.
     path
         The path on all data, as from `fit_path`.
 
@@ -60,6 +58,12 @@ class CrossValidation:
     bins: np.ndarray
     path: object
 
+    def __repr__(self):
+        """Numbers of folds, strengths and neurons."""
+        n_folds, n_strengths, n_neurons = self.scores.shape
+        span = f"from {self.strengths[0]:.3g} to {self.strengths[-1]:.3g}"
+        return f"CrossValidation: {n_folds} folds, {n_strengths} strengths {span}, {n_neurons} neurons"
+
     @property
     def mean(self) -> np.ndarray:
         """Mean held-out score over folds, shape (strengths, neurons)."""
@@ -71,26 +75,26 @@ class CrossValidation:
         return _mean_and_error(self.scores, self.bins)[1]
 
     def strength(self, rule="best", *, shared=False):
-        """Strength of the best held-out score, or the largest that is as good to within one standard error.
+        """Strength with the best held-out score, or the largest whose score is within one standard error of it.
 
         Parameters
         ----------
         rule
-            "best", or "one-se": the largest strength whose mean score is at least the best one less its standard error, the
-            simplest model that the data cannot tell from the best.
+            "best", or "one-se": the largest strength whose mean score is at least the best one minus its standard error, for
+            the simplest model that the data do not distinguish from the best.
         shared
-            Whether all neurons get one strength, by the mean over their valid bins, instead of one each.
+            Whether to choose one strength for all neurons, by the mean over their valid bins, instead of one for each.
 
         Returns
         -------
         float or numpy.ndarray
-            As `regularizer_strength` takes it: a number for GLM, or if shared; else shape (1, neurons). Where several are
-            equally good, the largest.
+            A `regularizer_strength`: a number for GLM, or if shared; else shape (1, neurons). The largest of several that are
+            equally good.
 
         Raises
         ------
         ValueError
-            If the rule is unknown.
+            If the rule is neither of these.
 
         References
         ----------
@@ -102,8 +106,8 @@ class CrossValidation:
         >>> import numpy as np
         >>> from popglm.model_selection import CrossValidation
         >>> scores = np.array([[-1.0, -0.7, -0.9], [-1.2, -0.8, -0.8], [-1.0, -0.9, -0.9]])[..., None]
-        >>> found = CrossValidation(np.array([0.01, 0.1, 1.0]), scores, np.full((3, 1), 100), None)
-        >>> found.strength(), found.strength("one-se")
+        >>> result = CrossValidation(np.array([0.01, 0.1, 1.0]), scores, np.full((3, 1), 100), None)
+        >>> result.strength(), result.strength("one-se")
         (0.1, 0.1)
         """
         require_option("rule", rule, STRENGTH_RULES)
@@ -121,37 +125,39 @@ class CrossValidation:
 def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20):
     r"""Score a model on held-out data at every strength of a path.
 
-    Every fold fits one path to its training rows, which starts each strength where the last has ended, and scores it on its
-    test rows by the mean log-likelihood of each neuron, :math:`\ell_k(s, n) = \frac{1}{|V_{kn}|} \sum_{t \in V_{kn}}
-    \log p(y_{tn} \mid x_t; \hat w_n^{(-k)}(s))`, over the valid test bins :math:`V_{kn}`. A scale that is not given is that of
-    the training rows.
+    Every fold fits one path to its training rows, each strength from the optimum of the one before. It scores the path on its
+    test rows by the mean log-likelihood of each neuron over the valid test bins :math:`V_{kn}`,
+
+    .. math:: \ell_k(s, n) = \frac{1}{|V_{kn}|} \sum_{t \in V_{kn}} \log p(y_{tn} \mid x_t; \hat w_n^{(-k)}(s)) .
+
+    A dispersion that the model does not fix is estimated from the training rows.
 
     Parameters
     ----------
     model
-        A GLM or PopulationGLM with a penalty. It is not changed.
+        A GLM or PopulationGLM with a penalty. It stays unchanged.
     X, y
-        Features and activity, as for `fit`. Lazy features are never built.
+        Features and activity, as for `fit`. Lazy features stay lazy.
     splits
         A splitter such as `BlockSplit` or `EpochSplit`, an iterable of pairs (train, test) of row numbers, or a number n, for
         ``BlockSplit(n)`` with the window of lazy X.
     strengths
         Shape (strengths,), increasing; None takes those of `fit_path` on all data. If the model's `regularizer_strength` is an
-        array, they multiply it, and so does what `strength` of the result returns.
+        array, they multiply it, and so does the result of the method `strength`.
     n_strengths
-        Number of strengths if none are given.
+        Number of strengths where `strengths` is None.
 
     Returns
     -------
     CrossValidation
-        With `mean`, `standard_error` and the method `strength`.
+        Scores of all folds, with `mean`, `standard_error` and the method `strength`.
 
     Raises
     ------
     ValueError
-        If a setting is unknown, shapes or timestamps of X and y differ, or a fold has nothing to train on.
+        If a setting is not valid, shapes or timestamps of X and y differ, or a fold has no training rows.
     TypeError
-        If `model` is no estimator of this package, or `splits` does not split.
+        If `model` is no estimator of this package, or `splits` is none of the above.
 
     References
     ----------
@@ -165,10 +171,10 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
     >>> rng = np.random.default_rng(0)
     >>> X, y = rng.normal(size=(500, 4)), rng.poisson(0.3, (500, 3))
     >>> model = PopulationGLM(regularizer="Ridge")
-    >>> found = cross_validate_path(model, X, y, BlockSplit(3, window=0), strengths=[0.01, 0.1, 1.0])
-    >>> found.mean.shape
-    (3, 3)
-    >>> model.set_params(regularizer_strength=found.strength("one-se")).fit(X, y).coef_.shape
+    >>> result = cross_validate_path(model, X, y, BlockSplit(3, window=0), strengths=[0.01, 0.1, 1.0])
+    >>> result
+    CrossValidation: 3 folds, 3 strengths from 0.01 to 1, 3 neurons
+    >>> model.set_params(regularizer_strength=result.strength("one-se")).fit(X, y).coef_.shape
     (4, 3)
     """
     require_estimator(model, Model)
@@ -186,30 +192,53 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
         fold = clone(model).fit_path(
             _take_rows(features, train), target[:, 0] if settings.single else target, strengths=path.strengths
         )
-        score, n = _score_test_rows(
-            observation, fold, *(_make_design(features, counts, rows) for rows in (train, test))
+        designs = (_make_design(features, counts, rows) for rows in (train, test))
+        fold_scores, fold_bins = _score_test_rows(observation, fold, *designs)
+        scores.append(fold_scores)
+        bins.append(fold_bins)
+    return CrossValidation(
+        strengths=np.asarray(path.strengths), scores=np.array(scores), bins=np.array(bins).astype(int), path=path
+    )
+
+
+def as_train_test_pairs(splits, n_rows):
+    """Yield pairs of row numbers of training and test; require at least two."""
+    if isinstance(splits, str) or not hasattr(splits, "__iter__"):
+        raise TypeError(
+            f"`splits` must be a splitter such as BlockSplit, a number of folds, or pairs (train, test); got {splits!r}."
         )
-        scores.append(score)
-        bins.append(n)
-    return CrossValidation(np.asarray(path.strengths), np.array(scores), np.array(bins).astype(int), path)
+    splits = list(splits)
+    if len(splits) < 2:
+        raise ValueError(f"`splits` must be two folds at least, or there is no standard error; got {len(splits)}.")
+    for fold, pair in enumerate(splits):
+        train, test = (np.asarray(rows) for rows in pair) if len(pair) == 2 else (np.zeros(0), np.zeros(0))
+        for rows in (train, test):
+            if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows) or rows.min() < 0 or rows.max() >= n_rows:
+                raise ValueError(
+                    f"fold {fold} of `splits` must be two arrays (train, test) of row numbers from 0 to {n_rows - 1}, not "
+                    f"empty; got one of dtype {rows.dtype} and shape {rows.shape}."
+                )
+        yield train, test
 
 
 def _take_rows(values, index):
-    """Some rows; those that follow each other as a slice, which copies nothing."""
+    """Rows by number; consecutive ones as a slice, which copies nothing."""
     if len(index) and (np.diff(index) == 1).all():
         return values[int(index[0]) : int(index[-1]) + 1]
     if isinstance(values, LazyFeatures | np.ndarray):
         return values[index]
-    first = int(index.min())  # not all that can be sliced takes an array of rows
+    # Some containers that can be sliced take no array of row numbers.
+    first = int(index.min())
     return read_rows(values, first, int(index.max()) + 1)[index - first]
 
 
 def _make_design(features, counts, index):
+    """Design of some rows."""
     return Design(as_design_rows(_take_rows(features, index)), _take_rows(counts, index))
 
 
 def _score_test_rows(model, path, train, test):
-    """Mean log-likelihood of each strength and neuron, and valid bins of each neuron: none where none was trained on."""
+    """Mean log-likelihood of each strength and neuron, and valid test bins; 0 bins for a neuron without training bins."""
     n_strengths, n_neurons = path.intercept.shape
     coef = jnp.asarray(path.coef.reshape(n_strengths, -1, n_neurons).swapaxes(1, 2))
     params = coef, jnp.asarray(path.intercept)
@@ -219,49 +248,50 @@ def _score_test_rows(model, path, train, test):
 
 
 def _with_dispersion(model, train, coef, intercept):
-    """The model with a scale for each strength and neuron: as given, or the most likely one of the training rows.
+    """Model with a dispersion for each strength and neuron: the fixed one, or an estimate from the training rows.
 
-    For a Gaussian or a Gamma that is the mean of Pearson's chi-squared.
+    The estimate is the mean of Pearson's chi-squared where the dispersion divides the loss, and the most likely one inside it.
     """
     if not (model.divides or model.shapes):
         return model
-    each = lambda scaled: jax.tree.map(lambda scale: jnp.reshape(scale, (*intercept.shape, 1)), scaled)
+    by_strength = lambda scaled: jax.tree.map(lambda scale: jnp.reshape(scale, (*intercept.shape, 1)), scaled)
     if model.scale is not None:
-        return each(model.with_scale(np.full(intercept.size, model.scale, float)))
+        return by_strength(model.with_scale(np.full(intercept.size, model.scale, float)))
     if model.shapes:
         slopes_at = lambda scaled, *params: [
-            np.ravel(a) for a in total(_dispersion_slopes, train, each(scaled), *params)
+            np.ravel(a) for a in total(_dispersion_slopes, train, by_strength(scaled), *params)
         ]
-        return each(fit_dispersion(slopes_at, model.with_scale(np.ones(intercept.size)), coef, intercept))
+        return by_strength(fit_dispersion(slopes_at, model.with_scale(np.ones(intercept.size)), coef, intercept))
     bins, chi = total(_chi_squared, train, model, coef, intercept)
-    return each(model.with_scale(np.maximum(chi / np.maximum(bins, 1), np.finfo(np.float32).tiny).ravel()))
+    return by_strength(model.with_scale(np.maximum(chi / np.maximum(bins, 1), np.finfo(np.float32).tiny).ravel()))
 
 
 def _valid_bins(block):
+    """Valid bins of each neuron."""
     return jnp.broadcast_to(block.weight, block.y.shape).sum(0)
 
 
 def _sum_log_likelihoods(block, model, coef, intercept):
-    """Valid bins of each neuron, and log-likelihoods of all strengths: one pass serves them all."""
+    """Valid bins of each neuron, and log-likelihoods of all strengths in one pass."""
     y, weight = block.y.T, block.weight.T
 
-    def of(at):
-        model, *params = at
+    def at_strength(scaled):
+        model, *params = scaled
         return weighted_sum(weight, model.log_likelihood(linear_predictor(block, *params), y))
 
-    return _valid_bins(block), jax.lax.map(of, (model, coef, intercept))
+    return _valid_bins(block), jax.lax.map(at_strength, (model, coef, intercept))
 
 
 def _dispersion_slopes(block, model, coef, intercept):
-    """What finds a scale inside the loss, of all strengths."""
-    return jax.lax.map(lambda at: dispersion_slopes(block, *at), (model, coef, intercept))
+    """First and second derivative of each log-likelihood in the logarithm of the dispersion, at all strengths."""
+    return jax.lax.map(lambda scaled: dispersion_slopes(block, *scaled), (model, coef, intercept))
 
 
 def _chi_squared(block, model, coef, intercept):
-    """Valid bins of each neuron, and Pearson's chi-squared of all strengths."""
+    """Valid bins of each neuron, and Pearson's chi-squared at all strengths."""
     y, weight = block.y.T, block.weight.T
-    of = lambda params: weighted_sum(weight, model.pearson(linear_predictor(block, *params), y))
-    return _valid_bins(block), jax.lax.map(of, (coef, intercept))
+    at_strength = lambda params: weighted_sum(weight, model.pearson(linear_predictor(block, *params), y))
+    return _valid_bins(block), jax.lax.map(at_strength, (coef, intercept))
 
 
 def _mean_and_error(scores, bins):
@@ -276,10 +306,10 @@ def _mean_and_error(scores, bins):
 
 
 def _strength_index(mean, error, rule):
-    """Number of the strength that a rule takes, the largest of equals; the largest of all where no score is known."""
+    """Index of the strength that a rule chooses, the largest of equally good ones; the largest of all without scores."""
     mean = np.where(np.isnan(mean), -np.inf, mean)
     enough = mean.max(0)
     if rule == "one-se":
-        at = mean.argmax(0)
-        enough = enough - np.nan_to_num(np.take_along_axis(error, at[None], 0)[0])
+        best = mean.argmax(0)
+        enough = enough - np.nan_to_num(np.take_along_axis(error, best[None], 0)[0])
     return len(mean) - 1 - np.argmax((mean >= enough)[::-1], 0)

@@ -1,9 +1,9 @@
-"""Training and test rows of a recording: blocks of time or whole epochs, and no bin that both are made of.
+"""Training and test rows of a recording, by blocks of time or whole epochs, that share no bin.
 
-Row t of history features is made of the counts in bins t - 1 to t - W, and its target is bin t. So the W rows after a test
-block see its counts, and the first W test rows see those before the block. Both splitters follow one rule: a row that lies
-W bins or less from a test row is not trained on. Then no bin at all, as history or as target, is in both. A row more than that
-would be wasted, a row less would share a bin.
+Row t of history features is computed from the counts in bins t - 1 to t - W, and its target is bin t. So the W rows after a
+test block see its counts, and the first W test rows see the counts before the block. Both splitters follow one rule: training
+leaves out rows that lie W bins or less from a test row. Then no bin, as history or as target, is in both sets. A wider margin
+would waste rows, a narrower one would share a bin.
 """
 
 from abc import ABC, abstractmethod
@@ -16,35 +16,33 @@ from popglm._checks.times import require_interval_set, require_same_n_rows
 from popglm._checks.values import as_nonnegative_integer, as_positive_integer
 from popglm._design.lazy import LazyFeatures
 from popglm._pynapple import as_frame
-from popglm.model_selection._checks import (
-    require_enough_epochs,
-    require_enough_rows,
-    require_n_splits,
-    require_time_axis,
-    require_training_rows,
-    require_window,
-    require_window_or_none,
-)
 
 
 @dataclass(frozen=True)
 class Splitter(ABC):
-    """What the splitters share: scikit-learn's protocol, and the rule."""
+    """Base of the splitters: scikit-learn's protocol, and the rule that training and test rows share no bin."""
 
     n_splits: Any = 5
     _: KW_ONLY
     window: Any = None
 
+    def __post_init__(self):
+        """Check the settings that all splitters have."""
+        if as_positive_integer("n_splits", self.n_splits) < 2:
+            raise ValueError("`n_splits` must be at least 2, so that every fold leaves something to train on; got 1.")
+        if self.window is not None:
+            as_nonnegative_integer("window", self.window)
+
     @abstractmethod
-    def _folds(self, X, at) -> np.ndarray:
-        """The fold that tests each row; -1 for rows that are not used at all."""
+    def _folds(self, X, positions) -> np.ndarray:
+        """Number of the fold that tests each row; -1 for rows that are not used at all."""
 
     def get_n_splits(self, X=None, y=None, groups=None):
         """Number of folds, for scikit-learn."""
         return self.n_splits
 
     def split(self, X, y=None, groups=None):
-        """Yield the row numbers of training and test, both increasing, of each fold.
+        """Yield the row numbers of training and test of each fold, both increasing.
 
         Parameters
         ----------
@@ -63,51 +61,61 @@ class Splitter(ABC):
         Raises
         ------
         ValueError
-            If the window is not known, or if there are too few rows for the folds.
+            If neither `window` nor lazy features give the window, or if there are too few rows for the folds.
         """
         X, y = as_frame(X), as_frame(y)
         n_rows = np.shape(X.values)[0]
         if y.values is not None:
             require_same_n_rows(n_rows, np.shape(y.values)[0])
         X = X if X.times is not None else X._replace(times=y.times, epochs=y.epochs)
-        at, known = _row_positions(X, n_rows)
-        window = require_window(known if self.window is None else self.window, type(self).__name__, self._hint)
-        fold = self._folds(X, at)
+        positions, window = _row_positions(X, n_rows)
+        window = window if self.window is None else self.window
+        if window is None:
+            name = type(self).__name__
+            raise ValueError(
+                f"{name} needs `window`, the bins of the past that a row of X sees, since X is not lazy and cannot say. "
+                f"Write {name}(window=basis.window_size){self._hint}."
+            )
+        fold = self._folds(X, positions)
         for k in range(self.n_splits):
             test = fold == k
-            train = (fold >= 0) & ~test & (_distance_to_nearest(at, at[test]) > window)
-            require_training_rows(train, k, window)
+            train = (fold >= 0) & ~test & (_distance_to_nearest(positions, positions[test]) > window)
+            if not train.any():
+                raise ValueError(
+                    f"fold {k} leaves no row to train on: all lie within the window of {window} bins of a test row. Use fewer "
+                    "and longer blocks, or a shorter window."
+                )
             yield np.flatnonzero(train), np.flatnonzero(test)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockSplit(Splitter):
-    r"""Contiguous blocks of time; every row is tested once, and rows near a test block are not trained on.
+    r"""Split into contiguous blocks of time; every row is tested once, and training leaves out rows near a test block.
 
-    The rows, in the order of time, are cut into ``n_splits * n_blocks`` blocks of equal length, and block i is tested in fold
-    i modulo `n_splits`. Of the other rows, fold k trains on
+    The rows, in the order of time, are cut into ``n_splits * n_blocks`` blocks of equal length, and fold i modulo `n_splits`
+    tests block i. Fold k trains on the rows
 
     .. math:: \{\, t : |t - s| > W \text{ for every test row } s \,\},
 
-    so that W rows are left out on either side of each test block. Those after it have its counts as their history. Those
-    before it are the history of the first test rows. Neither a count nor a history is then shared by training and test.
+    so that W rows are left out on either side of each test block: the counts of the block are the history of the rows after
+    it, and the rows before it are the history of its first rows. Training and test then share neither a count nor a history.
 
     Parameters
     ----------
     n_splits
         Number of folds.
     window
-        W, in bins: from the earliest to the latest bin that a row of X is made of, so the window of the longest basis, plus
-        what another basis looks `ahead`. None takes it from lazy features; any other X needs it.
+        W, in bins: from the earliest to the latest bin that a row of X is computed from, so the window of the longest basis,
+        plus the bins that another basis looks `ahead`. None takes it from lazy features; any other X needs it.
     n_blocks
-        Test blocks per fold. With several, spread over the recording, slow drift is much the same in training and test,
+        Test blocks per fold. With several, spread over the recording, slow drift is nearly the same in training and test,
         and the score says how well the model predicts within this recording. With 1, each fold predicts a part of
         the recording from the others, drift included. Each block costs 2 W training rows.
 
     Notes
     -----
-    Rows lie apart by their times where X or y is a pynapple object, whatever the epochs: features that were restricted keep the
-    history from before an epoch. Lazy features know where their history starts anew, and nothing is left out across such a
+    Where X or y is a pynapple object, times give the distance of rows, whatever the epochs: restricted features keep the
+    history from before an epoch. Lazy features know where their history starts anew, and no row is left out across such a
     gap. Rows of plain arrays follow each other.
 
     Raises
@@ -134,42 +142,45 @@ class BlockSplit(Splitter):
     _hint = ""
 
     def __post_init__(self):
-        """Check the numbers."""
-        require_n_splits(self.n_splits)
-        require_window_or_none(self.window)
+        """Check the settings."""
+        super().__post_init__()
         as_positive_integer("n_blocks", self.n_blocks)
 
-    def _folds(self, X, at):
+    def _folds(self, X, positions):
         n_blocks = self.n_splits * self.n_blocks
-        require_enough_rows(len(at), n_blocks)
-        fold = np.empty(len(at), int)
-        for i, rows in enumerate(np.array_split(np.argsort(at, kind="stable"), n_blocks)):
+        if len(positions) < n_blocks:
+            raise ValueError(
+                f"n_splits x n_blocks = {n_blocks} blocks need as many rows; got {len(positions)}. Use fewer of one, or of "
+                "both."
+            )
+        fold = np.empty(len(positions), int)
+        for i, rows in enumerate(np.array_split(np.argsort(positions, kind="stable"), n_blocks)):
             fold[rows] = i % self.n_splits
         return fold
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochSplit(Splitter):
-    """Whole epochs, such as trials: all rows of an epoch are tested in the same fold, and once.
+    """Split into whole epochs, such as trials: one fold tests all rows of an epoch, and once.
 
-    The epochs that hold rows are dealt out in turn, epoch i to fold i modulo `n_splits`, or after a shuffle. Rows outside all
-    epochs are neither trained on nor tested. Rows of other epochs that lie `window` bins or less from a test row
-    are not trained on, as for `BlockSplit`.
+    The epochs that hold rows are assigned to the folds in turn, epoch i to fold i modulo `n_splits`, or after a shuffle. Rows
+    outside all epochs are not used. Training leaves out rows that lie `window` bins or less from a test row, as for
+    `BlockSplit`.
 
     Parameters
     ----------
     n_splits
         Number of folds.
     window
-        In bins, as for `BlockSplit`. 0 is right where history starts anew in every epoch: features that were computed from
-        counts with these epochs. Where history from before an epoch is kept (features that were restricted to the epochs, or
-        `epochs` within a continuous recording) it is the window of the basis. None takes what is right from lazy features;
-        any other X needs it.
+        In bins, as for `BlockSplit`. 0 is right where history starts anew in every epoch, as in features computed from counts
+        with these epochs. Where history from before an epoch is kept (features restricted to the epochs, or `epochs` within a
+        continuous recording) it is the window of the basis. None takes the right one from lazy features; any other X needs
+        it.
     epochs
         A pynapple IntervalSet; None takes the time support of X, or of y if X has none.
     seed
-        A number shuffles the epochs before they are dealt out, where their order has a period of its own, such as conditions
-        that alternate. None takes them in turn.
+        A number shuffles the epochs before they are assigned: for an order with a period of its own, such as conditions that
+        alternate. None takes them in turn.
 
     Raises
     ------
@@ -198,31 +209,43 @@ class EpochSplit(Splitter):
     _hint = ", or window=0 if history starts anew in every epoch"
 
     def __post_init__(self):
-        """Check the numbers."""
-        require_n_splits(self.n_splits)
-        require_window_or_none(self.window)
+        """Check the settings."""
+        super().__post_init__()
         if self.epochs is not None:
             require_interval_set(self.epochs)
         if self.seed is not None:
             as_nonnegative_integer("seed", self.seed)
 
-    def _folds(self, X, at):
-        require_time_axis(X.times)
+    def __repr__(self):
+        """Constructor call, with the number of epochs in place of their times."""
+        epochs = None if self.epochs is None else f"<{len(self.epochs)} epochs>"
+        return f"EpochSplit(n_splits={self.n_splits}, window={self.window}, epochs={epochs}, seed={self.seed})"
+
+    def _folds(self, X, positions):
+        if X.times is None:
+            raise ValueError(
+                "EpochSplit needs the times of the rows: give X or y as a pynapple object, or as lazy features of one. For "
+                "plain arrays number the trials, and use GroupKFold of scikit-learn with `groups`."
+            )
         epochs = X.epochs if self.epochs is None else self.epochs
         epoch = np.searchsorted(epochs.start, X.times, side="right") - 1
         epoch[X.times > epochs.end[epoch]] = -1
-        held, number = np.unique(epoch[epoch >= 0], return_inverse=True)
-        require_enough_epochs(len(held), self.n_splits)
-        turn = np.arange(len(held))
+        used, number = np.unique(epoch[epoch >= 0], return_inverse=True)
+        if len(used) < self.n_splits:
+            raise ValueError(
+                f"`n_splits` is {self.n_splits}, but rows lie in {len(used)} epoch(s) only. Use fewer splits, or BlockSplit, "
+                "which cuts epochs."
+            )
+        turn = np.arange(len(used))
         if self.seed is not None:
-            turn = np.random.default_rng(self.seed).permutation(len(held))
-        fold = np.full(len(at), -1)
+            turn = np.random.default_rng(self.seed).permutation(len(used))
+        fold = np.full(len(positions), -1)
         fold[epoch >= 0] = turn[number] % self.n_splits
         return fold
 
 
 def _row_positions(X, n_rows):
-    """Where each row lies, in bins, and the window if it is known."""
+    """Position of each row, in bins; and the window, None unless X is lazy."""
     if isinstance(X.values, LazyFeatures):
         return X.values.reach()
     if X.times is None or n_rows < 2:
@@ -231,9 +254,9 @@ def _row_positions(X, n_rows):
     return np.rint((times - times.min()) / np.median(np.diff(np.sort(times)))).astype(int), None
 
 
-def _distance_to_nearest(at, others):
-    """Distance of each place to the nearest of the others."""
+def _distance_to_nearest(positions, others):
+    """Distance of each position to the nearest of the others."""
     others = np.sort(others)
-    i = np.searchsorted(others, at)
+    i = np.searchsorted(others, positions)
     after, before = others[np.minimum(i, len(others) - 1)], others[np.maximum(i - 1, 0)]
-    return np.minimum(np.abs(after - at), np.abs(at - before))
+    return np.minimum(np.abs(after - positions), np.abs(positions - before))

@@ -1,4 +1,4 @@
-"""Recurrent simulation: of a fitted model, and of populations whose couplings are known, to test a fit against the truth."""
+"""Recurrent simulation of fitted models, and of populations with known couplings to test a fit against the truth."""
 
 from popglm.simulation._population import random_coupling, simulate_population
 from popglm.simulation._recording import Population

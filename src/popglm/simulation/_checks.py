@@ -1,4 +1,4 @@
-"""Checks of simulations: populations, keys, histories, explosions."""
+"""Checks of simulations: kernels, inputs, histories, durations, explosions."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from popglm._checks.arrays import as_real_array
 from popglm._checks.values import as_lead_function, as_number, list_names
 from popglm._pynapple import as_frame
 
-# what mends a population that explodes: of parameters, and of a fit
+# Advice for a population that explodes, by where its parameters come from.
 EXPLODING_PARAMS_FIX = (
     "Weaken the couplings, or lower the intercepts; if these balance inhibition, which silence before the first bin lacks, "
     "begin from a `history`."
@@ -20,7 +20,7 @@ EXPLODING_FIT_FIX = (
 
 
 def require_causal_kernel(value):
-    """A basis with a kernel over lags."""
+    """Return the kernel over lags of a basis that sees only the past."""
     kernel = getattr(value, "kernel", None)
     if not isinstance(kernel, np.ndarray):
         raise TypeError(f"`basis` must be a convolution basis; got {value!r}. For example RaisedCosineLogConv(5, 40).")
@@ -29,44 +29,26 @@ def require_causal_kernel(value):
     return kernel
 
 
-def require_no_explosion(means, limit, times, rows, support, ids, mend):
-    """Means in these rows that stay below each neuron's limit; `mend` says what to do about others."""
-    some = means[rows]
-    wild = ~(np.abs(some) < limit)
+def require_no_explosion(means, limit, times, rows, support, ids, fix):
+    """Require the means in these rows to stay below each neuron's limit; `fix` is advice for the message."""
+    wild = ~(np.abs(means[rows]) < limit)
     if not wild.any():
         return
     first = int(np.argmax(wild.any(1)))
     neuron = int(np.argmax(wild[first]))
-    if np.isnan(some[first, neuron]):
+    if np.isnan(means[rows[first], neuron]):
         raise ValueError(
             "the rates become NaN. Check `inverse_link_function`, the couplings and the kernel of the basis."
         )
     unit = "spikes per bin" if support.counts else "per bin"
     raise ValueError(
         f"the population explodes: neuron {list_names([neuron], ids)} passes {limit[neuron]:g} {unit} at "
-        f"{times[rows[first]]:.3f} s. {mend}"
+        f"{times[rows[first]]:.3f} s. {fix}"
     )
 
 
-def require_basis_features(expected, made, model):
-    """As many features as the model has."""
-    if made != expected:
-        raise ValueError(
-            f"`basis` and `inputs` make {made} features, and the {model} has {expected}. Give the basis of its fit, and "
-            "inputs with as many columns."
-        )
-
-
-def require_model_basis(value, kind):
-    """A basis, alone or a sum."""
-    if not isinstance(value, kind):
-        raise TypeError(
-            f"`basis` must be the basis of the model's features; got {value!r}. For example history + stimulus."
-        )
-
-
 def as_simulation_inputs(value, n_bases):
-    """One input for each basis, None where the activity that is drawn goes, which is everywhere by default."""
+    """One input for each basis, None for the drawn activity, which is the default."""
     if value is None:
         return [None] * n_bases
     if not isinstance(value, list | tuple):
@@ -86,17 +68,8 @@ def as_simulation_inputs(value, n_bases):
     return value
 
 
-def require_recurrent(term, conv):
-    """A basis whose input is drawn bin by bin: a convolution over the past, by itself."""
-    if not isinstance(term, conv):
-        raise ValueError(
-            "the activity that is drawn must go into a convolution over the past, alone or in a sum; got None as an input of "
-            f"{term!r}. Give that basis an input that is known beforehand."
-        )
-
-
 def require_time_grid(frame, duration, bin_size):
-    """How long, and in which bins: what the inputs tell, else what is given."""
+    """Require duration and bin size, each either from the inputs or from its argument."""
     if frame is not None and duration is not None:
         raise ValueError(
             f"`duration` must be left out where inputs say how long the simulation is; got {duration!r}. Shorten the inputs."
@@ -112,7 +85,7 @@ def require_time_grid(frame, duration, bin_size):
 
 
 def as_history(value, window, n_neurons):
-    """Activity before the first bin as (window, neurons), the latest bin last; zeros before what is given."""
+    """Activity before the first bin as (window, neurons), the latest bin last, with zeros before it."""
     out = np.zeros((window, n_neurons))
     if value is None:
         return out
@@ -130,11 +103,9 @@ def as_history(value, window, n_neurons):
 
 
 def as_coupling_params(coef, intercept, n_basis):
-    """Couplings (neurons * basis, neurons) and intercepts (neurons,) that fit the basis."""
-    coef, intercept = (
-        as_real_array("coef", coef, (2,)).astype(float),
-        as_real_array("intercept", intercept, (1,)).astype(float),
-    )
+    """Couplings (neurons * functions, neurons) and intercepts (neurons,) that fit the basis."""
+    coef = as_real_array("coef", coef, (2,)).astype(float)
+    intercept = as_real_array("intercept", intercept, (1,)).astype(float)
     n = len(intercept)
     if coef.shape != (n * n_basis, n):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Populations of coupled neurons: drawn at random, and simulated."""
+"""Populations of coupled neurons: random couplings, and their simulation."""
 
 import jax
 import numpy as np
@@ -27,18 +27,18 @@ def random_coupling(
     refractoriness=3.0,
     adaptation=0.25,
 ):
-    r"""Draw couplings of a population that fires at chosen rates: sparse, of both signs, each with its time course.
+    r"""Draw sparse couplings of both signs, each with its own time course, for a population that fires at chosen rates.
 
     A pair is coupled with probability `connectivity`; its filter is one random bump over the functions of the basis.
     The filter of a neuron on itself is negative at the shortest lags (refractory) and, weakly, at the longest
     (adaptation).
-    The intercepts balance the couplings at the chosen rates :math:`r`, which would be exact if no input fluctuated:
+    The intercepts balance the couplings at the chosen rates :math:`r`, exactly if no input fluctuated:
 
     .. math:: b_n = \log r_n - \sum_{m,k} w_{(m,k),n} \, r_m \sum_{l=1}^{W} h_k(l)
 
-    The effects of all senders add up, over all lags. Of 20 neurons and more give each about four inputs,
-    ``connectivity=4 / n_neurons``, and `simulate_population` a `history` at such rates; of windows longer than 0.2 s weaken the
-    peaks in proportion.
+    The effects of all senders and lags add up. For 20 neurons or more, give each about four inputs,
+    ``connectivity=4 / n_neurons``, and give `simulate_population` a `history` at these rates. For windows longer than 0.2 s,
+    weaken the peaks in proportion.
 
     Parameters
     ----------
@@ -48,11 +48,11 @@ def random_coupling(
     basis
         A convolution basis, such as `RaisedCosineLogConv`.
     rates : tuple of float
-        Range of the rates, spikes per second; fluctuations of the input raise those that come out by a fifth or so.
+        Range of the rates, spikes per second; fluctuations of the input raise the simulated rates by about a fifth.
     bin_size : float
         In seconds.
     connectivity, excitatory : float
-        Share of the ordered pairs that are coupled, and of these couplings that excite; from 0 to 1.
+        Share of the ordered pairs with a coupling, and share of excitation among these; from 0 to 1.
     excitation, inhibition, refractoriness, adaptation : float
         Typical peaks of the filters, in units of the log rate.
 
@@ -105,19 +105,19 @@ def random_coupling(
 def simulate_population(
     key, coef, intercept, basis, *, duration, bin_size=0.005, inverse_link_function="exp", history=None
 ):
-    r"""Simulate coupled neurons bin by bin: counts drawn from a GLM of their own past.
+    r"""Simulate coupled neurons bin by bin, with counts drawn from a GLM of their own past.
 
     .. math:: y_{tn} \sim \mathrm{Poisson}\Bigl(f\bigl(b_n + \sum_{m,k} w_{(m,k),n} \sum_{l=1}^{W} h_k(l)\,
        y_{t-l,m}\bigr)\Bigr)
 
-    Spike times are uniform inside their bin, so that counting them again with the same bin size gives the counts.
+    Spike times are uniform inside their bin, so counting them with the same bin size gives the counts.
 
     Parameters
     ----------
     key : jax.Array
         Random key, ``jax.random.key(seed)``.
     coef : array, shape (neurons * n_basis_funcs, neurons)
-        Couplings, input-major (sender, function), as a fitted `coef_` has them.
+        Couplings, input-major (sender, function), as in a fitted `coef_`.
     intercept : array, shape (neurons,)
     basis
         The convolution basis of the coefficients.
@@ -126,10 +126,10 @@ def simulate_population(
     bin_size : float
         In seconds.
     inverse_link_function
-        "exp", "softplus" or a JAX function: from the linear predictor to the mean count per bin.
+        "exp", "softplus" or a JAX function, from the linear predictor to the mean count per bin.
     history
-        Counts before the first bin, shape (bins, neurons), the latest bin last. By default zeros, from which a population
-        whose intercepts balance much inhibition explodes.
+        Counts before the first bin, shape (bins, neurons), the latest bin last. By default zeros; a population explodes from
+        zeros if its intercepts balance strong inhibition.
 
     Returns
     -------
@@ -139,8 +139,8 @@ def simulate_population(
     Raises
     ------
     ValueError
-        If shapes do not fit the basis, the duration is not a whole number of bins, or the population explodes: mutual
-        excitation drives it beyond 20 spikes per bin.
+        If shapes do not fit the basis, the duration is not a whole number of bins, or mutual excitation drives the population
+        beyond 20 spikes per bin.
 
     Examples
     --------
@@ -158,10 +158,13 @@ def simulate_population(
     model = Poisson(require_link(inverse_link_function, LINKS))
     counts_key, times_key = jax.random.split(require_key(key))
     n = len(intercept)
-    recurrence = Recurrence(kernel, coef.reshape(n, -1, n))
+    recurrence = Recurrence(kernel=kernel, coef=coef.reshape(n, -1, n))
     frame = bin_frame(n_bins, bin_size)
-    bins = BinsToDraw(np.array([0, n_bins]), np.broadcast_to(intercept, (n_bins, n)), frame.times)
+    eta = np.broadcast_to(intercept, (n_bins, n))
+    bins = BinsToDraw(starts=np.array([0, n_bins]), eta=eta, times=frame.times)
     history = as_history(history, len(kernel), n)
     counts, rates = simulate_recurrence(counts_key, model, recurrence, bins, history, np.full(n, MAX_MEAN_COUNT))
     units, counts = make_recording(times_key, counts, frame, bin_size, np.arange(n), model.support)
-    return Population(units, counts, rates, coef, intercept, recurrence.filters)
+    return Population(
+        units=units, counts=counts, rates=rates, coef=coef, intercept=intercept, filters=recurrence.filters
+    )

@@ -1,4 +1,4 @@
-"""A fitted model taken apart for a simulation: what activity adds to later bins, and what inputs add that are known before."""
+"""Decomposition of a fitted model for a simulation: effect of the activity on later bins, and effect of known inputs."""
 
 from itertools import chain, compress, pairwise
 
@@ -15,37 +15,47 @@ from popglm.glm._access import core_params, model_with_dispersion
 from popglm.glm._model import Model
 from popglm.simulation._checks import (
     as_simulation_inputs,
-    require_basis_features,
     require_causal_kernel,
-    require_model_basis,
-    require_recurrent,
 )
 from popglm.simulation._rollout import Recurrence
 
 
 def decompose_predictor(coef, intercept, basis, inputs, model_name):
-    """How activity acts on later bins, the linear predictor without it (time, neurons) or None, and the inputs' time axis.
+    """Recurrence, linear predictor without it (time, neurons), and time axis of the inputs; None for both without inputs.
 
-    `coef` is (neurons, features); an input that is None is the activity.
+    `coef` is (neurons, features); None among the inputs stands for the activity.
     """
-    require_model_basis(basis, Basis)
+    if not isinstance(basis, Basis):
+        raise TypeError(
+            f"`basis` must be the basis of the model's features; got {basis!r}. For example history + stimulus."
+        )
     n, terms = len(intercept), list(_flatten_sum(basis))
     rest = iter(as_simulation_inputs(inputs, len(basis._leaves)))
-    given = [[next(rest) for _ in term._leaves] for term in terms]
-    drawn = [any(x is None for x in some) for some in given]
-    for term in compress(terms, drawn):
-        require_recurrent(term, Conv)
+    inputs = [[next(rest) for _ in term._leaves] for term in terms]
+    recurrent = [any(x is None for x in term_inputs) for term_inputs in inputs]
+    for term in compress(terms, recurrent):
+        if not isinstance(term, Conv):
+            raise ValueError(
+                "the activity that is drawn must go into a convolution over the past, alone or in a sum; got None as an input "
+                f"of {term!r}. Give that basis an input that is known beforehand."
+            )
         require_causal_kernel(term)
-    known = [not is_drawn for is_drawn in drawn]
-    X, widths = _input_features(compress(terms, known), compress(given, known))
-    widths = [n * t.kernel.shape[1] if own else next(widths) for t, own in zip(terms, drawn, strict=True)]
-    require_basis_features(coef.shape[1], sum(widths), model_name)
+    external = [not is_recurrent for is_recurrent in recurrent]
+    X, widths = _input_features(compress(terms, external), compress(inputs, external))
+    widths = [n * t.kernel.shape[1] if own else next(widths) for t, own in zip(terms, recurrent, strict=True)]
+    if sum(widths) != coef.shape[1]:
+        raise ValueError(
+            f"`basis` and `inputs` make {sum(widths)} features, and the {model_name} has {coef.shape[1]}. Give the basis of "
+            "its fit, and inputs with as many columns."
+        )
     edges = np.cumsum((0, *widths))
     weights = [coef[:, a:b] for a, b in pairwise(edges)]
-    recurrence = _join_recurrences([t.kernel for t in compress(terms, drawn)], list(compress(weights, drawn)), n)
+    recurrence = _join_recurrences(
+        [t.kernel for t in compress(terms, recurrent)], list(compress(weights, recurrent)), n
+    )
     if X is None:
         return recurrence, None, None
-    external = np.concatenate(list(compress(weights, known)), 1)
+    external = np.concatenate(list(compress(weights, external)), 1)
     rows = as_design_rows(X)
     design = Design(rows)
     eta = rows.gather(collect_entries(linear_predictor_rows, design, n, external, intercept))
@@ -53,7 +63,7 @@ def decompose_predictor(coef, intercept, basis, inputs, model_name):
 
 
 def _flatten_sum(basis):
-    """What stands side by side in a sum, however it is nested."""
+    """Terms of a sum, from all levels of nesting."""
     if isinstance(basis, Sum):
         for part in basis.bases:
             yield from _flatten_sum(part)
@@ -62,28 +72,29 @@ def _flatten_sum(basis):
 
 
 def _input_features(terms, inputs):
-    """Lazy features of terms whose inputs are known, None if there are no terms; and how many each has."""
+    """Lazy features of terms with their inputs, None without terms; and the number of features of each."""
     terms = list(terms)
     if not terms:
         return None, iter(())
     side = Sum(*terms)
     for part in side.bases:
-        part.label = None  # they need differ inside of their own sums only
+        # Labels need to differ within the original sums only.
+        part.label = None
     X = side.lazy_features(*chain.from_iterable(inputs))
     units = map(range, side._input_widths())
     return X, iter([len(part._columns(units).names) for part in side.bases])
 
 
 def _join_recurrences(kernels, weights, n):
-    """Several bases of the activity as one, over the longest window."""
+    """Combine several bases of the activity into one, over the longest window."""
     window = max(map(len, kernels))
     kernel = np.concatenate([np.pad(k, ((0, window - len(k)), (0, 0))) for k in kernels], 1)
     coef = [np.asarray(w, float).reshape(n, n, -1) for w in weights]  # receiver, sender, function
-    return Recurrence(kernel, np.concatenate(coef, 2).transpose(1, 2, 0))
+    return Recurrence(kernel=kernel, coef=np.concatenate(coef, 2).transpose(1, 2, 0))
 
 
 def decompose_model(model, basis, inputs):
-    """The observation model with its scale, the recurrence, and the predictor of inputs with its time axis."""
+    """Observation model with its dispersion; recurrence, linear predictor without it and time axis by `decompose_predictor`."""
     require_estimator(model, Model)
     require_fitted(model)
     known = model_with_dispersion(model, "a simulation")

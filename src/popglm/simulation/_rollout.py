@@ -1,9 +1,9 @@
-"""Activity drawn bin by bin, each bin from a linear predictor that the bins before have a part in.
+"""Draw activity bin by bin, each bin from a linear predictor that depends on the bins before.
 
-Lags are split in two. What the bins before a block of `BLOCK` rows add to all of its rows is one matrix product, made once per
-block; inside the block, every bin only adds what came since the block began, which is at most `BLOCK` bins. In a short window
-every bin hears all of it. Blocks come in chunks of one shape: simulations of every length share one compiled loop, and one
-that runs away ends early.
+Lags are split in two. The effect of the bins before a block of `BINS_PER_BLOCK` rows on all of its rows is one matrix product,
+computed once per block; inside the block, each bin only adds the effect of the bins since the block began. Short windows are
+not split. Blocks come in chunks of one shape, so simulations of all lengths share one compiled loop, and a simulation that
+runs away ends early.
 """
 
 from functools import partial
@@ -18,30 +18,33 @@ from popglm._design.arrays import round_up_length, zero_pad
 from popglm.glm._draw import can_draw_by_search, draw_activity
 from popglm.simulation._checks import EXPLODING_PARAMS_FIX, require_no_explosion
 
-BINS_PER_BLOCK = 16  # rows that hear of the past together; 8 and 32 took as long, 4 and 64 longer
+# 8 and 32 took as long, 4 and 64 longer.
+BINS_PER_BLOCK = 16
 
 
 BLOCKS_PER_CHUNK = 128
 
 
-MAX_SHORT_WINDOW = 64  # lags that every bin hears itself: fewer are not worth a product of their own
+# In lags: a product for the bins before a block is not worth its cost in shorter windows.
+MAX_SHORT_WINDOW = 64
 
 
 class Recurrence(NamedTuple):
-    """How activity acts on later bins: functions (window, functions), of which every sender has some for every receiver."""
+    """Effect of activity on later bins: functions over lags, and their coefficients for each sender and receiver."""
 
     kernel: np.ndarray
+    """Shape (window, functions)."""
     coef: np.ndarray
     """Shape (senders, functions, receivers)."""
 
     @property
     def filters(self) -> np.ndarray:
-        """Shape (senders, window, receivers), index 0 of the window is lag 1."""
+        """Effect on the linear predictor, shape (senders, window, receivers); index 0 of the window is lag 1."""
         return np.einsum("lk,nkm->nlm", self.kernel, self.coef)
 
 
 class BinsToDraw(NamedTuple):
-    """The rows that are to be drawn: first rows of epochs, and the end; linear predictors without recurrence, or NaN."""
+    """Rows to draw: first rows of epochs and the end; linear predictors without recurrence, NaN to skip a row; times."""
 
     starts: np.ndarray
     eta: np.ndarray
@@ -49,53 +52,53 @@ class BinsToDraw(NamedTuple):
 
 
 def simulate_recurrence(
-    key, model, recurrence: Recurrence, bins: BinsToDraw, history, limit, *, ids=None, mend=EXPLODING_PARAMS_FIX
+    key, model, recurrence: Recurrence, bins: BinsToDraw, history, limit, *, ids=None, fix=EXPLODING_PARAMS_FIX
 ):
-    """Draw all bins. Return activity and means, (time, neurons), NaN where the linear predictor is.
+    """Draw all bins and return activity and means, (time, neurons), NaN where the linear predictor is NaN.
 
-    `history` (window, neurons), the latest bin last, comes before every epoch. A mean at the `limit` of a neuron ends it;
-    `ids` and `mend` are for what is said then.
+    `history` (window, neurons), the latest bin last, precedes every epoch. It is an error if a mean reaches the `limit` of its
+    neuron; the message uses `ids` and the advice `fix`.
     """
     dtype = jnp.result_type(float)
-    place, fresh = _block_layout(bins.starts)
-    n_chunk = min(round_up_length(len(fresh)), BLOCKS_PER_CHUNK)
+    rows, begins = _block_layout(bins.starts)
+    n_chunk = min(round_up_length(len(begins)), BLOCKS_PER_CHUNK)
     kernel, start = recurrence.kernel, jnp.asarray(history, dtype)
     short = len(kernel) <= MAX_SHORT_WINDOW
     parts = [kernel.T if short else kernel[:BINS_PER_BLOCK].T, recurrence.coef.reshape(-1, len(limit))]
     parts = [None if short else jnp.asarray(_past_weights(kernel), dtype), *(jnp.asarray(a, dtype) for a in parts)]
     cap = jnp.asarray(model.link.forward(limit) if np.isfinite(limit).all() else limit, dtype)
     search = can_draw_by_search(model, limit)
-    out, means = (np.full(bins.eta.shape, np.nan, dtype) for _ in range(2))
+    activity, means = (np.full(bins.eta.shape, np.nan, dtype) for _ in range(2))
     carry = start
-    for at in range(0, len(fresh), n_chunk):
-        rows = place[at * BINS_PER_BLOCK : (at + n_chunk) * BINS_PER_BLOCK]
-        rows = np.pad(rows, (0, n_chunk * BINS_PER_BLOCK - len(rows)), constant_values=-1)
-        eta = np.where((rows >= 0)[:, None], bins.eta[rows], np.nan)
+    for block in range(0, len(begins), n_chunk):
+        chunk = rows[block * BINS_PER_BLOCK : (block + n_chunk) * BINS_PER_BLOCK]
+        chunk = np.pad(chunk, (0, n_chunk * BINS_PER_BLOCK - len(chunk)), constant_values=-1)
+        eta = np.where((chunk >= 0)[:, None], bins.eta[chunk], np.nan)
         drawn = ~np.isnan(eta).any(1)
-        data = np.where(drawn[:, None], eta, 0).astype(dtype), drawn, np.maximum(rows, 0).astype(np.int32)
+        data = np.where(drawn[:, None], eta, 0).astype(dtype), drawn, np.maximum(chunk, 0).astype(np.int32)
         data = tuple(jnp.asarray(a.reshape(n_chunk, BINS_PER_BLOCK, *a.shape[1:])) for a in data)
-        new = jnp.asarray(zero_pad(fresh[at : at + n_chunk], n_chunk))
-        carry, made = _simulate_chunk(key, model, parts, cap, start, carry, (*data, new), search=search)
-        for whole, part in zip((out, means), made, strict=True):
-            whole[rows[drawn]] = np.asarray(part).reshape(-1, len(limit))[drawn]
-        require_no_explosion(means, limit, bins.times, rows[drawn], model.support, ids, mend)
-    return out, means
+        new = jnp.asarray(zero_pad(begins[block : block + n_chunk], n_chunk))
+        carry, results = _simulate_chunk(key, model, parts, cap, start, carry, (*data, new), search=search)
+        for whole, values in zip((activity, means), results, strict=True):
+            whole[chunk[drawn]] = np.asarray(values).reshape(-1, len(limit))[drawn]
+        require_no_explosion(means, limit, bins.times, chunk[drawn], model.support, ids, fix)
+    return activity, means
 
 
 def _block_layout(starts):
-    """The row at every place, -1 at the end of an epoch that fills no block; and which blocks begin an epoch."""
-    place, fresh = [], []
+    """Row of each bin of the blocks, -1 after the end of an epoch; and True for the blocks that begin an epoch."""
+    rows, begins = [], []
     for first, stop in pairwise(starts):
         n_blocks = -(-(stop - first) // BINS_PER_BLOCK)
-        rows = np.full(n_blocks * BINS_PER_BLOCK, -1)
-        rows[: stop - first] = np.arange(first, stop)
-        place.append(rows)
-        fresh.append(np.arange(n_blocks) == 0)
-    return np.concatenate(place), np.concatenate(fresh)
+        epoch = np.full(n_blocks * BINS_PER_BLOCK, -1)
+        epoch[: stop - first] = np.arange(first, stop)
+        rows.append(epoch)
+        begins.append(np.arange(n_blocks) == 0)
+    return np.concatenate(rows), np.concatenate(begins)
 
 
 def _past_weights(kernel):
-    """Weight of every bin before a block, the latest last, for each of its rows, (rows * functions, window)."""
+    """Weights of the bins before a block, the latest last, for each of its rows, (rows * functions, window)."""
     window = len(kernel)
     lag = np.arange(BINS_PER_BLOCK)[:, None] + window - np.arange(window)[None]
     weight = np.where((lag <= window)[..., None], kernel[np.minimum(lag, window) - 1], 0)
@@ -104,27 +107,29 @@ def _past_weights(kernel):
 
 @partial(jax.jit, static_argnames="search")
 def _simulate_chunk(key, model, parts, cap, start, carry, data, *, search):
+    """Draw a chunk of blocks; return the bins before the next block, and activity and means (blocks, bins, neurons)."""
     far, near, coef = parts
     n_functions, n_neurons = near.shape[0], coef.shape[1]
 
     def block(before, inputs):
         eta, drawn, row, new = inputs
         before = jnp.where(new, start, before)
-        heard = before[::-1]
+        recent = before[::-1]
         if far is not None:
             features = (far @ before).reshape(BINS_PER_BLOCK, n_functions, n_neurons).transpose(0, 2, 1)
-            eta, heard = eta + features.reshape(BINS_PER_BLOCK, -1) @ coef, jnp.zeros_like(before[:BINS_PER_BLOCK])
+            eta, recent = eta + features.reshape(BINS_PER_BLOCK, -1) @ coef, jnp.zeros_like(before[:BINS_PER_BLOCK])
 
-        def one_bin(since, inputs):  # what was drawn since the block began, or in the whole window; the latest first
+        def one_bin(recent, inputs):
+            # `recent` holds the bins since the block began, or the whole short window, the latest first.
             eta, drawn, row = inputs
-            eta = eta + (near @ since).T.reshape(-1) @ coef
-            y = draw_activity(jax.random.fold_in(key, row), model, jnp.where(eta < cap, eta, cap)[:, None], search)[
-                :, 0
-            ]
+            eta = eta + (near @ recent).T.reshape(-1) @ coef
+            capped = jnp.where(eta < cap, eta, cap)[:, None]
+            y = draw_activity(jax.random.fold_in(key, row), model, capped, search)[:, 0]
             y = jnp.where(drawn, y, 0)
-            return jnp.concatenate([y[None], since[:-1]]), (y, model.mean(eta[:, None])[:, 0])
+            return jnp.concatenate([y[None], recent[:-1]]), (y, model.mean(eta[:, None])[:, 0])
 
-        since, made = jax.lax.scan(one_bin, heard, (eta, drawn, row))
-        return (since[::-1] if far is None else jnp.concatenate([before, since[::-1]])[BINS_PER_BLOCK:]), made
+        recent, drawn_and_means = jax.lax.scan(one_bin, recent, (eta, drawn, row))
+        before = recent[::-1] if far is None else jnp.concatenate([before, recent[::-1]])[BINS_PER_BLOCK:]
+        return before, drawn_and_means
 
     return jax.lax.scan(block, carry, data)

@@ -1,4 +1,4 @@
-"""Simulation of a fitted model whose own activity is among its features."""
+"""Simulation of a fitted model with its own activity among its features."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from popglm._checks.times import require_regular_bins
 from popglm._checks.values import as_number, require_key
 from popglm._pynapple import bin_frame, epoch_starts, select_columns
-from popglm.glm._access import is_single, neuron_names
+from popglm.glm._access import fitted_neuron_names, is_single
 from popglm.simulation._checks import EXPLODING_FIT_FIX, as_history, as_n_bins, require_time_grid
 from popglm.simulation._recording import Population, make_recording
 from popglm.simulation._recurrence import decompose_model
@@ -15,50 +15,50 @@ from popglm.simulation._stability import estimate_stability, explosion_limit, ty
 
 
 def simulate(key, model, basis, inputs=None, *, duration=None, bin_size=None, history=None):
-    r"""Simulate a fitted model whose features depend on the activity itself: what is drawn is the history of later bins.
+    r"""Simulate a fitted model whose features depend on its own activity: drawn counts are the history of later bins.
 
     .. math:: y_{tn} \sim p\Bigl(\cdot \Bigm| b_n + x_t^\top v_n
        + \sum_{m,k} w_{(m,k),n} \sum_{l=1}^{W} h_k(l)\, y_{t-l,m}\Bigr)
 
-    Observation model, link and scale are those of the fit; :math:`x_t` are features of inputs that are known beforehand. A
-    warning says before the run if the rates are likely to run away (see `stability`); a run that does is stopped.
+    Observation model, link and dispersion are those of the fit; :math:`x_t` are features of inputs known in advance. A warning
+    precedes the simulation if its rates are likely to run away (see `stability`); it stops if they do.
 
     Parameters
     ----------
     key : jax.Array
-        Random key, ``jax.random.key(seed)``. The same key draws the same activity, and bin t does not depend on how many
-        come after it.
+        Random key, ``jax.random.key(seed)``. The same key draws the same activity, and bin t does not depend on the number of
+        bins after it.
     model
-        A fitted GLM, whose own activity is drawn, or a PopulationGLM.
+        A fitted GLM (of its own activity) or PopulationGLM.
     basis
-        The basis of its features: a convolution, or a sum of bases, one of them at least a convolution of the activity.
+        The basis of its features: a convolution, or a sum of bases with at least one convolution of the activity.
     inputs : list
-        One for each basis, in the order of `lazy_features`: None where the activity goes, else what `lazy_features` takes. By
-        default everything is activity. The simulation has their bins, and their epochs if they are from pynapple.
+        One for each basis, in the order of `lazy_features`: None for the activity, else an input of `lazy_features`. By default
+        all are activity. The simulation has the bins of the inputs, and their epochs if they are from pynapple.
     duration, bin_size : float
-        In seconds, where no input says them; the bins are those of the counts of the fit.
+        In seconds, where no input gives them; the bin size is that of the counts of the fit.
     history
-        Activity before the first bin of each epoch, shape (bins, neurons), the latest bin last: such as the counts of the
+        Activity before the first bin of each epoch, shape (bins, neurons), the latest bin last; for example the counts of the
         fit. By default zeros, from which a coupled population may overshoot.
 
     Returns
     -------
     Population
-        Spike times, counts and rates, with the parameters of the model. Bins whose inputs are not known are NaN, and
-        count nothing in the history of others.
+        Spike times, counts and rates, with the parameters of the model. Bins with NaN in their inputs are NaN, and are 0 in the
+        history of others.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         If the model is not fitted.
     ValueError
-        If basis and inputs do not make the features of the model, or its rates run away: beyond 20 spikes per bin and ten
+        If basis and inputs do not give the features of the model, or if its rates run away: beyond 20 spikes per bin and ten
         times the highest mean count of the fit.
 
     Warns
     -----
     RuntimeWarning
-        If the mean field says that the rates have no stable level, or one that a fluctuation can leave.
+        If by the mean field the rates have no stable level, or one that a fluctuation can leave.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def simulate(key, model, basis, inputs=None, *, duration=None, bin_size=None, hi
     (5000, 3)
     """
     counts_key, times_key = jax.random.split(require_key(key))
-    known, recurrence, eta, frame = decompose_model(model, basis, inputs)
+    observation_model, recurrence, eta, frame = decompose_model(model, basis, inputs)
     require_time_grid(frame, duration, bin_size)
     if frame is None:
         n_bins = as_n_bins(duration, bin_size)
@@ -86,12 +86,20 @@ def simulate(key, model, basis, inputs=None, *, duration=None, bin_size=None, hi
         require_regular_bins(frame)
         bin_size = float(np.median(np.diff(frame.times)))
     history = as_history(history, len(recurrence.kernel), len(model.intercept_))
-    warn_unstable(estimate_stability(model, known, recurrence, eta))
-    limit = explosion_limit(known, typical_activity(model, known))
-    bins = BinsToDraw(epoch_starts(frame, len(eta)), eta, frame.times)
-    ids = np.arange(len(limit)) if neuron_names(model) is None else neuron_names(model)
-    named = {"ids": ids, "mend": EXPLODING_FIT_FIX}
-    counts, rates = simulate_recurrence(counts_key, known, recurrence, bins, history, limit, **named)
-    units, counts = make_recording(times_key, counts, frame, bin_size, ids, known.support)
+    warn_unstable(estimate_stability(model, observation_model, recurrence, eta))
+    limit = explosion_limit(observation_model, typical_activity(model, observation_model))
+    bins = BinsToDraw(starts=epoch_starts(frame, len(eta)), eta=eta, times=frame.times)
+    names = fitted_neuron_names(model)
+    ids = np.arange(len(limit)) if names is None else names
+    hints = {"ids": ids, "fix": EXPLODING_FIT_FIX}
+    counts, rates = simulate_recurrence(counts_key, observation_model, recurrence, bins, history, limit, **hints)
+    units, counts = make_recording(times_key, counts, frame, bin_size, ids, observation_model.support)
     counts = select_columns(counts, 0) if is_single(model) else counts
-    return Population(units, counts, rates, model.coef_, model.intercept_, recurrence.filters)
+    return Population(
+        units=units,
+        counts=counts,
+        rates=rates,
+        coef=model.coef_,
+        intercept=model.intercept_,
+        filters=recurrence.filters,
+    )

@@ -1,4 +1,4 @@
-"""Whether activity that feeds back on itself stays bounded."""
+"""Stability of coupled models: estimates, limits and warnings from the mean field."""
 
 from typing import NamedTuple
 
@@ -7,59 +7,59 @@ import numpy as np
 from popglm._checks.values import warn_user
 from popglm.glm._access import train_mean
 from popglm.simulation._checks import EXPLODING_FIT_FIX
-from popglm.simulation._mean_field import feedback_gain, find_fixed_point, input_drive, net_coupling, stability_margin
+from popglm.simulation._mean_field import MeanField
 from popglm.simulation._recurrence import decompose_model
 
-MAX_MEAN_COUNT = 20.0  # counts per bin; a population that gets there is exploding, unless the data do
+# Counts per bin: a population that reaches them explodes, unless the data of the fit reach them, too.
+MAX_MEAN_COUNT = 20.0
 
-
-SAFE_MARGIN = 5.0  # times their rates; of populations that could rise less, two in three ran away within ten minutes
+# Two in three populations with a smaller margin ran away within ten minutes.
+SAFE_MARGIN = 5.0
 
 
 class Stability(NamedTuple):
-    """Whether the rates of a coupled model settle, by its mean field."""
+    """Estimate by the mean field of whether the rates of a coupled model settle."""
 
     rates: np.ndarray
-    """Mean activity per bin where the mean field settles, shape (neurons,); NaN if it runs away."""
+    """Mean activity per bin at the fixed point of the mean field, shape (neurons,); NaN if there is none."""
     gain: float
-    """Activity that a little more of it brings about at these rates; from 1 on it grows. Infinite if there are none."""
+    """Largest eigenvalue of the linearised feedback at these rates; above 1, rates grow. Infinite without a fixed point."""
     margin: float
-    """Factor by which all rates can rise together and still come back; 0 if they never settle, infinite above 64."""
+    """Largest factor by which all rates can rise together and still come back; 0 if they never settle, infinite above 64."""
 
     @property
     def stable(self) -> bool:
-        """Whether rates settle, and can become five times as high without running away. Growth that alternates is not seen."""
+        """True if rates settle, and come back from five times as high. Growth that alternates in sign is not detected."""
         return bool(self.gain < 1 and self.margin >= SAFE_MARGIN)
 
 
 def stability(model, basis, inputs=None):
-    r"""Do the rates of a coupled model settle, and how far from running away? An estimate from its mean field.
+    r"""Estimate from its mean field whether the rates of a coupled model settle, and how far they are from running away.
 
-    Mean rates m that each neuron meets are those that it brings about, :math:`m_n = f(\eta_n + \sum_m m_m C_{mn})`. With an
-    exponential link, counts that scatter like independent Poisson numbers give
+    At a fixed point the mean rates that the neurons receive are those that they produce,
+    :math:`m_n = f(\eta_n + \sum_m m_m C_{mn})`. With an exponential link, independent Poisson counts give
 
     .. math:: C_{mn} = \sum_{l=1}^{W} \bigl(e^{h_{mn}(l)} - 1\bigr)
 
-    for the filters h, the first order of the event-based moment expansion of Naud and Gerstner; with a link that ends linearly
-    C is the sum of the filter. The gain is the largest real part of an eigenvalue of :math:`f'(\eta_n) C_{mn}`. An
-    exponential link always has a second, higher level of rates, from which they run away, as soon as there is net
-    excitation; the margin says how far it is. It is an estimate: bursts of one neuron, which its mean does not tell, may run
-    away all the same.
+    for the filters h, the first order of the event-based moment expansion of Naud and Gerstner; with a link that is linear at
+    high rates C is the sum of the filter. The gain is the largest real part of an eigenvalue of :math:`f'(\eta_n) C_{mn}`.
+    With an exponential link and net excitation there is always a second, higher fixed point, beyond which rates run away; the
+    margin says how far it is. This is an estimate: bursts of one neuron, which a mean rate does not show, may still run away.
 
     Parameters
     ----------
     model, basis, inputs
-        As for `simulate`. The mean field meets what inputs do on average.
+        As for `simulate`. The mean field takes the average effect of the inputs.
 
     Returns
     -------
     Stability
-        Rates, gain and margin; and whether it is `stable`.
+        Rates, gain and margin; `stable` sums them up.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError, ValueError
-        As `simulate`.
+        As for `simulate`.
 
     References
     ----------
@@ -77,46 +77,51 @@ def stability(model, basis, inputs=None):
     >>> stability(PopulationGLM().fit(basis.lazy_features(counts), counts), basis).stable
     True
     """
-    known, recurrence, eta, _ = decompose_model(model, basis, inputs)
-    return estimate_stability(model, known, recurrence, np.asarray(model.intercept_)[None] if eta is None else eta)
+    observation_model, recurrence, eta, _ = decompose_model(model, basis, inputs)
+    return estimate_stability(
+        model, observation_model, recurrence, np.asarray(model.intercept_)[None] if eta is None else eta
+    )
 
 
-def typical_activity(model, known):
-    """Size of each neuron's activity, in the data of the fit if they are known."""
-    unknown = np.full(len(model.intercept_), 0.98 if known.support.ends_only else float(known.divides))
+def typical_activity(model, observation_model):
+    """Typical size of each neuron's activity: that in the data of the fit, or a default after `update`."""
+    unknown = np.full(
+        len(model.intercept_), 0.98 if observation_model.support.ends_only else float(observation_model.divides)
+    )
     mean = np.abs(np.asarray(train_mean(model, unknown), float))
-    if known.divides:
-        mean = mean + np.sqrt(np.asarray(known.variance(mean)) * np.ravel(known.scale))
+    if observation_model.divides:
+        mean = mean + np.sqrt(np.asarray(observation_model.variance(mean)) * np.ravel(observation_model.scale))
     return mean
 
 
-def explosion_limit(known, typical):
-    """Means at which each neuron's activity counts as exploding."""
-    most = 1e4 * typical.max() if known.divides else max(MAX_MEAN_COUNT, 10 * typical.max())
-    return np.full(len(typical), np.inf if known.support.ends_only else most)
+def explosion_limit(observation_model, typical):
+    """Mean at which each neuron's activity counts as exploding."""
+    limit = 1e4 * typical.max() if observation_model.divides else max(MAX_MEAN_COUNT, 10 * typical.max())
+    return np.full(len(typical), np.inf if observation_model.support.ends_only else limit)
 
 
-def estimate_stability(model, known, recurrence, eta) -> Stability:
-    typical = typical_activity(model, known)
-    limit = (1 + typical) / 2 if known.support.ends_only else explosion_limit(known, typical)
-    act, drive = net_coupling(known, recurrence.filters), input_drive(known, eta)
+def estimate_stability(model, observation_model, recurrence, eta) -> Stability:
+    """Stability of a fitted model, given its recurrence and its linear predictor without recurrence (time, neurons)."""
+    typical = typical_activity(model, observation_model)
+    only_0_and_1 = observation_model.support.ends_only
+    limit = (1 + typical) / 2 if only_0_and_1 else explosion_limit(observation_model, typical)
+    field = MeanField.from_recurrence(observation_model, recurrence.filters, eta, limit)
     start = np.asarray(train_mean(model, np.zeros(len(typical))), float)
-    rates = find_fixed_point(known, drive, act, start, limit)
+    rates = field.fixed_point(start)
     if rates is None:
-        return Stability(np.full(len(limit), np.nan), np.inf, 0.0)
-    gain = feedback_gain(known, drive, act, rates)
-    return Stability(rates, gain, stability_margin(known, drive, act, rates, limit))
+        return Stability(rates=np.full(len(limit), np.nan), gain=np.inf, margin=0.0)
+    return Stability(rates=rates, gain=field.gain(rates), margin=field.margin(rates))
 
 
-def warn_unstable(found):
-    """Say before a run that its rates are likely to run away."""
-    if found.stable:
+def warn_unstable(estimate: Stability):
+    """Warn before a simulation that its rates are likely to run away."""
+    if estimate.stable:
         return
-    why = f"would run away if a fluctuation made them {found.margin:.1f} times as high"
-    if found.gain >= 1:
+    why = f"would run away if a fluctuation made them {estimate.margin:.1f} times as high"
+    if estimate.gain >= 1:
         why = "have no stable level"
     text = (
-        f"by their mean field the rates of this model {why}, so the simulation is likely to explode, or to sit at rates that "
+        f"by their mean field the rates of this model {why}, so the simulation is likely to explode, or to stay at rates that "
         f"the data never had. {EXPLODING_FIT_FIX}"
     )
     warn_user(text, RuntimeWarning)

@@ -1,0 +1,136 @@
+"""Estimates with their covariance, as arrays: standard errors, weighted sums, Wald tests, quantiles of bands."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+from popglm._sums.rank import MIN_DIRECTION_NORM
+from popglm.inference._checks import as_level
+from popglm.inference._information import not_identified
+from popglm.inference._quantiles import f_quantile, tail_probability, tube_quantile
+
+
+class Estimates(NamedTuple):
+    """Estimates of a fit, neurons first, and their covariance; the intercept is the last parameter.
+
+    `covariance` is NaN for parameters without a standard error. The data do not determine the parameters along
+    `null_directions`, and `conditional_se` is the standard error of a parameter if all others were known. `residual_df` are
+    the degrees of freedom of the dispersion, infinite if it is known. `clusters` is None unless errors are by clusters.
+    """
+
+    values: Float[np.ndarray, "neurons parameters"]
+    covariance: Float[np.ndarray, "neurons parameters parameters"]
+    null_directions: Float[np.ndarray, "neurons parameters directions"]
+    conditional_se: Float[np.ndarray, "neurons parameters"]
+    residual_df: Float[np.ndarray, " neurons"]
+    free: Bool[np.ndarray, "neurons parameters"]
+    clusters: Int[np.ndarray, " neurons"] | None
+
+    @property
+    def df(self):
+        """Degrees of freedom of Student's t, of each neuron."""
+        return np.maximum(self.residual_df if self.clusters is None else self.clusters - 1.0, 1)
+
+    def t_quantile(self, level):
+        """Standard errors from the estimate to an end of an interval, of each neuron."""
+        return stats.t.ppf((1 + as_level(level)) / 2, self.df)
+
+    def f_reference(self, k):
+        """Divisor that makes a Wald statistic of k coefficients follow F, and the second degrees of freedom of this F.
+
+        The divisor is k; for a covariance that is itself estimated from clusters it is that of Hotelling's distribution.
+        """
+        rest = self.df if self.clusters is None else np.maximum(self.df + 1 - k, 0)
+        return k * (1 if self.clusters is None else self.df / np.maximum(rest, 1)), rest
+
+    @property
+    def not_identified(self):
+        """True for parameters that the data do not determine, (neurons, parameters)."""
+        return not_identified(self.null_directions, self.conditional_se, np.eye(self.conditional_se.shape[1])).T
+
+    @property
+    def standard_errors(self):
+        """Standard errors of all parameters, (parameters, neurons)."""
+        variance = np.diagonal(self.covariance, axis1=1, axis2=2)
+        return np.sqrt(np.where(self.not_identified, np.nan, variance)).T
+
+    def weighted_sums(self, group, weights):
+        """Weighted sums of a group of parameters and their standard errors, (points, neurons).
+
+        Parameters that a mask holds at 0 have no error. NaN in the covariance matters only where its weight is not 0.
+        """
+        covariance, free = self._covariance_of(group)
+        finite = np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
+        both = finite[:, :, None] & finite[:, None, :]
+        variance = np.einsum("pk,nkj,pj->pn", weights, np.where(both, covariance, 0), weights, optimize=True)
+        missing = (weights != 0).astype(int) @ ~finite.T > 0
+        variance[missing | self._points_not_identified(group, weights) | ~free.any(1)] = np.nan
+        return weights @ self.values[:, group].T, np.sqrt(np.maximum(variance, 0))
+
+    def band_quantile(self, group, kernel, level):
+        """Standard errors from a filter to the edge of a band that contains all of its points, of each neuron.
+
+        The least of three bounds: Bonferroni's, Scheffé's, and that by the length of the path of the filter's direction.
+        """
+        level = as_level(level)
+        covariance, _ = self._covariance_of(group)
+        finite = np.isfinite(covariance).all((1, 2))
+        values, vectors = np.linalg.eigh(np.where(finite[:, None, None], covariance, 0))
+        paths = kernel @ (vectors * np.sqrt(np.maximum(values, 0))[:, None, :])  # (neurons, points, functions)
+        length = np.linalg.norm(paths, axis=2, keepdims=True)
+        moving = (length[..., 0] > 1e-9 * length.max(1)) & ~self._points_not_identified(group, kernel).T
+        paths = np.where(moving[..., None], paths / np.where(length > 0, length, 1), 0)
+        both = moving[:, 1:] & moving[:, :-1]
+        # A direction and its opposite are one.
+        angles = np.arccos(np.clip((paths[:, 1:] * paths[:, :-1]).sum(2), -1, 1))
+        angles = np.where(both, np.minimum(angles, np.pi - angles), 0).sum(1)
+        # Where the filter is 0 between two points, its path has several pieces.
+        pieces = 1 + (np.diff(moving.astype(int), axis=1) > 0).sum(1) - ~moving[:, 0]
+        df, points, alpha = self.df, np.maximum(moving.sum(1), 1), 1 - level
+        rank = np.maximum(self._n_identified(group), 1)
+        bonferroni = stats.t.isf(alpha / 2 / points, df)
+        divisor, rest = self.f_reference(rank)
+        scheffe = np.sqrt(np.where(rest > 0, divisor * f_quantile(alpha, rank, np.maximum(rest, 1)), np.inf))
+        tube = tube_quantile(angles, np.maximum(pieces, 1), df, alpha)
+        return np.where(finite, np.minimum(np.minimum(bonferroni, scheffe), tube), np.nan)
+
+    def wald_test(self, group):
+        """Statistic, degrees of freedom and p-value of each neuron, for the identified part of a group of coefficients."""
+        covariance, free = self._covariance_of(group)
+        projection, scale = self._identified_projection(group)
+        df = self._n_identified(group)
+        divisor, rest = self.f_reference(np.maximum(df, 1))
+        usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (rest > 0)
+        covariance = np.where(usable[:, None, None], covariance / (scale[:, :, None] * scale[:, None, :]), 0)
+        # Ones on the diagonal for held and unidentified parts: the matrix is invertible, and these add nothing.
+        padding = np.eye(len(group)) * ~free[:, None, :] + np.eye(len(group)) - projection
+        covariance = projection @ covariance @ projection + padding + np.eye(len(group)) * ~usable[:, None, None]
+        coef = (projection @ (self.values[:, group] * free / scale)[:, :, None])[..., 0]
+        statistic = (coef * np.linalg.solve(covariance, coef[:, :, None])[..., 0]).sum(1)
+        statistic = np.where(usable, statistic, np.nan)
+        p = tail_probability(statistic / divisor, np.maximum(df, 1), np.maximum(rest, 1))
+        return statistic, df.astype(float), p
+
+    def _covariance_of(self, group):
+        """Covariance of a group of parameters, 0 for those that a mask holds, and which of them are free."""
+        free = self.free[:, group]
+        covariance = self.covariance[:, group[:, None], group]
+        return np.where(free[:, :, None] & free[:, None, :], covariance, 0), free
+
+    def _points_not_identified(self, group, weights):
+        """True for weighted sums that the data do not determine, (points, neurons)."""
+        return not_identified(self.null_directions[:, group], self.conditional_se[:, group], weights)
+
+    def _identified_projection(self, group):
+        """Projections on the identified part of a group, (neurons, parameters, parameters), and the scale of each parameter."""
+        scale = np.where(self.conditional_se[:, group] > 0, self.conditional_se[:, group], 1)
+        vectors, size, _ = np.linalg.svd(self.null_directions[:, group] / scale[:, :, None], full_matrices=False)
+        vectors = vectors * (size > MIN_DIRECTION_NORM)[:, None, :]
+        return np.eye(len(group)) - vectors @ vectors.swapaxes(1, 2), scale
+
+    def _n_identified(self, group):
+        """Number of parameters of a group that the data of each neuron determine."""
+        projection, _ = self._identified_projection(group)
+        return self.free[:, group].sum(1) - (len(group) - np.rint(np.trace(projection, axis1=1, axis2=2)).astype(int))
