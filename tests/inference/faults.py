@@ -30,7 +30,7 @@ FAULTS = {
     "an estimated scale is known": Fault(
         "inference/_unpenalised_fit.py",
         "observation_model.divides and fitted",
-        "False and model",
+        "False and fitted",
         "inference/test_inference.py",
         "estimated_scale",
     ),
