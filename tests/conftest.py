@@ -3,6 +3,8 @@
 Tests run in float32, as users do, unless they ask for `precision` (both) or `float64`.
 """
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ install_import_hook("popglm", "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 import pynapple as nap
+from messages import things_at_hand
 from samples import small_data
 
 from popglm.basis import RaisedCosineLogConv
@@ -57,6 +60,17 @@ def recording():
 @pytest.fixture
 def data():
     return small_data()
+
+
+@pytest.fixture(scope="session")
+def at_hand():
+    return things_at_hand()
+
+
+@pytest.fixture
+def s(at_hand):
+    """What a user may have at hand; every case gets its own copies of the arrays."""
+    return SimpleNamespace(**at_hand.__dict__ | {"X": at_hand.X.copy(), "y": at_hand.y.copy()})
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ FAULTS = {
         "_checks/times.py",
         "off.max() > 1e-6",
         "off.max() > 1e6",
-        "checks/test_bad_input.py",
+        "checks/test_checks_messages.py",
         "shifted",
     ),
 }

@@ -1,0 +1,243 @@
+"""Messages of the estimators: settings, calls out of order, and data of other shapes than those of the fit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from messages import PLAIN, assert_refused, count, fit, frame, put, simulate, table
+from sklearn.exceptions import NotFittedError
+
+import popglm
+from popglm.glm import GLM, PopulationGLM
+from popglm.observation_models import NegativeBinomial, ObservationModel
+
+
+class Undecorated(ObservationModel):
+    """A model of one's own, but for the line above."""
+
+    loss = least = saturated = variance = sample = None
+
+
+REFUSED = {
+    # Settings
+    "solver misspelt": (lambda s: fit(s.X, s.y, solver_name="GradientDecent"), ValueError, "Did you mean 'GradientDescent'"),
+    "solver unknown": (lambda s: fit(s.X, s.y, solver_name="xyz"), ValueError, "`solver_name` must be one of .*got 'xyz'"),
+    "solver a number": (lambda s: fit(s.X, s.y, solver_name=3), ValueError, "`solver_name` must be one of .*got 3"),
+    "solver of NeMoS": (lambda s: fit(s.X, s.y, solver_name="SVRG"), ValueError, "`solver_name` must be one of"),
+    "solver a list": (lambda s: fit(s.X, s.y, solver_name=["LBFGS"]), ValueError, "`solver_name` must be one of"),
+    "option misspelt": (lambda s: fit(s.X, s.y, solver_kwargs={"tool": 1}), ValueError, "Did you mean 'tol'"),
+    "option of jaxopt misspelt": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"step_size": 1}), ValueError, "Did you mean 'stepsize'"
+    ),
+    "option of another solver": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"acceleration": False}), ValueError, "of LBFGS"
+    ),
+    "stepsize without solver": (
+        lambda s: fit(s.X, s.y, solver_kwargs={"stepsize": 0.1}), ValueError, "solver_kwargs of the default solver"
+    ),
+    "options not a dictionary": (lambda s: fit(s.X, s.y, solver_kwargs=[1]), TypeError, "`solver_kwargs` must be a dict"),
+    "tol negative": (lambda s: fit(s.X, s.y, solver_kwargs={"tol": -1}), ValueError, "`tol` must be a finite number"),
+    "tol a string": (lambda s: fit(s.X, s.y, solver_kwargs={"tol": "low"}), ValueError, "`tol` must be .*got 'low'"),
+    "maxiter 0": (lambda s: fit(s.X, s.y, solver_kwargs={"maxiter": 0}), ValueError, "`maxiter` must be a positive int"),
+    "maxiter fractional": (lambda s: fit(s.X, s.y, solver_kwargs={"maxiter": 2.5}), ValueError, "`maxiter` must be .*2.5"),
+    "stepsize a string": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"stepsize": "0.1"}), ValueError, "`stepsize` must be"
+    ),
+    "stepsize NaN": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"stepsize": np.nan}), ValueError, "`stepsize` must be"
+    ),
+    "acceleration a string": (
+        lambda s: fit(s.X, s.y, solver_name="GradientDescent", solver_kwargs={"acceleration": "no"}),
+        ValueError, "`acceleration` must be True or False; got 'no'",
+    ),
+    "linesearch misspelt": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"linesearch": "zom"}), ValueError, "Did you mean 'zoom'"
+    ),
+    "regularizer misspelt": (lambda s: fit(s.X, s.y, regularizer="ridge"), ValueError, "Did you mean 'Ridge'"),
+    "regularizer a class": (
+        lambda s: fit(s.X, s.y, regularizer=popglm.regularizer.Ridge), TypeError, "`regularizer` must be a name"
+    ),
+    "regularizer None": (lambda s: fit(s.X, s.y, regularizer=None), TypeError, "`regularizer` must be a name"),
+    "strength without penalty": (lambda s: fit(s.X, s.y, regularizer_strength=1.0), ValueError, 'Set regularizer="Ridge"'),
+    "strength negative": (
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength=-1), ValueError, "`regularizer_strength` must be"
+    ),
+    "strength infinite": (
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength=np.inf), ValueError, "finite number"
+    ),
+    "strength a string": (
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength="1"), ValueError, "finite number.*got '1'"
+    ),
+    "strength a list": (
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength=[[1.0]] * 7), ValueError,
+        r"one of 1 or 4 rows and 3 columns, which are the neurons; got shape \(7, 1\)"
+    ),
+    "observation model misspelt": (
+        lambda s: fit(s.X, s.y, observation_model="Poison"), ValueError, "Did you mean 'Poisson'"
+    ),
+    "observation model a number": (lambda s: fit(s.X, s.y, observation_model=1), TypeError, "`observation_model` must be"),
+    "a scale for each neuron": (
+        lambda s: fit(s.X, s.y, observation_model=NegativeBinomial(scale=np.ones(3))), ValueError, r"one number.*shape \(3,\)"
+    ),
+    "observation model no dataclass": (
+        lambda s: fit(s.X, s.y, observation_model=Undecorated()), TypeError, "got .*Undecorated.*Write @dataclass"
+    ),
+    "link misspelt": (lambda s: fit(s.X, s.y, inverse_link_function="softpluss"), ValueError, "Did you mean 'softplus'"),
+    "link a number": (lambda s: fit(s.X, s.y, inverse_link_function=2), TypeError, "function or one of exp, .*; got 2"),
+    "mask of another shape": (
+        lambda s: fit(s.X, s.y, feature_mask=np.ones((3, 4))), ValueError, r"= \(4, 3\); got \(3, 4\)"
+    ),
+    "mask fractional": (lambda s: fit(s.X, s.y, feature_mask=np.full((4, 3), 0.5)), ValueError, r"0 \(leave out\) and 1"),
+    "mask of strings": (lambda s: fit(s.X, s.y, feature_mask=[["a"] * 3] * 4), TypeError, "`feature_mask` must hold real"),
+    "start of another shape": (
+        lambda s: PopulationGLM().fit(s.X, s.y, init_params=(np.zeros(4), np.zeros(3))), ValueError, r"`init_params` .*\(4, 3\)"
+    ),
+    "start not a pair": (lambda s: PopulationGLM().fit(s.X, s.y, init_params=1), TypeError, "must be a pair"),
+    "start of lists": (
+        lambda s: PopulationGLM().fit(s.X, s.y, init_params=([0], [0])), TypeError, "`init_params` must hold.*got list"
+    ),
+    "callback not a function": (
+        lambda s: PopulationGLM().fit_batches([(s.X, s.y)], 1, callback="x"), TypeError, "a function of the step, the loss and"
+    ),
+    "start NaN": (
+        lambda s: PopulationGLM().fit(s.X, s.y, init_params=(np.full((4, 3), np.nan), np.zeros(3))),
+        ValueError, "`init_params` must be finite",
+    ),
+    "link of NumPy": (
+        lambda s: [fit(s.X, s.y, inverse_link_function=np.exp) for _ in range(2)], TypeError, "got NumPy's exp"
+    ),
+    "link that returns nothing": (
+        lambda s: fit(s.X, s.y, inverse_link_function=lambda eta: None), ValueError, "one real mean .*dtype object"
+    ),
+    "link over all bins": (
+        lambda s: simulate(s, inverse_link_function=jax.nn.softmax), ValueError, "one real mean for every linear predictor"
+    ),
+    "link negative far out": (
+        lambda s: simulate(s, inverse_link_function=lambda eta: eta + 4.5), ValueError, "must give positive means"
+    ),
+    "link complex": (
+        lambda s: fit(s.X, s.y, inverse_link_function=lambda eta: jnp.exp(eta) + 0j), ValueError, "one real mean"
+    ),
+    "link that stays below the data": (
+        lambda s: fit(s.X, s.y * 9, inverse_link_function=jax.nn.sigmoid), ValueError, "does not reach a mean of"
+    ),
+    "stepsize that cannot be traced": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"stepsize": lambda i: 0.1 if i < 9 else 0.01}),
+        TypeError, "`stepsize` must be a number, or a JAX function.*jax.numpy.where",
+    ),
+    "stepsize that is negative later": (
+        lambda s: fit(s.X, s.y, solver_name="GradientDescent", solver_kwargs={"stepsize": lambda i: -0.1}),
+        ValueError, "`stepsize` must give a positive number",
+    ),
+    "stepsize beyond float32": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"stepsize": 1e60}), ValueError, "`stepsize` must be"
+    ),
+    "maxiter beyond 32 bits": (
+        lambda s: fit(s.X, s.y, solver_name="LBFGS", solver_kwargs={"maxiter": 10**12}), ValueError, "`maxiter` must be"
+    ),
+    "tol too large for a float": (lambda s: fit(s.X, s.y, solver_kwargs={"tol": 10**400}), ValueError, "`tol` must be"),
+    "strength beyond float32": (
+        lambda s: fit(s.X, s.y, regularizer="Ridge", regularizer_strength=1e39), ValueError, "finite number"
+    ),
+    "progress as a word": (lambda s: PopulationGLM().fit(s.X, s.y, progress="yes"), TypeError, "`progress` must be True"),
+    # Calls out of order
+    "predict before fit": (lambda s: PopulationGLM().predict(s.X), NotFittedError, "Call `fit` or `update` first"),
+    "score before fit": (lambda s: GLM().score(s.X, s.y[:, 0]), NotFittedError, "Call `fit` or `update` first"),
+    "update before initialize_state": (
+        lambda s: s.stepper.update(s.params, None, s.X, s.y), TypeError, "`state` must come from `initialize_state`"
+    ),
+    "update before initialize_params": (
+        lambda s: s.stepper.update(None, s.state, s.X, s.y), TypeError, "`params` must be a pair.*got NoneType"
+    ),
+    "update with lists": (
+        lambda s: s.stepper.update(([[0.0]], [0.0]), s.state, s.X, s.y), TypeError, "`params` must hold arrays.*got list"
+    ),
+    "a state of strings": (
+        lambda s: s.stepper.update(s.params, "state", s.X, s.y), TypeError, "`state` must come from `initialize_state`"
+    ),
+    "one neuron's coefficients as a column": (
+        lambda s: GLM(**PLAIN).update((np.zeros((4, 1)), np.zeros(1)), s.state, s.X, s.y[:, 0]), ValueError, r"\(4,\)"
+    ),
+    "initialize_state before initialize_params": (
+        lambda s: s.stepper.initialize_state(s.X, s.y, None), TypeError, "`params` must be a pair"
+    ),
+    "state of another solver": (
+        lambda s: s.stepper.update(
+            s.params, PopulationGLM(solver_name="LBFGS", solver_kwargs={"stepsize": 0.1}).initialize_state(s.X, s.y, s.params),
+            s.X, s.y,
+        ), TypeError, "`state` must come from `initialize_state`",
+    ),
+    # Other shapes later on
+    "update with other features": (
+        lambda s: s.stepper.update(s.params, s.state, s.X[:, :3], s.y), ValueError, "X has 3 features.*expecting 4"
+    ),
+    "update with other neurons": (
+        lambda s: s.stepper.update(s.params, s.state, s.X, s.y[:, :2]), ValueError, "y has 2 neurons.*model has 3"
+    ),
+    "update with a vector": (lambda s: s.stepper.update(s.params, s.state, s.X, s.y[:, 0]), ValueError, "`y` must be 2-D"),
+    "update with lengths": (lambda s: s.stepper.update(s.params, s.state, s.X, s.y[:-1]), ValueError, "same number of rows"),
+    "update without a valid row": (
+        lambda s: s.stepper.update(s.params, s.state, s.X * np.nan, s.y), ValueError, "no bin is valid"
+    ),
+    "update without a valid count": (
+        lambda s: s.stepper.update(s.params, s.state, s.X, s.y * np.nan), ValueError, "no bin is valid"
+    ),
+    "update with negative counts": (lambda s: s.stepper.update(s.params, s.state, s.X, s.y - 1), ValueError, "`y` must hold"),
+    "update with infinite X": (
+        lambda s: s.stepper.update(s.params, s.state, put(s.X, 3, np.inf), s.y), ValueError, "`X` must be finite"
+    ),
+    "update with X beyond float32": (
+        lambda s: s.stepper.update(s.params, s.state, s.X * 1e39, s.y), ValueError, "`X` .*too large for float32"
+    ),
+    "update with integer parameters": (
+        lambda s: s.stepper.update((np.zeros((4, 3), int), np.zeros(3, int)), s.state, s.X, s.y),
+        TypeError, "`params` must hold arrays of float32; got int",
+    ),
+    "update with transposed coefficients": (
+        lambda s: s.stepper.update((s.params[0].T, s.params[1]), s.state, s.X, s.y), ValueError, r"shape \(4, 3\)|features"
+    ),
+    "update with scalar intercept": (
+        lambda s: s.stepper.update((s.params[0], jnp.float32(0)), s.state, s.X, s.y), ValueError, r"shape|neurons"
+    ),
+    "predict with other features": (lambda s: s.model.predict(s.X[:, :2]), ValueError, "X has 2 features.*expecting 4"),
+    "predict with a vector": (lambda s: s.model.predict(s.X[0]), ValueError, r"`X` must be 2-D"),
+    "predict with strings": (lambda s: s.model.predict(s.X.astype(str)), TypeError, "`X` must hold real"),
+    "predict with infinite X": (lambda s: s.model.predict(put(s.X, 3, np.inf)), ValueError, "`X` must be finite; row 3"),
+    "predict with X beyond float32": (lambda s: s.model.predict(s.X * 1e39), ValueError, "too large for float32"),
+    "score with other features": (lambda s: s.model.score(s.X[:, :2], s.y), ValueError, "X has 2 features.*expecting 4"),
+    "score with other neurons": (lambda s: s.model.score(s.X, s.y[:, :2]), ValueError, "y has 2 neurons.*model has 3"),
+    "score with other lengths": (lambda s: s.model.score(s.X[:9], s.y), ValueError, "same number of rows; got 9 and 600"),
+    "score NaN everywhere": (lambda s: s.model.score(s.X, s.y * np.nan), ValueError, "no bin is valid"),
+    "score type misspelt": (
+        lambda s: s.model.score(s.X, s.y, "pseudo-r2-mcfadden"), ValueError, "Did you mean 'pseudo-r2-McFadden'"
+    ),
+    "score type unknown": (lambda s: s.model.score(s.X, s.y, 3), ValueError, "`score_type` must be one of .*got 3"),
+    "aggregate not a function": (
+        lambda s: s.model.score(s.X, s.y, aggregate_sample_scores="mean"), TypeError, "`aggregate_sample_scores` must be a func"
+    ),
+    "null misspelt": (lambda s: s.model.score(s.X, s.y, null="trian"), ValueError, "Did you mean 'train'"),
+    "null of another length": (lambda s: s.model.score(s.X, s.y, null=[0.1, 0.2]), ValueError, "`null` must be .*3 positive"),
+    "null zero": (lambda s: s.model.score(s.X, s.y, null=[0.1, 0.2, 0.0]), ValueError, "`null` must be .*from 0 to 0.2"),
+    "null train after update": (
+        lambda s: s.stepper.score(s.X, s.y, "pseudo-r2-Cohen", null="train"), ValueError, "Call `fit`, or give"
+    ),
+    "a state of words": (
+        lambda s: s.stepper.update(s.params, ("a",), s.X, s.y), TypeError, "`state` must come from `initialize_state`"
+    ),
+    "aggregate returns words": (
+        lambda s: s.model.score(s.X, s.y, aggregate_sample_scores=lambda x: "a"), TypeError, "must return a number"
+    ),
+    "null True": (lambda s: s.model.score(s.X, s.y, "pseudo-r2-Cohen", null=True), ValueError, "`null` must be"),
+    "features in another order": (
+        lambda s: PopulationGLM().fit(count(frame(s.y)), s.y).predict(count(frame(s.y))[:, ::-1]),
+        ValueError, "feature names should match.*expected '0:0' where '2:1' came",
+    ),
+    "columns of a table in another order": (
+        lambda s: PopulationGLM().fit(table(s.X), s.y).score(table(s.X)[list("dcba")], s.y), ValueError, "should match"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_what_was_expected_what_came_and_the_fix(s, name):
+    assert_refused(s, *REFUSED[name])
