@@ -1,18 +1,21 @@
-"""Errors in public terms: messages of Python name public classes and methods, not the private classes behind them."""
+"""Public names: `help`, TypeErrors and pickles name public packages and methods, not the private files behind them."""
 
-from inspect import isfunction, unwrap
+from inspect import isclass, isfunction, unwrap
 
 
-def hide_private_bases(classes):
-    """Rename public methods of private base classes, so that a TypeError says `fit()`, not `PrivateBase.fit()`.
+def export(package, namespace):
+    """Let the public objects of a package, `namespace["__all__"]`, name the package as their module.
 
-    `__module__` of the public classes stays that of their file: `inspect.getsource`, and with it `??` of IPython, reads the
-    source of a class from the file of its module.
+    Public methods of their private base classes lose the name of the class, so that a TypeError says `fit()`, not
+    `PrivateBase.fit()`. In return `inspect.getsource` of a class (not of its methods) finds no source.
     """
-    private = {base for cls in classes for base in cls.__mro__ if base.__module__.startswith("popglm.")}.difference(
-        classes
-    )
+    objects = [namespace[name] for name in namespace["__all__"]]
+    classes = {one for one in objects if isclass(one)}
+    private = {base for one in classes for base in one.__mro__ if base.__module__.startswith("popglm.")} - classes
     for base in private:
         for name, method in vars(base).items():
             if isfunction(method) and not name.startswith("_"):
                 method.__qualname__ = unwrap(method).__qualname__ = name
+    for one in objects:
+        if isclass(one) or isfunction(one):
+            one.__module__ = package

@@ -10,7 +10,7 @@ A new basis is one subclass of `Conv` or `Eval`, with its parameters and `shape`
 """
 
 from popglm._design.lazy import LazyFeatures
-from popglm._public import hide_private_bases
+from popglm._public import export
 from popglm.basis._conv import (
     BSplineConv,
     Conv,
@@ -59,7 +59,7 @@ __all__ = [
     "Sum",
 ]
 
-hide_private_bases([globals()[name] for name in __all__])
+export(__name__, globals())
 
 
 def __dir__():

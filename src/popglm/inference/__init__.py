@@ -3,6 +3,7 @@
 All of it holds for a maximum of the likelihood itself, and is refused after a penalty.
 """
 
+from popglm._public import export
 from popglm.inference._couplings import Discoveries, coupling_table, false_discovery
 from popglm.inference._covariance import uncertainty
 from popglm.inference._likelihood_ratio import leave_out_test, likelihood_ratio_test
@@ -18,6 +19,7 @@ __all__ = [
     "likelihood_ratio_test",
     "uncertainty",
 ]
+export(__name__, globals())
 
 
 def __dir__():

@@ -4,9 +4,11 @@ Colours come from the current style, light or dark; ``plt.style.use("popglm.book
 imported when a function is called.
 """
 
+from popglm._public import export
 from popglm.plotting._figures import coupling_matrix, filters, ks_plot, raster, regularisation_path
 
 __all__ = ["coupling_matrix", "filters", "ks_plot", "raster", "regularisation_path"]
+export(__name__, globals())
 
 
 def __dir__():
