@@ -138,6 +138,12 @@ def test_no_row_is_left_out_that_could_stay(made_of, name):
     assert any((seen[train].any(0) & seen[test].any(0)).any() for train, test in closer)
 
 
+def test_splits_say_their_settings_in_a_line():
+    assert repr(BlockSplit(3, window=2)) == "BlockSplit(n_splits=3, window=2, n_blocks=1)"
+    epochs = EpochSplit(3, window=2, epochs=nap.IntervalSet([0, 2, 4], [1, 3, 5]))
+    assert repr(epochs) == "EpochSplit(n_splits=3, window=2, epochs=<3 epochs>, seed=None)"
+
+
 def test_lazy_features_lose_nothing_across_a_gap():
     """History starts anew there; a TsdFrame cannot say so."""
     counts = counts_of(np.ones((N_BINS, 2)))

@@ -116,6 +116,7 @@ def test_many_neurons_start_from_a_history():
     history = np.random.default_rng(0).poisson(0.075, (40, n))
     population = simulate_population(key, *weights, basis, duration=20.0, history=history)
     assert 10 < population.rates.mean() / 0.005 < 25 and population.rates.max() < 10
+    assert repr(population) == f"Population: 40 neurons, 4000 bins, {int(population.counts.d.sum())} spikes"
     with pytest.raises(ValueError, match=r"shape \(bins, neurons\) with 40 neurons"):
         simulate_population(key, *weights, basis, duration=20.0, history=history[:, 1:])
 

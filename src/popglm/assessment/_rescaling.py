@@ -60,9 +60,9 @@ def as_rescaling_alpha(model, models):
     for kind, alpha in models.items():
         if isinstance(model, kind):
             return alpha
-    known = ", ".join(kind.__name__ for kind in models)
+    names = ", ".join(kind.__name__ for kind in models)
     raise ValueError(
-        f"time can be rescaled for {known}, whose y are counts of events in time; got {type(model).__name__}. For other "
+        f"time can be rescaled for {names}, whose y are counts of events in time; got {type(model).__name__}. For other "
         "models look at `deviance_residuals`."
     )
 

@@ -114,10 +114,10 @@ def as_cluster_labels(value, n_bins):
     """One label for each bin, without NaN."""
     values = np.asarray(value)
     if values.shape != (n_bins,):
-        expected, came = f"one label for each of the {n_bins} bins", f"shape {values.shape}"
+        others, came = "", f"shape {values.shape}"
         if values.ndim == 0:
-            expected, came = f"None, 'bins', 'epochs', a number of bins, or {expected}", repr(value)
-        raise ValueError(f"`clusters` must be {expected}; got {came}.")
+            others, came = "be None, 'bins', 'epochs', a number of bins, or ", repr(value)
+        raise ValueError(f"`clusters` must {others}hold one label for each of the {n_bins} bins; got {came}.")
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise ValueError("`clusters` must not hold NaN. Leave bins out by NaN in y, and give them any label.")
     return values
@@ -165,11 +165,11 @@ def as_feature_groups(features, n_features, size=None):
 
 def _flatten_groups(features, path=()):
     """Pairs of name and group of nested dictionaries, as a sum of bases has them; a nested name is a tuple."""
-    for name, part in features.items():
-        if isinstance(part, Mapping):
-            yield from _flatten_groups(part, (*path, name))
+    for name, group in features.items():
+        if isinstance(group, Mapping):
+            yield from _flatten_groups(group, (*path, name))
         else:
-            yield ((*path, name) if path else name), part
+            yield ((*path, name) if path else name), group
 
 
 def _as_feature_numbers(value, n_features, name="features"):

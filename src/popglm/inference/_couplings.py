@@ -57,7 +57,10 @@ def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
     Examples
     --------
     >>> from popglm.inference import false_discovery
-    >>> false_discovery([0.001, 0.02, 0.4, float("nan")]).found.tolist()
+    >>> result = false_discovery([0.001, 0.02, 0.4, float("nan")])
+    >>> result
+    Discoveries: 2 of 3 tests, shape (4,)
+    >>> result.found.tolist()
     [True, True, False, False]
     """
     p = as_real_array("p_values", p_values, (0, 1, 2, 3)).astype(float)

@@ -46,8 +46,8 @@ class CovarianceEstimate(NamedTuple):
 
     `covariance` is NaN for constant features and for coefficients that a mask holds at 0. Along `null_directions` the
     parameters may move without changing the likelihood. `conditional_se` is the standard error of a parameter if all others
-    were known, `distance` that of each neuron's estimates from the optimum of the data, in standard errors, and
-    `residual_df` the number of bins minus that of parameters. `clusters` counts the clusters with valid bins.
+    were known. `distance` is that from the estimates to the optimum of the data, in standard errors. `residual_df` is the
+    number of bins minus the number of parameters. `clusters` is the number of clusters with valid bins.
     """
 
     covariance: Float[np.ndarray, "neurons parameters parameters"]

@@ -19,14 +19,8 @@ class GroupTests(NamedTuple):
     p_values: np.ndarray
 
     def __repr__(self):
-        """Number of tests, and of those that have a p-value."""
-        valid = int(np.isfinite(self.p_values).sum())
-        return f"GroupTests: shape {np.shape(self.p_values)}, {valid} with a p-value, least {_least(self.p_values)}"
-
-
-def _least(p_values):
-    finite = np.asarray(p_values)[np.isfinite(p_values)]
-    return f"{finite.min():.2g}" if finite.size else "none"
+        """Number of tests that have a p-value, and their shape."""
+        return f"GroupTests: {int(np.isfinite(self.p_values).sum())} tests, shape {np.shape(self.p_values)}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,12 +52,12 @@ class Uncertainty:
     >>> counts = np.random.default_rng(0).poisson(0.2, (4000, 3))
     >>> basis = RaisedCosineLogConv(4, window_size=20)
     >>> X = basis.lazy_features(counts)
-    >>> errors = uncertainty(PopulationGLM().fit(X, counts), X, counts)
-    >>> errors
+    >>> result = uncertainty(PopulationGLM().fit(X, counts), X, counts)
+    >>> result
     Uncertainty(kind='fisher'): 3 neurons, 12 features
-    >>> errors.coef_se.shape, errors.intercept_se.shape
+    >>> result.coef_se.shape, result.intercept_se.shape
     ((12, 3), (3,))
-    >>> low, high = errors.bands(basis.kernel)
+    >>> low, high = result.bands(basis.kernel)
     >>> low.shape  # senders, lags, receivers
     (3, 20, 3)
     """
@@ -170,10 +164,10 @@ class Uncertainty:
         weights = as_function_values(weights, (1, 2), "weights")
         groups, one, points = self._sums(weights, features, intercept)
         sums = [self._estimates.weighted_sums(group, points) for group in groups]
-        estimate, se = (np.array(part) for part in zip(*sums, strict=True))
+        estimate, se = (np.array(values) for values in zip(*sums, strict=True))
         if np.ndim(weights) == 1:
             estimate, se = estimate[:, 0], se[:, 0]
-        return tuple(self._public(part[0] if one else part) for part in (estimate, se))
+        return tuple(self._public(values[0] if one else values) for values in (estimate, se))
 
     def _sums(self, weights, features, intercept):
         """Parameters of each group, True if the user named a single one, and weights of each point (points, parameters)."""
@@ -249,4 +243,4 @@ class Uncertainty:
         """
         _, groups, one = as_feature_groups(features, self._estimates.values.shape[1] - 1)
         tests = np.array([self._estimates.wald_test(group) for group in groups]).swapaxes(0, 1)
-        return GroupTests(*(self._public(part[0] if one else part) for part in tests))
+        return GroupTests(*(self._public(values[0] if one else values) for values in tests))
