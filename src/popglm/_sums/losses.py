@@ -1,6 +1,7 @@
 """Losses, their gradients and Hessians: functions of one block, summed by `total`."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +17,18 @@ PerNeuron = Float[Array, " neurons"]
 Entries = Float[Array, "neurons rows"]
 
 
-def fit_null_model(model, bins, events):
-    """Mean count, linear predictor and silence of each neuron if no feature matters; on the host."""
+class NullModel(NamedTuple):
+    """Each neuron's constant mean count and its linear predictor `eta`; `silent` neurons have nothing to fit."""
+
+    mean: np.ndarray
+    eta: np.ndarray
+    silent: np.ndarray
+
+
+def fit_null_model(model, bins, events) -> NullModel:
+    """Fit the model without features, on the host."""
     mean, silent = model.null_mean(events, bins)
-    return mean, np.asarray(model.link.forward(mean), float), silent | (bins == 0)
+    return NullModel(mean=mean, eta=np.asarray(model.link.forward(mean), float), silent=silent | (bins == 0))
 
 
 def select_neurons(model, neurons):

@@ -5,26 +5,24 @@ from contextlib import nullcontext
 import jax.numpy as jnp
 import numpy as np
 
-from popglm._checks.arrays import as_real_array, require_valid_bins
+from popglm._checks.arrays import as_real_array
 from popglm._checks.models import as_feature_mask, require_dispersion
 from popglm._checks.values import as_positive_integer, require_flag, require_function
-from popglm._design.inputs import as_X_y, has_valid_bin
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import frame_fingerprint, objective_fingerprint, options_fingerprint, values_checksum
 from popglm._solver.threads import one_thread
 from popglm.batching import Windows
+from popglm.batching._batch_fit import DEFAULT_SOLVER, BatchFit
+from popglm.batching._batches import CheckedBatches
 from popglm.batching._checks import (
     as_init_pair,
     require_batch_pair,
     require_batches,
     require_same_stepper,
     require_stepper,
-    require_uniform_batches,
 )
-from popglm.batching._exact_passes import batch_fit_result, collinear_in_batches
-from popglm.batching._run import RunState, run_batches
-from popglm.batching._state import BatchFitState
-from popglm.batching._steppers import DEFAULT_SOLVER, BatchFit, jaxopt_stepper, optax_stepper
+from popglm.batching._run import Place, RunState, read_shape, run_batches
+from popglm.batching._user_solver import UserSolver
 from popglm.batching._watch import Watch, show_step_progress
 from popglm.glm._settings import require_nonsmooth_solver, warn_unsuited_solver
 
@@ -139,7 +137,7 @@ class BatchFits:
         )
         require_flag("progress", progress)
         require_function("callback", callback, "the step, the loss and the parameters")
-        params, stand = as_init_pair(init, RunState)
+        params, state = as_init_pair(init, RunState)
         held_out = None if held_out is None else require_batch_pair(held_out, "`held_out` must be a pair (X, y)")
         if name is not None:
             warn_unsuited_solver(name, options)
@@ -147,51 +145,56 @@ class BatchFits:
             require_nonsmooth_solver(type(objective.penalty).__name__, type(solver).__name__)
         if (name is not None or solver is not None) and (objective.model.shapes or held_out is not None):
             require_dispersion(objective.model, False, "a solver that you name or bring")
-        keep = None
+        checkpoint_ = None
         if checkpoint is not None:
             checks = held_out and [check_every, patience, values_checksum(*held_out)]
-            init = params and [values_checksum(*params), *(() if stand is None else (stand.number, stand.taken))]
+            place = () if state is None else (state.pass_number, state.batches_taken)
+            init = params and [values_checksum(*params), *place]
             settings = {"held_out": checks, "init": init, "solver": name or DEFAULT_SOLVER}
             if solver is not None:
                 settings["solver"] = type(solver).__name__
-            keep = self._checkpoint_of_batches(checkpoint, objective, options, batches, settings)
+            checkpoint_ = self._checkpoint_of_batches(checkpoint, objective, options, batches, settings)
         self._forget()
-        expected = {} if stand is None else {"shape": stand.shape}
+        checked = CheckedBatches(batches, objective.model, self._y_dims, None if state is None else state.shape)
+        if checked.names is not None:
+            self._keep_names(checked.names[0])
+        place = Place() if state is None else Place(state.pass_number, state.batches_taken)
+        checked.seek(place.pass_number, place.batches_taken)
 
-        def convert(item):
-            X, y = as_X_y(*require_batch_pair(item), objective.model, self._y_dims, built=True)
-            came = {"shape": (X.values.shape[1], y.values.shape[1]), "X": X.columns, "y": y.columns}
-            for what in came:
-                require_uniform_batches(what, expected.setdefault(what, came[what]), came[what])
-            require_valid_bins(has_valid_bin(X.values, y.values))
-            return X.values, y.values
+        def tell(n, loss, params):
+            coef, intercept = params
+            return callback(n, loss, (self._public(coef.T), intercept))
 
-        def start(shape):
-            n_features, n_neurons = shape
-            if params is None:
-                return np.zeros((n_neurons, n_features)), np.full(n_neurons, np.nan)
-            return self._inner(params, as_feature_mask(self.feature_mask, *shape))
+        def score(params, dispersion):
+            self._adopt(*params)
+            if dispersion is not None:
+                self.scale_ = dispersion
+            return self.score(*held_out)
 
-        def stepper(shape):
-            mask = as_feature_mask(self.feature_mask, *shape)
-            if solver is not None:
-                return optax_stepper(objective, mask, require_stepper(solver, name))
-            return BatchFit(objective, mask) if name is None else jaxopt_stepper(objective, mask, name, options)
-
-        if stand is not None:
-            how = stepper(stand.shape)
-            require_same_stepper(stand.stepper, how.kind)
-            stand = stand._replace(stepper=how, solver=how.resume(stand.solver, start(stand.shape)))
-        if isinstance(batches, Windows):
-            expected |= {key: frame.columns for key, frame in zip("Xy", batches.frames, strict=True)}
-            self._keep_names(expected["X"])
-        watch = Watch(self, callback, held_out, check_every, patience)
-        with keep or nullcontext():  # at its end, when the fit is kept, the file is written
+        with checkpoint_ or nullcontext():  # at its end, when the fit is kept, the file is written
             with one_thread, show_step_progress(n_steps, progress) as report:
-                stand, n = run_batches(batches, n_steps, stepper, convert, start, stand, report, watch, keep)
-            known = dict(stand.names or {}) | expected  # a run whose neurons are all done takes no batch
-            self._keep_batches(stand._replace(names=known), watch, n)
+                stepper = self._stepper_of_batches(objective, name, options, solver, read_shape(checked, checkpoint_), params)
+                if state is not None:
+                    require_same_stepper(state.solver, stepper.name)
+                    stepper = stepper.resume(state.solver_state)
+                watch = Watch(report, callback and tell, held_out and score, check_every, patience)
+                stepper, place = run_batches(checked, stepper, n_steps, place, watch, checkpoint_)
+            names = checked.names or state.names  # a run whose neurons are all done takes no batch
+            self._keep_batches(stepper, place, checked.shape, names, watch)
         return self
+
+    def _stepper_of_batches(self, objective, name, options, solver, shape, params):
+        """The steps that the settings ask for, from these parameters on."""
+        n_features, n_neurons = shape
+        mask = as_feature_mask(self.feature_mask, n_features, n_neurons)
+        start = np.zeros((n_neurons, n_features)), np.full(n_neurons, np.nan)
+        if params is not None:
+            start = self._inner(params, mask)
+        if solver is not None:
+            return UserSolver.from_optax(objective, mask, start, require_stepper(solver, name))
+        if name is not None:
+            return UserSolver.from_jaxopt(objective, mask, start, name, options)
+        return BatchFit.start(objective, mask, *start)
 
     def _checkpoint_of_batches(self, path, objective, options, batches, settings):
         """The checkpoint of a fit with these settings, by these batches."""
@@ -206,31 +209,31 @@ class BatchFits:
             settings["batches"] = f"{len(batches)}, {values_checksum(batches)}"
         return Checkpoint(path, settings)
 
-    def _keep_batches(self, stand, watch, n):
-        state, names = stand.solver, stand.names
-        self._columns, self.history_ = names["y"], watch.history
-        self.batch_state_ = stand._replace(stepper=stand.stepper.kind)  # without functions, so that it can be pickled
-        self._keep_names(names["X"])
-        if isinstance(state, BatchFitState):
-            of = state, stand.stepper.objective, stand.stepper.mask
-            found = batch_fit_result(*of)
-            coef, intercept, mean, silent, converged, failed, scales = found
-            self._train_mean = mean.astype(jnp.result_type(float))
-            self.scale_ = scales.scale
-            self._warn_of_neurons(silent, scales, names["y"], names["X"])
-            self._warn_of_dependent(collinear_in_batches(*of), names["X"])
-        else:
-            coef, intercept = stand.stepper.params(state)
-            converged = np.zeros(len(coef), bool)
-            failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
-        self._warn(failed, names["y"], "the fit met round-off, or a loss that is not finite. Scale X, start nearer")
-        self._adopt(coef, intercept)
-        if watch.best is not None and not watch.improved():
-            _, best, scale = watch.best
-            self._adopt(*best)
-            if scale is not None:
-                self.scale_ = scale
-        self.converged_, self.n_iter_ = converged, np.full(len(converged), n)
+    def _keep_batches(self, stepper, place, shape, names, watch):
+        features, self._columns = names
+        self.history_ = watch.history
+        self.batch_state_ = RunState(
+            solver=stepper.name,
+            solver_state=stepper.plain_state,
+            shape=shape,
+            names=names,
+            pass_number=place.pass_number,
+            batches_taken=place.batches_taken,
+        )
+        self._keep_names(features)
+        found, scale = stepper.result(), None
+        if found.null is not None:
+            self._train_mean = found.null.mean.astype(jnp.result_type(float))
+            scale = self.scale_ = found.dispersion.scale
+            self._warn_of_neurons(found.null.silent, found.dispersion, self._columns, features)
+            self._warn_of_dependent(found.collinear, features)
+        text = "the fit met round-off, or a loss that is not finite. Scale X, start nearer"
+        self._warn(found.failed, self._columns, text)
+        params, scale = watch.best((found.coef, found.intercept), scale)
+        self._adopt(*params)
+        if scale is not None:
+            self.scale_ = scale
+        self.converged_, self.n_iter_ = found.converged, np.full(len(found.converged), place.n_steps)
 
     def _adopt(self, coef, intercept):
         """Take these parameters of the core, neurons first."""
