@@ -9,6 +9,7 @@ import numpy as np
 import pynapple as nap
 import pytest
 from samples import small_data
+from sklearn.base import clone
 
 from popglm._solver.jaxopt import JAXOPT_SOLVERS
 from popglm.basis import RaisedCosineLogConv
@@ -247,3 +248,27 @@ def test_a_stalled_neuron_is_told_to_rescale(data, monkeypatch):
     with pytest.warns(RuntimeWarning, match="neuron 0, 1, 2: the fit met round-off"):
         assert not PopulationGLM().fit(X, y).converged_.any()
     jax.clear_caches()
+
+
+def test_settings_changed_after_a_fit_do_not_change_what_it_means(data):
+    X, y = data
+    model = PopulationGLM().fit(X, y)
+    rate, score = model.predict(X), model.score(X, y)
+    model.set_params(observation_model="Gaussian", inverse_link_function="softplus")
+    np.testing.assert_array_equal(model.predict(X), rate)
+    assert model.score(X, y) == score
+    model.set_params(observation_model="Poisson").fit(X, y)
+    assert np.abs(model.predict(X) - rate).max() > 1e-3, "the next fit takes the new settings"
+
+
+def test_a_model_says_in_a_line_what_it_holds(data):
+    X, y = data
+    mask = np.ones((X.shape[1], 3))
+    assert repr(PopulationGLM(feature_mask=mask)) == "PopulationGLM(feature_mask=array of shape (4, 3))"
+    fit = PopulationGLM(regularizer="Ridge", regularizer_strength=0.1).fit(X, y)
+    settings = "PopulationGLM(regularizer='Ridge', regularizer_strength=0.1)"
+    assert repr(fit) == f"{settings} with 4 coefficients of each of 3 neurons, converged"
+    assert repr(GLM().fit(X, y[:, 0])) == "GLM() with 4 coefficients of one neuron, converged"
+    fit.converged_ = np.array([True, False, True])
+    assert repr(fit).endswith("each of 3 neurons, 1 of them not converged")
+    assert repr(clone(fit)) == settings

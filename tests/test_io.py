@@ -135,7 +135,7 @@ def test_a_clone_keeps_its_link(tmp_path, function):
     """scikit-learn copies what JAX has compiled, and the copy has no name. It is the built-in link, and saved as that."""
     observed = "Bernoulli" if links.LINKS[function].high == 1 else "Poisson"
     model = clone(clone(GLM(observed, inverse_link_function=function)))
-    assert links.link_of(model.inverse_link_function) is links.LINKS[function]
+    assert links.resolve_link(model.inverse_link_function) is links.LINKS[function]
     assert saved(model, tmp_path).inverse_link_function is function
     own = jax.jit(lambda eta: 2 * jnp.exp(eta))
     with pytest.raises(TypeError, match="a function of your own"):

@@ -123,7 +123,7 @@ def test_small_counts_stay_small(counts):
     _, chunk = next(iter(Design(X.span(), counts)))
     assert chunk.source.inputs.dtype == chunk.y.dtype == np.uint8
     for other in (counts + 0.5, counts + 1000, counts - 1):
-        source, _ = BASIS.lazy_features(other).span().part(0, 64)
+        source, _ = BASIS.lazy_features(other).span().rows_at(0, 64)
         assert source.inputs.dtype == np.float32
 
 
@@ -254,14 +254,14 @@ def test_blocks_in_which_nothing_counts_are_not_visited(small_chunks):
     X, y = small_data(n_bins=640)
     X[:300] = np.nan
     chunks = list(Design(MatrixRows(X), y))
-    assert sum(int(chunk.n_visited) for _, chunk in chunks) == 6
+    assert sum(int(chunk.n_valid_blocks) for _, chunk in chunks) == 6
     assert [start for start, _ in chunks] == [192, 384, 576]
 
 
 def test_zeros_before_the_first_bin():
     term = ConvTerm(np.arange(1, 7, dtype=np.uint8)[:, None], np.ones((3, 1)), np.array([0, 6]))
-    np.testing.assert_array_equal(term.part(0, 4)[0].inputs[0], [0, 0, 0, 1, 2, 3, 4])
-    np.testing.assert_array_equal(term.part(2, 6)[0].inputs[0], [0, 1, 2, 3, 4, 5, 6, 0, 0])
+    np.testing.assert_array_equal(term.rows_at(0, 4)[0].inputs[0], [0, 0, 0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(term.rows_at(2, 6)[0].inputs[0], [0, 1, 2, 3, 4, 5, 6, 0, 0])
 
 
 def test_a_slice_of_a_part_costs_what_it_holds():
@@ -284,6 +284,6 @@ def test_a_long_recording_is_not_kept_in_pieces(monkeypatch):
     expected = PopulationGLM().fit(BASIS.lazy_features(y), y)
     monkeypatch.setattr("popglm._design.lazy.MAX_CACHED_BINS", 1000)
     X = BASIS.lazy_features(y)
-    assert Design(X.span(), y)._kept is None and X[:900].span().streamed is False
+    assert Design(X.span(), y)._cached is None and X[:900].span().streamed is False
     model = PopulationGLM().fit(X, y)
     assert np.array_equal(model.coef_, expected.coef_) and np.array_equal(model.intercept_, expected.intercept_)

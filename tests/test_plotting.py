@@ -13,6 +13,7 @@ from scipy import stats
 
 from popglm import plotting
 from popglm.glm import PopulationGLM
+from popglm.plotting._figures import MAX_TICKS
 
 Z = np.random.default_rng(0).uniform(size=50)
 STRENGTHS = [0.01, 0.1, 1.0]
@@ -111,7 +112,7 @@ def test_couplings_may_be_missing_or_of_other_receivers():
 def test_of_many_units_some_are_named():
     ax = plotting.coupling_matrix(np.eye(100), units=np.arange(1000, 1100))
     named = dict(zip(ax.get_xticks(), words(ax.xaxis), strict=True))
-    assert len(named) <= plotting.TICKS and all(int(word) == 1000 + at for at, word in named.items())
+    assert len(named) <= MAX_TICKS and all(int(word) == 1000 + at for at, word in named.items())
 
 
 def test_a_raster_has_the_spikes_of_a_group_and_rates_on_their_bins(basis, population):

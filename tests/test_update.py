@@ -95,7 +95,7 @@ def test_an_update_forgets_the_fit_before_it(data):
     assert model.history_ and model.batch_state_
     model.update(*started(model, X, y), X, y)
     of_a_fit = [name for name in vars(model) if name.endswith("_") and not name.startswith("_")]
-    assert sorted(of_a_fit) == ["coef_", "intercept_", "n_features_in_"]
+    assert sorted(of_a_fit) == ["coef_", "intercept_", "n_features_in_", "observation_model_"]
 
 
 def test_many_steps_approach_the_exact_fit(precision, data):

@@ -1,7 +1,7 @@
-"""Models and bases in files: arrays, and a header in JSON that says what they are. Reading makes objects and runs no code.
+"""Models and bases in files: arrays, and a header in JSON that describes the objects. Loading a file runs no code from it.
 
-What is neither a number, a word nor an array of numbers stands in the header as what it is, and what it is made of. Which
-classes there may be, and how each is taken apart and put together, one table says.
+Numbers, words and arrays are stored as they are, other objects as the name of their class and its parts. The table `CODECS`
+lists the allowed classes, and how each is encoded into parts and decoded again.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from popglm._files._checks import (
 from popglm._files.npz import read_npz, remove_partial_files, write_npz
 from popglm.basis import Product, Sum
 from popglm.glm import GLM, PopulationGLM
-from popglm.glm._model import OBSERVATION_MODELS, REGULARIZERS
+from popglm.glm._settings import OBSERVATION_MODELS, REGULARIZERS
 from popglm.links import LINKS, Link, resolve_builtin
 
 __all__ = ["load", "save"]
@@ -33,7 +33,7 @@ __all__ = ["load", "save"]
 MODEL_FILE_KIND, MODEL_FILE_VERSION = "model", 1
 
 
-# what a fit knows, or a basis of its inputs, besides names that end in an underscore
+# learned attributes that are saved although their names do not end in an underscore
 PRIVATE_ATTRIBUTES = ("_columns", "_train_mean", "_saw", "_input_shape", "_given", "_all_given")
 
 
@@ -44,39 +44,40 @@ LINK_FUNCTIONS = {function.__name__: function for function in LINKS if not isins
 
 
 class Codec(NamedTuple):
-    """How objects of a class are taken apart, into a dictionary, and put together from it again."""
+    """Rule for a class: `encode` turns an object into a dictionary of parts, `decode` makes the object from the parts."""
 
     cls: type
-    parts: Callable
-    make: Callable
+    encode: Callable
+    decode: Callable
 
 
 def _settings_codec(cls) -> Codec:
-    """Settings as they were given, and whatever a fit has left."""
+    """Return the codec of a model or a leaf: the settings of its constructor, and the attributes learned from data."""
 
-    def parts(model):
+    def encode(model):
         settings = model.get_params(deep=False)
         return {"settings": settings, "fit": _fit_attributes(model, settings)}
 
-    def make(settings, fit):
+    def decode(settings, fit):
         model = cls(**settings)
         return _restore_attributes(model, fit)
 
-    return Codec(cls, parts, make)
+    return Codec(cls, encode, decode)
 
 
 def _node_codec(cls) -> Codec:
-    """The bases of a sum or a product, as they stand in it, its label, and what it knows of its inputs."""
+    """Return the codec of a sum or a product: its bases, its label, and the attributes learned from its inputs."""
 
-    def parts(node):
+    def encode(node):
         return {"bases": node.bases, "label": node.label, "fit": _fit_attributes(node, ("bases", "label"))}
 
-    def make(bases, label, fit):
+    def decode(bases, label, fit):
         node = cls(*bases, label=label)
-        node.bases = bases  # a sum that was put into a sum by `set_params` is not taken apart
+        # the constructor flattens a sum inside a sum; one that `set_params` put there stays as it is
+        node.bases = bases
         return _restore_attributes(node, fit)
 
-    return Codec(cls, parts, make)
+    return Codec(cls, encode, decode)
 
 
 def _fit_attributes(value, settings) -> dict:
@@ -95,7 +96,7 @@ def _is_fit_attribute(name):
 
 
 def _dataclass_codec(cls) -> Codec:
-    """Its fields."""
+    """Return the codec of a dataclass: its fields."""
     return Codec(cls, lambda value: {field.name: getattr(value, field.name) for field in fields(value)}, cls)
 
 
@@ -120,14 +121,14 @@ CODECS = (
 )
 
 
-CODEC_BY_NAME = {made.cls.__name__: made for made in CODECS}
+CODEC_BY_NAME = {codec.cls.__name__: codec for codec in CODECS}
 
 
 SAVABLE_CLASSES = (*MODEL_CLASSES, *NODE_CLASSES, *LEAF_CLASSES)
 
 
 def _flatten_containers(value) -> list:
-    """What a dictionary, tuple or list of objects holds; any other object is itself."""
+    """List the objects in nested dictionaries, tuples and lists; any other object is a list of itself."""
     if type(value) in (dict, list, tuple):
         return [
             part for some in (value.values() if type(value) is dict else value) for part in _flatten_containers(some)
@@ -136,16 +137,17 @@ def _flatten_containers(value) -> list:
 
 
 def save(model, path):
-    """Write a model or a basis, or several of them, to a file: settings, and what was learned from data.
+    """Save one or several models or bases to a file: their settings, and everything learned from data.
 
-    The file (.npz) holds arrays and a header in JSON, no pickle. It is written beside its place and moved there: whatever
-    happens, at `path` is the whole new file or the one before. Arrays keep their types and every bit, and are read as NumPy's.
+    The file (.npz) holds arrays and a header in JSON, no pickle. It is written under another name and then moved to `path`, so
+    `path` always holds the complete new file or the previous one. Arrays keep their types and every bit, and are loaded as
+    NumPy arrays.
 
-    Of a basis the file holds its settings and labels, those of all of its parts, and their bounds and categories: new data
-    are treated as those of the fit. A model and its basis go into one file as a pair, or as a dictionary with names.
+    For a basis the file holds the settings, labels, bounds and categories of all its parts, so that new data are treated as
+    the data of the fit. Save a model and its basis in one file as a pair, or as a dictionary.
 
-    What is not saved: the `batch_state_` of a fit by batches (give `fit_batches` a ``checkpoint`` to go on from there), and
-    attributes of your own.
+    Not saved are the `batch_state_` of a fit by batches (to continue such a fit, give `fit_batches` a ``checkpoint``), and
+    attributes that you set yourself.
 
     Parameters
     ----------
@@ -153,17 +155,17 @@ def save(model, path):
         `GLM` or `PopulationGLM`, fitted or not; a basis of `popglm.basis`, alone or combined; or a dictionary, tuple or list
         of these.
     path
-        Path of the file; by habit it ends in .npz.
+        Path of the file, usually ending in .npz.
 
     Raises
     ------
     TypeError
-        If an object is of another class, or holds a function of your own (a link, a step size, one of a `CustomBasis`):
-        nothing is written then.
+        If an object is of another class, or holds your own function (a link, a step size, a function of a `CustomBasis`).
+        Nothing is written in this case.
     ValueError
         If the folder does not exist or is not writable.
     OSError
-        If the file cannot be written, for example to a full disk. What was at `path` is untouched.
+        If the file cannot be written, for example to a full disk. A previous file at `path` stays as it was.
 
     Examples
     --------
@@ -179,7 +181,7 @@ def save(model, path):
     >>> np.array_equal(again.predict(X), model.predict(X))
     True
 
-    With its basis, and the bounds that this has learned:
+    Save a model with its basis, and the bounds that the basis learned:
 
     >>> from popglm.basis import BSplineEval
     >>> basis, position = BSplineEval(4), rng.uniform(0, 80, 500)
@@ -198,10 +200,10 @@ def save(model, path):
 
 
 def load(path):
-    """Read what `save` has written, without running anything that stands in the file.
+    """Load a file written by `save`, without running code from the file.
 
-    The model is what the saved one would be in this session: it predicts and scores as JAX computes now. A fit in 64 bits
-    keeps its 64 bits in `coef_`; without ``jax_enable_x64``, predictions round them, and a warning says so.
+    The model predicts and scores in the precision of the current session. A fit in 64 bits keeps 64 bits in `coef_`; without
+    ``jax_enable_x64``, predictions round them, and a warning says so.
 
     Parameters
     ----------
@@ -211,14 +213,14 @@ def load(path):
     Returns
     -------
     GLM, PopulationGLM, a basis, or a dictionary, tuple or list of them
-        With the settings, coefficients, bounds and names of what was saved.
+        With the settings, coefficients, bounds and names that were saved.
 
     Raises
     ------
     FileNotFoundError
-        If there is no file.
+        If there is no file at `path`.
     ValueError
-        If the file is damaged, truncated, not popglm's, of another version, or holds another class.
+        If the file is damaged, truncated, not written by popglm, of another version, or holds another class.
 
     Warns
     -----
@@ -238,7 +240,7 @@ def load(path):
     tree, foreign, model = read_npz(path, MODEL_FILE_KIND, MODEL_FILE_VERSION), [], None
     try:
         model = _decode_value(tree, foreign)
-    except Exception:  # a header that somebody else has made raises anything
+    except Exception:  # a header not written by `save` can raise anything
         model = None
     require_known_classes(path, foreign, CODEC_BY_NAME)
     parts = _flatten_containers(model)
@@ -246,7 +248,7 @@ def load(path):
     wide = [part.coef_.dtype.itemsize for part in parts if hasattr(part, "coef_")]
     if max(wide, default=0) > jnp.result_type(float).itemsize:
         warn_user(
-            f"{path} holds a fit in 64 bits, and JAX computes in {jnp.result_type(float)}: `coef_` is what it was, predictions "
+            f"{path} holds a fit in 64 bits, and JAX computes in {jnp.result_type(float)}: `coef_` keeps 64 bits, predictions "
             'and scores are rounded. For 64 bits: jax.config.update("jax_enable_x64", True).',
             RuntimeWarning,
         )
@@ -254,7 +256,7 @@ def load(path):
 
 
 def _encode_value(name, value):
-    """A value as `_file` can hold it: a tuple, but those that are written as they are; the name is for messages."""
+    """Encode a value as JSON values, arrays and tagged tuples, which `write_npz` can write; `name` is for messages."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, np.str_):
@@ -265,16 +267,16 @@ def _encode_value(name, value):
         return {str(key): _encode_value(key, part) for key, part in value.items()}
     if type(value) in (list, tuple):
         return type(value).__name__, [_encode_value(name, part) for part in value]
-    made = CODEC_BY_NAME.get(type(value).__name__)
-    if made is not None and type(value) is made.cls:
-        return "object", type(value).__name__, _encode_value(name, made.parts(value))
+    codec = CODEC_BY_NAME.get(type(value).__name__)
+    if codec is not None and type(value) is codec.cls:
+        return "object", type(value).__name__, _encode_value(name, codec.encode(value))
     if callable(value):
         word = next((word for word, function in LINK_FUNCTIONS.items() if function is resolve_builtin(value)), None)
         require_encodable(name, value, word is not None)
         return "function", word
     try:
         array = np.asarray(value)
-    except Exception:  # whatever an object of somebody else raises
+    except Exception:  # an object of another package can raise anything
         array = np.asarray(None)
     if isinstance(value, np.generic) and array.dtype.kind in "biufc":
         return "scalar", array
@@ -285,7 +287,7 @@ def _encode_value(name, value):
 
 
 def _decode_value(value, foreign: list):
-    """The value again; names of classes that are not in the table are appended to a list."""
+    """Decode a value; append names of classes without a codec to the list `foreign`."""
     if isinstance(value, dict):
         return {name: _decode_value(part, foreign) for name, part in value.items()}
     if not isinstance(value, tuple):
@@ -298,17 +300,17 @@ def _decode_value(value, foreign: list):
         case "object", name, parts:
             if name not in CODEC_BY_NAME:
                 foreign.append(name)
-            return CODEC_BY_NAME[name].make(**_decode_value(parts, foreign))
+            return CODEC_BY_NAME[name].decode(**_decode_value(parts, foreign))
         case "function", name:
             return LINK_FUNCTIONS[name]
         case "scalar", array:
             return array[()]
         case "labels", str(dtype), shape, parts if np.dtype(dtype).kind in "OU":
             labels = np.empty(len(parts), dtype)
-            for i, part in enumerate(parts):  # one by one: a label may be a tuple
+            for i, part in enumerate(parts):  # one by one, since a label may be a tuple
                 labels[i] = _decode_value(part, foreign)
             return labels.reshape(shape)
-    raise ValueError(f"nothing is written as {value!r}")
+    raise ValueError(f"no value is encoded as {value!r}")
 
 
 def __dir__():

@@ -1,4 +1,4 @@
-"""Links: how a mean follows from a linear predictor, in forms that keep the digits of single precision."""
+"""Links: functions from the linear predictor to the mean, written to be accurate in single precision."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ __all__ = ["Link"]
 
 
 def require_link(value, known):
-    """An inverse link function, or the name of one."""
+    """Raise unless the value is a function or the name of a link."""
     names = tuple(key for key in known if isinstance(key, str))
     if isinstance(value, str):
         return require_option("inverse_link_function", value, names)
@@ -26,57 +26,38 @@ def require_link(value, known):
 
 
 def require_increasing_link(function, low, high):
-    """A function that JAX can trace, element by element, from linear predictors to means that increase above `low`."""
+    """Raise unless JAX can trace the function, element by element, and its means increase between `low` and `high`."""
     name = "`inverse_link_function`"
     if isinstance(function, np.ufunc):
         raise TypeError(f"{name} must be a JAX function of an array; got NumPy's {function.__name__}. Write jax.numpy.")
-    predictor = jnp.asarray([-30.0, -4.0, -2.0, 0.0, 2.0, 4.0, 30.0])  # the ends may be flat
+    predictor = jnp.asarray([-30.0, -4.0, -2.0, 0.0, 2.0, 4.0, 30.0])  # flat ends are allowed
     try:
         run = jax.jit(lambda eta: function(eta))
-        means, some = np.asarray(run(predictor)), np.asarray(run(predictor[:2]))
+        means, first_means = np.asarray(run(predictor)), np.asarray(run(predictor[:2]))
     except Exception as error:
         raise TypeError(
             f"{name} must be a JAX function of an array, such as jnp.exp; got {function!r}, which JAX cannot trace "
             f"({type(error).__name__})."
         ) from error
-    if means.shape != predictor.shape or means.dtype != predictor.dtype or not np.array_equal(means[:2], some):
+    if means.shape != predictor.shape or means.dtype != predictor.dtype or not np.array_equal(means[:2], first_means):
         raise ValueError(
             f"{name} must give one real mean for every linear predictor, by itself; for an array of shape "
             f"{predictor.shape} it gives shape {means.shape} of dtype {means.dtype}."
         )
     inner = means[1:-1]
-    if not (
-        np.isfinite(inner).all()
-        and means.min() > low
-        and means.max() <= high
-        and (np.diff(inner) > 0).all()
-        and (np.diff(means) >= 0).all()
-    ):
+    increases = (np.diff(inner) > 0).all() and (np.diff(means) >= 0).all()
+    if not (increases and np.isfinite(inner).all() and means.min() > low and means.max() <= high):
+        for_counts = "For counts use 'exp' or 'softplus'."
+        for_spikes = "For a spike or none use 'logistic' or 'cloglog'."
+        fix = "Without a link it is 'identity'." if low == -np.inf else for_counts if high == np.inf else for_spikes
         raise ValueError(
             f"{name} must give {describe_range(low, high)} means that increase; at {np.asarray(predictor).tolist()} it gives "
-            f"{np.round(means, 4).tolist()}. {_suggest_links(low, high)}"
-        )
-
-
-def _suggest_links(low, high):
-    if low == -np.inf:
-        return "Without a link it is 'identity'."
-    return (
-        "For counts use 'exp' or 'softplus'." if high == np.inf else "For a spike or none use 'logistic' or 'cloglog'."
-    )
-
-
-def require_link_range(link, low, high, known):
-    """A link whose means the observation model can have."""
-    if link.low < low or link.high > high:
-        raise ValueError(
-            f"`inverse_link_function` must give {describe_range(low, high)} means for this observation model; {link.name!r} "
-            f"gives {describe_range(link.low, link.high)} ones. Use one of {', '.join(known)}."
+            f"{np.round(means, 4).tolist()}. {fix}"
         )
 
 
 def require_reachable_mean(low, high, mean):
-    """A mean that an inverse link function takes between two linear predictors."""
+    """Raise unless every mean lies between `low` and `high`, the means that the link reaches."""
     missed = ~((low <= mean) & (mean <= high))
     if missed.any():
         raise ValueError(
@@ -87,22 +68,22 @@ def require_reachable_mean(low, high, mean):
 
 @dataclass(frozen=True)
 class Link:
-    r"""How the mean :math:`\mu` follows from the linear predictor :math:`\eta`: :math:`\mu = f(\eta)`.
+    r"""Relation of the mean :math:`\mu` and the linear predictor :math:`\eta`: :math:`\mu = f(\eta)`.
 
     Parameters
     ----------
     name
-        For people to read.
+        Name of the link, such as "exp".
     inverse
-        f, a JAX function that increases.
+        f, an increasing JAX function.
     log_inverse
-        :math:`\log f`, written so that it neither overflows nor loses digits where f is small.
+        :math:`\log f`, written to be accurate where f is small and not to overflow.
     forward
         The inverse of f, a NumPy function.
     log_rest
-        :math:`\log (1 - f)`, for means that are probabilities; None for the others.
+        :math:`\log (1 - f)` if the mean is a probability, else None.
     low, high
-        What the mean lies between.
+        Limits of the mean.
 
     Examples
     --------
@@ -120,7 +101,8 @@ class Link:
     high: float = field(default=np.inf, repr=False)
 
 
-def _exp(eta):  # jnp.exp itself cannot be pickled
+def _exp(eta):
+    # a function of its own, since jnp.exp cannot be pickled
     return jnp.exp(eta)
 
 
@@ -172,7 +154,8 @@ def _cloglog(eta):
     return -jnp.expm1(-jnp.exp(eta))
 
 
-def _log_cloglog(eta):  # where exp(eta) is small, log(1 - exp(-exp(eta))) is eta - exp(eta) / 2
+def _log_cloglog(eta):
+    # for small exp(eta), log(1 - exp(-exp(eta))) is eta - exp(eta) / 2
     inside = jnp.clip(eta, -9, 4)
     return jnp.where(eta < -9, eta - jnp.exp(jnp.minimum(eta, -9)) / 2, jnp.log(-jnp.expm1(-jnp.exp(inside))))
 
@@ -186,58 +169,44 @@ def _inverse_cloglog(mean):
 
 
 EXP = Link("exp", _exp, _same, np.log)
-
-
 SOFTPLUS = Link("softplus", _softplus, _log_softplus, _inverse_softplus)
-
-
 LOGISTIC = Link("logistic", _logistic, _log_logistic, logit, _log_logistic_rest, 0.0, 1.0)
-
-
 PROBIT = Link("probit", _probit, _log_probit, ndtri, _log_probit_rest, 0.0, 1.0)
-
-
 CLOGLOG = Link("cloglog", _cloglog, _log_cloglog, _inverse_cloglog, _log_cloglog_rest, 0.0, 1.0)
-
-
 IDENTITY = Link("identity", _same, _log, np.asarray, None, -np.inf, np.inf)
 
-
 LINKS = {link.name: link for link in (EXP, SOFTPLUS, LOGISTIC, PROBIT, CLOGLOG, IDENTITY)}
-
-
 LINKS |= {jnp.exp: EXP, jax.nn.softplus: SOFTPLUS, jax.nn.sigmoid: LOGISTIC, jax.scipy.special.expit: LOGISTIC}
-
-
 LINKS |= {jax.scipy.special.ndtr: PROBIT, jax.scipy.stats.norm.cdf: PROBIT}
 
 
 def resolve_builtin(function):
-    """The built-in function that this is a copy of; any other as it is.
+    """Return the built-in function of which this is a deep copy, else the function itself.
 
-    `clone` of scikit-learn copies its parameters. Functions of Python stay what they are, but of one that JAX compiles there
-    is another then, which has neither its name nor its hash, and the same function of Python inside.
+    `clone` of scikit-learn copies parameters deeply. A copy of a jitted function has neither its name nor its hash; only the
+    Python function in its pickled state identifies it.
     """
-    if not isinstance(function, type(jnp.exp)):
+    jitted_type = type(jnp.exp)
+    if not isinstance(function, jitted_type):
         return function
-    known = {_python_function(built_in): built_in for built_in in LINKS if isinstance(built_in, type(jnp.exp))}
-    return known.get(_python_function(function), function)
-
-
-def _python_function(compiled):
-    state = compiled.__getstate__()  # as pickle sees it: a copy has no other attribute
-    return state.get("fun") if isinstance(state, dict) else None
+    python_function = lambda jitted: jitted.__getstate__().get("fun", jitted)
+    jitted_links = (link for link in LINKS if isinstance(link, jitted_type))
+    return next((link for link in jitted_links if python_function(link) is python_function(function)), function)
 
 
 def resolve_link(function, low=0.0, high=np.inf) -> Link:
-    """Link of a named or built-in inverse link function, or one made from any increasing JAX function.
+    """Return the link of a name or of an increasing JAX function, whose means must lie between `low` and `high`.
 
-    Its means must lie between `low` and `high`. What is compiled for a function is kept with it: define it once, not as a
-    new lambda at every turn of a loop.
+    Compiled code is stored for each function object: define a function once, not as a new lambda in every iteration.
     """
     function = resolve_builtin(function)
     link = LINKS[function] if function in LINKS else _custom_link(function, low, high)
-    require_link_range(link, low, high, sorted({k.name for k in LINKS.values() if low <= k.low and k.high <= high}))
+    if link.low < low or link.high > high:
+        allowed = sorted({link.name for link in LINKS.values() if low <= link.low and link.high <= high})
+        raise ValueError(
+            f"`inverse_link_function` must give {describe_range(low, high)} means for this observation model; {link.name!r} "
+            f"gives {describe_range(link.low, link.high)} ones. Use one of {', '.join(allowed)}."
+        )
     return link
 
 
@@ -256,15 +225,15 @@ def _custom_link(function, low, high) -> Link:
 
 
 def _invert_by_bisection(function, mean):
-    """Linear predictor of a mean: the bracket doubles until it holds the mean, then it is halved."""
-    width, at = 64.0, lambda x: np.asarray(function(jnp.asarray(np.full(np.shape(mean), x))), float)
-    while width < 2**20 and not np.all((at(-width) <= mean) & (mean <= at(width))):
+    """Find the linear predictor of each mean: double a bracket until it contains the mean, then bisect it."""
+    width, mean_at = 64.0, lambda x: np.asarray(function(jnp.asarray(np.full(np.shape(mean), x))), float)
+    while width < 2**20 and not np.all((mean_at(-width) <= mean) & (mean <= mean_at(width))):
         width *= 2
-    require_reachable_mean(at(-width), at(width), mean)
+    require_reachable_mean(mean_at(-width), mean_at(width), mean)
     low, high = np.full(np.shape(mean), -width), np.full(np.shape(mean), width)
     for _ in range(70):
         middle = (low + high) / 2
-        below = at(middle) < mean
+        below = mean_at(middle) < mean
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return (low + high) / 2
 

@@ -1,8 +1,10 @@
-"""What a neuron's activity is, given its linear predictor: a loss, a likelihood, a support and a scale.
+"""Observation models: distributions of a neuron's activity, given its linear predictor.
 
-Everything is written on the linear predictor ``eta``, element by element; derivatives are JAX's. A model is a pytree whose
-only leaf is its scale, one number per neuron: whatever carries the model into a compiled loop carries the scale, too.
+A model defines a loss, a likelihood, a support and a scale, as functions of the linear predictor ``eta``, element by element.
+JAX differentiates them. A model is a pytree whose only leaf is its scale, one number per neuron, so compiled code can take a
+model with another scale and need not be compiled again.
 """
+# ruff: noqa: D102 (methods of the models inherit the docstrings of `ObservationModel`)
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,7 +23,7 @@ __all__ = ["Bernoulli", "Gamma", "Gaussian", "NegativeBinomial", "ObservationMod
 
 
 class Support(NamedTuple):
-    """What y may hold: numbers from `low` to `high`, `above` low only, or no others than these two."""
+    """Allowed values of y: numbers from `low` to `high`; without `low` if `above`; these two numbers only if `ends_only`."""
 
     low: float
     high: float
@@ -31,30 +33,24 @@ class Support(NamedTuple):
 
     @property
     def counts(self):
-        """Whether these are numbers of events."""
+        """True if the values are numbers of events."""
         return self.low == 0 and not self.above
 
     def outside(self, values):
-        """Which values are not in it; NaN marks a missing one and is not."""
-        low = values <= self.low if self.above else values < self.low
-        out = low | (values > self.high)
-        return out | ((values > self.low) & (values < self.high)) if self.ends_only else out
+        """Mask of the values outside the support; NaN marks a missing value and counts as inside."""
+        too_low = values <= self.low if self.above else values < self.low
+        outside = too_low | (values > self.high)
+        return outside | ((values > self.low) & (values < self.high)) if self.ends_only else outside
 
 
 COUNTS = Support(0.0, np.inf, "counts: zero or positive numbers")
-
-
 BINARY = Support(0.0, 1.0, "0 or 1 (a spike or none)", ends_only=True)
-
-
 REAL = Support(-np.inf, np.inf, "finite numbers")
-
-
 POSITIVE = Support(0.0, np.inf, "positive numbers", above=True)
 
 
 def _flatten_model(model):
-    """The scale is an array, everything else is compiled in."""
+    """Split a model into its scale, an array, and all other fields, which are constants of compiled code."""
     names = (field.name for field in fields(model))
     return (model.scale,), tuple((name, getattr(model, name)) for name in names if name != "scale")
 
@@ -67,16 +63,16 @@ def _unflatten_model(cls, others, scale):
 
 
 class ObservationModel(ABC):
-    r"""What all observation models share; a new one says how y scatters about its mean.
+    r"""Base class of observation models. A subclass defines how y scatters around its mean.
 
-    It is a frozen dataclass, names its `support` and the link's default, and defines `loss`, `least`, `saturated`, `variance`
-    and `sample`, of shapes (neurons, time) in JAX; and `information`, or ``linear = True``, for Fisher information.
-    With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
-    :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale of models that divide by one, else 1.
+    A subclass is a frozen dataclass with a `support` and a default link. It defines `loss`, `least`, `saturated`, `variance`
+    and `sample` in JAX, for arrays of shape (neurons, time). For Fisher information it defines `information`, or sets
+    ``linear = True``. With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
+    :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale if ``divides = True``, else 1.
 
     Examples
     --------
-    Intervals between spikes, as of a Poisson process whose rate depends on features:
+    Intervals between the spikes of a Poisson process whose rate depends on features:
 
     >>> from dataclasses import dataclass
     >>> import jax, jax.numpy as jnp, numpy as np
@@ -99,37 +95,41 @@ class ObservationModel(ABC):
     ...     def information(self, eta):
     ...         return jnp.ones_like(eta)
     >>> intervals = np.array([0.1, 0.3, 0.2])
-    >>> model = GLM(Exponential()).fit(np.zeros((3, 1)), intervals)  # no feature, so the mean
+    >>> model = GLM(Exponential()).fit(np.zeros((3, 1)), intervals)  # a constant feature: the fit is the mean
     >>> round(float(model.predict(np.zeros((1, 1)))[0]), 3)
     0.2
     """
 
     support = COUNTS
     scale = None
-    divides = False  # whether the log-likelihood divides the loss by the scale, which Pearson's chi-squared estimates
-    shapes = False  # whether the loss has the scale inside, so that maximum likelihood finds it along with the fit
-    linear = False  # whether the slope of the loss is linear in y: then its curvature at the mean of y is its mean
-    informed = False  # whether whoever wrote the loss said this, or its information
+    # True if the log-likelihood is the loss divided by the scale; Pearson's chi-squared estimates the scale
+    divides = False
+    # True if the loss depends on the scale; maximum likelihood estimates the scale in turn with the coefficients
+    shapes = False
+    # True if the gradient of the loss is linear in y; the Fisher information is then the curvature at the mean of y
+    linear = False
+    # True if the class that defines `loss` also states its Fisher information, by `linear` or `information`
+    informed = False
 
     def __init_subclass__(cls):
-        """Make the class known to JAX; not by `register_dataclass`, whose classes of like fields count as the same one."""
+        """Register the class as a pytree. JAX takes classes of `register_dataclass` with equal fields for the same class."""
         jax.tree_util.register_pytree_node(cls, _flatten_model, partial(_unflatten_model, cls))
         own = vars(cls)
         if own.keys() & {"loss", "information", "linear"}:
             cls.informed = "information" in own or own.get("linear", False)
 
     def __post_init__(self):
-        """Take a name or a function for a link."""
+        """Replace the name or function of a link by the link."""
         if not isinstance(self.link, Link):
             name = require_link(self.link, LINKS)
             object.__setattr__(self, "link", resolve_link(name, self.support.low, self.support.high))
 
     def with_scale(self, scale):
-        """The same model with one scale per neuron, as a column."""
+        """Return this model with one scale per neuron, as a column."""
         return replace(self, scale=np.asarray(scale, jnp.result_type(float))[:, None])
 
     def mean(self, eta):
-        """Mean per bin at the linear predictor `eta`."""
+        """Mean per bin, shape of `eta`."""
         return self.link.inverse(eta)
 
     @abstractmethod
@@ -138,54 +138,54 @@ class ObservationModel(ABC):
 
     @abstractmethod
     def least(self, y):
-        """The loss where the mean is y."""
+        """Smallest loss: the loss where the mean is y."""
 
     @abstractmethod
     def saturated(self, y):
-        """Log-likelihood of the model that predicts every bin exactly."""
+        """Log-likelihood where the mean is y: that of the saturated model."""
 
     @abstractmethod
     def variance(self, mean):
-        """Variance of y, over the scale that it is divided by."""
+        """Variance of y at this mean, divided by the scale if ``divides = True``."""
 
     @abstractmethod
     def sample(self, key, eta):
-        """Draw y at a linear predictor."""
+        """Draw y at the linear predictor `eta`, with a random key of JAX."""
 
     def curvature(self, eta, y):
-        """Second derivative of the loss in the linear predictor, element by element."""
+        """Second derivative of the loss with respect to the linear predictor, element by element."""
         slope = lambda e: jax.jvp(lambda x: self.loss(x, y), (e,), (jnp.ones_like(e),))[1]
         return jax.jvp(slope, (eta,), (jnp.ones_like(eta),))[1]
 
     def information(self, eta):
-        """Mean of the curvature over y: the curvature at the mean of y, if the slope of the loss is linear in y."""
+        """Fisher information: mean of the curvature over y, which is the curvature at the mean of y if ``linear = True``."""
         return self.curvature(eta, self.mean(eta))
 
     def deviance(self, eta, y):
-        """Unit deviance of every entry: twice what the loss lies above its least; as in other software, without a scale."""
+        """Unit deviance of every entry: twice the difference of the loss and its smallest value, without the scale."""
         return 2 * (self.loss(eta, y) - self.least(y))
 
     def log_likelihood(self, eta, y):
-        """Normalised log-likelihood of every entry, with all terms that no parameter changes."""
+        """Log-likelihood of every entry, including the terms that do not depend on parameters."""
         return self.saturated(y) - self.deviance(eta, y) / (2 * (self.scale if self.divides else 1))
 
     def pearson(self, eta, y):
-        """Squared residual over its variance."""
+        """Squared residual divided by `variance`."""
         mean = self.mean(eta)
-        off = y - mean
-        return jnp.where(off == 0, 0, off**2 / self.variance(mean))
+        residual = y - mean
+        return jnp.where(residual == 0, 0, residual**2 / self.variance(mean))
 
     def null_mean(self, events, bins):
-        """Mean of each neuron, and whether it has nothing to fit: then half an event more, or less, keeps it finite."""
+        """Mean of each neuron, and which neurons are constant; half an event keeps the link of their means finite."""
         bins = np.maximum(bins, 1)
         mean, (low, high, *_) = events / bins, self.support
-        none, all_ = mean <= low, mean >= high
-        mean = np.where(none, low + 0.5 / bins, np.where(all_, high - 0.5 / bins, mean))
+        at_low, at_high = mean <= low, mean >= high
+        mean = np.where(at_low, low + 0.5 / bins, np.where(at_high, high - 0.5 / bins, mean))
         require_reachable_mean(self.link.low, self.link.high, mean)
-        return mean, none | all_
+        return mean, at_low | at_high
 
     def nat(self, loss):
-        """The size of a nat in a mean loss: the dispersion that makes this loss a likely one."""
+        """Change of the mean loss per nat of log-likelihood: 1, or if ``divides = True`` the dispersion, twice the loss."""
         return 2 * loss if self.divides else np.ones_like(loss)
 
 
@@ -193,14 +193,13 @@ class ObservationModel(ABC):
 class Poisson(ObservationModel):
     r"""Spike counts: :math:`y_t \sim \mathrm{Poisson}(\mu_t)` with :math:`\mu_t = f(\eta_t)`.
 
-    The loss of one bin is :math:`\mu_t - y_t \log \mu_t`, the negative log-likelihood without the term
-    :math:`\log y_t!`, which no parameter changes.
+    The loss of one bin is :math:`\mu_t - y_t \log \mu_t`, the negative log-likelihood without the constant term
+    :math:`\log y_t!`.
 
     Parameters
     ----------
     link
-        How the mean count per bin follows from the linear predictor; by default the exponential. Users set it
-        with the ``inverse_link_function`` of an estimator.
+        Link of the mean count per bin; "exp" by default. Estimators set it by ``inverse_link_function``.
 
     References
     ----------
@@ -218,37 +217,32 @@ class Poisson(ObservationModel):
     linear = True
 
     def loss(self, eta, y):
-        """The formula above."""
         return self.link.inverse(eta) - y * self.link.log_inverse(eta)
 
     def least(self, y):
-        """The loss where the mean is y."""
         return y - xlogy(y, y)
 
     def saturated(self, y):
-        """Log-likelihood of the model that predicts every bin exactly."""
         return xlogy(y, y) - y - gammaln(y + 1)
 
     def variance(self, mean):
-        """Variance of y at a mean, over the scale if that divides the loss."""
         return mean
 
     def sample(self, key, eta):
-        """Draw y at the linear predictor `eta`."""
         return jax.random.poisson(key, self.mean(eta))
 
 
 @dataclass(frozen=True)
 class Bernoulli(ObservationModel):
-    r"""A spike or none: :math:`P(y_t = 1) = \mu_t` with :math:`\mu_t = f(\eta_t)`.
+    r"""One spike or none: :math:`P(y_t = 1) = \mu_t` with :math:`\mu_t = f(\eta_t)`.
 
     The loss is :math:`-y_t \log \mu_t - (1 - y_t) \log(1 - \mu_t)`, with both logarithms written on :math:`\eta_t`.
 
     Parameters
     ----------
     link
-        How the probability of a spike follows from the linear predictor: "logistic" by default, "probit" or "cloglog".
-        With "cloglog" it is that of at least one spike of a Poisson process of rate :math:`e^{\eta_t}`.
+        Link of the probability of a spike: "logistic" by default, "probit" or "cloglog". With "cloglog" it is the
+        probability of at least one spike of a Poisson process with rate :math:`e^{\eta_t}`.
 
     References
     ----------
@@ -265,44 +259,39 @@ class Bernoulli(ObservationModel):
     support = BINARY
 
     def loss(self, eta, y):
-        """The formula above."""
-        # a product with a logarithm of -inf would be NaN
+        # `where`, since 0 times a logarithm of -inf is NaN
         return -jnp.where(y > 0, self.link.log_inverse(eta), self.link.log_rest(eta))
 
     def information(self, eta):
-        """Mean of the curvature over y, which is 0 or 1."""
+        """Fisher information: mean of the curvature over y, which is 0 or 1."""
         mean, one = self.mean(eta), jnp.ones_like(eta)
         return mean * self.curvature(eta, one) + (1 - mean) * self.curvature(eta, 0 * one)
 
     def least(self, y):
-        """The loss where the mean is y."""
         return 0 * y
 
     def saturated(self, y):
-        """Log-likelihood of the model that predicts every bin exactly."""
         return 0 * y
 
     def variance(self, mean):
-        """Variance of y at a mean, over the scale if that divides the loss."""
         return mean * (1 - mean)
 
     def sample(self, key, eta):
-        """Draw y at the linear predictor `eta`."""
         return jax.random.bernoulli(key, self.mean(eta)).astype(int)
 
 
 @dataclass(frozen=True)
 class Gaussian(ObservationModel):
-    r"""Any number: :math:`y_t \sim \mathcal{N}(\mu_t, \sigma^2)` with :math:`\mu_t = f(\eta_t)`.
+    r"""Real numbers: :math:`y_t \sim \mathcal{N}(\mu_t, \sigma^2)` with :math:`\mu_t = f(\eta_t)`.
 
     The loss is :math:`(y_t - \mu_t)^2 / 2`.
 
     Parameters
     ----------
     link
-        How the mean follows from the linear predictor; by default they are the same.
+        Link of the mean; "identity" by default.
     scale
-        :math:`\sigma^2`; None estimates it, one per neuron, by Pearson's :math:`\chi^2` over valid bins less parameters.
+        :math:`\sigma^2`; None estimates it, one per neuron: Pearson's :math:`\chi^2` / (valid bins - parameters).
 
     References
     ----------
@@ -320,40 +309,35 @@ class Gaussian(ObservationModel):
     support, divides, linear = REAL, True, True
 
     def loss(self, eta, y):
-        """The formula above."""
         return (y - self.link.inverse(eta)) ** 2 / 2
 
     def least(self, y):
-        """The loss where the mean is y."""
         return 0 * y
 
     def saturated(self, y):
-        """Log-likelihood of the model that predicts every bin exactly."""
         return 0 * y - jnp.log(2 * np.pi * self.scale) / 2
 
     def variance(self, mean):
-        """Variance of y at a mean, over the scale if that divides the loss."""
         return jnp.ones_like(mean)
 
     def sample(self, key, eta):
-        """Draw y at the linear predictor `eta`."""
         mean = self.mean(eta)
         return mean + jnp.sqrt(self.scale) * jax.random.normal(key, jnp.shape(mean))
 
 
 @dataclass(frozen=True)
 class Gamma(ObservationModel):
-    r"""Positive numbers that scatter in proportion to their mean: variance :math:`\varphi \mu_t^2`, :math:`\mu_t = f(\eta_t)`.
+    r"""Positive numbers whose scatter grows with the mean: variance :math:`\varphi \mu_t^2`, :math:`\mu_t = f(\eta_t)`.
 
     The loss is half the unit deviance, :math:`y_t / \mu_t - 1 - \log (y_t / \mu_t)`.
 
     Parameters
     ----------
     link
-        How the mean follows from the linear predictor; by default the exponential.
+        Link of the mean; "exp" by default.
     scale
-        The dispersion :math:`\varphi`, one over the shape; None estimates it, one per neuron, by Pearson's :math:`\chi^2`
-        over valid bins less parameters.
+        The dispersion :math:`\varphi`, 1 / shape; None estimates it, one per neuron: Pearson's :math:`\chi^2` / (valid
+        bins - parameters).
 
     References
     ----------
@@ -371,41 +355,36 @@ class Gamma(ObservationModel):
     support, divides, linear = POSITIVE, True, True
 
     def loss(self, eta, y):
-        """The formula above."""
         ratio = jnp.log(y) - self.link.log_inverse(eta)
         return jnp.expm1(ratio) - ratio
 
     def least(self, y):
-        """The loss where the mean is y."""
         return 0 * y
 
     def saturated(self, y):
-        """Log-likelihood of the model that predicts every bin exactly."""
         return -jnp.log(2 * np.pi * self.scale) / 2 - _stirling_remainder(1 / self.scale) - jnp.log(y)
 
     def variance(self, mean):
-        """Variance of y at a mean, over the scale if that divides the loss."""
         return mean**2
 
     def sample(self, key, eta):
-        """Draw y at the linear predictor `eta`."""
         mean = self.mean(eta)
         return mean * self.scale * jax.random.gamma(key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
 
 
 @dataclass(frozen=True)
 class NegativeBinomial(ObservationModel):
-    r"""Counts that scatter more than Poisson's: variance :math:`\mu_t + \alpha \mu_t^2` with :math:`\mu_t = f(\eta_t)`.
+    r"""Overdispersed counts: variance :math:`\mu_t + \alpha \mu_t^2` with :math:`\mu_t = f(\eta_t)`.
 
-    The loss is :math:`(y_t + 1/\alpha) \log(1 + \alpha \mu_t) - y_t \log \mu_t`; at small :math:`\alpha` it is Poisson's.
+    The loss is :math:`(y_t + 1/\alpha) \log(1 + \alpha \mu_t) - y_t \log \mu_t`; for small :math:`\alpha` that of Poisson.
 
     Parameters
     ----------
     link
-        How the mean count per bin follows from the linear predictor; by default the exponential.
+        Link of the mean count per bin; "exp" by default.
     scale
-        The dispersion :math:`\alpha`, one over R's `theta`; None estimates it, one per neuron, by maximum likelihood, in
-        turn with the fit until neither moves.
+        The dispersion :math:`\alpha`, 1 / `theta` of R; None estimates it, one per neuron, by maximum likelihood, in turn
+        with the coefficients until both converge.
 
     References
     ----------
@@ -423,32 +402,27 @@ class NegativeBinomial(ObservationModel):
     shapes, linear = True, True
 
     def loss(self, eta, y):
-        """The formula above."""
-        grown = jnp.log1p(self.scale * self.link.inverse(eta)) / self.scale
-        return (1 + self.scale * y) * grown - y * self.link.log_inverse(eta)
+        log_term = jnp.log1p(self.scale * self.link.inverse(eta)) / self.scale
+        return (1 + self.scale * y) * log_term - y * self.link.log_inverse(eta)
 
     def least(self, y):
-        """The loss where the mean is y."""
         return (1 + self.scale * y) * jnp.log1p(self.scale * y) / self.scale - xlogy(y, y)
 
     def saturated(self, y):
-        """Log-likelihood of the model that predicts every bin exactly."""
         return _log_rising_factorial(1 / self.scale, y) - gammaln(y + 1) - self.least(y)
 
     def variance(self, mean):
-        """Variance of y at a mean, over the scale if that divides the loss."""
         return mean + self.scale * mean**2
 
     def sample(self, key, eta):
-        """Draw y at the linear predictor `eta`."""
         mean = self.mean(eta)
-        one, two = jax.random.split(key)
-        gain = self.scale * jax.random.gamma(one, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
-        return jax.random.poisson(two, mean * gain)
+        gain_key, count_key = jax.random.split(key)
+        gain = self.scale * jax.random.gamma(gain_key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
+        return jax.random.poisson(count_key, mean * gain)
 
 
 def _stirling_remainder(x):
-    """log Gamma(x) less Stirling's (x - 1/2) log x - x + log(2 pi) / 2, without the difference of two large numbers."""
+    """log Gamma(x) - ((x - 1/2) log x - x + log(2 pi) / 2), without the difference of two large numbers."""
     big = jnp.maximum(x, 10)
     small = jnp.minimum(x, 10)
     direct = gammaln(small) - (small - 0.5) * jnp.log(small) + small - np.log(2 * np.pi) / 2
@@ -456,7 +430,7 @@ def _stirling_remainder(x):
 
 
 def _log_rising_factorial(r, y):
-    """log Gamma(r + y) - log Gamma(r) - y log r, by Stirling's formula above 12: it is y (y - 1) / 2r for large r."""
+    """log Gamma(r + y) - log Gamma(r) - y log r, by Stirling's formula above 12; about y (y - 1) / 2r for large r."""
     shift = 12
     start = r + shift
     series = (y + start - 0.5) * jnp.log1p(y / start) - y + _stirling_series(start + y) - _stirling_series(start)
@@ -464,7 +438,7 @@ def _log_rising_factorial(r, y):
 
 
 def _stirling_series(x):
-    """What Stirling's formula leaves out, for x of at least 10."""
+    """Remainder of Stirling's formula, for x of at least 10."""
     return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / x**2) / x**2) / x**2) / x**2) / x
 
 

@@ -1,9 +1,9 @@
-r"""Penalties on the coefficients, of NumPy and JAX arrays alike. The intercept is never penalised.
+r"""Penalties on the coefficients, for NumPy and JAX arrays. The intercept is never penalised.
 
-Each is half a sum of squares, of the coefficients or of their differences, plus a sum of lengths of groups of coefficients:
-:math:`\frac{1}{2} \sum_r s_r (A w)_r^2 + \sum_g s_g \sqrt{n_g}\, \lVert w_g \rVert`. A class says which shares of the
-strength these two have, what A is and what a group. Arrays have the features last; so have strengths, unless they are one
-number: one entry for each part (feature or group), or one for all, and the neurons before.
+A penalty is half a sum of squares, of the coefficients or their differences, plus a sum of group norms:
+:math:`\frac{1}{2} \sum_r s_r (A w)_r^2 + \sum_g s_g \sqrt{n_g}\, \lVert w_g \rVert`. A class defines the shares of the
+strength for the two sums, the matrix A and the groups. Coefficients have shape (neurons, features). A strength is one number,
+or has shape (parts,) or (neurons, parts), with one entry for each part (feature or group), or 1 for all.
 """
 
 from collections.abc import Iterable
@@ -18,111 +18,90 @@ from popglm._checks.values import as_number, as_positive_integer, require_flag
 __all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegularized"]
 
 
-def require_l1_ratio(value):
-    """A share of absolute values between those of ridge and lasso."""
-    value = as_number("l1_ratio", value)
-    if not 0 < value < 1:
-        raise ValueError(f"`l1_ratio` must be above 0 and below 1; got {value:g}. Use Lasso for 1 and Ridge for 0.")
-
-
 def as_group_sizes(value):
-    """Sizes of groups: a whole number, or a tuple of them."""
+    """Return the sizes of groups: one whole number, or a tuple of them."""
     if isinstance(value, Iterable) and not isinstance(value, str):
         return tuple(as_positive_integer("sizes", n, " number of features for each group") for n in value)
     return as_positive_integer("sizes", value, " number of features, or one for each group")
 
 
-def require_difference_settings(order, cyclic, ridge):
-    """Differences along the functions of a basis, and a share of ridge."""
-    as_number("ridge", ridge, 0)
-    as_positive_integer("order", order)
-    require_flag("cyclic", cyclic)
-
-
 def divide_into_groups(name, sizes, n_features):
-    """Sizes of all groups of so many features."""
-    each = np.full(n_features // sizes, sizes) if isinstance(sizes, int) else np.asarray(sizes)
-    if each.sum() != n_features:
-        made = f"groups of {sizes}" if isinstance(sizes, int) else f"groups of {each.sum()} features in all"
+    """Return the size of every group; raise unless the groups contain all features."""
+    group_sizes = np.full(n_features // sizes, sizes) if isinstance(sizes, int) else np.asarray(sizes)
+    if group_sizes.sum() != n_features:
+        made = f"groups of {sizes}" if isinstance(sizes, int) else f"groups of {group_sizes.sum()} features in all"
         raise ValueError(
             f"`sizes` of {name} must divide the features into groups; X has {n_features} features, which are no {made}. "
             f"Give basis.n_basis_funcs, or a tuple with the number of features of every input: {name}((8, 8, 5))."
         )
-    return each
-
-
-def require_strength_shape(name, strength, n_parts, n_neurons):
-    """One strength, one for every part of the penalty, or these for every neuron; neurons first."""
-    shape = np.shape(strength)
-    if (
-        len(shape) == 0
-        or shape == (n_parts,)
-        or (len(shape) == 2 and shape[0] in (1, n_neurons) and shape[1] in (1, n_parts))
-    ):
-        return
-    raise ValueError(
-        f"`regularizer_strength` of {name} must be a number, an array ({n_parts},) with one for each of its features or "
-        f"groups, or one of 1 or {n_parts} rows and {n_neurons} columns, which are the neurons; got shape {shape[::-1]}."
-    )
+    return group_sizes
 
 
 class Regularizer:
-    """What the penalties share."""
+    """Base class of penalties. A subclass defines `squares`, `lengths`, `groups` and `differences`."""
 
     default_strength = 1.0
-    squares = 0.0  # share of the strength that weighs squares
-    lengths = 0.0  # and that which weighs lengths, which have a kink at 0
+    squares = 0.0  # share of the strength for the sum of squares
+    lengths = 0.0  # share of the strength for the group norms, which are non-smooth at 0
 
     def groups(self, n_features) -> np.ndarray:
-        """Number of features in each group; groups follow each other."""
+        """Number of features in each group; a group is a run of adjacent features."""
         return np.ones(n_features, int)
 
     def differences(self, n_features):
-        """The matrix A, None if it is the identity; and the part of the penalty that each row belongs to."""
+        """Return the matrix A, None for the identity, and for each of its rows the part whose strength it has."""
         sizes = self.groups(n_features)
         return None, np.repeat(np.arange(len(sizes)), sizes)
 
     def check(self, strength, n_features, n_neurons):
-        """Refuse strengths that do not fit the data."""
-        require_strength_shape(type(self).__name__, strength, len(self.groups(n_features)), n_neurons)
+        """Raise unless the strength has a shape for this number of features and neurons."""
+        shape, n_parts = np.shape(strength), len(self.groups(n_features))
+        by_neuron = len(shape) == 2 and shape[0] in (1, n_neurons) and shape[1] in (1, n_parts)
+        if shape and shape != (n_parts,) and not by_neuron:
+            raise ValueError(
+                f"`regularizer_strength` of {type(self).__name__} must be a number, an array ({n_parts},) with one for each "
+                f"of its features or groups, or one of 1 or {n_parts} rows and {n_neurons} columns, which are the neurons; got "
+                f"shape {shape[::-1]}."
+            )
 
     def penalty(self, strength, coef):
-        """Penalty of each neuron."""
+        """Return the penalty of each neuron."""
         value = self.smooth(strength, coef)
         if self.lengths:
             value = value + (self.thresholds(strength, coef.shape[-1]) * self._norms(coef)).sum(-1)
         return value
 
     def smooth(self, strength, coef):
-        """The squares alone, which have a gradient everywhere."""
+        """Return the smooth part of the penalty: the sum of squares."""
         weight, rows, _ = self._rows(strength, coef)
         return (weight * rows**2).sum(-1) / 2
 
     def gradient(self, strength, coef):
-        """Gradient of the smooth part, per coefficient."""
+        """Return the gradient of the smooth part, shape of `coef`."""
         weight, rows, A = self._rows(strength, coef)
         return weight * rows if A is None else (weight * rows) @ A
 
     def hessian(self, strength, n_features) -> np.ndarray:
-        """Second derivative of the smooth part, shape (features, features), for strengths of one neuron."""
+        """Return the Hessian of the smooth part, shape (features, features), for the strength of one neuron."""
         weight, rows, A = self._rows(strength, np.eye(n_features))
         weighted = weight * rows
         return weighted if A is None else weighted @ A
 
     def thresholds(self, strength, n_features):
-        """What a unit of length costs in each group."""
+        """Return the weight of each group norm in the penalty."""
         sizes = self.groups(n_features)
         return self.lengths * np.sqrt(sizes) * _part_strengths(strength, np.arange(len(sizes)))
 
     def prox(self, strength, coef, step):
-        """Where a step of this length down the lengths leads: groups shorter than their threshold are 0."""
+        """Return the proximal step of the group norms: groups with a norm below the threshold become 0."""
         if not self.lengths:
             return coef
-        limit, norms = step * self.thresholds(strength, coef.shape[-1]), self._norms(coef)
-        kept = (norms > limit) * (1 - limit / (norms + (norms == 0)))
-        return coef * (
-            kept if kept.shape[-1] == coef.shape[-1] else kept @ _group_membership(tuple(self.groups(coef.shape[-1]))).T
-        )
+        n_features = coef.shape[-1]
+        threshold, norms = step * self.thresholds(strength, n_features), self._norms(coef)
+        factor = (norms > threshold) * (1 - threshold / (norms + (norms == 0)))
+        if factor.shape[-1] != n_features:
+            factor = factor @ _group_membership(tuple(self.groups(n_features))).T
+        return coef * factor
 
     def _rows(self, strength, coef):
         A, part = self.differences(coef.shape[-1])
@@ -134,19 +113,19 @@ class Regularizer:
 
 
 def _part_strengths(strength, part):
-    """The strength of each of these parts."""
+    """Return the strength of each row, from the part it belongs to."""
     return strength if not np.ndim(strength) or strength.shape[-1] == 1 else strength[..., part]
 
 
 @lru_cache(maxsize=16)
 def _group_membership(sizes):
-    """Which feature is in which group, (features, groups) of 0 and 1."""
+    """Return the membership of features in groups, 0 or 1, shape (features, groups)."""
     return np.repeat(np.eye(len(sizes), dtype=np.float32), sizes, 0)
 
 
 @lru_cache(maxsize=16)
 def _difference_matrix(sizes, order, cyclic, ridge):
-    """Differences along each group of coefficients with a share of the coefficients themselves, and the group of every row."""
+    """Return differences along each group, with a share of the coefficients themselves, and the group of every row."""
     blocks = []
     for size in sizes:
         block = np.eye(size)
@@ -180,8 +159,8 @@ class UnRegularized(Regularizer):
 class Ridge(Regularizer):
     r"""Half the sum of squares: :math:`\frac{s}{2} \sum_j w_j^2`, added to each neuron's mean loss.
 
-    The strength `s` is on the scale of a mean over bins: it is scikit-learn's `alpha`, and it is the precision
-    of a Gaussian prior divided by the number of valid bins.
+    The strength `s` is on the scale of a mean over bins. It equals scikit-learn's `alpha`, and the precision of a Gaussian
+    prior divided by the number of valid bins.
 
     References
     ----------
@@ -200,9 +179,9 @@ class Ridge(Regularizer):
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Lasso(Regularizer):
-    r"""The sum of absolute values: :math:`s \sum_j |w_j|`. Coefficients that help too little are exactly 0.
+    r"""The sum of absolute values: :math:`s \sum_j |w_j|`. Coefficients that improve the fit too little are exactly 0.
 
-    The gradient of the mean loss in a coefficient that is 0 lies between -s and s; in any other it is -s or s.
+    The derivative of the mean loss lies between -s and s for a coefficient that is 0; for any other it is -s or s.
 
     References
     ----------
@@ -230,7 +209,7 @@ class ElasticNet(Regularizer):
     Parameters
     ----------
     l1_ratio : float
-        The share :math:`\rho` of the absolute values, above 0 and below 1.
+        Share of the absolute values, :math:`\rho`, above 0 and below 1.
 
     References
     ----------
@@ -247,8 +226,10 @@ class ElasticNet(Regularizer):
     l1_ratio: float = 0.5
 
     def __post_init__(self):
-        """Check the share."""
-        require_l1_ratio(self.l1_ratio)
+        """Check `l1_ratio`."""
+        value = as_number("l1_ratio", self.l1_ratio)
+        if not 0 < value < 1:
+            raise ValueError(f"`l1_ratio` must be above 0 and below 1; got {value:g}. Use Lasso for 1 and Ridge for 0.")
 
     @property
     def lengths(self):
@@ -264,15 +245,15 @@ class ElasticNet(Regularizer):
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class GroupLasso(Regularizer):
-    r"""The lengths of groups of coefficients: :math:`s \sum_g \sqrt{n_g}\, \lVert w_g \rVert`. Whole groups are exactly 0.
+    r"""Norms of groups of coefficients: :math:`s \sum_g \sqrt{n_g}\, \lVert w_g \rVert`. Whole groups become exactly 0.
 
-    The functions of a sender in a coupling, or those of a stimulus, are such a group: it is the input that is chosen.
+    A group holds the functions of one input, such as a sender or a stimulus: the penalty selects inputs.
 
     Parameters
     ----------
     sizes : int or tuple of int
-        Number of features in each group, of features that follow each other: ``basis.n_basis_funcs`` for the coupling of many
-        senders, one number per group for inputs of several kinds.
+        Number of adjacent features in each group: ``basis.n_basis_funcs`` for the coupling of many senders, one number for
+        each group for inputs with different bases.
 
     References
     ----------
@@ -294,7 +275,7 @@ class GroupLasso(Regularizer):
     lengths = 1.0
 
     def __post_init__(self):
-        """Check, and keep what can be compared."""
+        """Check the settings, and store `sizes` as a number or a tuple, which are hashable."""
         object.__setattr__(self, "sizes", as_group_sizes(self.sizes))
 
     def groups(self, n_features):
@@ -307,21 +288,21 @@ class GroupLasso(Regularizer):
 class Smoothness(Regularizer):
     r"""Squared differences along the functions of a basis: :math:`\frac{s}{2} \sum_g \lVert \Delta^d w_g \rVert^2`.
 
-    With a B-spline basis these are the P-splines: many functions, and as much detail as the data call for. What the differences
-    do not see, a straight line for the second ones, is hardly penalised: by the share `ridge` only.
+    With a B-spline basis these are P-splines: many functions, and as much detail as the data support. Differences of order d
+    do not penalise polynomials of degree below d, such as a straight line for d = 2; only the share `ridge` does.
 
     Parameters
     ----------
     sizes : int or tuple of int
-        Number of functions of each input: ``basis.n_basis_funcs``, or one number per input. An input with no more functions
-        than the `order` has no differences.
+        Number of functions of each input: ``basis.n_basis_funcs``, or one number for each input. An input with at most
+        `order` functions has no differences.
     order : int
-        Differences of this order, d.
+        Order of the differences, d.
     cyclic : bool
-        Whether the last function is followed by the first, as those of a cyclic basis are.
+        True for a cyclic basis: the first function follows the last.
     ridge : float
-        Share of the strength with which the coefficients themselves are penalised, as by `Ridge`. It makes them unique where
-        functions sum to 1, as splines do, which the intercept does too.
+        Share of the strength that penalises the coefficients themselves, as `Ridge` does. It makes them unique if the
+        functions sum to 1, as splines do, and so are collinear with the intercept.
 
     References
     ----------
@@ -346,16 +327,18 @@ class Smoothness(Regularizer):
     squares = 1.0
 
     def __post_init__(self):
-        """Check, and keep what can be compared."""
+        """Check the settings, and store `sizes` as a number or a tuple, which are hashable."""
         object.__setattr__(self, "sizes", as_group_sizes(self.sizes))
-        require_difference_settings(self.order, self.cyclic, self.ridge)
+        as_number("ridge", self.ridge, 0)
+        as_positive_integer("order", self.order)
+        require_flag("cyclic", self.cyclic)
 
     def groups(self, n_features):
         """Number of functions of each input."""
         return divide_into_groups(type(self).__name__, self.sizes, n_features)
 
     def differences(self, n_features):
-        """Differences of neighbouring coefficients, and a little of all, with the input of each."""
+        """Return differences of adjacent coefficients and a share of all coefficients, and the input of every row."""
         return _difference_matrix(tuple(self.groups(n_features)), self.order, self.cyclic, self.ridge)
 
 

@@ -1,4 +1,4 @@
-"""Arrays for JAX: padded, aligned in memory, small numbers as bytes; missing rows; the precision."""
+"""Arrays prepared for JAX: padding, memory alignment, small integers as bytes, rows with NaN, precision."""
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +8,14 @@ from popglm._checks.arrays import split_for_cache
 
 
 def zero_pad(values, size, dtype=None) -> np.ndarray:
-    """A copy with zeros up to the length `size`."""
+    """Copy an array, padded with zeros to `size` rows."""
     out = empty_aligned((size, *values.shape[1:]), dtype or values.dtype)
     out[: len(values)], out[len(values) :] = values, 0
     return out
 
 
 def empty_aligned(shape, dtype) -> np.ndarray:
-    """An empty array at an address that XLA on a processor takes as it is; it copies the others."""
+    """Allocate an array at a multiple of 64 bytes, which XLA on a CPU uses in place; others it copies."""
     dtype = np.dtype(dtype)
     n_bytes = int(np.prod(shape)) * dtype.itemsize
     raw = np.empty(n_bytes + 64, np.uint8)
@@ -24,16 +24,16 @@ def empty_aligned(shape, dtype) -> np.ndarray:
 
 
 def to_device(values):
-    """An array for JAX, which shares the memory of this one where it can: nobody may write to it meanwhile."""
+    """Convert to a JAX array, which shares memory with `values` where possible: do not write to `values` afterwards."""
     return jax.device_put(values, may_alias=True)
 
 
 def compact_integers(values, *, keep=False) -> np.ndarray:
-    """Small whole numbers as bytes, until a block needs them.
+    """Store integers from 0 to 255 as bytes; blocks convert them to floats.
 
-    Anything else is in the precision of JAX, or as it is, if it is to `keep` its digits.
+    Other values are cast to the precision of JAX, or returned unchanged with `keep`.
     """
-    with np.errstate(invalid="ignore"):  # NaN, and numbers that are no byte
+    with np.errstate(invalid="ignore"):  # casts of NaN and of numbers above 255
         whole = values.dtype.kind in "biu" or all((p == p.astype(np.uint8)).all() for p in split_for_cache(values))
     if whole and values.size and (values.dtype == bool or (values.min() >= 0 and values.max() <= 255)):
         return values.astype(np.uint8, copy=False)
@@ -41,7 +41,7 @@ def compact_integers(values, *, keep=False) -> np.ndarray:
 
 
 def rows_with_nan(X) -> np.ndarray:
-    """Which rows of X hold a NaN. One matrix-vector product finds the few rows that need a closer look."""
+    """Mark the rows of X with a NaN. One matrix-vector product finds the few rows that must be searched."""
     with np.errstate(over="ignore", invalid="ignore"):
         suspect = ~np.isfinite(X @ np.ones(X.shape[1], X.dtype))
     suspect[suspect] = np.isnan(X[suspect]).any(1)
@@ -49,11 +49,11 @@ def rows_with_nan(X) -> np.ndarray:
 
 
 def machine_epsilon() -> float:
-    """Relative round-off of JAX's precision."""
+    """Relative round-off of the precision that JAX uses."""
     return float(jnp.finfo(jnp.result_type(float)).eps)
 
 
 def round_up_length(n: int) -> int:
-    """Round n up to four significant bits or so: lengths that differ a little share one compilation, wasting < 1/16."""
+    """Round n up to about four significant bits, so that similar lengths share one compilation; wastes less than 1/16."""
     step = 1 << max((max(n, 1) - 1).bit_length() - 5, 0)
     return max(-(-n // step) * step, 1)

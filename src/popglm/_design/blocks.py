@@ -1,4 +1,4 @@
-"""Blocks of rows, the chunks that hold them, and the sources that a compiled loop makes their features from."""
+"""Blocks of rows, the chunks that hold them, and the sources from which a compiled loop makes their features."""
 
 from functools import reduce
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from popglm._design.convolve import causal_convolution, split_kernel
 
 
 class Block(NamedTuple):
-    """Rows of a design. Weight 0 marks padding, NaN in X (all neurons) or in y (that neuron), the start of an epoch."""
+    """Rows of a design. Weight 0 marks padding, NaN in X (for all neurons) or y (for that neuron), starts of epochs."""
 
     X: Float[Array, "rows features"]
     y: Float[Array, "rows neurons"]
@@ -33,15 +33,15 @@ class ArraySource(NamedTuple):
 
 
 class ConvSource(NamedTuple):
-    """Features of the past, which exist one block at a time. The inputs begin a window, the longest kernel, earlier."""
+    """Convolved features, made one block at a time. The inputs begin one window, that of the longest kernel, earlier."""
 
     inputs: Shaped[Array, "inputs bins"]
     kernels: tuple[Float[Array, "_lags _functions"], ...]
 
     @classmethod
-    def of(cls, inputs, kernel) -> "ConvSource":
-        """From all functions over the window."""
-        kernels = (jnp.asarray(some, jnp.result_type(float)) for some in split_kernel(kernel))
+    def from_kernel(cls, inputs, kernel) -> "ConvSource":
+        """Build from inputs and a kernel with all functions over the whole window."""
+        kernels = (jnp.asarray(functions, jnp.result_type(float)) for functions in split_kernel(kernel))
         return cls(to_device(inputs), tuple(kernels))
 
     @property
@@ -53,55 +53,53 @@ class ConvSource(NamedTuple):
         return causal_convolution(piece.astype(self.kernels[0].dtype), self.kernels)
 
 
-class SumSource(NamedTuple):
+class _CombinedSource(NamedTuple):
+    parts: tuple
+
+    @property
+    def made_of(self):
+        return tuple(array for part in self.parts for array in part.made_of)
+
+    def rows(self, start, n):
+        return self.combine([part.rows(start, n) for part in self.parts])
+
+
+class SumSource(_CombinedSource):
     """Features of several sources, side by side."""
 
-    parts: tuple
-
-    @property
-    def made_of(self):
-        return tuple(array for part in self.parts for array in part.made_of)
-
-    def rows(self, start, n):
-        return jnp.concatenate([part.rows(start, n) for part in self.parts], 1)
+    def combine(self, features):
+        return jnp.concatenate(features, 1)
 
 
-class ProductSource(NamedTuple):
-    """Every feature of one source times every feature of the next, which exist one block at a time; the last runs fastest."""
+class ProductSource(_CombinedSource):
+    """Products of every feature of one source with every feature of the next, made one block at a time; the last is fastest."""
 
-    parts: tuple
-
-    @property
-    def made_of(self):
-        return tuple(array for part in self.parts for array in part.made_of)
-
-    def rows(self, start, n):
-        times = lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(n, -1)
-        return reduce(times, [part.rows(start, n) for part in self.parts])
+    def combine(self, features):
+        return reduce(lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(len(a), -1), features)
 
 
 Source = ArraySource | ConvSource | SumSource | ProductSource
 
 
 class Chunk(NamedTuple):
-    """Blocks that are visited by one compiled loop. Those in which no row counts are not visited."""
+    """Blocks for one compiled loop, which visits those with a valid row: the first `n_valid_blocks` of `block_indices`."""
 
     source: Source
     y: Shaped[Array, "time neurons"]
-    counted: Bool[Array, " time"]
-    visited: Int[Array, " blocks"]
-    n_visited: Int[Array, ""]
+    valid: Bool[Array, " time"]
+    block_indices: Int[Array, " blocks"]
+    n_valid_blocks: Int[Array, ""]
 
     @property
     def block_rows(self):
-        return len(self.y) // len(self.visited)
+        return len(self.y) // len(self.block_indices)
 
     def block(self, i) -> Block:
-        """Block i. A count is missing where y is NaN, which whole numbers cannot be."""
+        """Make block i. Counts are missing where y is NaN, which integers cannot be."""
         start, n = i * self.block_rows, self.block_rows
         X = self.source.rows(start, n)
-        y, counted = (jax.lax.dynamic_slice_in_dim(a, start, n) for a in (self.y, self.counted[:, None]))
+        y, valid = (jax.lax.dynamic_slice_in_dim(a, start, n) for a in (self.y, self.valid[:, None]))
         if jnp.issubdtype(y.dtype, jnp.floating):
-            counted = counted & ~jnp.isnan(y)
-            y = jnp.where(counted, y, 0)
-        return Block(X, y.astype(X.dtype), counted.astype(X.dtype))
+            valid = valid & ~jnp.isnan(y)
+            y = jnp.where(valid, y, 0)
+        return Block(X, y.astype(X.dtype), valid.astype(X.dtype))

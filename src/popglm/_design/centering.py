@@ -1,4 +1,4 @@
-"""Mean and standard deviation of columns, and the offset of features that lie far from 0."""
+"""Mean and standard deviation of columns, and the center of columns that lie far from 0."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from popglm._design.streams import is_stream, read_rows
 
 
 def column_center(values) -> np.ndarray | None:
-    """Where columns lie, if one lies so far from 0 that float32 would keep its offset and lose its variation."""
+    """Return the means of columns too far from 0 for float32 to keep their variation (0 for others); None if no such column."""
     mean, sd = column_mean_sd(values)
     require_small_offset(mean, sd)
     far = (np.abs(mean) > 10 * sd) & (sd > 0)
@@ -15,17 +15,17 @@ def column_center(values) -> np.ndarray | None:
 
 
 def column_mean_sd(values):
-    """Mean and standard deviation of each column: those of a sample, where it shows that none lies far from 0."""
+    """Mean and standard deviation of each column, from a sample of rows unless it shows a column far from 0."""
     n_rows = values.shape[0]
     sample = np.concatenate([read_rows(values, at, at + 20) for at in range(0, n_rows, max(n_rows // 50, 20))])
     mean, sd = pooled_mean_sd([sample], pooled_mean_sd([sample], 0)[0])
-    if (np.abs(mean) > 10 * sd).any() and not is_stream(values):  # all rows only if a sample shows a need
+    if (np.abs(mean) > 10 * sd).any() and not is_stream(values):
         mean, sd = pooled_mean_sd(split_for_cache(values), mean)
     return mean, sd
 
 
 def pooled_mean_sd(parts, shift):
-    """Mean and standard deviation of each column, of what is not NaN; `shift` lies near the mean, so no digits are lost."""
+    """Mean and standard deviation of each column without its NaN; `shift`, near the mean, keeps the digits of the variance."""
     n, first, second = 0, 0.0, 0.0
     for part in parts:
         off = np.asarray(part, float) - shift
@@ -35,4 +35,5 @@ def pooled_mean_sd(parts, shift):
     n = np.maximum(n, 1)
     mean = shift + first / n
     sd = np.sqrt(np.maximum(second / n - (first / n) ** 2, 0))
-    return mean, np.where(sd > 1e-12 * np.abs(mean), sd, 0)  # of a constant column round-off is left
+    # A constant column leaves round-off.
+    return mean, np.where(sd > 1e-12 * np.abs(mean), sd, 0)

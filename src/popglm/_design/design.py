@@ -1,6 +1,6 @@
-"""The one notion of data: a design cuts X and y into chunks of blocks of one shape.
+"""A design cuts X and y into chunks of blocks of one shape: the only form of data that sums are computed from.
 
-Recordings of every length share what was compiled, and chunks may be made on demand.
+Recordings of different lengths share compiled code, and chunks may be made on demand.
 """
 
 from abc import ABC, abstractmethod
@@ -20,10 +20,10 @@ from popglm._design.streams import is_stream, prefetch, read_rows
 
 
 class DesignRows(ABC):
-    """Features as a design needs them.
+    """Source of the rows of a design.
 
-    Where a feature lies far from 0, `center` is what `part` subtracts from the features; else it is None. What is
-    `streamed` is made anew in every pass, a chunk at a time; anything else is kept in chunks.
+    `center` is what `rows_at` subtracts from features far from 0; None if no feature is. `streamed` rows are made anew in
+    every pass, a chunk at a time; others are kept as chunks.
     """
 
     length: int
@@ -31,66 +31,66 @@ class DesignRows(ABC):
     streamed = False
 
     def offset(self, n_features) -> np.ndarray:
-        """What `part` subtracts from each feature."""
+        """Value that `rows_at` subtracts from each feature."""
         return np.zeros(n_features) if self.center is None else self.center
 
     @abstractmethod
-    def part(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
-        """Make the features of `size` rows from `start`, which may pass the end; and say which of them count."""
+    def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
+        """Make the features of `size` rows from `start`, which may pass the end, and mark the valid rows."""
 
-    def counted(self) -> Bool[np.ndarray, " time"]:
-        """Say of all rows whether they count."""
+    def valid_rows(self) -> Bool[np.ndarray, " time"]:
+        """Mark the valid rows among all."""
         step = SIZES.block_rows * SIZES.chunk_blocks
-        return np.concatenate([self.part(at, step)[1] for at in range(0, self.length, step)])[: self.length]
+        return np.concatenate([self.rows_at(start, step)[1] for start in range(0, self.length, step)])[: self.length]
 
-    def place(self, y):
-        """The rows of y where `part` has them."""
+    def scatter(self, y):
+        """Move rows of y from the user's order to that of `rows_at`."""
         return y
 
-    def take(self, entries):
-        """The user's rows of entries that a pass over the design made."""
+    def gather(self, entries):
+        """Select the user's rows from entries of all rows of the design."""
         return entries
 
 
 class MatrixRows(DesignRows):
-    """Features that exist, in memory or streamed. `center` is subtracted before they are rounded to JAX's precision."""
+    """Rows of a matrix, in memory or streamed. `center` is subtracted before rounding to the precision of JAX."""
 
     def __init__(self, values, *, centered=False):
         self.values, self.length, self.streamed = values, values.shape[0], is_stream(values)
         self.center = column_center(values) if centered else None
 
-    def part(self, start, size):
-        """Some rows; those with a NaN become 0, so that no sum ever meets a NaN. Copied only if they must change."""
+    def rows_at(self, start, size):
+        """Return rows as they are if possible, else as a copy; rows with a NaN become 0, so that no sum meets a NaN."""
         values, dtype = read_rows(self.values, start, start + size), jnp.result_type(float)
         if self.streamed:
             require_finite("X", values, start)
-        counted = ~rows_with_nan(values)
-        if len(values) < size or values.dtype != dtype or self.center is not None or not counted.all():
+        valid = ~rows_with_nan(values)
+        if len(values) < size or values.dtype != dtype or self.center is not None or not valid.all():
             values = zero_pad(values if self.center is None else values - self.center, size, dtype)
-            values[: len(counted)][~counted] = 0
-        return ArraySource(to_device(values)), zero_pad(counted, size)
+            values[: len(valid)][~valid] = 0
+        return ArraySource(to_device(values)), zero_pad(valid, size)
 
 
 class Design:
-    """X and y, cut into chunks of one shape; those without a row that counts are left out.
+    """X and y, cut into chunks of one shape; chunks without a valid row are left out.
 
-    `y` has the rows of the user, which `X.place` moves; None is no y. What is shorter than a chunk is padded to the next of few
-    lengths. A `whole` design is a single chunk, for loops that are compiled around all of the data. Iterating gives pairs of
-    the first row and the chunk.
+    `y` has the rows of the user, which `X.scatter` moves; None means no y. Data shorter than a chunk are padded to the next
+    of few lengths. A `whole` design is a single chunk, for loops that are compiled around all data. Iteration yields pairs
+    (first row, chunk).
     """
 
     def __init__(self, X: DesignRows, y=None, *, whole=False):
-        y = np.zeros((X.length, 0), np.uint8) if y is None else X.place(y)
+        y = np.zeros((X.length, 0), np.uint8) if y is None else X.scatter(y)
         self._X, self._y, self.length = X, y, X.length
         rows = min(SIZES.block_rows, SUB_BLOCK_ROWS * round_up_length(-(-self.length // SUB_BLOCK_ROWS)))
         n_blocks = round_up_length(-(-self.length // rows))
         self._n_blocks = n_blocks if whole else min(n_blocks, SIZES.chunk_blocks)
         self._size = self._n_blocks * rows
-        self._kept = None if X.streamed or is_stream(y) else list(self._chunks())
+        self._cached = None if X.streamed or is_stream(y) else list(self._chunks())
 
     def __iter__(self) -> Iterator[tuple[int, Chunk]]:
-        if self._kept is not None:
-            return iter(self._kept)
+        if self._cached is not None:
+            return iter(self._cached)
         return self._chunks() if self.length <= self._size else prefetch(self._chunks())
 
     def _chunks(self):
@@ -100,10 +100,15 @@ class Design:
                 yield start, chunk
 
     def _chunk(self, start) -> Chunk | None:
-        source, counted = self._X.part(start, self._size)
-        blocks = np.flatnonzero(counted.reshape(self._n_blocks, -1).any(1))
+        source, valid = self._X.rows_at(start, self._size)
+        blocks = np.flatnonzero(valid.reshape(self._n_blocks, -1).any(1))
         if not len(blocks):
             return None
         y = zero_pad(compact_integers(read_rows(self._y, start, start + self._size)), self._size)
-        arrays = y, counted, zero_pad(blocks, self._n_blocks).astype(np.int32)
-        return Chunk(source, *map(to_device, arrays), jnp.asarray(len(blocks), jnp.int32))
+        return Chunk(
+            source=source,
+            y=to_device(y),
+            valid=to_device(valid),
+            block_indices=to_device(zero_pad(blocks, self._n_blocks).astype(np.int32)),
+            n_valid_blocks=jnp.asarray(len(blocks), jnp.int32),
+        )

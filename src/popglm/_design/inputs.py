@@ -1,4 +1,4 @@
-"""What a user gives as X and y, checked: arrays or lazy features, with the time axes that pynapple knows."""
+"""Conversion and checks of the user's X and y: arrays or lazy features, with the time axes of pynapple objects."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from popglm._pynapple import Frame, as_frame
 
 
 def as_features(X, *, built=False) -> Frame:
-    """X as an array of two dimensions, or as it is if it is lazy and need not be `built`."""
+    """Check X and return it as a 2-D array; lazy or streamed X stays so unless it must be `built`."""
     if isinstance(X, LazyFeatures):
         require_rows("X", X)
         return X.frame._replace(values=np.asarray(X)) if built else X.frame
@@ -33,7 +33,7 @@ def as_features(X, *, built=False) -> Frame:
 
 
 def as_X_y(X, y, model, y_dims, *, built=False) -> tuple[Frame, Frame]:
-    """X and y, aligned; y in the support of the model, if there is one yet, and of two dimensions of the `y_dims`."""
+    """Check that X and y are aligned, and y in the support of the model (None: finite); return y as a 2-D array."""
     require_y(y)
     X, y = as_features(X, built=built), as_frame(y)
     if is_stream(y.values) and not built:
@@ -50,7 +50,7 @@ def as_X_y(X, y, model, y_dims, *, built=False) -> tuple[Frame, Frame]:
 
 
 class CheckedStream:
-    """Activity that is read when it is sliced, and checked then; two dimensions."""
+    """Two-dimensional y that is read and checked when it is sliced."""
 
     def __init__(self, values, model):
         self.values, self.model, self.dtype = values, model, values.dtype
@@ -58,32 +58,32 @@ class CheckedStream:
 
     @property
     def made_of(self):
-        """What it reads."""
+        """Array that this reads from."""
         return (self.values,)
 
     def __len__(self):
         return self.shape[0]
 
     def __getitem__(self, rows):
-        some = read_rows(self.values, rows.start, rows.stop)
+        values = read_rows(self.values, rows.start, rows.stop)
         if self.model is not None:
-            require_in_support(some, self.model, rows.start)
-        return some
+            require_in_support(values, self.model, rows.start)
+        return values
 
     def __array__(self, dtype=None, copy=None):
-        """Read all."""
+        """Read all rows."""
         return np.asarray(compact_integers(self[0 : len(self)]), dtype)
 
 
 def as_design_rows(values, *, centered=False) -> DesignRows:
-    """Features as a design needs them."""
+    """Convert a matrix or lazy features to rows of a design."""
     if isinstance(values, LazyFeatures):
         return values.span(centered=centered)
     return MatrixRows(values, centered=centered)
 
 
 def has_valid_bin(X, y) -> bool:
-    """Whether some bin counts for some neuron. A look at the last row is enough for most batches."""
+    """Return whether any bin is valid for any neuron. The last row alone decides for most batches."""
     if not (np.isnan(X[-1]).any() or np.isnan(y[-1]).any()):
         return True
     return bool((~np.isnan(X).any(1)[:, None] & ~np.isnan(y)).any())

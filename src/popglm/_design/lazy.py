@@ -1,4 +1,4 @@
-"""Features that look like a matrix and are made one block at a time: `fit` never builds the matrix."""
+"""Lazy features: they look like a matrix, and are made one block at a time, so that `fit` never builds the matrix."""
 
 from functools import reduce
 
@@ -10,65 +10,65 @@ from popglm._checks.times import require_restriction
 from popglm._design.arrays import zero_pad
 from popglm._design.design import Design, DesignRows
 from popglm._design.streams import is_stream
-from popglm._design.terms import find_conv_terms
+from popglm._design.terms import ConvTerm, leaf_terms
 from popglm._design.total import collect_entries
 from popglm._pynapple import Frame, HasFrame, rows_in_epochs
 
-MAX_CACHED_BINS = 2**20  # bins
+MAX_CACHED_BINS = 2**20  # longer recordings are cut into chunks anew in every pass
 
 
 class LazyRows(DesignRows):
-    """Rows of lazy features for a design: from the first to the last that was asked for, others not counted."""
+    """Rows of lazy features for a design: from the first to the last requested row; rows between that were not are invalid."""
 
     def __init__(self, term, index, *, centered=False):
-        self.first, self.length, self._at, self._asked = 0, term.length, None, None
+        self.first, self.length, self._positions, self._requested = 0, term.length, None, None
         if index is not None:
             self.first, self.length = int(index.min()), int(index.max()) + 1 - int(index.min())
             if len(index) < self.length or not (np.diff(index) == 1).all():
-                self._at, self._asked = index - self.first, np.zeros(self.length, bool)
-                self._asked[self._at] = True
-        # the pieces of a long recording are cut anew in every pass: to keep them would double it
+                self._positions, self._requested = index - self.first, np.zeros(self.length, bool)
+                self._requested[self._positions] = True
+        # Keeping the chunks of a long recording would double its memory.
         self.streamed = self.length > MAX_CACHED_BINS or any(map(is_stream, term.made_of))
         self._term = term
         if centered:
-            self._term, self.center = term.centered(self.first, self.first + self.length)
+            self._term, self.center = term.with_center(self.first, self.first + self.length)
 
-    def part(self, start, size):
-        """What the features are made of; the rows that were asked for and are known."""
-        source, counted = self._term.part(self.first + start, size)
-        counted[max(self.length - start, 0) :] = False
-        if self._asked is not None:
-            counted &= zero_pad(self._asked[start : start + size], size)
-        return source, counted
+    def rows_at(self, start, size):
+        """Make the features of `size` rows from `start`, and mark those that were requested and are valid."""
+        source, valid = self._term.rows_at(self.first + start, size)
+        valid[max(self.length - start, 0) :] = False
+        if self._requested is not None:
+            valid &= zero_pad(self._requested[start : start + size], size)
+        return source, valid
 
-    def place(self, y):
-        """The rows of y where the span has them, zeros between."""
-        if self._at is None:
+    def scatter(self, y):
+        """Move rows of y to the positions of the requested rows, with zeros between."""
+        if self._positions is None:
             return y
-        if is_stream(y) and (np.diff(self._at) > 0).all():
-            return ScatteredStream(y, self._at, self.length)
+        if is_stream(y) and (np.diff(self._positions) > 0).all():
+            return ScatteredStream(y, self._positions, self.length)
         y = np.asarray(y)
         out = np.zeros((self.length, *y.shape[1:]), y.dtype)
-        out[self._at] = y
+        out[self._positions] = y
         return out
 
-    def take(self, entries):
-        """The rows that were asked for, in their order."""
-        return entries if self._at is None else entries[self._at]
+    def gather(self, entries):
+        """Select the requested rows, in their order."""
+        return entries if self._positions is None else entries[self._positions]
 
 
 class ScatteredStream:
-    """Streamed activity on the rows of a span, zeros between: what lies between was left out, and is not counted."""
+    """Streamed y at the positions of the requested rows, with zeros between."""
 
-    def __init__(self, y, at, length):
-        self._y, self._at, self.shape, self.dtype = y, at, (length, *y.shape[1:]), y.dtype
+    def __init__(self, y, positions, length):
+        self._y, self._positions, self.shape, self.dtype = y, positions, (length, *y.shape[1:]), y.dtype
 
     def __getitem__(self, rows):
-        """Read those of these rows that y has; they follow each other there."""
+        """Read the rows of y that lie in this slice; they are contiguous in y."""
         start, stop = rows.start, min(rows.stop, len(self))
-        first, last = np.searchsorted(self._at, [start, stop])
+        first, last = np.searchsorted(self._positions, [start, stop])
         out = np.zeros((stop - start, *self.shape[1:]), self.dtype)
-        out[self._at[first:last] - start] = self._y[first:last]
+        out[self._positions[first:last] - start] = self._y[first:last]
         return out
 
     def __len__(self):
@@ -78,17 +78,17 @@ class ScatteredStream:
 class LazyFeatures(HasFrame):
     r"""Features that look like a matrix and are never built by `fit`.
 
-    From `lazy_features` of a basis. Accepted wherever X is; the values equal those of `compute_features`. Only the inputs
-    are kept; features of the past, and products, are made a few thousand bins at a time inside the loop over the data,
+    Returned by `lazy_features` of a basis, accepted wherever X is, and equal in values to `compute_features`. They keep only
+    the inputs; convolved features and products are made a few thousand bins at a time inside the loop over the data,
 
     .. math:: X_{t,(n,k)} = \sum_{l=1}^{W} h_k(l)\, x_n(t - l),
 
     from the functions :math:`h_k` of the basis over its window of W bins and the inputs :math:`x_n`. Functions of a variable
-    in the same bin are evaluated for some 30,000 bins at a time, and anew in every pass over more than a million.
+    in the same bin are evaluated for about 30,000 bins at a time; for more than a million bins, anew in every pass.
 
-    A contiguous slice keeps the history from before the slice, as that of a matrix does, and so do `restrict` and
-    index arrays; lazy features of ``counts.restrict(epochs)`` start it anew. ``numpy.asarray(X)`` builds the matrix, with
-    NaN in the rows whose history is not complete.
+    A slice keeps the history from before the slice, as a slice of the matrix does, and so do `restrict` and index arrays;
+    lazy features of ``counts.restrict(epochs)`` begin without history. ``numpy.asarray(X)`` builds the matrix, with NaN in
+    rows without a complete history.
 
     Examples
     --------
@@ -108,19 +108,19 @@ class LazyFeatures(HasFrame):
 
     @property
     def made_of(self):
-        """Inputs, and the rows that were asked for."""
+        """Arrays that these features are made of: the inputs and, if rows were selected, their numbers."""
         return (*self._term.made_of, *(() if self._index is None else (self._index,)))
 
-    # How it looks
+    # Array attributes
 
     @property
     def shape(self):
-        """(time, features)."""
+        """Shape (time, features)."""
         return (self._length if self._index is None else len(self._index)), self._term.n_features
 
     @property
     def dtype(self):
-        """That of the features: the precision of JAX."""
+        """Type of the features: the precision of JAX."""
         return np.dtype(jnp.result_type(float))
 
     @property
@@ -132,8 +132,12 @@ class LazyFeatures(HasFrame):
         return self.shape[0]
 
     def __repr__(self):
-        mega = self.size * self.dtype.itemsize / 1e6
-        return f"LazyFeatures(shape={self.shape}, dtype={self.dtype}): {mega:.0f} MB if it were built"
+        leaves = leaf_terms(self._term)
+        n_inputs = sum(int(np.prod(leaf.inputs.shape[1:])) for leaf in leaves)
+        parts = f"{n_inputs} input(s) in {len(leaves)} term(s)"
+        parts += "" if self.time_support is None else f", {len(self.time_support)} epoch(s)"
+        megabytes = f"{self.size * self.dtype.itemsize / 1e6:.0f} MB if built as {self.dtype}"
+        return f"LazyFeatures({self.shape[0]} rows, {self.shape[1]} features: {parts}; {megabytes})"
 
     @property
     def t(self):
@@ -142,10 +146,10 @@ class LazyFeatures(HasFrame):
 
     @property
     def time_support(self):
-        """Epochs, a pynapple IntervalSet; None for inputs without a time axis."""
+        """Epochs as a pynapple IntervalSet; None for inputs without a time axis."""
         return self._frame.epochs
 
-    # Parts of it
+    # Selection
 
     def _pick(self, values):
         return values if self._index is None else values[self._index]
@@ -154,61 +158,60 @@ class LazyFeatures(HasFrame):
         return LazyFeatures(self._term, frame or self._frame, self.columns, self.metadata, index)
 
     def __getitem__(self, key):
-        """Rows by slice, mask or index stay lazy; single rows and some of the columns are built."""
+        """Select rows by slice, mask or index, which stay lazy; single rows and selected columns are built."""
         rows, columns = as_row_and_column(key, self.shape)
         first = key[0] if isinstance(key, tuple) else key
-        some = self
+        selected = self
         if rows is not None and self._index is not None:
-            some = self._with(self._index[rows])
+            selected = self._with(self._index[rows])
         elif rows is not None:
-            some = self._with(np.arange(*rows.indices(self._length)) if isinstance(rows, slice) else rows)
+            selected = self._with(np.arange(*rows.indices(self._length)) if isinstance(rows, slice) else rows)
         if columns is not None:
-            some = np.asarray(some)[:, columns]
-        return np.asarray(some)[0] if isinstance(first, int | np.integer) else some
+            selected = np.asarray(selected)[:, columns]
+        return np.asarray(selected)[0] if isinstance(first, int | np.integer) else selected
 
     def restrict(self, epochs):
-        """Keep the rows inside epochs, a pynapple IntervalSet. The history from before an epoch is kept."""
+        """Select the rows inside epochs, a pynapple IntervalSet. Their history from before an epoch is kept."""
         rows, inside = rows_in_epochs(self.frame, require_restriction(self, epochs))
-        some = self[rows]
-        return some._with(some._index, self._frame._replace(epochs=inside))
+        selected = self[rows]
+        return selected._with(selected._index, self._frame._replace(epochs=inside))
 
-    # As others use it
+    # Use by fits and scores
 
     @property
     def frame(self) -> Frame:
-        """These features with their time axis."""
-        named = self._frame.times is not None  # as the columns of `compute_features` are
+        """Features with their time axis."""
+        named = self._frame.times is not None  # columns of `compute_features` have names then, too
         return Frame(self, self.t, self.time_support, self.columns if named else None)
 
     def span(self, *, centered=False) -> LazyRows:
-        """These rows for a design."""
+        """Rows for a design."""
         return LazyRows(self._term, self._index, centered=centered)
 
     @property
     def complete(self) -> np.ndarray:
-        """Which rows have a complete history, shape (time,); the others do not count in any sum."""
+        """Rows with a complete history, shape (time,), bool; the others are left out of every sum."""
         span = self.span() if len(self) else None
-        return span.take(span.counted()) if span else np.zeros(0, bool)
+        return span.gather(span.valid_rows()) if span else np.zeros(0, bool)
 
     def reach(self) -> tuple[np.ndarray, int]:
-        """Where each row lies in the recording, in bins, and a window: rows further apart than it are made of no common bin.
+        """Position of each row in bins, and the window W: rows more than W apart share no input bin.
 
-        Where history starts anew, the rows before and after lie further apart than the window.
+        Where an epoch begins without history, the rows before and after it are set further apart than W.
         """
-        leaves = find_conv_terms(self._term)
+        leaves = [leaf for leaf in leaf_terms(self._term) if isinstance(leaf, ConvTerm)]
         back = max([len(leaf.kernel) - leaf.ahead for leaf in leaves] + [0])
         window = back + max([leaf.ahead - 1 for leaf in leaves] + [0])
-        at = np.arange(self._length) if self._index is None else self._index
-        anew = [leaf.starts for leaf in leaves]
-        anew = reduce(np.intersect1d, anew) if anew else np.zeros(0, int)
-        return at + window * np.searchsorted(anew, at, side="right"), window
+        rows = np.arange(self._length) if self._index is None else self._index
+        starts = reduce(np.intersect1d, [leaf.starts for leaf in leaves]) if leaves else np.zeros(0, int)
+        return rows + window * np.searchsorted(starts, rows, side="right"), window
 
     def __array__(self, dtype=None, copy=None):
         """Build the matrix."""
         if not len(self):
             return np.empty(self.shape, dtype or self.dtype)
         span = self.span()
-        matrix = span.take(collect_entries(_block_features, Design(span), self.shape[1]))
+        matrix = span.gather(collect_entries(_block_features, Design(span), self.shape[1]))
         return matrix if dtype is None else matrix.astype(dtype, copy=False)
 
 

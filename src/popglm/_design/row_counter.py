@@ -1,4 +1,4 @@
-"""Counts the rows that a fit by batches computes losses, gradients or curvatures of; `benchmarks/ruler.py` asks for it."""
+"""Counter of the rows for which a fit by batches computes losses, gradients or curvatures, for `benchmarks/ruler.py`."""
 
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,7 +9,7 @@ _COUNTER = ContextVar("row_counter", default=None)
 
 
 class RowCounter:
-    """Number of rows computed so far; a row that is computed twice counts twice."""
+    """Number of rows computed so far; a row computed twice counts twice."""
 
     def __init__(self):
         self.n_rows = 0
@@ -17,7 +17,7 @@ class RowCounter:
 
 @contextmanager
 def count_rows():
-    """Count rows in this context: ``with count_rows() as counter``."""
+    """Count rows inside a block of code: ``with count_rows() as counter``."""
     counter = RowCounter()
     token = _COUNTER.set(counter)
     try:
@@ -27,7 +27,7 @@ def count_rows():
 
 
 def record_rows(y=None, weight=None):
-    """Count the rows of a batch `y`, or those of a block whose `weight` is above 0."""
+    """Add the rows of a batch `y`, or those of a block whose `weight` is positive, to the active counter."""
     counter = _COUNTER.get()
     if counter is not None:
         counter.n_rows += len(y) if weight is None else int((np.asarray(weight) > 0).any(1).sum())

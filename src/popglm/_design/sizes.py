@@ -1,4 +1,4 @@
-"""How many rows a block has, and how many blocks a chunk."""
+"""Number of rows in a block, and of blocks in a chunk."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Data that are read when they are sliced, and reading ahead in a thread."""
+"""Streams, which are read when they are sliced, and reading ahead in a thread."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +8,12 @@ import numpy as np
 
 
 def prefetch(items: Iterator) -> Iterator:
-    """The same items, the next one being made in a thread while one is used."""
-    precise = jax.config.jax_enable_x64  # which `with jax.enable_x64` sets for one thread
+    """Yield the items; a thread makes the next one while one is used."""
+    # `with jax.enable_x64` acts on one thread only.
+    double = jax.config.jax_enable_x64
 
     def make():
-        with jax.enable_x64(precise):
+        with jax.enable_x64(double):
             return next(items, None)
 
     with ThreadPoolExecutor(1) as pool:
@@ -23,7 +24,7 @@ def prefetch(items: Iterator) -> Iterator:
 
 
 def is_stream(values) -> bool:
-    """Whether these are rows that are read when they are sliced: a data set in a file, virtual counts, a memmap."""
+    """Return whether `values` are read when they are sliced: a data set in a file, counts on demand, a memmap."""
     in_memory = isinstance(values, np.ndarray | jax.Array) and not isinstance(values, np.memmap)
     in_memory |= type(values).__module__.split(".")[0] in ("pandas", "scipy")  # tables and sparse matrices
     if in_memory or not all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__")):
@@ -35,13 +36,13 @@ def is_stream(values) -> bool:
 
 
 def read_rows(values, start, stop) -> np.ndarray:
-    """Some rows, as an array of two dimensions in this machine's byte order."""
+    """Read rows as a 2-D array in this machine's byte order."""
     try:
-        some = np.asarray(values[start:stop])
+        rows = np.asarray(values[start:stop])
     except OSError as error:  # HDF5 does not say that its file is closed
         error.add_note(
-            f"Rows {start} to {stop} were to be read from a file. It must be open, and so stay until the end."
+            f"Rows {start} to {stop} could not be read from a file. Keep the file open until the call returns."
         )
         raise
-    some = some if some.dtype.isnative else some.astype(some.dtype.newbyteorder("="))
-    return some[:, None] if some.ndim == 1 else some
+    rows = rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
+    return rows[:, None] if rows.ndim == 1 else rows

@@ -1,6 +1,6 @@
-"""What lazy features are made of: a tree of inputs, convolved or evaluated, side by side or multiplied.
+"""Terms of lazy features: a tree of inputs that are convolved or evaluated, put side by side or multiplied.
 
-Every term makes any rows of its features on demand (`part`), and says which of them are known.
+Every term makes any rows of its features on demand (`rows_at`), and marks those that are valid.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from popglm._design.streams import is_stream, read_rows
 
 
 class ConvTerm(NamedTuple):
-    """Inputs of all bins, in memory or streamed, the kernel of their basis, the first rows of epochs.
+    """Convolution of inputs, in memory or streamed, with the kernel of a basis; `starts` are the first rows of epochs.
 
-    Row t sees the bins from t - W + `ahead` to t - 1 + `ahead`: with 0 the past.
+    Row t is made of bins t - W + `ahead` to t - 1 + `ahead`; `ahead` 0 means the past.
     """
 
     inputs: object
@@ -44,18 +44,19 @@ class ConvTerm(NamedTuple):
     def n_features(self):
         return self.n_inputs * self.kernel.shape[1]
 
-    def part(self, start, size):
-        """The features of `size` bins from `start`, and which of them have a complete window.
+    def rows_at(self, start, size):
+        """Make the features of `size` bins from `start`, and mark the bins whose window is complete.
 
-        There are zeros before the first bin, after the last, and for NaN.
+        Inputs before the first bin, after the last, and where they are NaN, count as 0.
         """
-        window, start = len(self.kernel), start + self.ahead  # bins before `start` are seen by its row
+        # The window of row `start` ends before bin `start + ahead`.
+        window, start = len(self.kernel), start + self.ahead
         first = max(start - window, 0)
         piece = read_rows(self.inputs, first, start + size)
         if is_stream(self.inputs):
             require_finite("inputs", piece, first)
             piece = compact_integers(piece, keep=self.center is not None)
-        counted = _complete_windows(piece, np.arange(start, start + size), first, window, self.starts, self.ahead)
+        valid = _complete_windows(piece, np.arange(start, start + size), first, window, self.starts, self.ahead)
         if self.center is not None:
             piece = piece - self.center
         if piece.dtype != np.uint8:
@@ -63,25 +64,25 @@ class ConvTerm(NamedTuple):
         out = np.zeros((self.n_inputs, window + size), piece.dtype)
         begin = max(window - start, 0)
         out[:, begin : begin + len(piece)] = piece.T
-        return ConvSource.of(out, self.kernel), counted
+        return ConvSource.from_kernel(out, self.kernel), valid
 
-    def centered(self, first, stop):
-        """The same with inputs that do not lie far from 0 in these rows, and what its features then lack, or None."""
-        seen = slice(max(first + self.ahead - len(self.kernel), 0), stop + self.ahead)
-        inputs = self.inputs if is_stream(self.inputs) else self.inputs[seen]
+    def with_center(self, first, stop):
+        """Return the term with inputs centred on these rows, and the offset that its features then lack, or None."""
+        bins = slice(max(first + self.ahead - len(self.kernel), 0), stop + self.ahead)
+        inputs = self.inputs if is_stream(self.inputs) else self.inputs[bins]
         center = None if inputs.dtype == np.uint8 else column_center(inputs)
-        lacks = None if center is None else np.outer(center, self.kernel.sum(0)).ravel()
-        return self._replace(center=center), lacks
+        offset = None if center is None else np.outer(center, self.kernel.sum(0)).ravel()
+        return self._replace(center=center), offset
 
-    def located(self):
-        """Where the inputs lie and how they vary, for those of a product."""
+    def column_mean_sd(self):
+        """Mean and standard deviation of the inputs."""
         return column_mean_sd(self.inputs)
 
 
 def _complete_windows(piece, ends, first, window, starts, ahead) -> np.ndarray:
-    """Rows whose window, the bins before its end, lies inside their epoch and holds no NaN of the piece.
+    """Mark rows whose window, the bins before its end, lies inside their epoch and holds no NaN.
 
-    The first bin of the piece is `first`.
+    `first` is the first bin of `piece`.
     """
     rows = ends - ahead
     epoch = np.clip(np.searchsorted(starts, rows, "right") - 1, 0, len(starts) - 2)
@@ -94,7 +95,7 @@ def _complete_windows(piece, ends, first, window, starts, ahead) -> np.ndarray:
 
 
 class EvalTerm(NamedTuple):
-    """Values of all bins, in memory or streamed, and the functions that make features of some: NaN where there is none."""
+    """Functions of values of the same bin, in memory or streamed; they give NaN where a value is missing or outside."""
 
     inputs: object
     functions: Callable
@@ -109,38 +110,36 @@ class EvalTerm(NamedTuple):
     def length(self):
         return self.inputs.shape[0]
 
-    def part(self, start, size):
-        """The features of `size` bins from `start`, and which of them are known. They are zeros where not."""
+    def rows_at(self, start, size):
+        """Make the features of `size` bins from `start`, 0 where not valid, and mark the valid bins."""
         values = self.functions(read_rows(self.inputs, start, start + size))
-        counted = ~np.isnan(values).any(1)
+        valid = ~np.isnan(values).any(1)
         out = zero_pad(values if self.center is None else values - self.center, size, jnp.result_type(float))
-        out[: len(values)][~counted] = 0
-        return ArraySource(to_device(out)), zero_pad(counted, size)
+        out[: len(values)][~valid] = 0
+        return ArraySource(to_device(out)), zero_pad(valid, size)
 
-    def centered(self, first, stop):
-        """The same with features that do not lie far from 0, before they are rounded, and what they lack, or None."""
+    def with_center(self, first, stop):
+        """Return the term with features centred before they are rounded, and the offset that they lack, or None."""
         center = column_center(_EvaluatedRows(self, first, stop))
         return self._replace(center=center), center
 
-    def located(self):
-        """Where the features lie and how they vary, for those of a product."""
+    def column_mean_sd(self):
+        """Mean and standard deviation of the features."""
         return column_mean_sd(_EvaluatedRows(self, 0, self.length))
 
 
 class _EvaluatedRows:
-    """Features as rows that are made when they are sliced, in double precision."""
+    """Features of an `EvalTerm`, made in double precision when they are sliced."""
 
     def __init__(self, term, first, stop):
         self.term, self.first, self.shape, self.dtype = term, first, (stop - first, term.n_features), np.dtype(float)
 
     def __getitem__(self, rows):
-        some = slice(rows.start + self.first, min(rows.stop, self.shape[0]) + self.first)
-        return self.term.functions(read_rows(self.term.inputs, some.start, some.stop))
+        start, stop = rows.start + self.first, min(rows.stop, self.shape[0]) + self.first
+        return self.term.functions(read_rows(self.term.inputs, start, stop))
 
 
-class SumTerm(NamedTuple):
-    """The features of several terms, side by side."""
-
+class _CombinedTerm(NamedTuple):
     terms: tuple
 
     @property
@@ -150,62 +149,49 @@ class SumTerm(NamedTuple):
     @property
     def length(self):
         return self.terms[0].length
+
+    def rows_at(self, start, size):
+        """Make the features of `size` bins from `start`, and mark the bins that are valid in every term."""
+        sources, valid = zip(*(term.rows_at(start, size) for term in self.terms), strict=True)
+        return self.combine(sources), np.all(valid, 0)
+
+    def column_mean_sd(self):
+        """Mean and standard deviation of the columns of every term."""
+        return tuple(map(np.concatenate, zip(*(term.column_mean_sd() for term in self.terms), strict=True)))
+
+
+class SumTerm(_CombinedTerm):
+    """Features of several terms, side by side."""
+
+    combine = SumSource
 
     @property
     def n_features(self):
         return sum(term.n_features for term in self.terms)
 
-    def part(self, start, size):
-        """The features of `size` bins from `start`, and which of them are known in every term."""
-        sources, counted = zip(*(term.part(start, size) for term in self.terms), strict=True)
-        return SumSource(sources), np.all(counted, 0)
-
-    def centered(self, first, stop):
-        """Terms that do not lie far from 0, and what their features then lack, or None."""
-        terms, lacks = zip(*(term.centered(first, stop) for term in self.terms), strict=True)
-        if all(lack is None for lack in lacks):
+    def with_center(self, first, stop):
+        """Return centred terms, and the offsets that their features lack; None if no term lies far from 0."""
+        terms, offsets = zip(*(term.with_center(first, stop) for term in self.terms), strict=True)
+        if all(offset is None for offset in offsets):
             return SumTerm(terms), None
-        known = [np.zeros(t.n_features) if a is None else a for t, a in zip(terms, lacks, strict=True)]
-        return SumTerm(terms), np.concatenate(known)
-
-    def located(self):
-        """Where the features lie and how they vary."""
-        return tuple(map(np.concatenate, zip(*(term.located() for term in self.terms), strict=True)))
+        offsets = [np.zeros(t.n_features) if a is None else a for t, a in zip(terms, offsets, strict=True)]
+        return SumTerm(terms), np.concatenate(offsets)
 
 
-class ProductTerm(NamedTuple):
-    """The products of every feature of one term with every feature of the next; the last runs fastest."""
+class ProductTerm(_CombinedTerm):
+    """Products of every feature of one term with every feature of the next; the last runs fastest."""
 
-    terms: tuple
-
-    @property
-    def made_of(self):
-        return tuple(array for term in self.terms for array in term.made_of)
-
-    @property
-    def length(self):
-        return self.terms[0].length
+    combine = ProductSource
 
     @property
     def n_features(self):
         return int(np.prod([term.n_features for term in self.terms]))
 
-    def part(self, start, size):
-        """The factors of `size` bins from `start`, and which of them are known in every term."""
-        sources, counted = zip(*(term.part(start, size) for term in self.terms), strict=True)
-        return ProductSource(sources), np.all(counted, 0)
-
-    def centered(self, first, stop):
-        """The same: products of what was centered are not products that lack a constant."""
+    def with_center(self, first, stop):
+        """Return this term: products of centred factors differ from products by more than a constant."""
         return self, None
 
-    def located(self):
-        """Where the factors lie and how they vary."""
-        return tuple(map(np.concatenate, zip(*(term.located() for term in self.terms), strict=True)))
 
-
-def find_conv_terms(term) -> list[ConvTerm]:
-    """Every convolution that a term is made of."""
-    if isinstance(term, ConvTerm):
-        return [term]
-    return [leaf for part in getattr(term, "terms", ()) for leaf in find_conv_terms(part)]
+def leaf_terms(term) -> list[ConvTerm | EvalTerm]:
+    """List the convolutions and evaluations in a tree of terms."""
+    return [leaf for part in term.terms for leaf in leaf_terms(part)] if isinstance(term, _CombinedTerm) else [term]

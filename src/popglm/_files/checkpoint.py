@@ -23,30 +23,30 @@ class Checkpoint:
     def __init__(self, path, settings: dict):
         self.path = as_writable_path("checkpoint", path)
         self._settings = json.loads(json.dumps(settings))
-        self.saved, self._data_then, self._data, self._held, self._can_hold = None, None, None, None, False
+        self.saved, self._saved_data, self._data, self._staged, self._is_storable = None, None, None, None, False
         self._written_at = time.monotonic()
         remove_partial_files(self.path)
         if self.path.exists():
-            then, self._data_then, self.saved = read_npz(self.path, CHECKPOINT_KIND, CHECKPOINT_VERSION)
+            then, self._saved_data, self.saved = read_npz(self.path, CHECKPOINT_KIND, CHECKPOINT_VERSION)
             require_same_fit(self.path, json.loads(then), self._settings)
 
-    def same_data(self, data: dict, what=""):
+    def verify_data(self, data: dict, what=""):
         """The data are those of the file, if there is one; `what` says more of what they must be."""
-        if self._data_then is not None:
+        if self._saved_data is not None:
             eps = machine_epsilon()
-            require_same_data(self.path, self._data_then, data, 16 * eps, what)
+            require_same_data(self.path, self._saved_data, data, 16 * eps, what)
         self._data = data
 
-    def hold(self, state, data=None):
+    def stage(self, state, data=None):
         """Take the state to be written, and what tells its data apart if that changes: both as functions that make them."""
-        if not self._can_hold:
+        if not self._is_storable:
             require_storable_tree(state())
-            self._can_hold = True
-        self._held = state, data or (lambda: self._data)
+            self._is_storable = True
+        self._staged = state, data or (lambda: self._data)
 
-    def offer(self, state, data=None):
+    def save_if_due(self, state, data=None):
         """Hold the state, and write it if the last time was long ago."""
-        self.hold(state, data)
+        self.stage(state, data)
         if time.monotonic() - self._written_at >= SAVE_INTERVAL:
             self.close()
 
@@ -59,7 +59,7 @@ class Checkpoint:
 
     def close(self):
         """Write the state that is held, unless it is written or could not be."""
-        held, self._held = self._held, None
+        held, self._staged = self._staged, None
         if held is not None:
             state, data = held
             write_npz(self.path, CHECKPOINT_KIND, CHECKPOINT_VERSION, (json.dumps(self._settings), data(), state()))

@@ -22,7 +22,7 @@ class _ChecksumDesign:
 
     def __iter__(self):
         for at, chunk in self.design:
-            self.y, self.X = _update_checksum(self.y, chunk.y), _update_checksum(self.X, chunk.counted)
+            self.y, self.X = _update_checksum(self.y, chunk.y), _update_checksum(self.X, chunk.valid)
             for array in chunk.source.made_of:
                 self.X = _update_checksum(self.X, array)
             yield at, chunk

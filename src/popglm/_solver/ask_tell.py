@@ -105,7 +105,7 @@ def tell(
         _push_pair(state.inverse_curvature, 1 / np.where(keep, curvature, 1), keep),
     )
     point, gradient = np.where(taken, ask(state), state.point), np.where(taken, gradient, state.gradient)
-    direction, slope = precondition.aim(point, gradient, history, accept)
+    direction, slope = precondition.search_direction(point, gradient, history, accept)
 
     with np.errstate(invalid="ignore"):  # before the first value that is finite
         rise = np.where(finite & ~first, value - state.value - step * state.slope, 1)
@@ -149,7 +149,7 @@ def restart_neurons(state: SolverState, which: Bool[Array, " neurons"], point: P
 
 def redirect_neurons(state: SolverState, precondition, tol, which: Bool[Array, " neurons"]) -> SolverState:
     """The same state with other directions, in which some neurons go on after their values or gradients have changed."""
-    direction, slope = precondition.aim(state.point, state.gradient, state.history, which)
+    direction, slope = precondition.search_direction(state.point, state.gradient, state.history, which)
     status = np.where(-slope / 2 <= tol, DONE, RUNNING)
     return state._replace(
         direction=np.where(which[:, None], direction, state.direction),

@@ -30,7 +30,7 @@ from popglm._solver.ask_tell import (
     tell,
 )
 from popglm._solver.preconditioner import MAX_FACTOR_ENTRIES, Problem, prepare_problem
-from popglm._solver.problem import Fit, Objective
+from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._solver.threads import one_thread
 from popglm._sums.losses import curved_row_hessians, fit_null_model, loss_and_gradient, loss_curvature, null_model_loss
 from popglm._sums.moments import first_pass_sums
@@ -57,23 +57,27 @@ HESSIANS_PER_PASS = 8  # neurons whose Hessians are summed in one pass
 
 
 class SavedFit(NamedTuple):
-    """A run as it is written to a file between two passes. `found` is what it has led to, if it has ended."""
+    """A run as it is written to a file between two passes. `result` is what it has led to, if it has ended."""
 
     state: SolverState
-    own: dict[int, Float[Array, "coordinates coordinates"]]
+    own_factors: dict[int, Float[Array, "coordinates coordinates"]]
     n_passes: int
     scale: Array | None  # of neurons, where the loss has one
-    found: Fit | None
+    result: Fit | None
 
     @classmethod
-    def of(cls, saved) -> "SavedFit":
+    def from_tuple(cls, saved) -> "SavedFit":
         """From the same as plain tuples, as a file has it."""
         state, own, n_passes, scale, found = saved
-        return cls(SolverState(*state), own, n_passes, scale, None if found is None else Fit(*found))
+        return cls(SolverState(*state), own, n_passes, scale, None if found is None else Fit.from_tuple(found))
 
-    def over(self, maxiter) -> bool:
+    def to_tuple(self) -> tuple:
+        """Plain values, as a checkpoint file holds them."""
+        return *self[:-1], None if self.result is None else self.result.to_tuple()
+
+    def is_finished(self, maxiter) -> bool:
         """Whether nothing is left to be done in so many passes."""
-        return self.found is not None and (self.n_passes >= maxiter or not (self.state.status == RUNNING).any())
+        return self.result is not None and (self.n_passes >= maxiter or not (self.state.status == RUNNING).any())
 
 
 @contextmanager
@@ -97,13 +101,13 @@ class FitConstants(NamedTuple):
     """What a fit knows from its first pass, and what does not change on its way."""
 
     mean_count: Array
-    null: Array
+    null_eta: Array
     silent: Array
-    dependent: Array
+    collinear: Array
     constant: Array
-    free: Array  # parameters of each neuron that the data determine
-    estimated: bool  # whether the loss has a scale that is to be found
-    least: Array | float  # loss that round-off may leave
+    n_params: Array  # parameters of each neuron that the data determine
+    fits_dispersion: bool  # whether the loss has a scale that is to be found
+    min_loss: Array | float  # loss that round-off may leave
     tol: float
     eps: float
 
@@ -120,24 +124,25 @@ def fit_exactly(
     state after every pass, `keep` is the checkpoint, or None.
     """
     with one_thread:
-        kept = SavedFit.of(keep.saved) if keep and keep.saved else None
-        if kept and kept.over(maxiter):
-            return kept.found
+        kept = SavedFit.from_tuple(keep.saved) if keep and keep.saved else None
+        if kept and kept.is_finished(maxiter):
+            return kept.result
         setting, problem = begin_exact_fit(design, objective, mask, tol)
         if kept is None:
-            first = initial_state(initial_point(problem, init, setting.null, setting.silent), setting.silent)
-            kept = SavedFit(first, problem.precondition.own, 0, None, None)
+            first = initial_state(initial_point(problem, init, setting.null_eta, setting.silent), setting.silent)
+            kept = SavedFit(first, problem.precondition.own_factors, 0, None, None)
         elif kept.scale is not None:
             problem = replace_dispersion(
-                problem, problem.objective.model.with_scale(kept.scale[:, 0]), setting.null, setting.mean_count
+                problem, problem.objective.model.with_scale(kept.scale[:, 0]), setting.null_eta, setting.mean_count
             )
-        problem = problem._replace(precondition=problem.precondition._replace(own=kept.own))
+        problem = problem._replace(precondition=problem.precondition._replace(own_factors=kept.own_factors))
         problem, state, n_passes = run_passes(
             design, setting, problem, kept.state, kept.n_passes, maxiter, report, keep
         )
         found = make_fit(setting, problem, state)
         if keep:
-            keep.hold(partial(SavedFit, state, problem.precondition.own, n_passes, found.scale, found))
+            saved = SavedFit(state, problem.precondition.own_factors, n_passes, found.dispersion, found)
+            keep.stage(saved.to_tuple)
         return found
 
 
@@ -156,7 +161,7 @@ def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem
     if objective.model.divides:
         least = eps * total(null_model_loss, design, problem.objective.model, null.astype(dtype)) / bins
     tol = SOLVER_TOL[dtype.name] if tol is None else tol
-    told_apart = rank.named(mask), constant, rank.free(mask) + 1
+    told_apart = rank.collinear_features(mask), constant, rank.n_params(mask) + 1
     return FitConstants(mean_count, null, silent, *told_apart, estimated, least, tol, eps), problem
 
 
@@ -172,20 +177,22 @@ def run_passes(design, setting: FitConstants, problem: Problem, state: SolverSta
         tol, hidden = setting.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
         state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, setting.eps, hidden)
         n_passes += 1
-        if setting.estimated and not (state.status == RUNNING).any():
-            problem, state = _update_dispersion(design, problem, state, setting.null, setting.mean_count)
+        if setting.fits_dispersion and not (state.status == RUNNING).any():
+            problem, state = _update_dispersion(design, problem, state, setting.null_eta, setting.mean_count)
         if report:
             report(state)
         if keep:
-            keep.offer(
-                partial(SavedFit, state, problem.precondition.own, n_passes, problem.objective.model.scale, None)
+            keep.save_if_due(
+                SavedFit(
+                    state, problem.precondition.own_factors, n_passes, problem.objective.model.scale, None
+                ).to_tuple
             )
     return problem, state, n_passes
 
 
 def loss_per_nat(setting, problem, value):
     """One nat of every neuron's loss, in the units of its loss."""
-    return problem.objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), setting.least))
+    return problem.objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), setting.min_loss))
 
 
 def make_fit(setting: FitConstants, problem: Problem, state: SolverState) -> Fit:
@@ -199,9 +206,16 @@ def make_fit(setting: FitConstants, problem: Problem, state: SolverState) -> Fit
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    free = np.minimum((coef != 0).sum(1) + 1, setting.free) if penalty.lengths else setting.free
-    flags = state.n_evaluated, done, stalled, setting.silent, setting.mean_count.astype(dtype)
-    return Fit(coef, intercept, *flags, setting.dependent, setting.constant, free, problem.objective.model.scale)
+    n_params = np.minimum((coef != 0).sum(1) + 1, setting.n_params) if penalty.lengths else setting.n_params
+    return Fit(
+        coef=coef,
+        intercept=intercept,
+        dispersion=problem.objective.model.scale,
+        convergence=Convergence(n_iter=state.n_evaluated, converged=done, stalled=stalled),
+        silent=setting.silent,
+        null_mean=setting.mean_count.astype(dtype),
+        features=FeatureRank(collinear=setting.collinear, constant=setting.constant, n_params=n_params),
+    )
 
 
 def replace_dispersion(problem: Problem, model, null, mean_count) -> Problem:
@@ -257,11 +271,13 @@ def _refactor_slow_neurons(design, problem: Problem, state: SolverState, running
     n_features = problem.coordinates.mean.size
     n_rows = int(np.clip(SIZES.block_rows * 64 // n_features, SIZES.block_rows // 16, SIZES.block_rows))
     hessians, known = {}, problem.precondition
-    known = known._replace(own={neuron: factor for neuron, factor in known.own.items() if neuron in running})
+    known = known._replace(
+        own_factors={neuron: factor for neuron, factor in known.own_factors.items() if neuron in running}
+    )
     coef, intercept = (a.astype(dtype) for a in problem.coordinates.to_model(state.point))
     units = [np.asarray(a, dtype) for a in problem.coordinates]
     for group in np.array_split(running, -(-len(running) // HESSIANS_PER_PASS)):
-        if len({*known.own, *hessians, *group}) * known.factor.size > MAX_FACTOR_ENTRIES:
+        if len({*known.own_factors, *hessians, *group}) * known.factor.size > MAX_FACTOR_ENTRIES:
             break
         some = np.resize(group, HESSIANS_PER_PASS)  # of one length, so that one compilation serves all
         model, f = problem.objective.model, curved_row_hessians(n_rows)
@@ -270,4 +286,4 @@ def _refactor_slow_neurons(design, problem: Problem, state: SolverState, running
         ):
             if np.isfinite(hessian).all() and np.isfinite(rest):  # else the point is too far away
                 hessians[neuron] = (hessian + rest * known.correlation) / problem.bins[neuron]
-    return problem._replace(precondition=known.with_own(hessians))
+    return problem._replace(precondition=known.with_own_hessians(hessians))

@@ -19,7 +19,7 @@ from popglm._checks.models import require_dispersion, require_params_pair, requi
 from popglm._design.arrays import machine_epsilon
 from popglm._design.blocks import ArraySource, Block, Chunk
 from popglm._design.total import chunk_total, total
-from popglm._solver.problem import Fit, Objective
+from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._sums.losses import fit_null_model, loss_and_gradient
 from popglm._sums.moments import first_pass_sums
 from popglm._sums.rank import Rank
@@ -101,7 +101,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
     require_valid_bins(bins.any())
     ((_, chunk),) = design
     objective = _as_neuron_objective(objective, *mask.shape[::-1])
-    rank = Rank.of_moments(moments, machine_epsilon())
+    rank = Rank.from_moments(moments, machine_epsilon())
     mean, null, silent = fit_null_model(objective.model, bins, events)
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
@@ -114,11 +114,18 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
     diverged = ~np.isfinite(np.column_stack(found)).all(1) & ~silent
     coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
-    arrays = (np.asarray(a, dtype) for a in (coef, intercept))
     none = np.zeros(0, int)
-    dependent = none if np.any(objective.strength) else rank.named(mask)  # a penalty makes them unique
-    rest = dependent, none, rank.free(mask) + 1, objective.model.scale
-    return Fit(*arrays, n_iter, converged & ~diverged, diverged, silent, mean.astype(dtype), *rest)
+    collinear = none if np.any(objective.strength) else rank.collinear_features(mask)  # a penalty makes them unique
+    coef, intercept = (np.asarray(a, dtype) for a in (coef, intercept))
+    return Fit(
+        coef=coef,
+        intercept=intercept,
+        dispersion=objective.model.scale,
+        convergence=Convergence(n_iter=n_iter, converged=converged & ~diverged, stalled=diverged),
+        silent=silent,
+        null_mean=mean.astype(dtype),
+        features=FeatureRank(collinear=collinear, constant=none, n_params=rank.n_params(mask) + 1),
+    )
 
 
 def _as_neuron_objective(objective, n_features, n_neurons=1) -> Objective:

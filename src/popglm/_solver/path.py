@@ -31,7 +31,7 @@ def fit_strengths(
     """
     with one_thread:
         setting, problem = begin_exact_fit(design, objective, mask, tol)
-        state, fits = initial_state(initial_point(problem, None, setting.null, setting.silent), setting.silent), []
+        state, fits = initial_state(initial_point(problem, None, setting.null_eta, setting.silent), setting.silent), []
         if factors is None:
             state, problem, largest = _max_strength_factor(design, setting, problem, state, maxiter)
             factors = largest * np.geomspace(1, MIN_STRENGTH_RATIO, n_factors)[::-1]
@@ -49,7 +49,7 @@ def _max_strength_factor(design, setting: FitConstants, problem: Problem, state:
     problem, state, _ = run_passes(design, setting, problem, state, 0, maxiter, None, None)
     problem = problem._replace(precondition=known._replace(curvature=problem.precondition.curvature))
     _, gradient = evaluate_objective(design, problem, state.point, jnp.result_type(float))
-    largest = known.lengths.least(np.where(silent[:, None], 0, gradient))
+    largest = known.group_norms.max_factor(np.where(silent[:, None], 0, gradient))
     return initial_state(state.point, silent), problem, max(largest, np.finfo(np.float32).tiny)
 
 

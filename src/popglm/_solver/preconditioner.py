@@ -51,7 +51,8 @@ class Preconditioner(NamedTuple):
 
     c is the neuron's curvature, C the correlation of the features, D the curvature of the penalty, r the neuron's share in it.
     With :math:`C = L L^\top` and the spectrum :math:`L^{-1} D L^{-\top} = Q M Q^\top`, one factor :math:`R = L^{-\top} Q`
-    serves every neuron: :math:`R\,(c_n + r_n M)^{-1} R^\top`. Neurons in `own` have the Cholesky factor of their own Hessian.
+    serves every neuron: :math:`R\,(c_n + r_n M)^{-1} R^\top`. Neurons in `own_factors`
+    have the Cholesky factor of their own Hessian.
     """
 
     correlation: Float[Array, "coordinates coordinates"]
@@ -61,36 +62,36 @@ class Preconditioner(NamedTuple):
     spectrum: Float[Array, " coordinates"]
     curvature: NeuronScalars
     mask: Float[Array, "neurons coordinates"]
-    own: dict[int, Float[Array, "coordinates coordinates"]]
-    lengths: GroupNorms | None
-    steepest: float  # largest eigenvalue of C
+    own_factors: dict[int, Float[Array, "coordinates coordinates"]]
+    group_norms: GroupNorms | None
+    max_eigenvalue: float  # largest eigenvalue of C
 
     def __call__(self, q: Points) -> Points:
         spread = self.curvature[:, None] + self.ratio[:, None] * self.spectrum
         out = ((self.mask * q) @ self.factor / spread) @ self.factor.T
-        for neuron, lower in self.own.items():
+        for neuron, lower in self.own_factors.items():
             out[neuron] = scipy.linalg.cho_solve((lower, True), self.mask[neuron] * q[neuron], check_finite=False)
         return self.mask * out
 
-    def aim(self, point: Points, gradient: Points, history, which):
+    def search_direction(self, point: Points, gradient: Points, history, which):
         """Where these neurons go from a point, and the slope of the whole objective in that direction."""
-        if self.lengths is None:
+        if self.group_norms is None:
             direction = -inverse_hessian_product(gradient, history, self)
             return direction, row_dot(gradient, direction)
         direction, slope, at = np.zeros_like(point), np.zeros(len(point)), np.flatnonzero(which)
         if len(at):
-            lengths, some = self.lengths.some(at), point[at]
-            product = make_hessian_product(self._forward(at), tuple(a[:, at] for a in history))
-            steepest = self.curvature[at] * self.steepest + self.ratio[at] * np.abs(self.penalty).sum(0).max()
+            lengths, some = self.group_norms.select(at), point[at]
+            product = make_hessian_product(self._hessian_product(at), tuple(a[:, at] for a in history))
+            steepest = self.curvature[at] * self.max_eigenvalue + self.ratio[at] * np.abs(self.penalty).sum(0).max()
             aims = minimise_quadratic(product, lengths, some, gradient[at], self.mask[at], steepest)
             direction[at] = aims - some
             slope[at] = lengths.change(gradient[at], some, aims)
         return direction, slope
 
-    def _forward(self, at):
+    def _hessian_product(self, at):
         """The product of some neurons' matrices with moves."""
         curvature, ratio, mask = self.curvature[at, None], self.ratio[at, None], self.mask[at]
-        own = {i: self.own[neuron] for i, neuron in enumerate(at) if neuron in self.own}
+        own = {i: self.own_factors[neuron] for i, neuron in enumerate(at) if neuron in self.own_factors}
 
         def product(move):
             move = mask * move
@@ -104,7 +105,7 @@ class Preconditioner(NamedTuple):
         return product
 
     @classmethod
-    def of(cls, correlation, penalty, ratio, curvature, mask, lengths=None) -> "Preconditioner":
+    def from_correlation(cls, correlation, penalty, ratio, curvature, mask, lengths=None) -> "Preconditioner":
         """From the correlation of the features, the curvature of the penalty in their coordinates, and the mask.
 
         The intercept is the last coordinate; the features are centred, so it is orthogonal to them.
@@ -121,12 +122,12 @@ class Preconditioner(NamedTuple):
         return cls(matrix, pull, ratio, factor, spectrum, curvature, mask, {}, lengths, steepest)
 
     @classmethod
-    def again(cls, *parts) -> "Preconditioner":
+    def from_tuples(cls, *parts) -> "Preconditioner":
         """From its parts as plain tuples, as a file has them."""
         known = cls(*parts)
-        return known if known.lengths is None else known._replace(lengths=GroupNorms(*known.lengths))
+        return known if known.group_norms is None else known._replace(group_norms=GroupNorms(*known.group_norms))
 
-    def with_own(self, hessians: dict) -> "Preconditioner":
+    def with_own_hessians(self, hessians: dict) -> "Preconditioner":
         """Take these neurons' own Hessians of the loss, with the penalty and the mask."""
         factors = {}
         for neuron, hessian in hessians.items():
@@ -134,7 +135,7 @@ class Preconditioner(NamedTuple):
             matrix = np.outer(mask, mask) * (hessian + self.ratio[neuron] * self.penalty) + np.diag(1 - mask)
             jitter = HESSIAN_JITTER * (np.mean(np.diag(hessian)) + self.curvature[neuron])
             factors[neuron] = _cholesky(matrix, jitter)
-        return self._replace(own=self.own | factors)
+        return self._replace(own_factors=self.own_factors | factors)
 
 
 class Problem(NamedTuple):
@@ -151,37 +152,43 @@ def prepare_problem(objective: Objective, mask, bins, mean_count, null, moments,
 
     `few` is added to the diagonal of the correlations, of 1, where few rows were seen.
     """
-    center, covariance, alive, tol = central_moments(moments, eps)
+    center, covariance, varying, tol = central_moments(moments, eps)
     # A column that never changes is the intercept's: its own coefficient is masked, and stays 0.
-    n_features, n_neurons, penalty = len(alive), len(mask), objective.penalty
+    n_features, n_neurons, penalty = len(varying), len(mask), objective.penalty
     penalty.check(objective.strength, n_features, n_neurons)
     sd = _coordinate_sd(
-        np.diag(covariance), alive, penalty.groups(n_features) if penalty.lengths else np.ones(n_features, int)
+        np.diag(covariance), varying, penalty.groups(n_features) if penalty.lengths else np.ones(n_features, int)
     )
-    correlation = np.where(np.outer(alive, alive), covariance / np.outer(sd, sd), 0)
+    correlation = np.where(np.outer(varying, varying), covariance / np.outer(sd, sd), 0)
     correlation = correlation + few * np.eye(len(sd))
     curvature = np.asarray(loss_curvature(objective.model, null, mean_count), float)
     profile, ratio, lengths = _split_strength(objective, sd, n_neurons)
     pull = penalty.hessian(profile, n_features) / np.outer(sd, sd)
-    precondition = Preconditioner.of(correlation, pull, ratio, curvature, mask * alive, lengths)
+    precondition = Preconditioner.from_correlation(correlation, pull, ratio, curvature, mask * varying, lengths)
     held = pull / np.abs(pull).max() if pull.any() and ratio.all() else np.zeros_like(pull)
     if lengths is not None:
         held = held + np.diag(np.repeat((lengths.cost > 0).all(0), lengths.sizes)[:-1])
     problem = Problem(objective, bins, Coordinates(center, sd), precondition)
-    used = alive & (np.asarray(mask) > 0).any(0)
-    return problem, Rank.of(correlation + held, used, tol), np.flatnonzero(~alive & (np.diag(moments[2]) > 0))
+    used = varying & (np.asarray(mask) > 0).any(0)
+    return (
+        problem,
+        Rank.from_correlation(correlation + held, used, tol),
+        np.flatnonzero(~varying & (np.diag(moments[2]) > 0)),
+    )
 
 
 def replace_penalty(objective: Objective, coordinates: Coordinates, known: Preconditioner) -> Preconditioner:
     """The same preconditioner for a penalty that is stronger or weaker as a whole, less factors that hold the old one."""
     _, ratio, lengths = _split_strength(objective, coordinates.sd, len(known.mask))
-    return known._replace(ratio=ratio, lengths=lengths, own={} if known.penalty.any() else known.own)
+    return known._replace(
+        ratio=ratio, group_norms=lengths, own_factors={} if known.penalty.any() else known.own_factors
+    )
 
 
 def drop_penalised(known: Preconditioner) -> Preconditioner:
     """The same for the coordinates that no length penalises, and no others."""
-    free = np.repeat(known.lengths.cost == 0, known.lengths.sizes, axis=1)
-    return known._replace(mask=known.mask * free, lengths=None)
+    free = np.repeat(known.group_norms.cost == 0, known.group_norms.sizes, axis=1)
+    return known._replace(mask=known.mask * free, group_norms=None)
 
 
 def _split_strength(objective: Objective, sd, n_neurons):
@@ -200,10 +207,10 @@ def _split_strength(objective: Objective, sd, n_neurons):
     return profile, ratio, GroupNorms(np.concatenate([cost, free], 1), np.append(sizes, 1))
 
 
-def _coordinate_sd(variance, alive, sizes):
+def _coordinate_sd(variance, varying, sizes):
     """Standard deviations, of the features of a group together."""
     starts = np.cumsum(sizes) - sizes
-    summed, n = (np.add.reduceat(a, starts) for a in (np.where(alive, variance, 0), alive.astype(int)))
+    summed, n = (np.add.reduceat(a, starts) for a in (np.where(varying, variance, 0), varying.astype(int)))
     return np.sqrt(np.repeat(np.where(n > 0, summed / np.maximum(n, 1), 1), sizes))
 
 

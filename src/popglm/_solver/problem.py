@@ -14,24 +14,57 @@ class Objective(NamedTuple):
     strength: Float[Array | np.ndarray, "..."]  # a number, one for each part of the penalty, or these for each neuron
 
 
-class Fit(NamedTuple):
-    """What a solver found, on the host, neurons first.
+class Convergence(NamedTuple):
+    """How the solver ended for each neuron; a stalled one met round-off, or a loss that is not finite."""
 
-    `stalled` neurons met round-off before their tolerance, or values that are not finite; `silent` ones have nothing to
-    fit; `mean` is the null model's.
-    `dependent` are features that others determine, so that their coefficients are not unique; `constant` those that do not
-    vary, to the precision of the sums, and are not 0; `free` counts each neuron's free parameters; `scale` is that of the
-    loss, a column, if it has one.
+    n_iter: np.ndarray
+    converged: np.ndarray
+    stalled: np.ndarray
+
+
+class FeatureRank(NamedTuple):
+    """Features whose coefficients the data do not determine, and the number of parameters of each neuron.
+
+    `collinear` features are sums of others; `constant` ones do not vary, to the precision of the sums, and are not 0.
+    """
+
+    collinear: np.ndarray
+    constant: np.ndarray
+    n_params: np.ndarray
+
+
+class Fit(NamedTuple):
+    """Result of a solver, on the host, neurons first.
+
+    `dispersion` is that of the loss, a column, if it has one; `silent` neurons have nothing to fit.
     """
 
     coef: np.ndarray
     intercept: np.ndarray
-    n_iter: np.ndarray
-    converged: np.ndarray
-    stalled: np.ndarray
+    dispersion: np.ndarray | None
+    convergence: Convergence
     silent: np.ndarray
-    mean: np.ndarray
-    dependent: np.ndarray
-    constant: np.ndarray
-    free: np.ndarray
-    scale: np.ndarray | None = None
+    null_mean: np.ndarray
+    features: FeatureRank
+
+    def to_tuple(self) -> tuple:
+        """Plain values in the order of checkpoint files."""
+        features = self.features
+        rank = features.collinear, features.constant, features.n_params
+        return self.coef, self.intercept, *self.convergence, self.silent, self.null_mean, *rank, self.dispersion
+
+    @classmethod
+    def from_tuple(cls, values) -> "Fit":
+        """Result from the plain values of a checkpoint file."""
+        coef, intercept, n_iter, converged, stalled, silent, null_mean, collinear, constant, n_params, dispersion = (
+            values
+        )
+        return cls(
+            coef=coef,
+            intercept=intercept,
+            dispersion=dispersion,
+            convergence=Convergence(n_iter=n_iter, converged=converged, stalled=stalled),
+            silent=silent,
+            null_mean=null_mean,
+            features=FeatureRank(collinear=collinear, constant=constant, n_params=n_params),
+        )

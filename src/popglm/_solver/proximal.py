@@ -31,7 +31,7 @@ class GroupNorms(NamedTuple):
     cost: Float[Array, "neurons groups"]
     sizes: Array
 
-    def of(self, point: Points) -> Float[Array, "neurons groups"]:
+    def norms(self, point: Points) -> Float[Array, "neurons groups"]:
         """Length of each group."""
         if len(self.sizes) == point.shape[1]:
             return np.abs(point)
@@ -43,23 +43,23 @@ class GroupNorms(NamedTuple):
         Summed as residuals times moves: near an optimum the two parts cancel, and the difference of their sums would be
         nothing but round-off.
         """
-        norms, repeats = self.of(start) + self.of(end), len(self.sizes) != start.shape[1]
+        norms, repeats = self.norms(start) + self.norms(end), len(self.sizes) != start.shape[1]
         pull = np.where(norms > 0, self.cost / np.where(norms > 0, norms, 1), 0)
         pull = np.repeat(pull, self.sizes, axis=1) if repeats else pull
         return row_dot(end - start, gradient + pull * (start + end))
 
-    def shrunk(self, point: Points, cost) -> Points:
+    def shrink(self, point: Points, cost) -> Points:
         """The point whose groups are shorter by this cost, or 0."""
-        norms = self.of(point)
+        norms = self.norms(point)
         kept = np.where(norms > cost, 1 - cost / np.where(norms > 0, norms, 1), 0)
         return point * (kept if len(self.sizes) == point.shape[1] else np.repeat(kept, self.sizes, axis=1))
 
-    def least(self, gradient: Points) -> float:
+    def max_factor(self, gradient: Points) -> float:
         """The factor of all costs from which on a point of 0 with this gradient is the minimum."""
-        norms, free = self.of(gradient), self.cost == 0
+        norms, free = self.norms(gradient), self.cost == 0
         return float(np.max(np.where(free, 0, norms / np.where(free, 1, self.cost))))
 
-    def some(self, which) -> "GroupNorms":
+    def select(self, which) -> "GroupNorms":
         """Those of some of the neurons."""
         return self._replace(cost=self.cost[which])
 
@@ -91,7 +91,7 @@ def minimise_quadratic(product, lengths: GroupNorms, point: Points, gradient: Po
     v, image_v, momentum, steep = u, image, np.ones(len(u)), steepest.astype(float)
     value = 0.0
     for i in range(MAX_INNER_STEPS):
-        new = lengths.shrunk(v - mask * (gradient + image_v) / steep[:, None], lengths.cost / steep[:, None])
+        new = lengths.shrink(v - mask * (gradient + image_v) / steep[:, None], lengths.cost / steep[:, None])
         new_image = mask * product(new - point)
         move = new - v
         length = row_dot(move, move)

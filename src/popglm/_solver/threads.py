@@ -11,19 +11,19 @@ class _OneThread:
     They are small beside XLA's: their threads would only wait for its.
     """
 
-    lock, inside, limits, libraries = threading.Lock(), 0, None, None
+    lock, n_users, limits, libraries = threading.Lock(), 0, None, None
 
     def __enter__(self):
         with self.lock:
-            self.inside += 1
-            if self.inside == 1:
+            self.n_users += 1
+            if self.n_users == 1:
                 self.libraries = self.libraries or ThreadpoolController()  # to look for them takes milliseconds
                 self.limits = self.libraries.limit(limits=1, user_api="blas")
 
     def __exit__(self, *error):
         with self.lock:
-            self.inside -= 1
-            if self.inside == 0:
+            self.n_users -= 1
+            if self.n_users == 0:
                 self.limits.restore_original_limits()
 
 

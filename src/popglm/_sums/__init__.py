@@ -1,1 +1,1 @@
-"""Functions of one block whose totals are statistics: losses, moments, scores; and what those totals say."""
+"""Functions of one block whose totals are statistics (losses, moments, scores), and estimates from those totals."""

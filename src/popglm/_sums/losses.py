@@ -32,33 +32,33 @@ def fit_null_model(model, bins, events) -> NullModel:
 
 
 def select_neurons(model, neurons):
-    """The model of some neurons: its scale, where it has one, is theirs."""
+    """Restrict the model to these neurons: select their dispersion, if the model has one."""
     return jax.tree.map(lambda scale: scale[neurons], model)
 
 
 @jax.jit
 def loss_curvature(model, eta, y):
-    """Second derivative of the loss in the linear predictor, compiled as one."""
+    """Second derivative of the loss in the linear predictor, for one bin of each neuron; jitted."""
     return model.curvature(eta[:, None], y[:, None])[:, 0]
 
 
 def weighted_sum(weight, entries):
-    """Sum over rows; rows of weight 0 are left out, not multiplied, since 0 * inf is NaN."""
+    """Sum over rows; rows of weight 0 are left out, not multiplied, as 0 * inf is NaN."""
     return jnp.where(weight > 0, weight * entries, 0).sum(-1)
 
 
 def linear_predictor(block, coef: Coef, intercept: PerNeuron) -> Entries:
-    """Linear predictor, neurons first: the faster order for the products that follow."""
+    """Linear predictor, neurons first, which is the faster order for the products that follow."""
     return coef @ block.X.T + intercept[:, None]
 
 
 def loss_and_slope(model, eta, y):
-    """Every bin's loss and its derivative in the linear predictor."""
+    """Loss of every bin, and its derivative in the linear predictor."""
     return jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
 
 
 def loss_and_gradient(block, model, coef: Coef, intercept: PerNeuron):
-    """Loss of each neuron and its gradient. Residuals are summed: the difference of two large sums loses digits."""
+    """Loss of each neuron and its gradient, a sum of residuals: the difference of two large sums would lose digits."""
     y, weight = block.y.T, block.weight.T
     loss, residual = loss_and_slope(model, linear_predictor(block, coef, intercept), y)
     residual = jnp.where(weight > 0, weight * residual, 0)
@@ -71,35 +71,35 @@ def null_model_loss(block, model, intercept: PerNeuron):
 
 
 def loss_residuals(block, model, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
-    """Derivative of every bin's loss in its linear predictor, rows first; 0 where a bin does not count."""
+    """Derivative of every bin's loss in its linear predictor, rows first; 0 in bins that are not valid."""
     _, residual = loss_and_slope(model, linear_predictor(block, coef, intercept), block.y.T)
     return jnp.where(block.weight.T > 0, residual, 0).T
 
 
 def residual_gradient(block, residual):
-    """Gradient of each neuron's loss from these."""
+    """Gradient of each neuron's loss from the residuals of its bins."""
     weighted = (block.weight * residual).T
     return weighted @ block.X, weighted.sum(1)
 
 
 def stack_params(coef, intercept):
-    """Both as one array (neurons, features and 1)."""
+    """Stack coefficients and intercepts into one array (neurons, features + 1)."""
     return np.concatenate([coef, intercept[:, None]], 1)
 
 
 @lru_cache
 def curved_row_hessians(n_rows):
-    """For `total`: Hessians of some neurons over the `n_rows` rows of each block where their loss is most curved.
+    """Make the function for `total` that sums Hessians of selected neurons over the `n_rows` most curved rows of a block.
 
-    They are in standardised features and, last, the intercept. The curvature of all other rows comes as one number: for
-    a strongly modulated neuron few rows are nearly all of it.
+    Hessians are in standardised features and, last, the intercept. The curvature of all other rows is summed to one
+    number: in a strongly modulated neuron few rows hold nearly all curvature.
     """
 
     def sums(block, model, neurons, coef: Coef, intercept: PerNeuron, mean, sd):
         y, model = block.y.T[neurons], select_neurons(model, neurons)
         curvature = model.curvature(linear_predictor(block, coef, intercept), y)
-        counted = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-        curvature = jnp.where(counted > 0, jnp.maximum(counted * curvature, 0), 0)
+        weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
+        curvature = jnp.where(weight > 0, jnp.maximum(weight * curvature, 0), 0)
         weights, rows = jax.lax.top_k(curvature, min(n_rows, curvature.shape[1]))
         X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
         hessians = jax.lax.map(lambda at: (at[0][:, None] * X[at[1]]).T @ X[at[1]], (weights, rows))
@@ -110,7 +110,7 @@ def curved_row_hessians(n_rows):
 
 @jax.jit
 def sampled_hessians(block, model, coef: Coef, intercept: PerNeuron, mean, sd):
-    """Mean Hessian of each neuron over the rows of a sample, in standardised features and, last, the intercept."""
+    """Mean Hessian of each neuron over the rows of one block, in standardised features and, last, the intercept."""
     weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)
     curvature = model.curvature(linear_predictor(block, coef, intercept), block.y.T)
     curvature = jnp.where(weight > 0, jnp.maximum(weight * curvature, 0), 0)

@@ -1,4 +1,4 @@
-"""Sums that a fit needs before it starts: bins, events, moments of the features."""
+"""Sums that a fit needs before it starts: bins, events, and moments of the features."""
 
 import jax
 import jax.numpy as jnp
@@ -7,24 +7,24 @@ from popglm._sums.losses import weighted_sum
 
 
 def bins_and_events(block):
-    """Valid bins of each neuron, and its events in them."""
+    """Number of valid bins of each neuron, and its events in them."""
     weight = jnp.broadcast_to(block.weight, block.y.shape)
     return weight.sum(0), weighted_sum(weight.T, block.y.T)
 
 
 def feature_moments(block):
-    """Bins, sum and Gram matrix of the rows that count for any neuron."""
+    """Number, sum and Gram matrix of the rows that are valid for any neuron."""
     rows = block.weight.max(1, keepdims=True)
     weighted = rows * block.X
     return rows.sum(), weighted.sum(0), weighted.T @ block.X
 
 
 def neuron_moments(block):
-    """Sums and Gram matrices of each neuron's own valid bins, one after the other."""
+    """Sum and Gram matrix of the rows that are valid for each neuron, one neuron at a time."""
     weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)
     return weight @ block.X, jax.lax.map(lambda own: (own[:, None] * block.X).T @ block.X, weight)
 
 
 def first_pass_sums(block):
-    """All that a fit must know beforehand, in one pass."""
+    """Bins and events, and moments of the features, in one pass."""
     return bins_and_events(block), feature_moments(block)

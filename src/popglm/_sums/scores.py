@@ -1,4 +1,4 @@
-"""Entries of single bins and their sums for scores, residuals and predictions."""
+"""Entries of single bins, and their sums, for scores, residuals and predictions."""
 
 from functools import lru_cache
 
@@ -24,22 +24,22 @@ def model_log_likelihoods(block, model, coef: Coef, intercept: PerNeuron) -> Ent
 
 
 def null_log_likelihoods(block, model, intercept: PerNeuron) -> Entries:
-    """The same under constant rates."""
+    """Normalised log-likelihood of every bin under the null model with linear predictor `intercept`."""
     return model.log_likelihood(intercept[:, None], block.y.T)
 
 
 def saturated_log_likelihoods(block, model) -> Entries:
-    """The same under the model that predicts every bin exactly."""
+    """Normalised log-likelihood of every bin under the model that predicts it exactly."""
     return model.saturated(block.y.T)
 
 
 def observed_counts(block) -> Entries:
-    """What was observed."""
+    """Observed count of every bin."""
     return block.y.T
 
 
 def score_sums(block, model, coef: Coef, intercept: PerNeuron, null: PerNeuron):
-    """Deviance, events, and log-likelihoods of the model, the null model and the saturated one: sums of each neuron."""
+    """Sums of each neuron: deviance, events, log-likelihoods of the model, the null model and the saturated model."""
     deviance = model.deviance(linear_predictor(block, coef, intercept), block.y.T)
     entries = (
         deviance,
@@ -48,34 +48,34 @@ def score_sums(block, model, coef: Coef, intercept: PerNeuron, null: PerNeuron):
         null_log_likelihoods(block, model, null),
         saturated_log_likelihoods(block, model),
     )
-    return tuple(weighted_sum(block.weight.T, some) for some in entries)
+    return tuple(weighted_sum(block.weight.T, values) for values in entries)
 
 
 def deviance_residual_entries(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
-    """Root of every bin's deviance, with the sign of what the model missed."""
+    """Deviance residual of every bin: root of its deviance, with the sign of observed minus predicted."""
     eta, y = linear_predictor(block, coef, intercept), block.y.T
     return jnp.sign(y - model.mean(eta)) * jnp.sqrt(jnp.maximum(model.deviance(eta, y), 0))
 
 
 def pearson_residual_entries(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
-    """What the model missed, in standard deviations."""
+    """Pearson residual of every bin: observed minus predicted, in standard deviations."""
     eta, y = linear_predictor(block, coef, intercept), block.y.T
     return jnp.sign(y - model.mean(eta)) * jnp.sqrt(model.pearson(eta, y))
 
 
 def minus_log_prob_zero(block, model, coef: Coef, intercept: PerNeuron) -> Entries:
-    """Minus the log of the probability that a bin has no event: of a Poisson process, the events that it expects."""
+    """Minus the log of the probability that a bin has no event; for a Poisson process the expected number of events."""
     eta = linear_predictor(block, coef, intercept)
     return -model.log_likelihood(eta, jnp.zeros_like(eta))
 
 
 @lru_cache
 def sum_over_rows(f):
-    """The sum over a block's rows of one of the above, for `total`."""
+    """Make the function for `total` that sums entries ``f(block, *args)`` over the rows of a block."""
     return lambda block, *args: weighted_sum(block.weight.T, f(block, *args))
 
 
 @lru_cache
 def rows_first(f):
-    """One of the above with the rows first, NaN where they do not count, for `entries`."""
+    """Make the function for `collect_entries` that returns entries rows first, NaN in bins that are not valid."""
     return lambda block, *args: jnp.where(block.weight > 0, jnp.broadcast_to(f(block, *args).T, block.y.shape), jnp.nan)

@@ -8,6 +8,7 @@ from popglm._checks.values import as_nonnegative_integer
 from popglm._pynapple import unit_table
 from popglm._sums.scores import minus_log_prob_zero
 from popglm.assessment._residuals import as_model_on_data, neuron_names
+from popglm.glm._access import is_single
 from popglm.observation_models import Bernoulli, NegativeBinomial, Poisson
 
 RESCALING_ALPHA = {
@@ -128,7 +129,7 @@ def rescaled_intervals(model, X, y, *, seed):
         valid = ~np.isnan(quiet[:, n])
         rng = np.random.default_rng([seed, n])
         z.append(-np.expm1(-integrate_between_events(quiet[valid, n], counts[valid, n], alpha[n], rng)))
-    return z[0] if model._single else dict(zip(neuron_names(model, given), z, strict=True))
+    return z[0] if is_single(model) else dict(zip(neuron_names(model, given), z, strict=True))
 
 
 def ks_test(z):

@@ -5,7 +5,9 @@ import numpy as np
 from popglm._checks.models import require_estimator, require_fitted
 from popglm._pynapple import as_pynapple, unit_table
 from popglm._sums.scores import deviance_residual_entries, pearson_residual_entries
-from popglm.glm._estimator import Estimator
+from popglm.glm._access import as_user_array, null_means, place_on_data
+from popglm.glm._access import neuron_names as fitted_names
+from popglm.glm._model import Model
 from popglm.glm._score import score_by_neuron
 
 
@@ -60,7 +62,7 @@ def scores(model, X, y, null="scored"):
     True
     """
     given = as_model_on_data(model, X, y, "`scores`")
-    table = score_by_neuron(given, model._null_mean(null, given.n_neurons, needed=True))
+    table = score_by_neuron(given, null_means(model, null, given.n_neurons, needed=True))
     return unit_table(table, neuron_names(model, given), "neuron")
 
 
@@ -151,19 +153,19 @@ def pearson_residuals(model, X, y):
 
 def as_model_on_data(model, X, y, why=None, what="a residual"):
     """A model on data; `why` it needs any scale, `what` needs one inside the loss."""
-    require_estimator(model, Estimator)
+    require_estimator(model, Model)
     require_fitted(model)
-    return model._on(X, y, why, what)
+    return place_on_data(model, X, y, why, what)
 
 
 def neuron_names(model, given):
     """The neurons by the names that y has, or had at the fit, or their numbers."""
-    names = given.y.columns if given.y.columns is not None else model._columns
+    names = given.y.columns if given.y.columns is not None else fitted_names(model)
     return list(range(given.n_neurons)) if names is None else np.asarray(names).tolist()
 
 
 def _wrap_residuals(entries, model, X, y):
     given = as_model_on_data(model, X, y)
-    values = model._public(given.entries(entries, *given.params))
+    values = as_user_array(model, given.entries(entries, *given.params))
     frame = given.X if given.X.times is not None else given.y
     return as_pynapple(values, frame, neuron_names(model, given))

@@ -1,6 +1,6 @@
 """Bases: functions of the past and of variables, as features of a GLM. `+` sets them side by side, `*` multiplies them.
 
-A new basis is one class of `Conv` or of `Eval`: its parameters, and `shape`, the functions on [0, 1].
+A new basis is one subclass of `Conv` or `Eval`, with its parameters and `shape`, the functions on [0, 1].
 
 >>> import numpy as np
 >>> from popglm.basis import BSplineEval, RaisedCosineLogConv

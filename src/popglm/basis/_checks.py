@@ -1,4 +1,4 @@
-"""Checks of bases and of what they are evaluated at."""
+"""Checks of bases: settings, functions of users, bounds, categories, labels and inputs."""
 
 import math
 import numbers
@@ -9,17 +9,17 @@ import numpy as np
 
 from popglm._checks.values import as_number, as_positive_integer, require_flag, warn_user
 
-MAX_GRID_BYTES = 1e9  # bytes
+MAX_GRID_BYTES = 1e9
 
 
 def as_window_size(value):
-    """A window in bins; a fraction is most likely meant in seconds."""
+    """Return the window as a number of bins; a fraction is probably meant in seconds."""
     hint = " If this is seconds, divide by the bin size." if isinstance(value, numbers.Real) else ""
     return as_positive_integer("window_size", value, " number of bins", hint)
 
 
 def warn_rank_deficient(kernel):
-    """Functions that differ on the lags of the window; else coefficients are not unique, and a warning says so."""
+    """Warn if the functions are linearly dependent over the window: their coefficients are not unique."""
     rank = int(np.linalg.matrix_rank(kernel))
     if rank < kernel.shape[1]:
         warn_user(
@@ -29,7 +29,7 @@ def warn_rank_deficient(kernel):
 
 
 def as_raised_cosine_settings(n_basis_funcs, width, decay=False):
-    """Number and width of raised cosines."""
+    """Return the number and the width of raised cosines."""
     n = as_positive_integer("n_basis_funcs", n_basis_funcs)
     require_flag("enforce_decay_to_zero", decay)
     if n == 1 and not decay:
@@ -42,13 +42,8 @@ def as_raised_cosine_settings(n_basis_funcs, width, decay=False):
     return n, width
 
 
-def as_time_scaling(value):
-    """How much finer a logarithmic axis is near 0."""
-    return as_number("time_scaling", 50.0 if value is None else value, 0, strict=True)
-
-
 def as_spline_settings(n_basis_funcs, order, least=1):
-    """Number of splines and their order, the degree of their polynomials plus 1."""
+    """Return the number of splines and their order, the degree of their polynomials plus 1."""
     n, order = as_positive_integer("n_basis_funcs", n_basis_funcs), as_positive_integer("order", order)
     if order < least:
         raise ValueError(f"`order` must be at least {least}, so that the functions are continuous; got {order}.")
@@ -61,7 +56,7 @@ def as_spline_settings(n_basis_funcs, order, least=1):
 
 
 def as_frequencies(value):
-    """Numbers of periods: those from 1 to an integer, or the ones that are given."""
+    """Return the numbers of periods: 1 to n for an integer n, else those of a list."""
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return np.arange(1, as_positive_integer("frequencies", value) + 1)
     hint = "`frequencies` must be a number of frequencies, or the different whole numbers of periods, such as [0, 1, 2]"
@@ -76,15 +71,15 @@ def as_frequencies(value):
 
 
 def as_functions(value):
-    """Functions of an array, at least one."""
-    some = [value] if callable(value) else list(value) if isinstance(value, Sequence) else []
-    if not some or not all(map(callable, some)):
+    """Return a list of at least one function."""
+    functions = [value] if callable(value) else list(value) if isinstance(value, Sequence) else []
+    if not functions or not all(map(callable, functions)):
         raise TypeError(f"`funcs` must be a list of functions of an array, such as [numpy.sin]; got {value!r}.")
-    return some
+    return functions
 
 
 def evaluate_function(function, x):
-    """What a function gives for an array: one number for each, NaN where it has none."""
+    """Evaluate a function of the user: one number for each entry of the array; NaN is a missing value."""
     name = getattr(function, "__name__", repr(function))
     try:
         out = np.asarray(function(x))
@@ -102,20 +97,20 @@ def evaluate_function(function, x):
     return out.astype(float)
 
 
-def as_shape_values(cls, some, n_values, n_functions):
-    """What `shape` of a basis gives for some values: a row for each, a column for each function."""
-    some = np.asarray(some)
-    if some.ndim != 2 or some.shape != (n_values, n_functions or some.shape[1]):
+def as_shape_values(cls, values, n_values, n_functions):
+    """Return the result of `shape` of a basis: a row for each value, a column for each function; None is any number."""
+    values = np.asarray(values)
+    if values.ndim != 2 or values.shape != (n_values, n_functions or values.shape[1]):
         expected = f"({n_values}, {n_functions or 'functions'})"
         raise ValueError(
             f"`shape` of {cls.__name__} must give a row for every value and a column for every function, {expected}; "
-            f"got shape {some.shape}."
+            f"got shape {values.shape}."
         )
-    return some
+    return values
 
 
 def as_bounds(value):
-    """Ends of the range of a variable, the lower first."""
+    """Return the lowest and the highest value of a variable."""
     if not isinstance(value, Sequence | np.ndarray) or len(value) != 2 or isinstance(value, str):
         raise TypeError(f"`bounds` must be a pair (lowest, highest) in units of the variable; got {value!r}.")
     low, high = (as_number("bounds", end) for end in value)
@@ -125,7 +120,7 @@ def as_bounds(value):
 
 
 def require_range(low, high):
-    """The range of the values that a variable takes, if it varies."""
+    """Return the range of a variable; raise unless it varies."""
     if low < high:
         return low, high
     came = f"is {low:g} wherever it is known" if low == high else "holds no number"
@@ -133,7 +128,7 @@ def require_range(low, high):
 
 
 def warn_outside_bounds(n_outside, n_values, low, high, learned):
-    """Values inside the bounds; a warning names how many are not."""
+    """Warn if values lie outside the bounds, and say how many."""
     if n_outside:
         origin = "learned from the first data that this basis saw" if learned else "given"
         warn_user(
@@ -143,53 +138,49 @@ def warn_outside_bounds(n_outside, n_values, low, high, learned):
 
 
 def as_categories(value):
-    """Different categories, in order."""
+    """Return an array of different categories, in their order."""
     array = np.asarray(value)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "biufUS" or len(np.unique(array)) < len(array):
         raise ValueError(f"`categories` must be a list of different numbers or words; got {value!r}.")
     return array
 
 
-def require_categories(known):
-    """Categories, given or learned."""
-    if known is None:
+def require_categories(categories):
+    """Return the categories; raise unless the user set them or the basis learned them."""
+    if categories is None:
         raise ValueError("the categories are not known yet. Give `categories`, or compute features first.")
-    return as_categories(known)
+    return as_categories(categories)
 
 
-def as_reference_position(value, known):
-    """The position of the category that has no function of its own; None if all have one."""
+def as_reference_position(value, categories):
+    """Return the position of the category without a function; None if every category has one."""
     if value is None:
         return None
-    where = np.flatnonzero(known == value)
-    if not len(where) or len(known) < 2:
-        raise ValueError(f"`reference` must be one of at least two categories, {known.tolist()}; got {value!r}.")
+    where = np.flatnonzero(categories == value)
+    if not len(where) or len(categories) < 2:
+        raise ValueError(f"`reference` must be one of at least two categories, {categories.tolist()}; got {value!r}.")
     return int(where[0])
 
 
-def require_known_categories(unknown, known):
-    """Values that are among the categories."""
+def require_known_categories(unknown, categories):
+    """Raise if the input holds values that are not categories."""
     if len(unknown):
         raise ValueError(
-            f"the input holds {unknown[:5].tolist()}, not among the categories {known.tolist()} (those given, or those in "
-            "the first data that this basis saw). Give all `categories`, or mark these bins by NaN."
+            f"the input holds {unknown[:5].tolist()}, not among the categories {categories.tolist()} (those given, or those "
+            "in the first data that this basis saw). Give all `categories`, or mark these bins by NaN."
         )
 
 
-def require_basis(value, kind, verb):
-    """A basis that can be added to another, or multiplied with it."""
+def require_basis(value, kind, operator):
+    """Raise unless the value is a basis, which the operator can combine with another."""
     if not isinstance(value, kind):
+        verb = {"+": "added to", "*": "multiplied with"}[operator]
         raise TypeError(f"a basis can be {verb} a basis only; got {value!r}.")
 
 
-def require_any_basis(bases, what):
-    """At least one basis."""
-    if not bases:
-        raise ValueError(f"a {what} of bases needs at least one; got none.")
-
-
-def require_basis_labels(labels):
-    """Labels that differ, each a word that `set_params` can tell from the names of settings."""
+def require_basis_labels(bases):
+    """Raise unless the labels of the bases differ, and `set_params` can tell them from names of settings."""
+    labels = [basis.label for basis in bases if basis.label is not None]
     for label in labels:
         if not isinstance(label, str) or "__" in label or not label or label in ("label", "bases"):
             raise ValueError(
@@ -199,35 +190,8 @@ def require_basis_labels(labels):
         raise ValueError(f"the labels of the parts must differ; got {', '.join(map(repr, labels))}.")
 
 
-def as_part_position(key, names):
-    """The position of a part, by its label or its number."""
-    if key in names:
-        return names.index(key)
-    if isinstance(key, numbers.Integral) and not isinstance(key, bool) and -len(names) <= key < len(names):
-        return key
-    raise KeyError(f"the parts of this basis are {', '.join(map(repr, names))}; got {key!r}.")
-
-
-def require_n_inputs(n_bases, inputs):
-    """As many inputs as bases."""
-    if n_bases != len(inputs):
-        what = f"this combination of {n_bases} bases needs as many inputs, in the same order"
-        what = "this basis needs 1 input" if n_bases == 1 else what
-        raise ValueError(f"{what}; got {len(inputs)}.")
-
-
-def require_input_widths(n_inputs):
-    """The number of columns of every input, which features tell."""
-    if None in n_inputs:
-        raise ValueError(
-            "how many columns belong to each part depends on the inputs, which this basis has not seen. Compute features "
-            "first, or say how many columns each input has: `set_input_shape(3, 1)`."
-        )
-    return n_inputs
-
-
 def require_grid_memory(lengths, n_functions):
-    """Functions of several inputs on all of their axes, in memory that machines have."""
+    """Raise if the functions on a grid of several inputs need more than `MAX_GRID_BYTES`."""
     n_bytes = 8 * math.prod(lengths) * n_functions
     if n_bytes > MAX_GRID_BYTES:
         raise ValueError(
@@ -238,9 +202,10 @@ def require_grid_memory(lengths, n_functions):
 
 
 def warn_large_offset(name, mean, sd):
-    """Factors of a product whose variation survives beside their offset: products cannot be centred."""
+    """Warn if a factor of a product has a mean so large that round-off hides its variation: products cannot be centred."""
     dtype = jnp.result_type(float)
-    far = (np.abs(mean) * jnp.finfo(dtype).eps ** 0.5 > 0.15 * sd) & (sd > 0)  # squares still tell it from a constant
+    # squares of a factor beyond this limit look constant
+    far = (np.abs(mean) * jnp.finfo(dtype).eps ** 0.5 > 0.15 * sd) & (sd > 0)
     if far.any():
         ratio = (np.abs(mean[far]) / sd[far]).max()
         warn_user(
@@ -249,17 +214,8 @@ def warn_large_offset(name, mean, sd):
         )
 
 
-def as_column_counts(widths, n_bases):
-    """A number of columns for each input."""
-    if len(widths) != n_bases:
-        raise ValueError(
-            f"`set_input_shape` needs a number of columns for each of {n_bases} inputs; got {len(widths)}."
-        )
-    return tuple(as_positive_integer("number of columns", width) for width in widths)
-
-
 def require_all_columns(widths, got):
-    """Columns for all inputs, no more and no fewer."""
+    """Raise unless X has as many columns as all inputs together."""
     if sum(widths) != got:
         raise ValueError(
             f"X must have {sum(widths)} columns, {', '.join(map(str, widths))} for the inputs of this basis in their order; "

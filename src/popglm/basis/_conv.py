@@ -1,4 +1,4 @@
-"""Convolutions: shapes stretched over the bins around each bin, most often over the past."""
+"""Convolutions: shapes stretched over a window of bins around each bin, most often over the past."""
 
 from abc import abstractmethod
 
@@ -24,7 +24,7 @@ from popglm.basis._shapes import (
 
 
 class Conv(Leaf):
-    r"""Features of other bins: every column of the input convolved with every function of a shape over `window_size` bins.
+    r"""Features of other bins: each input column convolved with each function of a shape over `window_size` bins.
 
     .. math:: X_{t,(n,k)} = \sum_{l} h_k(l)\, x_n(t - l)
 
@@ -32,12 +32,12 @@ class Conv(Leaf):
 
     - "causal": 1, ..., W, the past without the bin itself;
     - "anti-causal": -W, ..., -1, the future without the bin itself;
-    - "acausal": from ``-(W // 2)`` on, W of them; for an odd W as many in the future as in the past, and 0 between.
+    - "acausal": W lags from ``-(W // 2)`` on; for an odd W as many in the future as in the past, with 0 between them.
 
-    Row 0 of the kernel belongs to the first of them, whatever the causality. Rows whose window is not complete are NaN: at the
-    start of each epoch, at its end, or both. Nothing crosses a gap between epochs.
+    Row 0 of the kernel belongs to the lowest lag, for every causality. Rows whose window is not complete are NaN: at the
+    start of each epoch, at its end, or both. No window crosses a gap between epochs.
 
-    A convolution of your own is a class with `shape`, functions on [0, 1]:
+    Your own convolution is a subclass with `shape`, the functions on [0, 1]:
 
     >>> import numpy as np
     >>> from popglm.basis import Conv
@@ -58,7 +58,7 @@ class Conv(Leaf):
 
     @property
     def kernel(self) -> np.ndarray:
-        """The functions over the window, of shape (window_size, n_basis_funcs). Row 0 is the lowest lag."""
+        """Functions over the window, of shape (window_size, n_basis_funcs). Row 0 is the lowest lag."""
         window = as_window_size(self.window_size)
         return self.shape(np.linspace(0, 1, window))
 
@@ -67,7 +67,7 @@ class Conv(Leaf):
         return self.kernel.shape[1]
 
     def look(self, inputs, *, anew=False):
-        frame = self._checked(inputs)
+        frame = self._as_frame(inputs)
         require_regular_bins(frame)
         require_epoch_duration(frame)
         self.n_inputs_ = 1 if len(frame.values.shape) == 1 else frame.values.shape[1]
@@ -80,8 +80,9 @@ class Conv(Leaf):
         require_complete_window(starts, window, alone=0 < ahead <= window)
         kernel = self.kernel
         warn_rank_deficient(kernel)
-        kept = values if is_stream(values) else np.array(compact_integers(values, keep=True))
-        return ConvTerm(kept, kernel, starts, ahead)
+        if not is_stream(values):
+            values = np.array(compact_integers(values, keep=True))
+        return ConvTerm(values, kernel, starts, ahead)
 
     def _grid(self, n_samples):
         kernel = self.kernel
@@ -90,14 +91,14 @@ class Conv(Leaf):
 
 
 class RaisedCosineLogConv(RaisedCosineLogShape, Conv):
-    r"""Raised cosines on a logarithmic lag axis: fine just after a spike, coarse far from it.
+    r"""Raised cosines on a logarithmic lag axis: fine just after a spike, coarse at long lags.
 
     With K functions of width w, scaling a and :math:`u(x) = \log(1 + a x) / \log(1 + a)` on [0, 1],
 
     .. math:: b_k(x) = \tfrac12 \Bigl(1 + \cos\bigl(\mathrm{clip}(\pi\,(u(x) - p_k) / (d w), -\pi, \pi)\bigr)\Bigr)
 
-    The peaks :math:`p_k` are evenly spaced, d apart, from 0 to :math:`1 - w / (K + w - 1)` if the functions are to
-    decay to zero at the end of the window, else to 1. The axis is fine at the lowest lag, so this shape is for the past.
+    The peaks :math:`p_k` are evenly spaced with distance d. They lie from 0 to :math:`1 - w / (K + w - 1)` if the functions
+    decay to zero at the end of the window, else from 0 to 1. The axis is fine at the lowest lag: use this shape for the past.
 
     Parameters
     ----------
@@ -108,18 +109,18 @@ class RaisedCosineLogConv(RaisedCosineLogShape, Conv):
     width : float
         Half-width of a function in gaps between peaks; a multiple of 0.5 above 1.
     time_scaling : float
-        How much finer the start of the axis is, a; None is 50.
+        Stretch of the start of the axis, a: larger values make it finer; None is 50.
     enforce_decay_to_zero : bool
-        Whether all functions are zero at the end of the window.
+        True if all functions are zero at the end of the window.
     label : str
-        Name inside of a sum or a product.
+        Name inside a sum or a product.
     predictor_causality : str
         "causal", "anti-causal" or "acausal", see `Conv`.
 
     Raises
     ------
     ValueError
-        If a number is out of its range, when features are computed.
+        If a parameter is out of its range; checked when features are computed.
 
     References
     ----------
@@ -153,12 +154,12 @@ class RaisedCosineLogConv(RaisedCosineLogShape, Conv):
 
 
 class RaisedCosineLinearConv(RaisedCosineLinearShape, Conv):
-    r"""Raised cosines at even distances over the window, for effects that are as fine late as they are early.
+    r"""Raised cosines with evenly spaced peaks over the window, for effects that are equally fine at all lags.
 
     .. math:: b_k(x) = \tfrac12 \Bigl(1 + \cos\bigl(\mathrm{clip}(\pi\,(x - p_k) / (d w), -\pi, \pi)\bigr)\Bigr),
        \qquad p_k = k d, \quad d = 1 / (K - 1)
 
-    The peaks lie from the first lag to the last. Away from the ends the functions sum to w.
+    The peaks run from the first lag to the last. Away from the ends the functions sum to w.
 
     Parameters
     ----------
@@ -187,14 +188,14 @@ class RaisedCosineLinearConv(RaisedCosineLinearShape, Conv):
 
 
 class BSplineConv(BSplineShape, Conv):
-    r"""B-splines over the window: piecewise polynomials, positive, of which only `order` overlap. They sum to 1.
+    r"""B-splines over the window: non-negative piecewise polynomials that sum to 1; at most `order` of them overlap.
 
-    Of order m on knots :math:`\tau`, by the recursion of Cox and de Boor,
+    The recursion of Cox and de Boor for order m and knots :math:`\tau`:
 
     .. math:: B_{k,m}(x) = \frac{x - \tau_k}{\tau_{k+m-1} - \tau_k} B_{k,m-1}(x)
        + \frac{\tau_{k+m} - x}{\tau_{k+m} - \tau_{k+1}} B_{k+1,m-1}(x)
 
-    The first function is 1 at the first lag, and the last at the last.
+    The first function is 1 at the first lag; the last function is 1 at the last lag.
 
     Parameters
     ----------
@@ -225,12 +226,12 @@ class BSplineConv(BSplineShape, Conv):
 
 
 class CyclicBSplineConv(CyclicBSplineShape, Conv):
-    """B-splines over the window whose ends meet: for effects that are at the last lag as they were at the first.
+    """B-splines over the window whose ends meet: for effects that are equal at the first and the last lag.
 
     Parameters
     ----------
     n_basis_funcs, window_size, order, label, predictor_causality
-        As for `BSplineConv`, `order` at least 2.
+        As for `BSplineConv`; `order` must be at least 2.
 
     Examples
     --------
@@ -250,7 +251,7 @@ class CyclicBSplineConv(CyclicBSplineShape, Conv):
 
 
 class MSplineConv(MSplineShape, Conv):
-    r"""M-splines over the window: B-splines scaled so that each has the integral 1, the window taken as [0, 1].
+    r"""M-splines over the window: B-splines scaled to have the integral 1 if the window has length 1.
 
     .. math:: M_{k,m}(x) = \frac{m}{\tau_{k+m} - \tau_k} B_{k,m}(x)
 
@@ -279,13 +280,13 @@ class MSplineConv(MSplineShape, Conv):
 
 
 class FourierConv(FourierShape, Conv):
-    r"""Cosines and sines over the window: :math:`\cos 2\pi f x` of all frequencies f, then :math:`\sin 2\pi f x`.
+    r"""Cosines and sines over the window: :math:`\cos 2\pi f x` for all frequencies f, then :math:`\sin 2\pi f x`.
 
     Parameters
     ----------
     frequencies : int or list of int
-        Numbers of periods in the window: 1 to `frequencies`, or those of a list. A 0 among them is a constant: without it
-        no sum of the functions has a net effect.
+        Numbers of periods in the window: 1 to `frequencies`, or the numbers in a list. Frequency 0 is a constant; without
+        it, every combination of the functions sums to about zero over the window.
     window_size, label, predictor_causality
         As for `RaisedCosineLogConv`.
 
@@ -304,7 +305,7 @@ class FourierConv(FourierShape, Conv):
 
 
 class HistoryConv(Conv):
-    """One function for each lag: the bins themselves. It can be any filter, and needs most data.
+    """One function for each lag: the past bins themselves. It can fit any filter, and needs the most data.
 
     Parameters
     ----------
@@ -325,22 +326,22 @@ class HistoryConv(Conv):
 
     @property
     def n_basis_funcs(self) -> int:
-        """Number of functions, that of the lags."""
+        """Number of functions: one for each lag."""
         return as_window_size(self.window_size)
 
     def shape(self, x):
-        """Function k is 1 at the k-th of `window_size` even steps from 0 to 1, of shape (len(x), window_size)."""
+        """Return 1 where x is at the k-th of `window_size` even steps from 0 to 1, else 0; shape (len(x), window_size)."""
         window = as_window_size(self.window_size)
         return (np.round(np.asarray(x)[:, None] * (window - 1)) == np.arange(window)).astype(float)
 
 
 class CustomConv(CustomShape, Conv):
-    """Functions of your own over the window, on [0, 1]: 0 is the lowest lag, 1 the highest.
+    """Your own functions over the window, on [0, 1]: 0 is the lowest lag, 1 the highest.
 
     Parameters
     ----------
     funcs : list
-        Functions of an array, each giving one number for every entry.
+        Functions that take an array and return one number for every entry.
     window_size, label, predictor_causality
         As for `RaisedCosineLogConv`.
 

@@ -21,19 +21,19 @@ from popglm.basis._shapes import (
     RaisedCosineLogShape,
 )
 
-TRIAL_ROWS = 100  # rows that functions are tried on when a basis sees its input
+TRIAL_ROWS = 100  # rows on which `shape` is tried when a basis learns from its input
 
 
 class Eval(Leaf):
-    r"""Features of the same bin: every function of a shape evaluated at every column of the input.
+    r"""Features of the same bin: each function of a shape evaluated at each input column.
 
     .. math:: X_{t,(n,k)} = b_k\Bigl(\frac{x_n(t) - \mathrm{low}}{\mathrm{high} - \mathrm{low}}\Bigr)
 
-    The bounds are given, or those of the first data that this basis sees, all columns together; they stay what they are
-    (`bounds_`) until `fit` learns them anew, so that training and test data are treated alike. A value outside of them, or NaN,
-    makes its row NaN, which no method counts, and a warning says how many there are.
+    Set `bounds`, or this basis learns them from the first data it sees, one range over all columns. Learned bounds (`bounds_`)
+    stay until `fit` learns them again, so that training and test data are treated alike. Rows with a value outside the bounds,
+    or with NaN, are NaN and every method ignores them; a warning says how many values lie outside.
 
-    An evaluation of your own is a class with `shape`, functions on [0, 1], and with `bounds`, None to learn them:
+    Your own evaluation is a subclass with `shape`, the functions on [0, 1], and with `bounds`, None to learn them:
 
     >>> import numpy as np
     >>> from popglm.basis import Eval
@@ -56,93 +56,94 @@ class Eval(Leaf):
     def _n_functions(self):
         return as_shape_values(type(self), self.shape(np.zeros(1)), 1, None).shape[1]
 
-    def _known_bounds(self):
-        """Those that are given or learned; None if there are none yet, or those given before were taken back."""
+    def _current_bounds(self):
+        """Return the bounds set by the user, else the learned ones; None before any data, or if the user removed the bounds."""
         if self.bounds is not None:
             return as_bounds(self.bounds)
         return None if getattr(self, "_given", False) else getattr(self, "bounds_", None)
 
-    def _unit(self, x):
-        """Values inside the bounds, as `shape` takes them."""
+    def _to_shape_domain(self, x):
+        """Map values inside the bounds to [0, 1], where `shape` is defined."""
         low, high = self.bounds_
         return np.clip((x - low) / (high - low), 0, 1)
 
     def look(self, inputs, *, anew=False):
-        frame = self._checked(inputs)
+        frame = self._as_frame(inputs)
         require_epoch_duration(frame)
-        return self._learned(frame, anew)
+        return self._learn_range(frame, anew)
 
-    def _learned(self, frame, anew):
-        """Take in the size and the range of checked values."""
+    def _learn_range(self, frame, anew):
+        """Learn the number of columns and the bounds from checked values."""
         values = frame.values
         self.n_inputs_ = 1 if len(values.shape) == 1 else values.shape[1]
         if anew and self.bounds is None:
             self.__dict__.pop("bounds_", None)
-        known = self._known_bounds()
-        self.bounds_ = require_range(*_value_range(values)) if known is None else known
+        bounds = self._current_bounds()
+        self.bounds_ = require_range(*_value_range(values)) if bounds is None else bounds
         self._given = self.bounds is not None
-        if known is not None:
-            low, high = _widen_bounds(*known)
-            outside = sum(int(((some < low) | (some > high)).sum()) for some in _read_chunks(values))
+        if bounds is not None:
+            low, high = _widen_bounds(*bounds)
+            n_outside = sum(int(((chunk < low) | (chunk > high)).sum()) for chunk in _read_chunks(values))
             n_values = values.shape[0] * self.n_inputs_
-            warn_outside_bounds(outside, n_values, *known, learned=self.bounds is None)
-        self._features(read_rows(values, 0, TRIAL_ROWS))
+            warn_outside_bounds(n_outside, n_values, *bounds, learned=self.bounds is None)
+        self._evaluate_rows(read_rows(values, 0, TRIAL_ROWS))
         return frame
 
-    def _features(self, values):
-        """All functions of all columns of some rows, NaN where a value is unknown or out of bounds."""
+    def _evaluate_rows(self, values):
+        """Evaluate all functions at all columns of these rows; NaN where a value is missing or out of bounds."""
         x, n = np.asarray(values, float), self._n_functions
         low, high = _widen_bounds(*self.bounds_)
         inside = (x >= low) & (x <= high)
         out = np.full((*x.shape, n), np.nan)
-        if inside.any():  # functions of a user's own need not take none
-            some = self.shape(self._unit(np.clip(x[inside], *self.bounds_)))
-            out[inside] = as_shape_values(type(self), some, inside.sum(), n)
+        if inside.any():  # a user's function may not accept an empty array
+            functions = self.shape(self._to_shape_domain(np.clip(x[inside], *self.bounds_)))
+            out[inside] = as_shape_values(type(self), functions, inside.sum(), n)
         return out.reshape(len(x), -1)
 
     def _term(self, frames):
-        values, fixed = next(frames).values, copy.copy(self)  # whatever is set or learned later
-        kept = values if is_stream(values) else np.array(values)
-        return EvalTerm(kept, fixed._features, self.n_inputs_ * self._n_functions)
+        values = next(frames).values
+        values = values if is_stream(values) else np.array(values)
+        fixed = copy.copy(self)  # later changes of this basis do not change its features
+        return EvalTerm(values, fixed._evaluate_rows, self.n_inputs_ * self._n_functions)
 
     def _grid(self, n_samples):
-        low, high = self._known_bounds() or (0, 1)
+        low, high = self._current_bounds() or (0, 1)
         return [np.linspace(low, high, n_samples)], self.shape(np.linspace(0, 1, n_samples))
 
 
 def _widen_bounds(low, high):
-    """Bounds as far out as float32 may have rounded values that lie on them."""
+    """Widen the bounds by the rounding of float32, so that rounded values on a bound stay inside."""
     with np.errstate(over="ignore"):
         off = min(np.finfo(np.float32).eps / 2 * max(abs(low), abs(high)), 1e-6 * (high - low))
     return low - off, high + off
 
 
 def _read_chunks(values):
-    """Some rows after others."""
+    """Yield checked values in chunks of rows."""
     step = SIZES.block_rows * SIZES.chunk_blocks
     for start in range(0, values.shape[0], step):
-        some = read_rows(values, start, start + step)
-        require_finite("inputs", some, start)
-        yield some
+        chunk = read_rows(values, start, start + step)
+        require_finite("inputs", chunk, start)
+        yield chunk
 
 
 def _value_range(values):
-    """Lowest and highest value that is a number."""
-    ends = [require_finite("inputs", some) for some in _read_chunks(values)]
+    """Return the lowest and the highest value; NaN is ignored."""
+    ends = [require_finite("inputs", chunk) for chunk in _read_chunks(values)]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 class RaisedCosineLogEval(RaisedCosineLogShape, Eval):
-    """Raised cosines of a variable on a logarithmic axis: fine near its lowest value. The functions of `RaisedCosineLogConv`.
+    """Raised cosines of a variable on a logarithmic axis, fine near its lowest value: the functions of `RaisedCosineLogConv`.
 
     Parameters
     ----------
     n_basis_funcs, width, time_scaling, enforce_decay_to_zero
         As for `RaisedCosineLogConv`.
     bounds : tuple of float
-        Lowest and highest value, in units of the variable; None takes those of the first data, see `Eval`.
+        Lowest and highest value, in units of the variable; None learns them from the first data, see `Eval`.
     label : str
-        Name inside of a sum or a product.
+        Name inside a sum or a product.
 
     Examples
     --------
@@ -164,9 +165,9 @@ class RaisedCosineLogEval(RaisedCosineLogShape, Eval):
 
 
 class RaisedCosineLinearEval(RaisedCosineLinearShape, Eval):
-    """Raised cosines of a variable at even distances. The functions of `RaisedCosineLinearConv`.
+    """Raised cosines of a variable with evenly spaced peaks: the functions of `RaisedCosineLinearConv`.
 
-    Take an even number of them: of an odd number of functions of width 2 every second sums to 1, see `BSplineEval`.
+    Use an even number of functions: of an odd number with width 2, every second function sums to 1, see `BSplineEval`.
 
     Parameters
     ----------
@@ -190,10 +191,10 @@ class RaisedCosineLinearEval(RaisedCosineLinearShape, Eval):
 
 
 class BSplineEval(BSplineShape, Eval):
-    """B-splines of a variable: smooth, and free to be anything where there are enough. The functions of `BSplineConv`.
+    """B-splines of a variable: smooth functions of any form if there are enough of them. The functions of `BSplineConv`.
 
-    They sum to 1, as the intercept does: predictions are right all the same, but coefficients are unique only with
-    a penalty, such as a small Ridge.
+    They sum to 1, so they are collinear with the intercept. Predictions are right, but coefficients are unique only with a
+    penalty, such as a small Ridge.
 
     Parameters
     ----------
@@ -218,15 +219,15 @@ class BSplineEval(BSplineShape, Eval):
 
 
 class CyclicBSplineEval(CyclicBSplineShape, Eval):
-    r"""B-splines of a variable on a circle, such as an angle: what holds at one bound holds at the other.
+    r"""B-splines of a variable on a circle, such as an angle: equal at both bounds.
 
-    Function k is one bump, shifted to have its peak at the share k / n_basis_funcs of the circle. They sum to 1, see
-    `BSplineEval`. The bounds are the period, so give them: what data reach is a little less.
+    Function k is one bump with its peak at the fraction k / n_basis_funcs of the circle. They sum to 1, see `BSplineEval`.
+    The bounds are the period: set them, since the range of the data is a little shorter.
 
     Parameters
     ----------
     n_basis_funcs, order
-        As for `BSplineConv`, `order` at least 2.
+        As for `BSplineConv`; `order` must be at least 2.
     bounds, label
         As for `RaisedCosineLogEval`.
 
@@ -247,7 +248,7 @@ class CyclicBSplineEval(CyclicBSplineShape, Eval):
 
 
 class MSplineEval(MSplineShape, Eval):
-    """M-splines of a variable: each has the integral 1, the bounds taken as [0, 1]. The functions of `MSplineConv`.
+    """M-splines of a variable, with the integral 1 if the bounds are [0, 1]: the functions of `MSplineConv`.
 
     Parameters
     ----------
@@ -271,15 +272,15 @@ class MSplineEval(MSplineShape, Eval):
 
 
 class FourierEval(FourierShape, Eval):
-    r"""Cosines and sines of a variable whose period is its bounds: all cosines, then all sines.
+    r"""Cosines, then sines, of a variable whose period is the distance of its bounds.
 
     Parameters
     ----------
     frequencies : int or list of int
-        Numbers of periods between the bounds: 1 to `frequencies`, or those of a list. A 0 among them is a constant, which
-        the intercept has already.
+        Numbers of periods between the bounds: 1 to `frequencies`, or the numbers in a list. Frequency 0 is a constant, which
+        the intercept already is.
     bounds, label
-        As for `RaisedCosineLogEval`. The bounds are the period, so give them.
+        As for `RaisedCosineLogEval`. The bounds are the period: set them.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Bases of variables that are used as they are: identity, categories, functions of the user."""
+"""Bases of variables in their own units: identity, categories, functions of the user."""
 
 import numbers
 
@@ -13,29 +13,29 @@ from popglm.basis._shapes import CustomShape
 
 
 class UnscaledEval(Eval):
-    """An evaluation of the values as they are, in their own units; with `bounds`, of those inside."""
+    """Evaluations of values in their own units, not scaled to [0, 1]; with `bounds`, of the values inside."""
 
-    def _known_bounds(self):
-        return super()._known_bounds() if self.bounds is not None else (-np.inf, np.inf)
+    def _current_bounds(self):
+        return super()._current_bounds() if self.bounds is not None else (-np.inf, np.inf)
 
-    def _unit(self, x):
+    def _to_shape_domain(self, x):
         return x
 
     def _grid(self, n_samples):
-        low, high = self._known_bounds() if self.bounds is not None else (0, 1)
+        low, high = self._current_bounds() if self.bounds is not None else (0, 1)
         grid = np.linspace(low, high, n_samples)
         return [grid], self.shape(grid)
 
 
 class IdentityEval(UnscaledEval):
-    """The variable itself, one function: for an effect that is linear on the scale of the log rate.
+    """The variable itself as the only function: for an effect that is linear on the scale of the link, such as the log rate.
 
     Parameters
     ----------
     bounds : tuple of float
-        Values outside are left out; None takes all.
+        Rows with values outside are left out; None uses all.
     label : str
-        Name inside of a sum or a product.
+        Name inside a sum or a product.
 
     Examples
     --------
@@ -51,12 +51,12 @@ class IdentityEval(UnscaledEval):
     n_basis_funcs = 1
 
     def shape(self, x):
-        """The values, of shape (len(x), 1)."""
+        """Return the values, of shape (len(x), 1)."""
         return np.atleast_1d(np.asarray(x, float))[:, None]
 
 
 def _missing_entries(values):
-    """Which entries are None, NaN, or what pandas has for them: what does not equal itself."""
+    """Mask of missing entries: None, NaN, or the missing values of pandas."""
     if values.dtype.kind == "f":
         return np.isnan(values)
     if values.dtype.kind != "O":
@@ -66,22 +66,22 @@ def _missing_entries(values):
 
 
 class CategoryEval(UnscaledEval):
-    """One function for each category, 1 where the variable is it: a context, a kind of trial, a state of sleep.
+    """One indicator function for each category, such as a context, a type of trial or a sleep state.
 
     Parameters
     ----------
     categories : list
-        Numbers or words; None takes those of the first data in sorted order (`categories_`), until `fit` learns them anew.
+        Numbers or words; None learns them from the first data, in sorted order (`categories_`), until `fit` learns them again.
     reference
-        One of them, without a function of its own: the intercept is its level, and the others are compared with
-        it. None gives each a function; then they sum to 1, see `BSplineEval`. In a product, None is what to take.
+        The category without a function: the intercept is its level, and the other categories are compared with it. None
+        gives every category a function; they sum to 1, see `BSplineEval`. Use None in a product.
     label : str
-        Name inside of a sum or a product.
+        Name inside a sum or a product.
 
     Raises
     ------
     ValueError
-        If a value is none of the categories. NaN is no category: it leaves the row out.
+        If a value is not one of the categories. NaN is a missing value: its row is left out.
 
     Examples
     --------
@@ -106,44 +106,44 @@ class CategoryEval(UnscaledEval):
         values, missing = (a[:, None] if a.ndim == 1 else a for a in (values, missing))
         if self.categories is not None:
             self.categories_ = as_categories(self.categories)
-        elif anew or self._categories() is None:
+        elif anew or self._current_categories() is None:
             self.categories_ = as_categories(np.unique(values[~missing]))
         self._all_given = self.categories is not None
         same = values[..., None] == self.categories_
         require_known_categories(np.unique(values[~same.any(-1) & ~missing]), self.categories_)
         codes = np.where(missing, np.nan, same.argmax(-1))
-        return self._learned(frame._replace(values=codes), anew)
+        return self._learn_range(frame._replace(values=codes), anew)
 
     @property
     def n_basis_funcs(self) -> int:
-        """Number of functions: of categories, without the reference."""
+        """Number of functions: the number of categories, without the reference."""
         return self._n_functions
 
     def shape(self, x):
-        """Ones where `x` is the number of a category, of shape (len(x), n_basis_funcs)."""
-        known = require_categories(self._categories())
-        one_hot = np.asarray(x)[:, None] == np.arange(len(known))
-        reference = as_reference_position(self.reference, known)
+        """Return 1 where `x` is the number of the category, else 0; shape (len(x), n_basis_funcs)."""
+        categories = require_categories(self._current_categories())
+        one_hot = np.asarray(x)[:, None] == np.arange(len(categories))
+        reference = as_reference_position(self.reference, categories)
         return one_hot.astype(float) if reference is None else np.delete(one_hot, reference, 1).astype(float)
 
-    def _categories(self):
-        """Those that are given or learned; None if there are none yet, or those given before were taken back."""
+    def _current_categories(self):
+        """Return the categories set by the user, else the learned ones; None before any data, or if the user removed them."""
         if self.categories is not None:
             return self.categories
         return None if getattr(self, "_all_given", False) else getattr(self, "categories_", None)
 
     def _grid(self, n_samples):
-        known = require_categories(self._categories())
-        return [known], self.shape(np.arange(len(known)))
+        categories = require_categories(self._current_categories())
+        return [categories], self.shape(np.arange(len(categories)))
 
 
 class CustomBasis(CustomShape, UnscaledEval):
-    """Functions of your own of a variable, in its own units. NaN leaves a row out.
+    """Your own functions of a variable, in its own units. Rows with NaN are left out.
 
     Parameters
     ----------
     funcs : list
-        Functions of an array, each giving one number for every entry.
+        Functions that take an array and return one number for every entry.
     bounds, label
         As for `IdentityEval`.
 

@@ -1,6 +1,6 @@
-"""Features of inputs, built or lazy, and as a step of scikit-learn's pipelines: what bases do, alone or combined.
+"""Features of inputs, built or lazy, and bases as steps of scikit-learn's pipelines.
 
-Who makes features knows its leaves (each has an input), its term (how rows are made) and its columns (what they are called).
+A class of features defines its leaves (one for each input), its term (how rows are computed) and its columns (their names).
 """
 
 from abc import ABC, abstractmethod
@@ -13,15 +13,16 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 
 from popglm._checks.arrays import as_real_array
 from popglm._checks.times import require_aligned
+from popglm._checks.values import as_positive_integer
 from popglm._design.lazy import LazyFeatures
 from popglm._pynapple import as_frame, as_plain_array, as_pynapple, select_columns
-from popglm.basis._checks import as_column_counts, require_all_columns, require_input_widths, require_n_inputs
+from popglm.basis._checks import require_all_columns
 
-OUTPUT_CONFIG_ATTRIBUTE = "_sklearn_output_config"  # where scikit-learn keeps what `set_output` said
+OUTPUT_CONFIG_ATTRIBUTE = "_sklearn_output_config"  # set by scikit-learn's `set_output`
 
 
 class FeatureColumns(NamedTuple):
-    """What is known of every column: its name, the input and the function it is made of, and the part of a sum."""
+    """Description of every column: its name, its input, its function, and its term in a sum."""
 
     names: list
     inputs: list
@@ -29,48 +30,48 @@ class FeatureColumns(NamedTuple):
     terms: list | None = None
 
     def metadata(self):
-        """As pynapple keeps it."""
-        known = {"input": self.inputs, "function": self.functions, "term": self.terms}
-        return {key: _as_metadata_array(values) for key, values in known.items() if values is not None}
+        """Return the description as metadata of a TsdFrame."""
+        metadata = {"input": self.inputs, "function": self.functions, "term": self.terms}
+        return {key: _as_metadata_array(values) for key, values in metadata.items() if values is not None}
 
 
 class Transformer(TransformerMixin, BaseEstimator, ABC):
-    """Inputs to features of a GLM."""
+    """Base class of bases: turns inputs into features of a GLM, built, lazy, or as scikit-learn asks."""
 
     @property
     @abstractmethod
     def _leaves(self) -> list:
-        """The bases with an input of their own, in the order of the inputs."""
+        """Bases with one input each, in the order of the inputs."""
 
     @abstractmethod
     def _term(self, frames):
-        """How rows are made of inputs; an iterator hands out one frame for each leaf."""
+        """Return the term that computes rows of features; the iterator `frames` yields one frame for each leaf."""
 
     @abstractmethod
     def _columns(self, units) -> FeatureColumns:
-        """What the columns are; an iterator hands out the names of the columns of each leaf's input."""
+        """Describe the columns; the iterator `units` yields the names of the input columns of each leaf."""
 
     def compute_features(self, *inputs):
-        r"""Features of inputs: a convolution sees bins around each bin, an evaluation the values in it.
+        r"""Compute features: convolutions use the bins around each bin, evaluations the values in the bin.
 
         Parameters
         ----------
         *inputs
-            One for each basis of a sum or a product, in their order, one for a single basis. Each a Tsd, TsdFrame or array
-            of shape (time,) or (time, columns), one row per bin; all on one time axis.
+            One input for a single basis; for a sum or a product one input for each basis, in their order. Each input is a
+            Tsd, TsdFrame or array of shape (time,) or (time, columns), one row per bin; all on one time axis.
 
         Returns
         -------
         features
-            Shape (time, features), input-major: all functions of the first column, then of the second; of a sum, the
+            Shape (time, features), input-major: all functions of the first column, then of the second. For a sum, the
             features of its bases side by side. A TsdFrame with columns named "input:function" if an input comes
-            from pynapple, else a NumPy array. A row is NaN where one of its features is not known: its window is not
+            from pynapple, else a NumPy array. A row is NaN if one of its features is unknown: its window is not
             complete (near the ends of each epoch) or holds a NaN, or a value is NaN or out of bounds.
 
         Raises
         ------
         ValueError
-            If there are more or fewer inputs than bases, or their times differ; if every epoch is shorter than
+            If the numbers of inputs and bases differ, or the times of inputs differ; if every epoch is shorter than
             ``window_size + 1`` bins, bins are missing inside an epoch, or an input is infinite.
         TypeError
             If an input holds spike times instead of counts, or no real numbers.
@@ -90,23 +91,23 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         return as_pynapple(np.asarray(X), X.frame, X.columns, X.metadata)
 
     def lazy_features(self, *inputs):
-        """Features as by `compute_features`, made one block at a time by whoever uses them, and never kept.
+        """Return the features as a matrix that is computed block by block when it is used, and never stored.
 
         Parameters
         ----------
         *inputs
-            As for `compute_features`; or what is read when it is sliced: `LazyCounts`, or a data set in a file (HDF5,
-            zarr, memmap).
+            As for `compute_features`, or data that are read when they are sliced: `LazyCounts`, or a data set in a file
+            (HDF5, zarr, memmap).
 
         Returns
         -------
         LazyFeatures
-            Looks like a matrix of shape (time, features) and keeps no more than the inputs. Accepted wherever X is.
+            A matrix of shape (time, features) that stores the inputs only. Every method accepts it as X.
 
         Raises
         ------
         ValueError, TypeError
-            As `compute_features`.
+            As for `compute_features`.
 
         Examples
         --------
@@ -119,11 +120,14 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         (15, 3)
         """
         leaves = self._leaves
-        require_n_inputs(len(leaves), inputs)
+        if len(leaves) != len(inputs):
+            several = f"this combination of {len(leaves)} bases needs as many inputs, in the same order"
+            expected = "this basis needs 1 input" if len(leaves) == 1 else several
+            raise ValueError(f"{expected}; got {len(inputs)}.")
         frames = [leaf.look(x) for leaf, x in zip(leaves, inputs, strict=True)]
         self._saw = tuple(leaf.n_inputs_ for leaf in leaves)
         timed = [i for i, frame in enumerate(frames) if frame.times is not None]
-        clock = max(timed, key=lambda i: len(frames[i].epochs), default=0)  # whoever knows of most gaps
+        clock = max(timed, key=lambda i: len(frames[i].epochs), default=0)  # the input with most gaps
         for i, frame in enumerate(frames):
             if i != clock:
                 require_aligned(frames[clock], frame, f"input {clock}", f"input {i}")
@@ -139,12 +143,12 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
     # As a step of scikit-learn's pipelines
 
     def fit(self, X, y=None):
-        """Learn the bounds, or the categories, of every input anew, whatever this basis has seen before.
+        """Learn the bounds or categories of every input from X, and forget those learned before.
 
         Parameters
         ----------
         X
-            Shape (time, columns): the columns of every input, one each, or as many as `set_input_shape` said.
+            Shape (time, columns): one column for each input, or the numbers of columns set by `set_input_shape`.
         y
             Not used.
 
@@ -152,13 +156,13 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         -------
         self
         """
-        for leaf, x in zip(self._leaves, self._inputs(X), strict=True):
+        for leaf, x in zip(self._leaves, self._split_inputs(X), strict=True):
             leaf.look(x, anew=True)
         self._saw = tuple(leaf.n_inputs_ for leaf in self._leaves)
         return self
 
     def transform(self, X):
-        """Features of the columns of X, as by `compute_features`.
+        """Compute the features of the columns of X, as `compute_features` does.
 
         Parameters
         ----------
@@ -168,36 +172,42 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         Returns
         -------
         features
-            Shape (time, features), of the kind that `compute_features` gives, or that `set_output` asked for.
+            Shape (time, features), of the type that `compute_features` returns, or that was chosen by `set_output`.
         """
-        features = self.compute_features(*self._inputs(X))
+        features = self.compute_features(*self._split_inputs(X))
         wanted = getattr(self, OUTPUT_CONFIG_ATTRIBUTE, {}).get("transform") or get_config()["transform_output"]
-        return features if wanted == "default" else np.asarray(as_plain_array(features))  # it makes tables of arrays
+        # scikit-learn turns arrays into the table that was asked for
+        return features if wanted == "default" else np.asarray(as_plain_array(features))
 
-    def _known(self):
-        """Numbers of columns of the leaves' inputs when the whole last saw them; a part may have seen others by itself."""
+    def _input_widths(self):
+        """Yield the number of input columns of each leaf, as this basis last saw them; a leaf may have seen others alone."""
         widths = getattr(self, "_saw", ())
         if len(widths) != len(self._leaves):
             widths = [getattr(leaf, "n_inputs_", None) for leaf in self._leaves]
-        return iter(require_input_widths(widths))
+        if None in widths:
+            raise ValueError(
+                "how many columns belong to each part depends on the inputs, which this basis has not seen. Compute features "
+                "first, or say how many columns each input has: `set_input_shape(3, 1)`."
+            )
+        return iter(widths)
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the features, as scikit-learn asks for them.
+        """Return the names of the features, for scikit-learn.
 
         Parameters
         ----------
         input_features
-            Names of the columns of X; by default numbers, from 0 for each input.
+            Names of the columns of X; by default numbers that start at 0 for each input.
 
         Returns
         -------
         numpy.ndarray
-            "input:function" for each, in a sum after the label of its basis.
+            "input:function" for each feature; in a sum, preceded by the label of the basis.
 
         Raises
         ------
         ValueError
-            If this basis has not seen its inputs, or there are more or fewer names than columns.
+            If this basis has not seen its inputs, or the numbers of names and columns differ.
 
         Examples
         --------
@@ -205,7 +215,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         >>> BSplineEval(3, order=2, bounds=(0, 1)).fit([[0.2], [0.4]]).get_feature_names_out(["place"]).tolist()
         ['place:0', 'place:1', 'place:2']
         """
-        widths = list(self._known())
+        widths = list(self._input_widths())
         if input_features is None:
             units = map(range, widths)
         else:
@@ -214,11 +224,11 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         return np.asarray(self._columns(units).names, object)
 
     def __sklearn_is_fitted__(self):
-        """What is not learned yet is learned when it is first needed."""
+        """Return True: a basis learns from the first data if `fit` was not called."""
         return True
 
     def to_transformer(self):
-        """A copy, for a step of a pipeline of scikit-learn: bases are transformers.
+        """Return a copy, for a step of a pipeline of scikit-learn: bases are transformers.
 
         Examples
         --------
@@ -238,30 +248,35 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         return clone(self)
 
     def set_input_shape(self, *inputs):
-        """Say how many columns each input has, before `fit`, `transform` or `split_by_feature` need it.
+        """Set the number of columns of each input, if `fit`, `transform` or `split_by_feature` need it before data.
 
         Parameters
         ----------
         *inputs
-            For each basis the number of columns of its input, or such an input.
+            For each basis the number of columns of its input, or an input with that number of columns.
 
         Returns
         -------
         self
         """
         width = lambda x: x if not hasattr(x, "shape") else 1 if len(x.shape) == 1 else x.shape[1]
-        self._input_shape = as_column_counts([width(x) for x in inputs], len(self._leaves))
+        if len(inputs) != len(self._leaves):
+            raise ValueError(
+                f"`set_input_shape` needs a number of columns for each of {len(self._leaves)} inputs; got {len(inputs)}."
+            )
+        self._input_shape = tuple(as_positive_integer("number of columns", width(x)) for x in inputs)
         for leaf, n in zip(self._leaves, self._input_shape, strict=True):
             leaf.n_inputs_ = n
         self._saw = self._input_shape
         return self
 
-    def _inputs(self, X):
-        """The input of every leaf: columns of X."""
+    def _split_inputs(self, X):
+        """Split the columns of X into the inputs of the leaves."""
         if len(self._leaves) == 1:
             return [X]
         frame = as_frame(X)
-        table = frame.times is not None or frame.columns is not None  # of pynapple or pandas, with types of its own
+        # pynapple and pandas keep their own types
+        table = frame.times is not None or frame.columns is not None
         values = X if table else as_real_array("X", frame.values, (2,))
         widths = getattr(self, "_input_shape", (1,) * len(self._leaves))
         require_all_columns(widths, values.shape[1])
@@ -270,5 +285,5 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
 
 
 def _as_metadata_array(values):
-    """An array of values of one type, or of objects."""
+    """Return an array of the values' type if they have one type, else an array of objects."""
     return np.asarray(values, None if len({type(value) for value in values}) == 1 else object)

@@ -1,4 +1,4 @@
-"""Leaves of the tree of bases: bases that have an input of their own."""
+"""Leaves of a tree of bases: bases with one input."""
 
 from abc import abstractmethod
 
@@ -17,11 +17,11 @@ class Leaf(Basis):
 
     @abstractmethod
     def look(self, inputs, *, anew=False) -> Frame:
-        """Check inputs, and learn what there is to be learned of them. Sets `n_inputs_`."""
+        """Check the input and learn bounds or categories from it; `anew` replaces what was learned before. Sets `n_inputs_`."""
 
     @staticmethod
-    def _checked(inputs) -> Frame:
-        """Inputs as numbers, in memory or streamed."""
+    def _as_frame(inputs) -> Frame:
+        """Return the input as a frame of numbers, in memory or streamed."""
         frame = as_frame(inputs)
         streamed = is_stream(frame.values)
         values = require_sliceable("inputs", frame.values) if streamed else as_input_matrix(frame.values)
@@ -37,7 +37,7 @@ class Leaf(Basis):
         return FeatureColumns(names, [unit for unit in units for _ in functions], [*functions] * len(units))
 
     def split_by_feature(self, x, axis=1):
-        """Split features, or coefficients, by the column of the input that they belong to.
+        """Split features or coefficients by the input column they belong to.
 
         Parameters
         ----------
@@ -49,8 +49,8 @@ class Leaf(Basis):
         Returns
         -------
         dict
-            For each column of the input an array with n_basis_funcs entries along `axis`. The keys are the names of the
-            columns (unit ids) where x is a TsdFrame of features, else 0, 1, ...
+            For each input column an array with n_basis_funcs entries along `axis`. If x is a TsdFrame of features, the
+            keys are the names of the columns (unit ids), else 0, 1, ...
 
         Raises
         ------

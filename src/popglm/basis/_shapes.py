@@ -1,23 +1,23 @@
 """Shapes: families of functions on [0, 1], which `Conv` stretches over lags and `Eval` over the values of a variable.
 
-A shape is one class with one method, `shape(x)`, of shape (len(x), n_basis_funcs).
+A shape is one class with one method, `shape(x)`, that returns an array of shape (len(x), n_basis_funcs).
 """
 
 import numpy as np
 from scipy.interpolate import BSpline as Spline
 
+from popglm._checks.values import as_number
 from popglm.basis._checks import (
     as_frequencies,
     as_functions,
     as_raised_cosine_settings,
     as_spline_settings,
-    as_time_scaling,
     evaluate_function,
 )
 
 
 class RaisedCosineLinearShape:
-    """Raised cosines at even distances, their peaks from 0 to 1."""
+    """Raised cosines with evenly spaced peaks from 0 to 1."""
 
     def shape(self, x):
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
@@ -27,20 +27,20 @@ class RaisedCosineLinearShape:
 
 
 class RaisedCosineLogShape:
-    """Raised cosines at even distances on a logarithmic axis, fine near 0."""
+    """Raised cosines with evenly spaced peaks on a logarithmic axis, fine near 0."""
 
     def shape(self, x):
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
         decay = self.enforce_decay_to_zero
         n, width = as_raised_cosine_settings(self.n_basis_funcs, self.width, decay)
-        scaling = as_time_scaling(self.time_scaling)
+        scaling = as_number("time_scaling", 50.0 if self.time_scaling is None else self.time_scaling, 0, strict=True)
         gap = 1 / (n + width - 1) if decay else 1 / (n - 1)
         stretched = np.log1p(scaling * _as_points(x)) / np.log1p(scaling)
         return raised_cosines(stretched, gap * np.arange(n), gap, width)
 
 
 class BSplineShape:
-    """B-splines on even knots; they are positive and sum to 1 everywhere."""
+    """B-splines on even knots; they are non-negative and sum to 1 everywhere."""
 
     def shape(self, x):
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
@@ -49,7 +49,7 @@ class BSplineShape:
 
 
 class MSplineShape:
-    """M-splines: B-splines of which each has the integral 1."""
+    """M-splines: B-splines scaled to have the integral 1."""
 
     def shape(self, x):
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
@@ -59,20 +59,19 @@ class MSplineShape:
 
 
 class CyclicBSplineShape:
-    """B-splines on a circle, all of one form; function k has its peak at k / n_basis_funcs. They sum to 1 everywhere."""
+    """B-splines on a circle: copies of one bump, with peaks at k / n_basis_funcs. They sum to 1 everywhere."""
 
     def shape(self, x):
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
         n, order = as_spline_settings(self.n_basis_funcs, self.order, least=2)
-        ahead = np.mod(
-            n * _as_points(x)[:, None] - np.arange(n) + order / 2, n
-        )  # in knots, of where the function begins
+        # distance in knots from the start of each function
+        ahead = np.mod(n * _as_points(x)[:, None] - np.arange(n) + order / 2, n)
         one = Spline.basis_element(np.arange(order + 1), extrapolate=False)
         return np.nan_to_num(one(ahead))
 
 
 class FourierShape:
-    """Cosines and sines: all cosines, then all sines, by the number of their periods in [0, 1]."""
+    """Cosines, then sines, in the order of their numbers of periods in [0, 1]."""
 
     @property
     def n_basis_funcs(self) -> int:
@@ -88,7 +87,7 @@ class FourierShape:
 
 
 class CustomShape:
-    """Functions that the user wrote."""
+    """Functions written by the user."""
 
     @property
     def n_basis_funcs(self) -> int:
@@ -106,7 +105,7 @@ class CustomShape:
 
 
 def raised_cosines(x, peaks, gap, width):
-    """Bumps of the full width 2 * gap * width around peaks."""
+    """Cosine bumps around the peaks, of full width 2 * gap * width."""
     angle = np.pi * (x[:, None] - peaks) / (gap * width)
     return (1 + np.cos(np.clip(angle, -np.pi, np.pi))) / 2
 
@@ -116,5 +115,5 @@ def _as_points(x):
 
 
 def _knots(n, order):
-    """Even inside, and at both ends as many as the order, so that the first and the last function end at 1."""
+    """Even knots, with the end knots repeated `order` times, so that the first and last functions reach 1 at the ends."""
     return np.concatenate([np.zeros(order - 1), np.linspace(0, 1, n - order + 2), np.ones(order - 1)])

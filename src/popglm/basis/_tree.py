@@ -1,7 +1,7 @@
-"""Bases side by side (`+`) and multiplied (`*`), their functions on a grid, features split again.
+"""Trees of bases: sums and products, their functions on a grid, and features split by input.
 
-A basis is a tree. Its leaves, each with an input of its own, are `Conv` and `Eval`; its nodes are `Sum` and `Product`. Every
-one makes features (`_transformer`), and knows its functions on a grid.
+The leaves of a tree are `Conv` and `Eval`, each with one input. Its nodes are `Sum` and `Product`. Every basis computes
+features (`_features`), evaluates its functions on a grid, and splits features or coefficients by the inputs they belong to.
 """
 
 from abc import abstractmethod
@@ -9,6 +9,7 @@ from copy import deepcopy
 from functools import reduce
 from itertools import chain, islice
 from math import prod
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
@@ -19,8 +20,6 @@ from popglm._checks.values import as_positive_integer
 from popglm._design.terms import ProductTerm, SumTerm
 from popglm._pynapple import as_frame, column_metadata, select_columns
 from popglm.basis._checks import (
-    as_part_position,
-    require_any_basis,
     require_basis,
     require_basis_labels,
     require_grid_memory,
@@ -30,41 +29,41 @@ from popglm.basis._features import OUTPUT_CONFIG_ATTRIBUTE, FeatureColumns, Tran
 
 
 class Basis(Transformer):
-    """Functions of inputs, as features of a GLM."""
+    """Base class of all bases: functions of one or several inputs, as features of a GLM."""
 
     label = None
 
     @abstractmethod
     def _grid(self, n_samples):
-        """An axis for each input, and the functions on all of them, of shape (*lengths, functions)."""
+        """Return one axis for each input, and the functions on the grid of all axes, of shape (*lengths, functions)."""
 
     def __add__(self, other):
-        """Features of this basis and of another, each of an input of its own, side by side."""
+        """Set the features of this basis and of another side by side; each basis has its own input."""
         return Sum(self, other)
 
     def __mul__(self, other):
-        """Every feature of this basis times every feature of another, each of an input of its own."""
+        """Multiply every feature of this basis by every feature of another; each basis has its own input."""
         return Product(self, other)
 
     def evaluate_on_grid(self, n_samples=100):
-        """The functions of this basis where they live: lags in bins, or values of a variable.
+        """Evaluate the functions of this basis at all lags in bins, or at even steps over the values of a variable.
 
         Parameters
         ----------
         n_samples : int
-            How many values of every variable. The lags of a convolution are what they are.
+            Number of values of every variable. Convolutions ignore it: they return every lag.
 
         Returns
         -------
         *axes : numpy.ndarray
-            Of a convolution all lags in bins, ascending: from 1 to W for the past. Of an evaluation even steps over the
-            bounds, or from 0 to 1 as long as there are none; of categories each of them. One axis for each input.
+            One axis for each input. For a convolution all lags in bins, ascending: from 1 to W for the past. For an
+            evaluation even steps over the bounds, or over [0, 1] if there are no bounds yet. For categories each of them.
         functions : numpy.ndarray, shape (*lengths of the axes, n_basis_funcs)
 
         Raises
         ------
         ValueError
-            If the functions of several inputs on all of their axes take more than 1 GB.
+            If the functions of several inputs on the grid of all axes take more than 1 GB.
 
         Examples
         --------
@@ -86,26 +85,27 @@ class Basis(Transformer):
     @property
     @abstractmethod
     def _n_functions(self) -> int:
-        """Number of functions, as counted in the shape."""
+        """Number of functions: the columns of `shape`, added or multiplied over the bases."""
 
     @abstractmethod
     def split_by_feature(self, x, axis=1):
-        """Split features or coefficients by what they belong to."""
+        """Split features or coefficients by the inputs they belong to."""
 
     @abstractmethod
     def _split(self, x, axis, widths):
-        """Do that; an iterator hands out the number of columns of each leaf's input."""
+        """Split x; the iterator `widths` yields the number of input columns of each leaf."""
 
 
 class Node(Basis):
-    """Several bases in one, each with its own input or inputs. Copies of them, since each learns from its own input."""
+    """Several bases combined by an operator. A node keeps copies of its bases, since each basis learns from its own input."""
 
-    _what, _sign, _verb = "", "", ""
+    _operator = ""
 
     def __init__(self, *bases, label=None):
-        require_any_basis(bases, self._what)
+        if not bases:
+            raise ValueError(f"a {type(self).__name__} needs at least one basis; got none.")
         for basis in bases:
-            require_basis(basis, Basis, self._verb)
+            require_basis(basis, Basis, self._operator)
         unpack = lambda b: b.bases if type(b) is type(self) and b.label is None else (b,)
         self.bases = tuple(deepcopy(part) for basis in bases for part in unpack(basis))
         self.label = label
@@ -116,30 +116,35 @@ class Node(Basis):
 
     @property
     def _names(self):
-        """Labels of the bases; where one has none, its number."""
-        require_basis_labels([basis.label for basis in self.bases if basis.label is not None])
+        """Labels of the bases; a basis without a label has its number."""
+        require_basis_labels(self.bases)
         return [i if basis.label is None else basis.label for i, basis in enumerate(self.bases)]
 
     @property
     def n_basis_funcs(self) -> int:
-        """Number of features, where every input has one column."""
+        """Number of features if every input has one column."""
         return self._n_functions
 
     def __repr__(self):
-        """The bases with a sign between them."""
+        """Write the bases with the operator between them."""
         wrapped = (f"({basis!r})" if isinstance(basis, Node) else repr(basis) for basis in self.bases)
-        return self._sign.join(wrapped)
+        return f" {self._operator} ".join(wrapped)
 
     def _repr_mimebundle_(self, **kwargs):
-        """As text, in notebooks too."""
+        """Show text in notebooks, too."""
         return {"text/plain": repr(self)}
 
     def __getitem__(self, key):
-        """The basis with this label, or this number."""
-        return self.bases[as_part_position(key, self._names)]
+        """Return the basis with this label or number."""
+        names = self._names
+        if key in names:
+            return self.bases[names.index(key)]
+        if isinstance(key, Integral) and not isinstance(key, bool) and -len(names) <= key < len(names):
+            return self.bases[key]
+        raise KeyError(f"the parts of this basis are {', '.join(map(repr, names))}; got {key!r}.")
 
     def get_params(self, deep=True):
-        """The bases by their labels, or as basis1, basis2, ...; if `deep`, their settings too: basis1__n_basis_funcs."""
+        """Return the bases by label, or as basis1, basis2, ...; if `deep`, also their settings: basis1__n_basis_funcs."""
         names = [name if isinstance(name, str) else f"basis{name + 1}" for name in self._names]
         params = {"label": self.label} | dict(zip(names, self.bases, strict=True))
         for name, basis in zip(names, self.bases, strict=True) if deep else ():
@@ -150,21 +155,22 @@ class Node(Basis):
         return [*self.get_params(deep=False)]
 
     def set_params(self, **params):
-        """Set what `get_params` gives."""
+        """Set parameters by the names that `get_params` returns."""
         parts = [name for name in self.get_params(deep=False) if name != "label"]
         new = [params.pop(name, basis) for name, basis in zip(parts, self.bases, strict=True)]
         for basis in new:
-            require_basis(basis, Basis, self._verb)
+            require_basis(basis, Basis, self._operator)
         self.bases = tuple(new)
         super().set_params(**params)
-        require_basis_labels([basis.label for basis in self.bases if basis.label is not None])
+        require_basis_labels(self.bases)
         return self
 
     def __sklearn_clone__(self):
-        """The same of clones. What was said about the inputs is kept."""
+        """Combine clones of the bases; the input shape that the user set is kept."""
         other = type(self)(*self.bases, label=self.label)
-        other.bases = tuple(map(clone, self.bases))  # as they stand: a sum that was set is not taken apart
-        if hasattr(self, OUTPUT_CONFIG_ATTRIBUTE):  # what scikit-learn's own clone keeps
+        # the constructor flattens a sum inside a sum; one that `set_params` put there stays as it is
+        other.bases = tuple(map(clone, self.bases))
+        if hasattr(self, OUTPUT_CONFIG_ATTRIBUTE):  # scikit-learn's clone keeps it
             setattr(other, OUTPUT_CONFIG_ATTRIBUTE, getattr(self, OUTPUT_CONFIG_ATTRIBUTE))
         return other.set_input_shape(*self._input_shape) if hasattr(self, "_input_shape") else other
 
@@ -175,10 +181,10 @@ class Sum(Node):
     Parameters
     ----------
     *bases
-        Bases, of which it keeps copies: ``basis["speed"]`` or ``basis[1]`` is one of them. A sum inside a sum is taken
-        apart, unless it has a label.
+        The bases to add. The sum keeps copies: ``basis["speed"]`` or ``basis[1]`` is one of them. A sum inside a sum is
+        flattened, unless it has a label.
     label : str
-        Its name inside of other bases.
+        Name of the sum inside other bases.
 
     Examples
     --------
@@ -190,12 +196,12 @@ class Sum(Node):
     >>> X = basis.lazy_features(counts, speed)
     >>> X.shape
     (500, 19)
-    >>> parts = basis.split_by_feature(np.zeros(19), axis=0)  # of the coefficients of one neuron
+    >>> parts = basis.split_by_feature(np.zeros(19), axis=0)  # coefficients of one neuron
     >>> {name: list(part) for name, part in parts.items()}
     {'history': [0, 1, 2], 'speed': [0]}
     """
 
-    _what, _sign, _verb = "sum", " + ", "added to"
+    _operator = "+"
 
     def _term(self, frames):
         return SumTerm(tuple(basis._term(frames) for basis in self.bases))
@@ -216,7 +222,7 @@ class Sum(Node):
         return sum(basis._n_functions for basis in self.bases)
 
     def split_by_feature(self, x, axis=1):
-        """Split features, or coefficients, by the bases of the sum, and each further as its basis does.
+        """Split features or coefficients by the bases of the sum, then by the inputs of each basis.
 
         Parameters
         ----------
@@ -228,25 +234,25 @@ class Sum(Node):
         Returns
         -------
         dict
-            For every basis, by its label (its number where it has none), what its own `split_by_feature` gives.
+            The result of `split_by_feature` of every basis, by its label, or by its number if it has none.
 
         Raises
         ------
         ValueError
             If the axis has another length, or this basis has not seen its inputs yet.
         """
-        return self._split(x, axis, self._known())
+        return self._split(x, axis, self._input_widths())
 
     def _split(self, x, axis, widths):
         own = [list(islice(widths, len(basis._leaves))) for basis in self.bases]
-        n_features = [len(basis._columns(map(range, some)).names) for basis, some in zip(self.bases, own, strict=True)]
+        n_features = [len(basis._columns(map(range, n)).names) for basis, n in zip(self.bases, own, strict=True)]
         shape = np.shape(as_frame(x).values)
         require_feature_axis(shape, axis, sum(n_features))
         edges = np.cumsum((0, *n_features))
-        part = lambda some: select_columns(x, some) if axis % len(shape) else np.asarray(x)[some]
-        parts = map(part, map(slice, edges[:-1], edges[1:]))
+        select = lambda rows: select_columns(x, rows) if axis % len(shape) else np.asarray(x)[rows]
+        parts = map(select, map(slice, edges[:-1], edges[1:]))
         each = zip(self._names, self.bases, parts, own, strict=True)
-        return {name: basis._split(some, axis, iter(widths)) for name, basis, some, widths in each}
+        return {name: basis._split(part, axis, iter(widths)) for name, basis, part, widths in each}
 
 
 class Product(Node):
@@ -254,17 +260,18 @@ class Product(Node):
 
     .. math:: X_{t,(i,j)} = A_{ti}\, B_{tj}, \qquad \text{column } (i, j) = i \cdot n_B + j.
 
-    The features of the last basis run fastest. With evaluations this is a tensor basis, a function of several variables;
-    with a convolution, features of the past that depend on the present: history gated by a category, whose value is that of
-    the bin itself and not of the event in the past. A variable that lies far from 0 must lose its mean before it is multiplied,
-    since nothing can take it from the products: from some 400 standard deviations on (in 32 bits) a warning says so.
+    The features of the last basis run fastest. A product of evaluations is a tensor basis: functions of several variables.
+    A product of a convolution and an evaluation makes the effect of the past depend on the present, such as a history gated by
+    a category; the category is that of the current bin, not of the bin of the past event. Subtract the mean of a variable
+    that lies far from 0 before you multiply it, since products cannot be centred afterwards: above about 400 standard
+    deviations (in 32 bits) a warning says so.
 
     Parameters
     ----------
     *bases
-        Bases, of which it keeps copies. A product inside a product is taken apart, unless it has a label.
+        The bases to multiply. The product keeps copies. A product inside a product is flattened, unless it has a label.
     label : str
-        Its name inside of other bases.
+        Name of the product inside other bases.
 
     Examples
     --------
@@ -276,12 +283,12 @@ class Product(Node):
     ((200, 40), True)
     """
 
-    _what, _sign, _verb = "product", " * ", "multiplied with"
+    _operator = "*"
 
     def _term(self, frames):
         terms = tuple(basis._term(frames) for basis in self.bases)
         for i, term in enumerate(terms):
-            warn_large_offset(self.bases[i].label or i, *term.located())
+            warn_large_offset(self.bases[i].label or i, *term.column_mean_sd())
         return ProductTerm(terms)
 
     def _columns(self, units):
@@ -303,7 +310,7 @@ class Product(Node):
         return prod(basis._n_functions for basis in self.bases)
 
     def split_by_feature(self, x, axis=1):
-        """Split features, or coefficients, by the columns of the inputs whose functions they multiply.
+        """Split features or coefficients by combinations of input columns, one column of each input.
 
         Parameters
         ----------
@@ -315,33 +322,33 @@ class Product(Node):
         Returns
         -------
         dict
-            For every combination of columns, one of each input, named as "a*b", an array with the products of their
-            functions along `axis`, the functions of the last input running fastest. Names of columns are those of
-            pynapple where x is a TsdFrame of features, else 0, 1, ...
+            For every combination of columns, named "a*b", an array with the products of their functions along `axis`;
+            the functions of the last input run fastest. If x is a TsdFrame of features, columns have their names in
+            pynapple, else 0, 1, ...
 
         Raises
         ------
         ValueError
             If the axis has another length, or this basis has not seen its inputs yet.
         """
-        return self._split(x, axis, self._known())
+        return self._split(x, axis, self._input_widths())
 
     def _split(self, x, axis, widths):
         values = as_real_array("x", as_frame(x).values, (1, 2))
         inputs = self._columns(map(range, widths)).inputs
         require_feature_axis(values.shape, axis, len(inputs))
-        named = column_metadata(x, "input") if values.ndim == 2 and axis % 2 == 1 else None
-        inputs = np.asarray(inputs if named is None else named)
+        names = column_metadata(x, "input") if values.ndim == 2 and axis % 2 == 1 else None
+        inputs = np.asarray(inputs if names is None else names)
         return {str(key): np.compress(inputs == key, values, axis) for key in dict.fromkeys(inputs.tolist())}
 
 
 def _expand_to_mesh(grids):
-    """All axes, and the functions of each on all of them."""
-    axes = [axis for some, _ in grids for axis in some]
+    """Return all axes, and the functions of each basis broadcast to the grid of all axes."""
+    axes = [axis for own, _ in grids for axis in own]
     lengths, before, parts = [len(axis) for axis in axes], 0, []
-    for some, functions in grids:
-        after = len(axes) - before - len(some)
+    for own, functions in grids:
+        after = len(axes) - before - len(own)
         shape = (*(1,) * before, *functions.shape[:-1], *(1,) * after, functions.shape[-1])
         parts.append(np.broadcast_to(functions.reshape(shape), (*lengths, functions.shape[-1])))
-        before += len(some)
+        before += len(own)
     return axes, parts

@@ -41,7 +41,7 @@ def fit_result(fit) -> BatchResult:
         failed=infinite | state.finished & ~state.converged,
         null=null,
         dispersion=fitted_dispersion(fit),
-        collinear=_feature_rank(fit, fit.mask).named(fit.mask),
+        collinear=_feature_rank(fit, fit.mask).collinear_features(fit.mask),
     )
 
 
@@ -63,7 +63,7 @@ def _n_params(fit):
     if not fit.objective.model.divides:
         return mask.sum(1)
     features = mask[:, :-1]
-    return _feature_rank(fit, features).free(features) + 1
+    return _feature_rank(fit, features).n_params(features) + 1
 
 
 def _feature_rank(fit, mask):

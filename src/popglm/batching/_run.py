@@ -9,20 +9,6 @@ from popglm.batching._batches import END_OF_PASS
 from popglm.batching._checks import require_any_batch, require_checkpoint_batch
 
 
-class RunState(NamedTuple):
-    """Progress of a fit by batches: solver, its state, current pass, batches of this pass already used.
-
-    It holds no functions, so that it can be pickled. A later run continues from it.
-    """
-
-    solver: str
-    solver_state: object
-    shape: tuple[int, int]  # features and neurons
-    names: tuple  # of the columns of X and of y, each None if they have none
-    pass_number: int
-    batches_taken: int
-
-
 class Place(NamedTuple):
     """Place of a run in its batches: current pass, batches of this pass already used, and steps since its start."""
 
@@ -35,8 +21,21 @@ class Place(NamedTuple):
         return self._replace(batches_taken=self.batches_taken + 1, n_steps=self.n_steps + 1)
 
     def after_pass(self) -> "Place":
-        """Place at the begin of the next pass."""
+        """Place at the start of the next pass."""
         return self._replace(pass_number=self.pass_number + 1, batches_taken=0)
+
+
+class RunState(NamedTuple):
+    """Progress of a fit by batches: name and state of its solver, shape and names of its batches, place in them.
+
+    It holds no functions, so that it can be pickled. A later run continues from it.
+    """
+
+    solver: str
+    solver_state: object
+    shape: tuple[int, int]  # features and neurons
+    names: tuple  # of the columns of X and of y, None where they have none
+    place: Place
 
 
 class SavedRun(NamedTuple):
@@ -60,7 +59,7 @@ class SavedRun(NamedTuple):
         n_before = (self.n_steps if batches.is_iterator else batches_taken) - 1
         batches.seek(pass_number, n_before, anew=True)
         X, y = require_checkpoint_batch(batches.read_next(), checkpoint.path)
-        checkpoint.same_data(batch_fingerprint(X, y), "Batches must come in the same order again. ")
+        checkpoint.verify_data(batch_fingerprint(X, y), "Batches must come in the same order again. ")
         stepper = stepper.from_tuple(self.solver, X, y)
         watch.resume(self.watch, self.n_steps)
         return Place(pass_number, batches_taken, self.n_steps), stepper
@@ -99,7 +98,7 @@ def run_batches(batches, stepper, n_steps, place, watch, checkpoint=None):
         if checkpoint:
             seen = X.copy(), y.copy()  # the next batch may be written where this one was
             saved = partial(SavedRun.after, place, stepper, batches.shape, stopped, watch)
-            checkpoint.offer(saved, partial(batch_fingerprint, *seen))
+            checkpoint.save_if_due(saved, partial(batch_fingerprint, *seen))
         if stopped:
             return stepper, place
     require_any_batch(place.n_steps)

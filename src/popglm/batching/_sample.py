@@ -175,7 +175,7 @@ def with_sampled_hessians(problem: Problem, sample: Sample, params, few) -> Prob
         for neuron, (hessian, c, t) in enumerate(zip(hessians, precondition.curvature, trust, strict=True))
         if np.isfinite(hessian).all()
     }
-    return problem._replace(precondition=precondition.with_own(own))
+    return problem._replace(precondition=precondition.with_own_hessians(own))
 
 
 def sample_optimum(seen, problem: Problem, start):

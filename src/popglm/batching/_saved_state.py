@@ -51,7 +51,7 @@ def state_from_tuple(values, model) -> FirstPass | ExactPasses:
             objective=None,
             bins=n_bins,
             coordinates=Coordinates(*coordinates),
-            precondition=Preconditioner.again(*precondition),
+            precondition=Preconditioner.from_tuples(*precondition),
         )
     if solver is None:
         phase = NewBins if sees_new_bins else FirstPass

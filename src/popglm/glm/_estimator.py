@@ -1,90 +1,16 @@
-"""What the estimators share: convert what the user gave, check it, call the core, store what came out."""
+"""The estimator: a model with its ways to be fitted. Every method is its docstring and a few lines; the work is elsewhere."""
 
-from abc import ABC, abstractmethod
-from contextlib import nullcontext
-from dataclasses import replace
-
-import jax.numpy as jnp
-import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
-
-from popglm._checks.arrays import require_constant
-from popglm._checks.models import (
-    as_feature_mask,
-    require_finite_params,
-    require_n_features,
-    require_params_shape,
-    require_same_feature_names,
-)
-from popglm._checks.values import list_names, require_flag, require_option, warn_user
-from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows, as_X_y
-from popglm._files.checkpoint import Checkpoint
-from popglm._files.fingerprint import (
-    design_fingerprint,
-    frame_fingerprint,
-    objective_fingerprint,
-    options_fingerprint,
-    values_checksum,
-)
-from popglm._solver.exact import SOLVER_DEFAULTS, fit_exactly, neuron_progress_bar
-from popglm._solver.jaxopt import JAXOPT_SOLVERS, jaxopt_defaults, jaxopt_fit
-from popglm._solver.problem import Objective
-from popglm._sums.scale import MIN_DISPERSION, dispersion_after_fit
-from popglm.glm._batch_fit import BatchFits
-from popglm.glm._model import OBSERVATION_MODELS, REGULARIZERS, Model
-from popglm.glm._path_fit import PathFits
-from popglm.glm._settings import (
-    as_instance,
-    as_solver_options,
-    as_strength,
-    require_default_solver,
-    require_nonsmooth_solver,
-    require_positive_dispersion,
-    require_solver_options,
-)
-from popglm.glm._steps import Steps
-from popglm.links import LINKS, require_link, resolve_link
-from popglm.observation_models import COUNTS, ObservationModel
-from popglm.regularizer import Regularizer
-
-FITTED_ATTRIBUTES = (
-    "_columns",
-    "_train_mean",
-    "feature_names_in_",
-    "batch_state_",
-    "history_",
-    "n_iter_",
-    "converged_",
-    "scale_",
-)
+from popglm.glm._batch_fit import fit_by_batches
+from popglm.glm._exact_fit import fit_to_data
+from popglm.glm._model import Model
+from popglm.glm._path_fit import fit_along_path
+from popglm.glm._report import BATCHES_STALLED, warn_of_fit
+from popglm.glm._settings import resolve_settings
+from popglm.glm._updates import initial_params, initial_solver_state, update_params
 
 
-class Estimator(BatchFits, PathFits, Steps, Model, RegressorMixin, BaseEstimator, ABC):
-    """What GLM and PopulationGLM share. Constructors store their arguments; `fit` validates them."""
-
-    feature_mask = None
-    _columns = None
-
-    @staticmethod
-    @abstractmethod
-    def _public(array):
-        """Array that leads or ends with the neurons, as this estimator shows it."""
-
-    @property
-    def _single(self):
-        """Whether there is one neuron, and no axis for it."""
-        return self._y_dims == (1,)
-
-    def __sklearn_tags__(self):
-        """What scikit-learn is told: the sign of y, NaN in X, and a score that is no R² (it is a log-likelihood)."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        known = self.observation_model
-        known = OBSERVATION_MODELS.get(known, known) if isinstance(known, str) else known
-        tags.target_tags.positive_only = getattr(known, "support", COUNTS).low >= 0
-        tags.regressor_tags.poor_score = True
-        return tags
+class Estimator(Model):
+    """Ways to fit that GLM and PopulationGLM share."""
 
     def fit(self, X, y, init_params=None, *, progress=False, checkpoint=None):
         r"""Find the maximum of the (penalised) likelihood, of each neuron by itself.
@@ -143,172 +69,283 @@ class Estimator(BatchFits, PathFits, Steps, Model, RegressorMixin, BaseEstimator
         >>> model.converged_.all()
         np.True_
         """
-        objective, solver, options = self._configure()
-        require_flag("progress", progress)
-        require_default_solver(solver, checkpoint)
-        X, y = as_X_y(X, y, objective.model, self._y_dims)
-        rows = as_design_rows(X.values, centered=solver is None)
-        design = Design(rows, y.values, whole=solver is not None)
-        n_features, n_neurons = X.values.shape[1], y.values.shape[1]
-        mask, start = as_feature_mask(self.feature_mask, n_features, n_neurons), None
-        center = rows.offset(n_features)
-        if init_params is not None:
-            coef, intercept = self._inner(init_params, mask, "init_params")
-            start = coef, intercept + coef @ center
-        keep = None
-        if checkpoint is not None:
-            keep = self._checkpoint(checkpoint, objective, options, X, y, start)
-            keep.same_data(design_fingerprint(design))
-        with keep or nullcontext():  # at its end, when the fit is kept, the file is written
-            if solver is None:
-                with neuron_progress_bar(n_neurons, progress) as report:
-                    result = fit_exactly(design, objective, mask, start, report=report, keep=keep, **options)
-            else:
-                result = jaxopt_fit(design, objective, mask, start, solver, options)
-            require_constant(X.values, y.values, result.constant)
-            model = objective.model if result.scale is None else objective.model.with_scale(result.scale[:, 0])
-            scales = dispersion_after_fit(design, model, result)
-            intercept = result.intercept - result.coef.astype(float) @ center
-            result = result._replace(intercept=intercept.astype(result.intercept.dtype))
-            self._keep_fit(result, scales, y.columns, X.columns)
+        settings = resolve_settings(self)
+        fitted = fit_to_data(settings, X, y, init_params, progress, checkpoint)
+        self._store(fitted)
+        warn_of_fit(fitted, settings.objective.strength)
         return self
 
-    def _checkpoint(self, path, objective, options, X, y, start):
-        """The checkpoint of a fit with these settings, to these data."""
-        mask = as_feature_mask(self.feature_mask, X.values.shape[1], y.values.shape[1])
-        settings = {"method": f"fit of {type(self).__name__}"} | objective_fingerprint(objective, mask)
-        settings |= options_fingerprint(options) | frame_fingerprint("X", X) | frame_fingerprint("y", y)
-        return Checkpoint(path, settings | {"init": start and values_checksum(*start)})
+    def fit_path(self, X, y, strengths=None, *, n_strengths=20, progress=False):
+        r"""Fit at one strength of the penalty after another, each from where the last has ended.
 
-    def _keep_fit(self, result, scales, columns, features):
-        self._forget()
-        self.scale_ = scales.scale
-        self.coef_, self.intercept_ = self._public(result.coef.T), result.intercept
-        self.n_features_in_ = result.coef.shape[1]
-        self._keep_names(features)
-        self.n_iter_, self.converged_ = result.n_iter, result.converged
-        self._columns, self._train_mean = columns, result.mean
-        self._warn_of_neurons(result.silent, scales, columns, features)
-        early = ~result.converged & ~result.stalled
-        self._warn(early, columns, "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs")
-        stalled = (
-            "the fit met round-off before it converged, or a loss that is not finite, so more iterations do not help. "
-            "Scale X, start nearer, lower the `stepsize` of a named solver, compute in 64 bits"
-        )
-        self._warn(result.stalled, columns, stalled)
-        self._warn_of_dependent(result.dependent, features)
+        The sums that do not depend on the penalty are shared, so that a path of twenty strengths takes the time of a few
+        fits. Without `strengths` a lasso, elastic net or group lasso goes from the strength at which the last neuron's
+        coefficients leave 0 (those that have a strength, if it is an array),
 
-    def _forget(self):
-        """What an earlier fit knew of its data."""
-        for known in FITTED_ATTRIBUTES:
-            self.__dict__.pop(known, None)
+        .. math:: s_{\max} = \max_{n,g}\; \frac{\lVert \partial_{w_g} \ell_n(w = 0) \rVert}{\rho \sqrt{n_g}},
 
-    def _warn_of_neurons(self, silent, scales, columns, features):
-        """Say which neurons have nothing to fit, or too little noise."""
-        model, _, strength = self._configure()[0]
-        self._warn_of_silent(model, silent, self._train_mean, columns)
-        self._warn(
-            scales.constant,
-            columns,
-            "the same y in every valid bin, so the scale is that of round-off. Leave it out",
-        )
-        self._warn(
-            np.isnan(scales.scale),
-            columns,
-            "no more valid bins than coefficients, so the scale, which is what they leave, is NaN. Use fewer functions, or "
-            "give the scale",
-        )
-        self._warn(
-            scales.separated,
-            columns,
-            "the features tell every bin with an event from every bin without, so coefficients have no finite optimum and "
-            "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
-        )
-        if scales.partly is not None and not np.any(strength):
-            names = list_names(np.flatnonzero(scales.partly.any(0)), features)
-            self._warn(
-                scales.partly.any(1),
-                columns,
-                f"feature {names}: where it is not 0 there is an event in every bin, or in none, so its coefficient has no "
-                "finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are right. Leave "
-                "it out, use a Ridge penalty",
-            )
-        if model.shapes and model.scale is None:
-            self._warn(
-                (self.scale_ < 1.1 * MIN_DISPERSION) & ~silent,
-                columns,
-                f"no overdispersion, so `scale_` is the least there is, {MIN_DISPERSION:g}, and the fit is Poisson's. Take "
-                'observation_model="Poisson"',
-            )
+        down to a thousandth of it, in equal ratios (:math:`\rho` is 1, or the `l1_ratio`). The model itself stays unfitted:
+        choose a strength, by `popglm.model_selection` say, and call `fit`.
 
-    def _warn_of_dependent(self, dependent, features):
-        """Say which features others determine."""
-        if len(dependent):
-            names = list_names(dependent, features)
-            text = (
-                f"feature {names}: a sum of other features, to the precision of X. Predictions are right, but coefficients are "
-                "not unique. Leave out features, use fewer functions, or a Ridge penalty."
-            )
-            warn_user(text, RuntimeWarning)
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+        strengths
+            Strengths, increasing: they take the place of `regularizer_strength`. If that is an array, they multiply it.
+        n_strengths : int
+            How many, if they are not given.
+        progress
+            Whether to show a bar for every strength.
 
-    def _warn_of_silent(self, model, silent, mean, columns):
-        """Say which neurons have no event, or nothing else; `mean` is the null model's."""
-        every = silent & (mean > 0.5) if model.support.ends_only else np.zeros_like(silent)
-        no = "no event in any valid bin: coefficients 0 and half an event in all. Leave it out"
-        self._warn(silent & ~every, columns, no)
-        no = "an event in every valid bin: coefficients 0 and half a bin without. Leave it out"
-        self._warn(every, columns, no)
+        Returns
+        -------
+        Path
+            `strengths`, and for each of them `coef`, `intercept`, `converged`, `n_iter`, as `fit` would give them.
 
-    def _keep_names(self, features):
-        """Names of the features, as scikit-learn keeps them: where there are any, and all are words."""
-        self.__dict__.pop("feature_names_in_", None)
-        if features is not None and all(isinstance(name, str) for name in features):
-            self.feature_names_in_ = np.asarray(features, object)
+        Raises
+        ------
+        ValueError
+            As `fit` does; if there is no penalty or a solver is named, or no strengths are given for a smooth penalty.
 
-    def _same_features(self, X):
-        """As many as the model has, in its order."""
-        require_n_features(len(self.coef_), X.values.shape[1], type(self).__name__)
-        named = X.columns is not None and all(isinstance(name, str) for name in X.columns)
-        require_same_feature_names(getattr(self, "feature_names_in_", None), X.columns if named else None)
+        Warns
+        -----
+        RuntimeWarning
+            Once for the neurons without an event, once for those with nothing else, and once for those that did not converge at
+            some strength.
 
-    def _warn(self, which, columns, text):
-        if np.any(which):
-            names = list_names(np.flatnonzero(which), columns)
-            warn_user(f"neuron {names}: {text}, or look at its data.", RuntimeWarning)
+        References
+        ----------
+        Friedman, Hastie and Tibshirani (2010), *Journal of Statistical Software* 33:1-22.
 
-    def _configure(self):
-        """Objective, solver and options, from the constructor's arguments as they stand now."""
-        model = as_instance("observation_model", self.observation_model, OBSERVATION_MODELS, ObservationModel)
-        if self.inverse_link_function is not None:
-            link = require_link(self.inverse_link_function, LINKS)
-            model = replace(model, link=resolve_link(link, model.support.low, model.support.high))
-        require_positive_dispersion(model)
-        penalty = as_instance("regularizer", self.regularizer, REGULARIZERS, Regularizer)
-        strength = as_strength(self.regularizer_strength, penalty)
-        options = as_solver_options(self.solver_kwargs)
-        if self.solver_name is not None:
-            require_option("solver_name", self.solver_name, JAXOPT_SOLVERS)
-        if penalty.lengths:
-            require_nonsmooth_solver(type(penalty).__name__, self.solver_name)
-        if self.solver_name is None:
-            require_solver_options("the default solver", options, SOLVER_DEFAULTS)
-        else:
-            require_solver_options(self.solver_name, options, jaxopt_defaults(self.solver_name))
-        return Objective(model, penalty, np.asarray(strength, jnp.result_type(float))), self.solver_name, options
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(1000, 5))
+        >>> y = rng.poisson(np.exp(0.5 * X[:, :2] - 1))
+        >>> path = PopulationGLM(regularizer="Lasso").fit_path(X, y, n_strengths=10)
+        >>> path.coef.shape, (path.coef != 0).sum((1, 2)).tolist()
+        ((10, 5, 2), [10, 9, 9, 9, 7, 7, 4, 3, 2, 0])
+        """
+        return fit_along_path(resolve_settings(self), X, y, strengths, n_strengths, progress)
 
-    def _checked(self, params, n_features, n_neurons, name="params"):
-        shape = self._public(np.empty((n_features, n_neurons))).shape
-        params = tuple(map(jnp.asarray, require_params_shape(params, shape, (n_neurons,), name)))
-        require_finite_params(params, name)
-        return params
+    def fit_batches(
+        self,
+        batches,
+        n_steps,
+        *,
+        init=None,
+        solver=None,
+        progress=False,
+        callback=None,
+        held_out=None,
+        check_every=50,
+        patience=5,
+        checkpoint=None,
+    ):
+        r"""Fit by batches: `n_steps` steps, each of which sees one batch.
 
-    def _inner(self, params, mask, name="params"):
-        """Parameters of the user as the core has them: masked, the neurons first, in double precision."""
-        n_neurons, n_features = mask.shape
-        coef, intercept = self._checked(params, n_features, n_neurons, name)
-        return mask * np.asarray(coef, float).reshape(n_features, -1).T, np.asarray(intercept, float)
+        Without a solver, the first pass over the data takes a share of a Newton step for every batch,
 
-    def _core_params(self):
-        """Coefficients as (neurons, features), and intercepts."""
-        intercept = jnp.asarray(self.intercept_)
-        return jnp.asarray(self.coef_).reshape(-1, len(intercept)).T, intercept
+        .. math:: \theta_n \leftarrow \theta_n - \frac{m}{b}\, P_n^{-1} g_n,
+
+        with the mean gradient :math:`g_n` of a batch of m bins, b bins seen so far, and the Hessian :math:`P_n`
+        of neuron n, from a sample of the rows seen. At the end of the pass, or of the fit if that comes first, the sample
+        also tells how the sum of all gradients has changed since each was computed, and the parameters go to where it is 0:
+        batches that come once give nearly the fit to all of them, and follow noise where it does: if neurons have few events
+        for each feature, take a `Ridge` penalty. If the batches then show the same bins again, their sums
+        are those of the whole recording, and every pass takes a step of the exact solver, until all neurons are at their
+        optimum. A pass that is not completed then changes nothing: take ``n_steps=2 * len(batches)``, say. On the first pass
+        a neuron whose loss on a new batch is far above that of its mean rate alone goes back to that rate. The sample takes
+        32 MB at most, in single precision.
+
+        Parameters
+        ----------
+        batches
+            Gives pairs (X, y) as for `update`: `random_windows`, a list, a generator. What can be iterated again gives
+            the next pass.
+        n_steps : int
+            Number of batches to take, at most.
+        init
+            None starts anew. A pair (params, state) of `initialize_params` and None starts at these parameters, which
+            the first batches move as far as any others; with the parameters and the ``batch_state_`` of an earlier call the
+            fit goes on where it ended: a generator that has run out may be followed by another, of other bins.
+        solver
+            None is the default. Or an object with the methods `init` and `update` of optax's transformations. A model
+            with a `solver_name` takes the steps of that solver, as `update` does.
+        progress
+            Whether to show a bar, with the loss of the last batches and the time left.
+        callback
+            Called after every step with its number, the mean loss of the batch and the parameters; a true value ends the fit.
+        held_out
+            A pair (X, y) that the fit does not see. Every `check_every` steps it is scored; after `patience` checks
+            without a better score the fit ends. The best parameters are kept, those at the end included.
+        check_every, patience : int
+            See `held_out`.
+        checkpoint
+            Path of a file (.npz) that the fit is written to every 30 s and whenever it ends. If the file is there, the same
+            call goes on from it, with the same batches in the same order, or returns at once what it found; `n_steps`, which
+            counts all steps, may grow between the calls, unless a callback or held-out data have ended the fit. Settings are
+            compared (of a solver object its name only), data in memory, and of others the last batch that was seen.
+
+        Returns
+        -------
+        self
+            With `coef_`, `intercept_`, `converged_` (per neuron), `n_iter_` (steps), `batch_state_`, and `history_`: a dict
+            with the `loss` of every step and the steps and scores of the checks.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch, or one has no valid bin or other features or neurons than the first; or if the checkpoint
+            is damaged, or of another fit or other data.
+        TypeError
+            If `batches` does not give pairs.
+        OSError
+            If the checkpoint cannot be written. The last one is untouched.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the batches end early; of neurons and features as `fit`, and of neurons that failed.
+        UserWarning
+            If the model's own solver searches its step size or accelerates.
+
+        References
+        ----------
+        Bertsekas (1996), *SIAM Journal on Optimization* 6:807-822.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.batching import random_windows
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(5000, 4))
+        >>> y = rng.poisson(np.exp(0.3 * X[:, :2] - 1))
+        >>> batches = random_windows(X, y, n_bins=500, seed=0)
+        >>> model = PopulationGLM().fit_batches(batches, n_steps=3 * len(batches))
+        >>> bool(np.allclose(model.coef_, PopulationGLM().fit(X, y).coef_, atol=1e-3))
+        True
+        """
+        settings = resolve_settings(self)
+        fitted, state, history = fit_by_batches(
+            settings, batches, n_steps, init=init, solver=solver, progress=progress, callback=callback,
+            held_out=held_out, check_every=check_every, patience=patience, checkpoint=checkpoint,
+        )  # fmt: skip
+        self._store(fitted)
+        self.batch_state_, self.history_ = state, history
+        warn_of_fit(fitted, settings.objective.strength, stopped_early=None, stalled=BATCHES_STALLED)
+        return self
+
+    def initialize_params(self, X, y):
+        """Parameters to start from: coefficients 0 and each neuron's mean rate in `y`.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`; one batch is enough.
+
+        Returns
+        -------
+        params : tuple of jax.Array
+            (coef, intercept), of shapes (features, neurons) and (neurons,); (features,) and (1,) for GLM. A neuron
+            without an event in y starts at half an event.
+
+        Raises
+        ------
+        ValueError
+            If y does not fit the observation model, or no bin is valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> X, y = np.ones((4, 2)), np.array([[1, 0], [0, 0], [1, 2], [0, 2]])
+        >>> coef, intercept = PopulationGLM().initialize_params(X, y)
+        >>> np.exp(intercept).round(3).tolist()  # the mean counts
+        [0.5, 1.0]
+        """
+        return initial_params(resolve_settings(self), X, y)
+
+    def initialize_state(self, X, y, params):
+        """State of the solver before the first `update`.
+
+        `update` uses the jaxopt solver of this name; without a name, gradient descent. For batches that differ, give
+        it a fixed step without momentum: a step size searched on one batch is wrong for the next.
+
+        Parameters
+        ----------
+        X, y
+            A batch.
+        params
+            From `initialize_params`.
+
+        Returns
+        -------
+        state : NamedTuple
+            To be given to `update` and replaced by what it returns.
+
+        Raises
+        ------
+        ValueError
+            If X, y and params do not belong together.
+
+        Warns
+        -----
+        UserWarning
+            If the solver searches its step size or accelerates.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> X, y = np.ones((4, 2)), np.array([[1, 0], [0, 0], [1, 2], [0, 2]])
+        >>> model = PopulationGLM(solver_name="GradientDescent",
+        ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
+        >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
+        """
+        return initial_solver_state(resolve_settings(self), X, y, params)
+
+    def update(self, params, state, X, y):
+        """One step of the solver on one batch.
+
+        Parameters
+        ----------
+        params, state
+            From `initialize_params` and `initialize_state`, or from the last `update`.
+        X, y
+            The batch, as for `fit`. Batches of one shape share one compilation.
+
+        Returns
+        -------
+        params, state : tuple
+            The next parameters and state. The parameters are also kept as `coef_` and `intercept_`.
+
+        Raises
+        ------
+        ValueError
+            If the batch does not belong to the parameters, its timestamps differ, or it has no valid bin.
+        TypeError
+            If the state belongs to another solver.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X, y = rng.normal(size=(1000, 5)), rng.poisson(0.2, (1000, 3))
+        >>> model = PopulationGLM(solver_name="GradientDescent",
+        ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
+        >>> params = model.initialize_params(X, y)
+        >>> state = model.initialize_state(X, y, params)
+        >>> params, state = model.update(params, state, X, y)
+        >>> params[0].shape
+        (5, 3)
+        """
+        params, state, fitted = update_params(resolve_settings(self), params, state, X, y)
+        if fitted is not None:
+            self._store(fitted)
+        return params, state

@@ -48,7 +48,7 @@ class GLM(Estimator):
     True
     """
 
-    _y_dims = (1,)
+    _single = True
 
     def __init__(
         self,
@@ -65,10 +65,6 @@ class GLM(Estimator):
         self.regularizer_strength = regularizer_strength
         self.solver_name = solver_name
         self.solver_kwargs = solver_kwargs
-
-    @staticmethod
-    def _public(array):
-        return array[..., 0]
 
 
 class PopulationGLM(Estimator):
@@ -108,7 +104,7 @@ class PopulationGLM(Estimator):
     (4, 3)
     """
 
-    _y_dims = (2,)
+    _single = False
 
     def __init__(
         self,
@@ -133,7 +129,3 @@ class PopulationGLM(Estimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.single_output, tags.target_tags.multi_output = False, True
         return tags
-
-    @staticmethod
-    def _public(array):
-        return array

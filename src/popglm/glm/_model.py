@@ -1,37 +1,99 @@
-"""What a fitted model does: predict, score, simulate."""
+"""The model: settings, parameters, and what a fitted model does: predict, score, simulate."""
 
-from popglm import observation_models, regularizer
-from popglm._checks.models import require_dispersion, require_fitted, require_n_neurons
+import inspect
+from abc import ABC
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from popglm._checks.models import require_fitted
 from popglm._checks.values import require_function, require_key, require_option
 from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows, as_features, as_X_y
+from popglm._design.inputs import as_design_rows, as_features
 from popglm._design.total import collect_entries
 from popglm._pynapple import as_pynapple
-from popglm._sums.scale import broadcast_dispersion
 from popglm._sums.scores import linear_predictor_rows, mean_rows
+from popglm.glm._access import (
+    as_user_array,
+    core_params,
+    fitted_observation_model,
+    model_with_dispersion,
+    null_means,
+    place_on_data,
+    require_same_features,
+)
 from popglm.glm._draw import draw_in_blocks
-from popglm.glm._score import (
-    NULL_SOURCES,
-    SCORE_TYPES,
-    ModelOnData,
-    as_null_means,
-    require_spike_counts,
-    require_train_mean,
-    score_model,
+from popglm.glm._fitted import Fitted, feature_names
+from popglm.glm._score import SCORE_TYPES, require_spike_counts, score_model
+from popglm.glm._settings import OBSERVATION_MODELS
+from popglm.observation_models import COUNTS
+
+FITTED_ATTRIBUTES = (
+    "observation_model_",
+    "_columns",
+    "_train_mean",
+    "feature_names_in_",
+    "batch_state_",
+    "history_",
+    "n_iter_",
+    "converged_",
+    "scale_",
 )
 
-OBSERVATION_MODELS = {
-    name: getattr(observation_models, name)
-    for name in ("Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial")
-}
-REGULARIZERS = {
-    name: getattr(regularizer, name)
-    for name in ("UnRegularized", "Ridge", "Lasso", "ElasticNet", "GroupLasso", "Smoothness")
-}
 
+class Model(RegressorMixin, BaseEstimator, ABC):
+    """Settings as scikit-learn keeps them, the parameters of a fit, and what they predict."""
 
-class Model:
-    """What an estimator does after its fit."""
+    feature_mask = None
+    _columns = None
+
+    def __repr__(self, N_CHAR_MAX=700):
+        """Settings that differ from their defaults, arrays by their shape; and of a fit its size and convergence."""
+        defaults = {name: value.default for name, value in inspect.signature(type(self)).parameters.items()}
+        shown = [
+            f"{name}=array of shape {np.shape(value)}" if np.ndim(value) else f"{name}={value!r}"
+            for name, value in self.get_params(deep=False).items()
+            if np.ndim(value) or (value is not defaults[name] and value != defaults[name])
+        ]
+        text = f"{type(self).__name__}({', '.join(shown)})"
+        if not hasattr(self, "coef_"):
+            return text
+        n_neurons, converged = len(self.intercept_), getattr(self, "converged_", None)
+        text += f" with {len(self.coef_)} coefficients of {'one neuron' if self._single else f'each of {n_neurons} neurons'}"
+        if converged is None:
+            return text
+        if np.all(converged):
+            return text + ", converged"
+        return text + (
+            ", not converged" if self._single else f", {n_neurons - np.sum(converged)} of them not converged"
+        )
+
+    def __sklearn_tags__(self):
+        """Tell scikit-learn the sign of y, that X may hold NaN, and that `score` is a log-likelihood and no R²."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        model = self.observation_model
+        model = OBSERVATION_MODELS.get(model, model) if isinstance(model, str) else model
+        tags.target_tags.positive_only = getattr(model, "support", COUNTS).low >= 0
+        tags.regressor_tags.poor_score = True
+        return tags
+
+    def _store(self, fitted: Fitted):
+        """Keep a fit as attributes; those of an earlier fit are forgotten."""
+        for name in FITTED_ATTRIBUTES:
+            self.__dict__.pop(name, None)
+        self.observation_model_ = fitted.observation_model
+        self.coef_, self.intercept_, dispersion = fitted.parameters
+        self.n_features_in_ = len(self.coef_)
+        if dispersion is not None:
+            self.scale_ = dispersion
+        if fitted.convergence is not None:
+            self.n_iter_, self.converged_, _ = fitted.convergence
+        if fitted.null_mean is not None:
+            self._train_mean = fitted.null_mean
+        self._columns, features = fitted.names
+        if feature_names(features) is not None:
+            self.feature_names_in_ = np.asarray(features, object)
 
     def predict(self, X):
         r"""Mean per bin, :math:`f(x_t^\top w_n + b_n)`: a count, a probability or an activity; NaN where the features are.
@@ -64,12 +126,11 @@ class Model:
         """
         require_fitted(self)
         X = as_features(X)
-        self._same_features(X)
-        model, rows = self._configure()[0].model, as_design_rows(X.values)
-        params = self._core_params()
-        design = Design(rows)
-        rate = rows.take(collect_entries(mean_rows, design, len(params[1]), model, *params))
-        return as_pynapple(self._public(rate), X, self._columns)
+        require_same_features(self, X)
+        rows, (coef, intercept) = as_design_rows(X.values), core_params(self)
+        model = fitted_observation_model(self)
+        rate = rows.gather(collect_entries(mean_rows, Design(rows), len(intercept), model, coef, intercept))
+        return as_pynapple(as_user_array(self, rate), X, self._columns)
 
     def score(self, X, y, score_type="log-likelihood", aggregate_sample_scores=None, null="scored"):
         r"""How well the model predicts `y`.
@@ -127,11 +188,11 @@ class Model:
         require_fitted(self)
         require_option("score_type", score_type, SCORE_TYPES)
         require_function("aggregate_sample_scores", aggregate_sample_scores, "an array (time, neurons)")
-        given = self._on(X, y, "`score`")
-        require_spike_counts(score_type, given.model)
-        aggregate = aggregate_sample_scores and (lambda samples: aggregate_sample_scores(self._public(samples)))
-        null = self._null_mean(null, given.n_neurons, needed=score_type != "log-likelihood")
-        return score_model(score_type, given, aggregate, null)
+        on_data = place_on_data(self, X, y, "`score`")
+        require_spike_counts(score_type, on_data.model)
+        aggregate = aggregate_sample_scores and (lambda scores: aggregate_sample_scores(as_user_array(self, scores)))
+        null = null_means(self, null, on_data.n_neurons, needed=score_type != "log-likelihood")
+        return score_model(score_type, on_data, aggregate, null)
 
     def simulate(self, key, X):
         r"""Draw activity from the fitted model, :math:`y_{tn} \sim p(\,\cdot \mid x_t^\top w_n + b_n)`, each bin by itself.
@@ -173,45 +234,9 @@ class Model:
         """
         require_fitted(self)
         key, X = require_key(key), as_features(X)
-        self._same_features(X)
-        model, rows = self._scaled("`simulate`"), as_design_rows(X.values)
-        coef, intercept = self._core_params()
-        design = Design(rows)
-        eta = rows.take(collect_entries(linear_predictor_rows, design, len(intercept), coef, intercept))
-        return as_pynapple(self._public(draw_in_blocks(key, model, eta, self._columns)), X, self._columns)
-
-    def _on(self, X, y, why=None, what="a residual") -> ModelOnData:
-        """Lay the model on data that it is compared with; `why` it needs any scale, `what` needs one inside the loss."""
-        X, y = self._pair(X, y)
-        model = self._scaled(why or (what if self._configure()[0].model.shapes else None))
-        rows = as_design_rows(X.values)
-        return ModelOnData(model, *self._core_params(), X, y, rows, Design(rows, y.values))
-
-    def _pair(self, X, y):
-        """Features and activity as the model knows them."""
-        X, y = as_X_y(X, y, self._configure()[0].model, self._y_dims)
-        self._same_features(X)
-        require_n_neurons(len(self.intercept_), y.values.shape[1])
-        return X, y
-
-    def _scaled(self, why):
-        """The observation model with the scale of each neuron, where it has one; `why` it must, or None."""
-        model = self._configure()[0].model
-        if why:
-            require_dispersion(model, hasattr(self, "scale_"), why)
-        if not (model.divides or model.shapes):
-            return model
-        return (
-            model.with_scale(self.scale_)
-            if hasattr(self, "scale_")
-            else broadcast_dispersion(model, len(self.intercept_))
-        )
-
-    def _null_mean(self, null, n_neurons, needed):
-        """Means of the null model; None for those of the y that is scored."""
-        if not isinstance(null, str):
-            return as_null_means(null, n_neurons, self._configure()[0].model.support)
-        if require_option("null", null, NULL_SOURCES) == "scored" or not needed:
-            return None
-        require_train_mean(self)
-        return self._train_mean
+        require_same_features(self, X)
+        rows, (coef, intercept) = as_design_rows(X.values), core_params(self)
+        model = model_with_dispersion(self, "`simulate`")
+        eta = rows.gather(collect_entries(linear_predictor_rows, Design(rows), len(intercept), coef, intercept))
+        activity = draw_in_blocks(key, model, eta, self._columns)
+        return as_pynapple(as_user_array(self, activity), X, self._columns)

@@ -48,7 +48,7 @@ class ModelOnData(NamedTuple):
 
     def entries(self, f, *args) -> np.ndarray:
         """``f(block, *args)``, an array (neurons, rows), of all of the user's rows; rows first, NaN where invalid."""
-        return self.rows.take(collect_entries(rows_first(f), self.design, self.n_neurons, *args))
+        return self.rows.gather(collect_entries(rows_first(f), self.design, self.n_neurons, *args))
 
 
 def score_model(kind, given, aggregate, null):

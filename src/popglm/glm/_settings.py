@@ -1,176 +1,111 @@
-"""Checks of an estimator's settings: observation model, penalty and its strength, solver and its options."""
+"""Settings of an estimator as the core needs them: names become objects, and everything is checked."""
 
-import inspect
-from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import replace
+from typing import NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
-from popglm._checks.arrays import as_real_array
-from popglm._checks.values import as_number, as_positive_integer, as_share, require_option, warn_user
-from popglm._solver.jaxopt import has_line_search, has_momentum
+from popglm import observation_models, regularizer
+from popglm._checks.models import as_feature_mask, require_finite_params, require_params_shape
+from popglm._checks.values import require_option
+from popglm._solver.exact import SOLVER_DEFAULTS
+from popglm._solver.jaxopt import JAXOPT_SOLVERS, jaxopt_defaults
+from popglm._solver.problem import Objective
+from popglm.glm._checks import (
+    as_instance,
+    as_solver_options,
+    as_strength,
+    require_nonsmooth_solver,
+    require_positive_dispersion,
+    require_solver_options,
+)
+from popglm.links import LINKS, require_link, resolve_link
 
-OPTION_CHOICES = {  # options that are words
-    "linesearch": ("zoom", "backtracking", "hager-zhang"),
-    "linesearch_init": ("increase", "max", "current"),
-    "condition": ("wolfe", "strong-wolfe", "armijo", "goldstein"),
-    "method": ("polak-ribiere", "fletcher-reeves", "hestenes-stiefel"),
+OBSERVATION_MODELS = {
+    name: getattr(observation_models, name)
+    for name in ("Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial")
+}
+REGULARIZERS = {
+    name: getattr(regularizer, name)
+    for name in ("UnRegularized", "Ridge", "Lasso", "ElasticNet", "GroupLasso", "Smoothness")
 }
 
 
-def as_strength_array(value):
-    """Strengths as they were given: a number, or an array of numbers of at least 0."""
-    if np.ndim(value) == 0 and not isinstance(value, np.ndarray):
-        return np.asarray(as_number("regularizer_strength", value, 0), float)
-    array = as_real_array("regularizer_strength", value, (0, 1, 2))
-    if array.dtype == bool or not (np.isfinite(array) & (array >= 0)).all():
-        raise ValueError(
-            f"`regularizer_strength` must hold finite numbers of at least 0; got values from {np.min(array)} to "
-            f"{np.max(array)}."
-        )
-    return np.asarray(array, float)
+class Settings(NamedTuple):
+    """Settings of an estimator, resolved: `objective` holds the observation model, the penalty and its strength.
+
+    `solver_name` is None for the default solver; `single` is True for a `GLM`, whose arrays have no axis of neurons.
+    """
+
+    objective: Objective
+    solver_name: str | None
+    options: dict
+    feature_mask: object
+    single: bool
+
+    @property
+    def y_dims(self):
+        """Numbers of dimensions that y may have."""
+        return (1,) if self.single else (2,)
+
+    @property
+    def estimator(self):
+        """Name of the estimator's class."""
+        return "GLM" if self.single else "PopulationGLM"
+
+    def as_user_array(self, array):
+        """Drop the axis of neurons, the last, where there is one neuron."""
+        return array[..., 0] if self.single else array
+
+    def mask(self, n_features, n_neurons):
+        """Features that each neuron uses, 1 or 0, of shape (neurons, features)."""
+        return as_feature_mask(self.feature_mask, n_features, n_neurons)
+
+    def checked_params(self, params, n_features, n_neurons, name="params"):
+        """Parameters of the user as JAX arrays, in the user's shape."""
+        shape = (n_features,) if self.single else (n_features, n_neurons)
+        params = tuple(map(jnp.asarray, require_params_shape(params, shape, (n_neurons,), name)))
+        require_finite_params(params, name)
+        return params
+
+    def core_params(self, params, mask, name="params"):
+        """Parameters of the user, checked, as (neurons, features) and (neurons,) in double precision, masked."""
+        n_neurons, n_features = mask.shape
+        coef, intercept = self.checked_params(params, n_features, n_neurons, name)
+        return mask * np.asarray(coef, float).reshape(n_features, -1).T, np.asarray(intercept, float)
 
 
-def require_nonsmooth_solver(penalty, solver):
-    """A solver that stops at kinks, where coefficients are exactly 0."""
-    if solver not in (None, "ProximalGradient"):
-        raise ValueError(
-            f"{penalty} has a kink at 0, which {solver} does not know of; coefficients would never be exactly 0. Use the "
-            "default solver, solver_name=None, or 'ProximalGradient'."
-        )
+def resolve_settings(estimator) -> Settings:
+    """Check the constructor's arguments as they stand now, and resolve them."""
+    model = resolve_observation_model(estimator)
+    penalty = as_instance("regularizer", estimator.regularizer, REGULARIZERS, regularizer.Regularizer)
+    strength = as_strength(estimator.regularizer_strength, penalty)
+    options, name = as_solver_options(estimator.solver_kwargs), estimator.solver_name
+    if name is not None:
+        require_option("solver_name", name, JAXOPT_SOLVERS)
+    if penalty.lengths:
+        require_nonsmooth_solver(type(penalty).__name__, name)
+    if name is None:
+        require_solver_options("the default solver", options, SOLVER_DEFAULTS)
+    else:
+        require_solver_options(name, options, jaxopt_defaults(name))
+    objective = Objective(model, penalty, np.asarray(strength, jnp.result_type(float)))
+    return Settings(
+        objective=objective,
+        solver_name=name,
+        options=options,
+        feature_mask=estimator.feature_mask,
+        single=estimator._single,
+    )
 
 
-def as_path_strengths(strengths):
-    """Strengths of a path, above 0, in increasing order."""
-    values = as_real_array("strengths", strengths, (1,)).astype(float)
-    if not (len(values) and np.isfinite(values).all() and (values > 0).all() and (np.diff(values) > 0).all()):
-        raise ValueError(
-            "`strengths` must be positive numbers in increasing order; got "
-            f"{np.array2string(values, threshold=8)}. Write numpy.geomspace(1e-4, 1e-1, 20)."
-        )
-    return values
-
-
-def require_path_settings(penalty, solver, strengths):
-    """A penalty with strengths to choose from; those that are not given begin where a kink holds everything at 0."""
-    if solver is not None:
-        raise ValueError(f"`fit_path` is for the default solver; got solver_name={solver!r}. Use solver_name=None.")
-    if not penalty.default_strength:
-        raise ValueError('`fit_path` needs a penalty; got "UnRegularized". Set regularizer="Lasso", for example.')
-    if strengths is None and not penalty.lengths:
-        raise ValueError(
-            f"`strengths` must be given for {type(penalty).__name__}: no strength makes all coefficients 0, where a path "
-            "could begin. Write strengths=numpy.geomspace(1e-5, 1, 11)."
-        )
-
-
-def require_default_solver(name, checkpoint):
-    """The default solver, which can be interrupted between two passes."""
-    if checkpoint is not None and name is not None:
-        raise ValueError(
-            f"`checkpoint` is for the default solver; {name!r} runs in one piece. Leave out `solver_name`, or take "
-            "its steps by `fit_batches`."
-        )
-
-
-def as_instance(name, value, classes, kind):
-    """An object of a kind, made from the name of a class if need be."""
-    if isinstance(value, str):
-        cls = classes[require_option(name, value, tuple(classes))]
-        needed = [key for key, known in inspect.signature(cls).parameters.items() if known.default is known.empty]
-        if needed:
-            raise ValueError(
-                f"{value} needs to know its {needed[0]}, so the name is not enough. Give {name}={value}(...)."
-            )
-        return cls()
-    if isinstance(value, kind):
-        if not is_dataclass(value):
-            raise TypeError(
-                f"`{name}` must be a frozen dataclass; got {value!r}. Write @dataclass(frozen=True) above its class."
-            )
-        return value
-    raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
-
-
-def require_positive_dispersion(model):
-    """A scale that is positive, or is to be estimated."""
-    if np.ndim(model.scale):
-        raise ValueError(
-            f"`scale` must be one number, for all neurons; got shape {np.shape(model.scale)}. Leave it out, and each neuron's "
-            "is estimated, or fit a GLM for each."
-        )
-    if model.scale is not None:
-        as_number("scale", model.scale, 0, strict=True)
-    return model
-
-
-def require_stepsize_function(function):
-    """A step size as a function of the iteration that JAX can trace."""
-    try:
-        first = np.asarray(jax.jit(lambda i: function(i))(0))
-    except Exception as error:
-        raise TypeError(
-            f"`stepsize` must be a number, or a JAX function of the iteration that gives one; {function!r} cannot be "
-            f"traced ({type(error).__name__}). Use jax.numpy, and jax.numpy.where instead of if."
-        ) from error
-    if first.shape != () or not np.isfinite(first) or first <= 0:
-        raise ValueError(f"`stepsize` must give a positive number at every iteration; at 0 it gives {first}.")
-
-
-def as_strength(value, penalty):
-    """The strength of a penalty, neurons first if there are several; there is none to be given without one."""
-    if value is None:
-        return np.asarray(penalty.default_strength)
-    strengths = as_strength_array(value)
-    if not penalty.default_strength and strengths.any():
-        raise ValueError(f'`regularizer_strength` is {value!r} but there is no penalty. Set regularizer="Ridge".')
-    return strengths.T
-
-
-def as_solver_options(value):
-    """Options of a solver."""
-    if value is None:
-        return {}
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"`solver_kwargs` must be a dictionary of options; got {value!r}.")
-
-
-def require_solver_options(solver, options, defaults):
-    """Options that a solver knows, each of the type of its default."""
-    for name, value in options.items():
-        require_option(f"solver_kwargs of {solver}", name, tuple(defaults))
-        default = defaults[name]
-        if value is None and default is None:
-            continue
-        if name in OPTION_CHOICES:
-            require_option(name, value, OPTION_CHOICES[name])
-        elif isinstance(default, bool):
-            if not isinstance(value, bool | np.bool_):
-                raise ValueError(f"`{name}` must be True or False; got {value!r}.")
-        elif isinstance(default, int):
-            as_positive_integer(name, value)
-        elif name == "stepsize" and callable(value):
-            require_stepsize_function(value)
-        elif name == "decrease_factor":
-            as_share(name, as_number(name, value, 0, strict=True))
-        else:
-            as_number(name, value, 0)
-
-
-def warn_unsuited_solver(name, options):
-    """Say if a solver's steps are wrong for batches."""
-    trouble = [
-        word
-        for word, found in (
-            ("searches its step size on every batch", has_line_search(name, options)),
-            ("accelerates, so its steps remember other batches", has_momentum(name, options)),
-        )
-        if found
-    ]
-    if trouble:
-        warn_user(
-            f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. "
-            'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
-        )
+def resolve_observation_model(estimator) -> observation_models.ObservationModel:
+    """Observation model of the settings, with their link."""
+    model = as_instance(
+        "observation_model", estimator.observation_model, OBSERVATION_MODELS, observation_models.ObservationModel
+    )
+    if estimator.inverse_link_function is not None:
+        link = require_link(estimator.inverse_link_function, LINKS)
+        model = replace(model, link=resolve_link(link, model.support.low, model.support.high))
+    return require_positive_dispersion(model)

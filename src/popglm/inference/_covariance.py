@@ -9,6 +9,7 @@ from popglm._design.lazy import LazyFeatures
 from popglm._design.total import total
 from popglm._pynapple import as_frame, column_metadata, epoch_starts
 from popglm._sums.separation import separated_binary, separated_counts, sign_sums
+from popglm.glm._access import is_single
 from popglm.inference._checks import (
     as_cluster_labels,
     require_clusters,
@@ -95,16 +96,16 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     """
     require_option("kind", kind, COVARIANCE_KINDS)
     require_sandwich(kind, clusters)
-    fit, said = UnpenalisedFit.of(model, X, y), (_feature_metadata(X, "input"), _feature_metadata(X, "term"))
+    fit, said = UnpenalisedFit.from_fit(model, X, y), (_feature_metadata(X, "input"), _feature_metadata(X, "term"))
     X, y = fit.X, fit.y
     if kind == "fisher":
-        require_fisher_information(fit.core)
+        require_fisher_information(fit.observation_model)
     labels = _cluster_labels(clusters, X, y) if kind == "sandwich" else None
-    found = fit.settled(kind, labels)
+    found = fit.covariance_estimate(kind, labels)
     if found.silent.any():
         warn_neurons(found.silent, y.columns, "nothing to fit, so no standard errors")
     far = require_near_optimum(found.distance, found.silent, y.columns)
-    lost = not_identified(found.null, found.unit, np.eye(fit.coef.shape[1] + 1)).T
+    lost = not_identified(found.null_directions, found.conditional_se, np.eye(fit.coef.shape[1] + 1)).T
     warn_not_identified(lost, found.silent | far, X.columns)
     if labels is not None:
         require_clusters(found.clusters)
@@ -114,19 +115,29 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     endless = np.pad(endless, ((0, 0), (0, 1)))
     covariance[endless[:, :, None] | endless[:, None, :]] = np.nan
     known = kind, found.clusters, y.columns, said[0]
-    residual = found.residual if fit.estimated and kind == "fisher" else np.full(len(covariance), np.inf)
+    residual = found.residual_df if fit.scale_is_estimated and kind == "fisher" else np.full(len(covariance), np.inf)
     estimates = np.concatenate([fit.coef, fit.intercept[:, None]], 1)
     free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True)
-    return Uncertainty(*known, estimates, covariance, residual, found.null, found.unit, free, model._single, said[1])
+    return Uncertainty(
+        *known,
+        estimates,
+        covariance,
+        residual,
+        found.null_directions,
+        found.conditional_se,
+        free,
+        is_single(model),
+        said[1],
+    )
 
 
 def _separated_coefficients(fit):
     """Coefficients without a finite optimum: of counts, where a feature that is never of the other sign has no event."""
-    if not fit.core.support.counts:
+    if not fit.observation_model.support.counts:
         return np.zeros(fit.coef.shape, bool)
     rows = as_design_rows(fit.X.values, centered=False)
     sums = total(sign_sums, Design(rows, fit.y.values))
-    of = separated_binary if fit.core.support.ends_only else separated_counts
+    of = separated_binary if fit.observation_model.support.ends_only else separated_counts
     return of(sums, fit.coef)
 
 

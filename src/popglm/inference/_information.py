@@ -45,17 +45,17 @@ NOT_IDENTIFIED_TOL = 1e-6  # of the square of a standard error: the least change
 class CovarianceEstimate(NamedTuple):
     """What the data of a fit say about its error, neurons first, the intercept last.
 
-    `distance` is how far each estimate lies from the optimum of these data, in standard errors; `null` are directions in which
-    the parameters may move without a change of the likelihood, `unit` is the standard error of each if all others were known,
-    `residual` counts the bins that are more than the parameters.
+    `distance` is how far each estimate lies from the optimum of these data, in standard errors; `null_directions` are directions in which
+    the parameters may move without a change of the likelihood, `conditional_se` is the standard error of each if all others were known,
+    `residual_df` counts the bins that are more than the parameters.
     NaN in `covariance` are constant features, and those that are not free.
     """
 
     covariance: Float[np.ndarray, "neurons parameters parameters"]
-    null: Float[np.ndarray, "neurons parameters directions"]
-    unit: Float[np.ndarray, "neurons parameters"]
+    null_directions: Float[np.ndarray, "neurons parameters directions"]
+    conditional_se: Float[np.ndarray, "neurons parameters"]
     distance: Float[np.ndarray, " neurons"]
-    residual: Float[np.ndarray, " neurons"]
+    residual_df: Float[np.ndarray, " neurons"]
     silent: Bool[np.ndarray, " neurons"]
     clusters: Int[np.ndarray, " neurons"] | None
 
@@ -65,16 +65,16 @@ class ClusteredRows(DesignRows):
 
     def __init__(self, rows: DesignRows, labels: Int[np.ndarray, " time"]):
         self.length, self.streamed, self.center = rows.length, rows.streamed, rows.center
-        self.place, self._rows = rows.place, rows
-        self.labels = np.asarray(rows.place(labels[:, None]), jnp.result_type(float))
+        self.scatter, self._rows = rows.scatter, rows
+        self.labels = np.asarray(rows.scatter(labels[:, None]), jnp.result_type(float))
 
-    def part(self, start, size):
+    def rows_at(self, start, size):
         """The features of some rows, and their clusters."""
-        source, counted = self._rows.part(start, size)
+        source, counted = self._rows.rows_at(start, size)
         labels = zero_pad(self.labels[start : start + size], size)
         return SumSource((source, ArraySource(to_device(labels)))), counted
 
-    def reach(self) -> int:
+    def max_label_span(self) -> int:
         """Most clusters, by number, that rows of one block can have, from the first of them to the last."""
         some = zero_pad(self.labels[:, 0], -(-self.length // SIZES.block_rows) * SIZES.block_rows)
         some = some.reshape(-1, SIZES.block_rows)
@@ -173,25 +173,29 @@ def estimate_covariance(rows, y, model, coef, intercept, free, scale, kind, labe
         f = information_matrices(kind == "fisher", kind == "sandwich" and labels is None)
         information, *meat = total(f, design, model, some, coef[some], intercept[some], mean[some])
         if clustered:
-            meat, number = clustered.products(model, some, coef[some], intercept[some], mean[some], bins, free)
+            meat, number = clustered.score_products(model, some, coef[some], intercept[some], mean[some], bins, free)
             found.clusters[some] = number
             meat = [meat]
         for i, neuron in enumerate(some[: len(coef) - start]):
             moved = np.append(coef[neuron] != 0, True)
-            one = _InverseInformation.of(
+            one = _InverseInformation.from_information(
                 information[i], free[neuron], mean[neuron].astype(float), power[neuron], moved, eps
             )
             covariance = one.inverse * scale[neuron]
             if meat:
                 covariance = one.inverse @ meat[0][i] @ one.inverse
-            turn = one.turn(center)
+            turn = one.uncentering_matrix(center)
             found.distance[neuron] = one.distance(gradient[neuron], scale[neuron] if scale[neuron] > 0 else 1)
-            found.unit[neuron] = one.unit
-            found.residual[neuron] = bins[neuron] - (one.unit > 0).sum() + one.null.shape[1]
-            found.covariance[neuron] = np.where(np.outer(one.unit, one.unit) > 0, turn @ covariance @ turn.T, np.nan)
-            null.append(turn @ one.null)
+            found.conditional_se[neuron] = one.conditional_se
+            found.residual_df[neuron] = bins[neuron] - (one.conditional_se > 0).sum() + one.null_directions.shape[1]
+            found.covariance[neuron] = np.where(
+                np.outer(one.conditional_se, one.conditional_se) > 0, turn @ covariance @ turn.T, np.nan
+            )
+            null.append(turn @ one.null_directions)
     most = max(part.shape[1] for part in null)
-    return found._replace(null=np.stack([np.pad(part, ((0, 0), (0, most - part.shape[1]))) for part in null]))
+    return found._replace(
+        null_directions=np.stack([np.pad(part, ((0, 0), (0, most - part.shape[1]))) for part in null])
+    )
 
 
 def not_identified(null, unit, weights) -> Bool[np.ndarray, "points neurons"]:
@@ -205,15 +209,17 @@ class _ClusterScores:
 
     def __init__(self, rows: ClusteredRows, y):
         self.design = Design(rows, y)
-        n_clusters, reach = int(rows.labels.max()), rows.reach()
-        self.f = cluster_scores(round_up_length(n_clusters), min(round_up_length(reach), round_up_length(n_clusters)))
+        n_clusters, reach = int(rows.labels.max()), rows.max_label_span()
+        self.block_scores = cluster_scores(
+            round_up_length(n_clusters), min(round_up_length(reach), round_up_length(n_clusters))
+        )
 
-    def products(self, model, some, coef, intercept, mean, bins, free):
+    def score_products(self, model, some, coef, intercept, mean, bins, free):
         """Of each of some neurons the sum over clusters of a score times itself, corrected; and its clusters.
 
         The correction is that of Stata and statsmodels, C / (C - 1) times (n - 1) / (n - k).
         """
-        scores, seen = total(self.f, self.design, model, some, coef, intercept)
+        scores, seen = total(self.block_scores, self.design, model, some, coef, intercept)
         scores = scores - scores[:, :, -1:] * np.pad(mean.astype(float), ((0, 0), (0, 1)))
         number, n, k = (seen > 0).sum(0), bins[some], free[some].sum(1)
         correction = number / np.maximum(number - 1, 1) * (n - 1) / np.maximum(n - k, 1)
@@ -224,13 +230,15 @@ class _InverseInformation(NamedTuple):
     """Inverse of one neuron's information, in features centred at `mean`; 0 for what is not free or does not vary."""
 
     inverse: Float[np.ndarray, "parameters parameters"]
-    null: Float[np.ndarray, "parameters directions"]  # directions that the data do not determine
-    alive: Bool[np.ndarray, " parameters"]
-    unit: Float[np.ndarray, " parameters"]  # scale of each parameter: its standard error if all others were known
+    null_directions: Float[np.ndarray, "parameters directions"]  # directions that the data do not determine
+    varying: Bool[np.ndarray, " parameters"]
+    conditional_se: Float[
+        np.ndarray, " parameters"
+    ]  # scale of each parameter: its standard error if all others were known
     mean: Float[np.ndarray, " features"]
 
     @classmethod
-    def of(cls, information, free, mean, power, moved, eps) -> "_InverseInformation":
+    def from_information(cls, information, free, mean, power, moved, eps) -> "_InverseInformation":
         """From the information; what varies less than round-off of its power is constant, as for the fit.
 
         A constant feature is a part of the intercept, unless its coefficient was not `moved` from 0.
@@ -255,8 +263,8 @@ class _InverseInformation(NamedTuple):
         gradient = np.append(gradient[:-1] - self.mean * gradient[-1], gradient[-1])
         return np.sqrt(max(gradient @ self.inverse @ gradient, 0) / scale)
 
-    def turn(self, center):
+    def uncentering_matrix(self, center):
         """From parameters of centred features to those of the features as they are."""
-        turn = np.eye(len(self.alive))
+        turn = np.eye(len(self.varying))
         turn[-1, :-1] = -(self.mean + center)
         return turn

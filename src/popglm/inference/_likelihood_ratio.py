@@ -14,6 +14,7 @@ from popglm._sums.losses import fit_null_model, linear_predictor, weighted_sum
 from popglm._sums.moments import first_pass_sums, neuron_moments
 from popglm._sums.rank import Rank
 from popglm.glm import PopulationGLM
+from popglm.glm._access import as_user_array
 from popglm.inference._checks import (
     COLLINEAR,
     LESS_LIKELY,
@@ -84,8 +85,8 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     >>> bool(likelihood_ratio_test(full, reduced, X, y, columns=[1, 2]).p_values[0] < 1e-3)
     True
     """
-    other, fit = as_unpenalised_model(reduced, "reduced"), UnpenalisedFit.of(full, X, y, "full")
-    require_same_model(fit.core, other)
+    other, fit = as_unpenalised_model(reduced, "reduced"), UnpenalisedFit.from_fit(full, X, y, "full")
+    require_same_model(fit.observation_model, other)
     n_neurons, n_features = fit.coef.shape
     some = as_reduced_columns(columns, n_features, len(reduced.coef_))
     coef, intercept = params_in_double(reduced)
@@ -94,12 +95,15 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     free[:, some] = as_feature_mask(reduced.feature_mask, len(some), n_neurons) > 0
     embedded[:, some] = coef
     require_nested(fit.free, free)
-    data, part = NestedComparison.of(fit), fit._replace(core=other, coef=embedded, intercept=intercept, free=free)
+    data, part = (
+        NestedComparison.from_fit(fit),
+        fit._replace(observation_model=other, coef=embedded, intercept=intercept, free=free),
+    )
     far = np.zeros(n_neurons, bool)
     for name, each in (("full", fit), ("reduced", part)):
-        distance = each.settled().distance
+        distance = each.covariance_estimate().distance
         far |= require_near_optimum(distance, data.silent, fit.y.columns, name, "the test is")
-    tests, why = data.ratio(part, ~far)
+    tests, why = data.likelihood_ratio(part, ~far)
     warn_missing_tests(why, fit.y.columns)
     return tests
 
@@ -142,10 +146,10 @@ def leave_out_test(model, X, y, features) -> GroupTests:
     >>> tests.p_values.shape, tests.df[0, 0]  # senders, receivers
     ((3, 3), np.float64(4.0))
     """
-    fit = UnpenalisedFit.of(model, X, y)
+    fit = UnpenalisedFit.from_fit(model, X, y)
     _, groups, one = as_feature_groups(features, fit.coef.shape[1])
-    data = NestedComparison.of(fit)
-    far = require_near_optimum(fit.settled().distance, data.silent, fit.y.columns, result="tests are")
+    data = NestedComparison.from_fit(fit)
+    far = require_near_optimum(fit.covariance_estimate().distance, data.silent, fit.y.columns, result="tests are")
     settings = {name: getattr(model, name) for name in ("observation_model", "inverse_link_function")}
     if model.solver_name is None:
         settings["solver_kwargs"] = model.solver_kwargs
@@ -162,14 +166,14 @@ def leave_out_test(model, X, y, features) -> GroupTests:
         part = UnpenalisedFit(as_unpenalised_model(reduced, "reduced"), fit.X, fit.y, fit.rows, coef, intercept, free)
         done = np.asarray(reduced.converged_, bool)
         if not (done | far | data.silent).all():  # the solver may have met round-off at the optimum
-            done |= part.settled().distance < MAX_OPTIMUM_DISTANCE
-        found, why = data.ratio(part, ~far, done)
+            done |= part.covariance_estimate().distance < MAX_OPTIMUM_DISTANCE
+        found, why = data.likelihood_ratio(part, ~far, done)
         tests.append(found)
         reasons.append(why)
     warn_missing_tests(np.array(reasons), fit.y.columns)
     tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
     tests = GroupTests(*(part[0] for part in tests)) if one else tests
-    return GroupTests(*map(model._public, tests))
+    return GroupTests(*(as_user_array(model, values) for values in tests))
 
 
 class NestedComparison(NamedTuple):
@@ -183,27 +187,31 @@ class NestedComparison(NamedTuple):
     ranks: list[Rank]  # of each neuron, in its own valid bins
 
     @classmethod
-    def of(cls, full: UnpenalisedFit) -> "NestedComparison":
+    def from_fit(cls, full: UnpenalisedFit) -> "NestedComparison":
         """One pass over the data, or two if bins are valid for some neurons only."""
         design = Design(full.rows, full.y.values)
         (bins, events), (n, first, gram) = total(first_pass_sums, design)
-        _, _, silent = fit_null_model(full.core, bins, events)
+        _, _, silent = fit_null_model(full.observation_model, bins, events)
         eps = machine_epsilon()
         if (bins == n).all():
-            ranks = [Rank.of_moments((n, first, gram), eps)] * len(bins)
+            ranks = [Rank.from_moments((n, first, gram), eps)] * len(bins)
         else:
             each = total(neuron_moments, design)
-            ranks = [Rank.of_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
+            ranks = [Rank.from_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
         return cls(full, design, silent, bins, first / n + full.center, ranks)
 
-    def ratio(self, reduced: UnpenalisedFit, known, converged=True) -> tuple[GroupTests, np.ndarray]:
+    def likelihood_ratio(self, reduced: UnpenalisedFit, known, converged=True) -> tuple[GroupTests, np.ndarray]:
         """Twice the difference of log-likelihoods; and why a neuron that is `known` has none, 0 where it has."""
-        full, core = self.full, self.full.core
-        other = core if core.divides else reduced.core
-        statistic = 2 * total(_log_likelihood_difference, self.design, core, other, *full.inner, *reduced.inner)
-        free = [rank.free(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)]
+        full, core = self.full, self.full.observation_model
+        other = core if core.divides else reduced.observation_model
+        statistic = 2 * total(
+            _log_likelihood_difference, self.design, core, other, *full.centered_params, *reduced.centered_params
+        )
+        free = [
+            rank.n_params(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)
+        ]
         whole, part = np.array(free, float).T
-        df, rest = whole - part, np.maximum(self.bins - whole - 1, 1) if full.estimated else np.inf
+        df, rest = whole - part, np.maximum(self.bins - whole - 1, 1) if full.scale_is_estimated else np.inf
         left_out = (full.free & ~reduced.free).any(1)
         known = known & ~self.silent & left_out
         reasons = {

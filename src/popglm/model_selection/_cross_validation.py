@@ -21,7 +21,8 @@ from popglm._design.streams import read_rows
 from popglm._design.total import total
 from popglm._sums.losses import linear_predictor, weighted_sum
 from popglm._sums.scale import dispersion_slopes, fit_dispersion
-from popglm.glm._estimator import Estimator
+from popglm.glm._model import Model
+from popglm.glm._settings import resolve_settings
 from popglm.model_selection._checks import as_train_test_pairs
 from popglm.model_selection._splits import BlockSplit
 
@@ -170,10 +171,11 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
     >>> model.set_params(regularizer_strength=found.strength("one-se")).fit(X, y).coef_.shape
     (4, 3)
     """
-    require_estimator(model, Estimator)
+    require_estimator(model, Model)
     path = clone(model).fit_path(X, y, strengths=strengths, n_strengths=n_strengths)
-    observation = model._configure()[0].model
-    frame, counts = as_X_y(X, y, observation, model._y_dims)
+    settings = resolve_settings(model)
+    observation = settings.objective.model
+    frame, counts = as_X_y(X, y, observation, settings.y_dims)
     if isinstance(splits, numbers.Integral):
         splits = BlockSplit(splits)
     pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
@@ -182,7 +184,7 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
     for train, test in as_train_test_pairs(pairs, len(counts)):
         target = _take_rows(counts, train)
         fold = clone(model).fit_path(
-            _take_rows(features, train), target[:, 0] if model._single else target, strengths=path.strengths
+            _take_rows(features, train), target[:, 0] if settings.single else target, strengths=path.strengths
         )
         score, n = _score_test_rows(
             observation, fold, *(_make_design(features, counts, rows) for rows in (train, test))

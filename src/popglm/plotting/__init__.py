@@ -1,7 +1,7 @@
-"""Figures that a fit is judged by. Each function draws one thing on an Axes and returns it; units are on the axes.
+"""Figures to judge a fit. Each function draws one figure on an Axes, with units on the axes, and returns the Axes.
 
-Colours come from the style in use, light or dark; ``plt.style.use("popglm.book")`` is the book's. matplotlib is loaded when
-something is drawn.
+Colours come from the current style, light or dark; ``plt.style.use("popglm.book")`` is the style of the book. matplotlib is
+imported when a function is called.
 """
 
 from popglm.plotting._figures import coupling_matrix, filters, ks_plot, raster, regularisation_path

@@ -1,4 +1,4 @@
-"""Figures of fits: filters, coupling matrices, rasters, paths, tests of rescaled time."""
+"""Figures of fits: filters, coupling matrices, rasters, regularisation paths, and tests of rescaled time."""
 
 from collections.abc import Mapping
 
@@ -13,44 +13,39 @@ from popglm.plotting._checks import (
     as_bands,
     as_epoch,
     as_names,
-    require_any_unit,
-    require_axes,
     require_coupling_matrix,
     require_drawable_grid,
     require_increasing,
     require_n_entries,
-    require_one_unit,
     require_same_units,
     require_spike_trains,
-    require_timed_rates,
-    require_two_bins,
 )
 
-MAX_TICKS = 12  # names that fit along an axis
+MAX_TICKS = 12  # number of names that fit along an axis
 
 
 def filters(kernel, coef, bands=None, ax=None, *, bin_size=None, labels=None):
-    r"""Filters as gains: by what factor one event changes the rate, against the time since.
+    r"""Draw filters as gains: the factor by which one event changes the rate, against the time since the event.
 
     .. math:: \mathrm{gain}(l) = \exp\Bigl(\sum_k h_k(l)\, w_k\Bigr)
 
-    is right for the exponential link; for others it is the exponential of the filter, no more.
+    is the gain for the exponential link; for other links it is only the exponential of the filter.
 
     Parameters
     ----------
     kernel
-        The basis over lags, shape (lags, functions): `kernel` of a convolution basis; its first row is lag 1. Or lags in
-        bins, shape (lags,): then `coef` holds the filters themselves.
+        Functions of the basis, shape (lags, functions): `kernel` of a convolution; its first row is lag 1. Or the lags in
+        bins, shape (lags,), if `coef` holds the filters themselves.
     coef
         Coefficients, shape (functions,) or (functions, filters), such as ``coef_.reshape(n, n_basis, n)[sender]``.
     bands
-        A pair (low, high) about the filters, before the exponential, each of the filters' shape.
+        A pair (low, high) of bands around the filters, before the exponential, each with the shape of the filters.
     ax
         Axes to draw on; None makes a new figure.
     bin_size
-        In seconds; without it the lag is in bins.
+        Size of a bin in seconds; None draws lags in bins.
     labels
-        A name for each filter, for the legend.
+        Names of the filters in the legend.
 
     Returns
     -------
@@ -59,7 +54,7 @@ def filters(kernel, coef, bands=None, ax=None, *, bin_size=None, labels=None):
     Raises
     ------
     ValueError
-        If the shapes do not belong together.
+        If the shapes do not match.
 
     Examples
     --------
@@ -94,25 +89,25 @@ def filters(kernel, coef, bands=None, ax=None, *, bin_size=None, labels=None):
 
 
 def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
-    """Who acts on whom: a row for each receiver, a column for each sender; red excites, blue inhibits.
+    """Draw couplings as a matrix: a row for each receiver, a column for each sender; red excites, blue inhibits.
 
-    Neurons silence themselves far more than each other, so colours end at the largest coupling between two units; what is
-    beyond has the last colour, and the colour bar an arrow.
+    Neurons inhibit themselves far more than each other. Colours therefore end at the largest coupling between two different
+    units; values beyond have the last colour, and the colour bar an arrow.
 
     Parameters
     ----------
     coupling
-        One number for each pair, shape (senders, receivers), or the filters, shape (senders, lags, receivers), of which the
-        sum over lags is drawn: the log of the whole gain after an event. ``numpy.einsum("lk,nkm->nlm", basis.kernel,
-        coef_.reshape(n, n_basis, n))`` are the filters of a fit. A NaN is left blank.
+        One number for each pair, shape (senders, receivers); or filters, shape (senders, lags, receivers), whose sums over
+        lags are drawn: the log of the total gain after an event. The filters of a fit are ``numpy.einsum("lk,nkm->nlm",
+        basis.kernel, coef_.reshape(n, n_basis, n))``. NaN is left blank.
     ax
         Axes to draw on; None makes a new figure.
     units
-        Ids, the same for senders and receivers, or a pair (senders, receivers) of lists.
+        Ids of the units if senders and receivers are the same, or a pair (senders, receivers) of lists.
     limit
-        Coupling at the last colour.
+        Size of the coupling with the last colour.
     label
-        What the colour bar says.
+        Label of the colour bar.
 
     Returns
     -------
@@ -121,7 +116,7 @@ def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
     Raises
     ------
     ValueError
-        If the shapes do not belong together.
+        If the shapes do not match.
 
     Examples
     --------
@@ -156,7 +151,7 @@ def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
 
 
 def raster(units, rates=None, ax=None, *, epoch=None):
-    """Spikes as ticks, a row for each unit, over their rates as colour, which ends at the 99th percentile.
+    """Draw spikes as ticks, a row for each unit, over rates as colours; colours end at the 99th percentile.
 
     Parameters
     ----------
@@ -164,11 +159,11 @@ def raster(units, rates=None, ax=None, *, epoch=None):
         A TsGroup; a dictionary of spike times by id; or a list of arrays of times. Times in seconds.
     rates
         Spikes per second, a TsdFrame with the units as columns, or a pair (times, rates) of shapes (time,) and
-        (time, units): what `predict` gives, divided by the bin size. Blank where nothing was recorded.
+        (time, units): the result of `predict`, divided by the bin size. Gaps in the recording are blank.
     ax
         Axes to draw on; None makes a new figure.
     epoch
-        A pair (start, end) in seconds, or an IntervalSet with one interval: draw this part.
+        Part to draw: a pair (start, end) in seconds, or an IntervalSet with one interval.
 
     Returns
     -------
@@ -177,7 +172,7 @@ def raster(units, rates=None, ax=None, *, epoch=None):
     Raises
     ------
     ValueError
-        If the rates are not those of the units.
+        If the rates do not match the units.
 
     Examples
     --------
@@ -191,44 +186,50 @@ def raster(units, rates=None, ax=None, *, epoch=None):
         require_spike_trains(units)
         trains = dict(units) if isinstance(units, Mapping) else dict(enumerate(units))
         trains = {name: (event_times(times) or {0: times})[0] for name, times in trains.items()}
-    require_any_unit(trains)
-    some = [as_finite_array(f"times of unit {name}", t, (1,)) if len(t) else np.zeros(0) for name, t in trains.items()]
+    if not len(trains):
+        raise ValueError("`units` must hold the spike times of at least one unit; got none.")
+    spikes = [
+        as_finite_array(f"times of unit {name}", t, (1,)) if len(t) else np.zeros(0) for name, t in trains.items()
+    ]
     epoch = epoch_ends(epoch) if is_epochs(epoch) else epoch
-    part = (-np.inf, np.inf) if epoch is None else as_epoch(epoch)
-    some = [times[(times >= part[0]) & (times <= part[1])] for times in some]
-    drawn = None if rates is None else _rate_image(rates, list(trains), part)
+    start, end = (-np.inf, np.inf) if epoch is None else as_epoch(epoch)
+    spikes = [times[(times >= start) & (times <= end)] for times in spikes]
+    image_and_extent = None if rates is None else _rate_image(rates, list(trains), start, end)
     ax, colours = _axes_and_colours(ax)
-    if drawn is not None:
-        image, extent = drawn
+    if image_and_extent is not None:
+        image, extent = image_and_extent
         highest = np.nanmax(image, initial=0)
-        top = (np.nanquantile(image, 0.99) if highest else 1.0) or highest  # one high bin makes no other pale
+        # a quantile, so that one high bin does not make all others pale
+        top = (np.nanquantile(image, 0.99) if highest else 1.0) or highest
         how = {"aspect": "auto", "origin": "lower", "interpolation": "none", "extent": extent}
-        shown = ax.imshow(image.T, cmap=_rate_colours(colours["axes.facecolor"], "C0"), vmin=0, vmax=top, **how)
-        ax.figure.colorbar(shown, ax=ax, label="rate (spikes/s)", extend="max" if highest > top else "neither")
-    ax.eventplot(some, lineoffsets=np.arange(len(some)), linelengths=0.55, linewidths=1, colors=colours["text.color"])
-    ax.set(xlabel="time (s)", ylabel="unit", ylim=(-0.5, len(some) - 0.5))
+        colour_image = ax.imshow(image.T, cmap=_rate_colours(colours["axes.facecolor"], "C0"), vmin=0, vmax=top, **how)
+        ax.figure.colorbar(colour_image, ax=ax, label="rate (spikes/s)", extend="max" if highest > top else "neither")
+    ax.eventplot(
+        spikes, lineoffsets=np.arange(len(spikes)), linelengths=0.55, linewidths=1, colors=colours["text.color"]
+    )
+    ax.set(xlabel="time (s)", ylabel="unit", ylim=(-0.5, len(spikes) - 0.5))
     if epoch is not None:
-        ax.set_xlim(part)
+        ax.set_xlim(start, end)
     _set_ticks(ax.yaxis, list(trains))
     ax.grid(False)
     return ax
 
 
 def regularisation_path(strengths, coef, ax=None, *, labels=None, chosen=None):
-    """Coefficients against the strength of the penalty: who stays when it grows.
+    """Draw coefficients against the strength of the penalty.
 
     Parameters
     ----------
     strengths
         Shape (strengths,), above 0, increasing: `regularizer_strength`, in nats per bin.
     coef
-        Coefficients at each, shape (strengths, features); further axes, such as neurons, are lines of their own.
+        Coefficients at each strength, shape (strengths, features) or (strengths, features, neurons); one line for each.
     ax
         Axes to draw on; None makes a new figure.
     labels
-        A name for each line, for the legend.
+        Names of the lines in the legend.
     chosen
-        A strength to be marked, such as that of the best score on held-out data.
+        A strength to mark, such as the one with the best score on held-out data.
 
     Returns
     -------
@@ -237,13 +238,13 @@ def regularisation_path(strengths, coef, ax=None, *, labels=None, chosen=None):
     Raises
     ------
     ValueError
-        If the shapes do not belong together, or a strength is 0, which a logarithmic axis cannot show.
+        If the shapes do not match, or a strength is 0, which a logarithmic axis cannot show.
 
     Examples
     --------
     >>> from popglm import plotting
     >>> ax = plotting.regularisation_path([0.01, 0.1, 1.0], [[1.0, -0.5], [0.7, -0.2], [0.1, 0.0]], chosen=0.1)
-    >>> ax.get_xscale(), len(ax.lines)  # two features, 0, and what was chosen
+    >>> ax.get_xscale(), len(ax.lines)  # two features, the line at 0, and the chosen strength
     ('log', 4)
     """
     strengths = require_increasing("strengths", as_finite_array("strengths", strengths, (1,)), 0)
@@ -265,17 +266,17 @@ def regularisation_path(strengths, coef, ax=None, *, labels=None, chosen=None):
 
 
 def ks_plot(z, n=None, ax=None, *, label=None):
-    r"""Rescaled intervals against the uniform distribution that they have if the model is right.
+    r"""Draw the distribution of rescaled intervals against the uniform distribution, which they have if the model is right.
 
     With the expected number of spikes :math:`\tau` between two spikes, :math:`z = 1 - e^{-\tau}`. The curve is the share of
-    intervals up to z; outside the band, that of the Kolmogorov-Smirnov test at 95 %, the model is rejected.
+    intervals up to z. If it leaves the band, the Kolmogorov-Smirnov test rejects the model at the 5 % level.
 
     Parameters
     ----------
     z
-        Rescaled intervals, shape (intervals,), from 0 to 1; or their quantiles, evenly spaced.
+        Rescaled intervals, shape (intervals,), from 0 to 1; or their evenly spaced quantiles.
     n
-        Number of intervals, if `z` are quantiles.
+        Number of intervals if `z` holds quantiles.
     ax
         Axes to draw on; None makes a new figure.
     label
@@ -303,7 +304,11 @@ def ks_plot(z, n=None, ax=None, *, label=None):
     >>> bool(np.abs(share - x).max() < 0.0607)  # 1.36 / sqrt(500): inside the band
     True
     """
-    z = np.sort(require_shares("z", as_finite_array("z", require_one_unit(z), (1,))))
+    if isinstance(z, Mapping):
+        raise TypeError(
+            f"`z` must be the intervals of one unit; got those of {len(z)} by name. Give one: z[{next(iter(z), 0)!r}]."
+        )
+    z = np.sort(require_shares("z", as_finite_array("z", z, (1,))))
     n = len(z) if n is None else as_positive_integer("n", n)
     reach = stats.kstwo.ppf(0.95, n)
     ax, colours = _axes_and_colours(ax)
@@ -311,8 +316,8 @@ def ks_plot(z, n=None, ax=None, *, label=None):
     low, high = np.clip(x - reach, 0, 1), np.clip(x + reach, 0, 1)
     ax.fill_between(x, low, high, color=colours["ytick.color"], alpha=0.25, lw=0, label="95 % band")
     ax.plot([0, 1], [0, 1], color=colours["ytick.color"], lw=1, ls=":")
-    at, share = np.r_[0, z, 1], np.r_[0, np.arange(1, len(z) + 1) / len(z), 1]
-    ax.plot(at, share, drawstyle="steps-post", lw=1.5, label=label or f"{n} intervals")
+    steps, share = np.r_[0, z, 1], np.r_[0, np.arange(1, len(z) + 1) / len(z), 1]
+    ax.plot(steps, share, drawstyle="steps-post", lw=1.5, label=label or f"{n} intervals")
     ax.set(xlabel="rescaled interval z (probability)", ylabel="share of intervals up to z", xlim=(0, 1), ylim=(0, 1))
     ax.set_aspect("equal")
     ax.grid(False)
@@ -321,7 +326,7 @@ def ks_plot(z, n=None, ax=None, *, label=None):
 
 
 def _axes_and_colours(ax):
-    """The Axes to draw on, of a new figure if need be, and the colours of the style in use."""
+    """Return the Axes, of a new figure if None, and the colours of the current style."""
     try:
         import matplotlib
         import matplotlib.axes
@@ -331,42 +336,55 @@ def _axes_and_colours(ax):
         import matplotlib.pyplot as plt
 
         _, ax = plt.subplots()
-    require_axes(isinstance(ax, matplotlib.axes.Axes), ax)
+    if not isinstance(ax, matplotlib.axes.Axes):
+        raise TypeError(
+            f"`ax` must be an Axes of matplotlib, or None for a new figure; got {type(ax).__name__}. Of several, give one: "
+            "axes[0]."
+        )
     return ax, matplotlib.rcParams
 
 
 def _set_ticks(axis, names):
-    """Names of rows or columns, of some if there are many."""
+    """Set the names of rows or columns as ticks; of many names, only some."""
     step = -(-len(names) // MAX_TICKS)
     axis.set_ticks(range(0, len(names), step), [str(name) for name in names[::step]])
 
 
 def _rate_colours(background, colour):
-    """From the background to a colour that ticks are still seen on."""
+    """Return a colour map from the background to a colour on which ticks stay visible."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     low, high = np.array(to_rgb(background)), np.array(to_rgb(colour))
     return LinearSegmentedColormap.from_list("rate", [low, low + 0.75 * (high - low)])
 
 
-def _rate_image(rates, ids, part):
-    """Rates on an even time axis, with gaps, and its extent."""
+def _rate_image(rates, ids, start, end):
+    """Return rates on an even time axis, with NaN in gaps, and the extent of the image."""
     frame = as_frame(rates)
-    times, values = (frame.times, frame.values) if frame.times is not None else require_timed_rates(rates)
+    if frame.times is not None:
+        times, values = frame.times, frame.values
+    elif isinstance(rates, tuple | list) and len(rates) == 2:
+        times, values = rates
+    else:
+        raise TypeError(
+            f"`rates` must be a TsdFrame, or a pair (times, rates) of arrays; got {type(rates).__name__}. predict gives a "
+            "TsdFrame if X is one; divide by the bin size."
+        )
     times = require_increasing("times of the rates", as_finite_array("times of the rates", times, (1,)))
     values = as_finite_array("rates", values, (1, 2), missing=True).reshape(len(np.atleast_1d(values)), -1)
     require_n_entries("rates", values, len(times), "times")
     require_n_entries("rates", values.T, len(ids), "units")
     if frame.columns is not None:
         require_same_units(ids, frame.columns)
-    shown = (times >= part[0]) & (times <= part[1])
-    times, values = times[shown], values[shown]
-    require_two_bins("rates", times)
-    apart = np.diff(times)
-    usual = np.quantile(apart, 0.5, method="lower")
-    step = float(apart[np.abs(apart - usual) < 0.01 * usual].mean())  # without the gaps and the rounding of times
-    at = require_drawable_grid("rates", np.rint((times - times[0]) / step).astype(int), len(ids))
-    image = np.full((at[-1] + 1, len(ids)), np.nan)
-    image[at] = values
-    start = float(times[0]) - step / 2
-    return image, [start, start + len(image) * step, -0.5, len(ids) - 0.5]
+    inside = (times >= start) & (times <= end)
+    times, values = times[inside], values[inside]
+    if len(times) < 2:
+        raise ValueError(f"`rates` must have at least two bins in the epoch that is drawn; got {len(times)}.")
+    steps = np.diff(times)
+    median = np.quantile(steps, 0.5, method="lower")
+    step = float(steps[np.abs(steps - median) < 0.01 * median].mean())  # ignores gaps and the rounding of times
+    positions = require_drawable_grid("rates", np.rint((times - times[0]) / step).astype(int), len(ids))
+    image = np.full((positions[-1] + 1, len(ids)), np.nan)
+    image[positions] = values
+    left = float(times[0]) - step / 2
+    return image, [left, left + len(image) * step, -0.5, len(ids) - 0.5]

@@ -11,7 +11,8 @@ from popglm._design.total import collect_entries
 from popglm._sums.scores import linear_predictor_rows
 from popglm.basis import Conv
 from popglm.basis._tree import Basis, Sum
-from popglm.glm._estimator import Estimator
+from popglm.glm._access import core_params, model_with_dispersion
+from popglm.glm._model import Model
 from popglm.simulation._checks import (
     as_simulation_inputs,
     require_basis_features,
@@ -47,7 +48,7 @@ def decompose_predictor(coef, intercept, basis, inputs, model_name):
     external = np.concatenate(list(compress(weights, known)), 1)
     rows = as_design_rows(X)
     design = Design(rows)
-    eta = rows.take(collect_entries(linear_predictor_rows, design, n, external, intercept))
+    eta = rows.gather(collect_entries(linear_predictor_rows, design, n, external, intercept))
     return recurrence, eta, X.frame
 
 
@@ -69,7 +70,7 @@ def _input_features(terms, inputs):
     for part in side.bases:
         part.label = None  # they need differ inside of their own sums only
     X = side.lazy_features(*chain.from_iterable(inputs))
-    units = map(range, side._known())
+    units = map(range, side._input_widths())
     return X, iter([len(part._columns(units).names) for part in side.bases])
 
 
@@ -83,7 +84,7 @@ def _join_recurrences(kernels, weights, n):
 
 def decompose_model(model, basis, inputs):
     """The observation model with its scale, the recurrence, and the predictor of inputs with its time axis."""
-    require_estimator(model, Estimator)
+    require_estimator(model, Model)
     require_fitted(model)
-    known = model._scaled("a simulation")
-    return known, *decompose_predictor(*model._core_params(), basis, inputs, type(model).__name__)
+    known = model_with_dispersion(model, "a simulation")
+    return known, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__)

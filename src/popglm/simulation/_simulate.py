@@ -6,6 +6,7 @@ import numpy as np
 from popglm._checks.times import require_regular_bins
 from popglm._checks.values import as_number, require_key
 from popglm._pynapple import bin_frame, epoch_starts, select_columns
+from popglm.glm._access import is_single, neuron_names
 from popglm.simulation._checks import EXPLODING_FIT_FIX, as_history, as_n_bins, require_time_grid
 from popglm.simulation._recording import Population, make_recording
 from popglm.simulation._recurrence import decompose_model
@@ -88,9 +89,9 @@ def simulate(key, model, basis, inputs=None, *, duration=None, bin_size=None, hi
     warn_unstable(estimate_stability(model, known, recurrence, eta))
     limit = explosion_limit(known, typical_activity(model, known))
     bins = BinsToDraw(epoch_starts(frame, len(eta)), eta, frame.times)
-    ids = np.arange(len(limit)) if model._columns is None else model._columns
+    ids = np.arange(len(limit)) if neuron_names(model) is None else neuron_names(model)
     named = {"ids": ids, "mend": EXPLODING_FIT_FIX}
     counts, rates = simulate_recurrence(counts_key, known, recurrence, bins, history, limit, **named)
     units, counts = make_recording(times_key, counts, frame, bin_size, ids, known.support)
-    counts = select_columns(counts, 0) if model._single else counts
+    counts = select_columns(counts, 0) if is_single(model) else counts
     return Population(units, counts, rates, model.coef_, model.intercept_, recurrence.filters)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from popglm._checks.values import warn_user
+from popglm.glm._access import train_mean
 from popglm.simulation._checks import EXPLODING_FIT_FIX
 from popglm.simulation._mean_field import feedback_gain, find_fixed_point, input_drive, net_coupling, stability_margin
 from popglm.simulation._recurrence import decompose_model
@@ -83,7 +84,7 @@ def stability(model, basis, inputs=None):
 def typical_activity(model, known):
     """Size of each neuron's activity, in the data of the fit if they are known."""
     unknown = np.full(len(model.intercept_), 0.98 if known.support.ends_only else float(known.divides))
-    mean = np.abs(np.asarray(getattr(model, "_train_mean", unknown), float))
+    mean = np.abs(np.asarray(train_mean(model, unknown), float))
     if known.divides:
         mean = mean + np.sqrt(np.asarray(known.variance(mean)) * np.ravel(known.scale))
     return mean
@@ -99,7 +100,7 @@ def estimate_stability(model, known, recurrence, eta) -> Stability:
     typical = typical_activity(model, known)
     limit = (1 + typical) / 2 if known.support.ends_only else explosion_limit(known, typical)
     act, drive = net_coupling(known, recurrence.filters), input_drive(known, eta)
-    start = np.asarray(getattr(model, "_train_mean", np.zeros(len(typical))), float)
+    start = np.asarray(train_mean(model, np.zeros(len(typical))), float)
     rates = find_fixed_point(known, drive, act, start, limit)
     if rates is None:
         return Stability(np.full(len(limit), np.nan), np.inf, 0.0)

@@ -1,0 +1,89 @@
+"""A fitted model as the core and the packages above see it: observation model, parameters, and the data it is compared with."""
+
+import jax.numpy as jnp
+
+from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons, require_same_feature_names
+from popglm._checks.values import require_option
+from popglm._design.design import Design
+from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._sums.scale import broadcast_dispersion
+from popglm.glm._fitted import feature_names
+from popglm.glm._score import NULL_SOURCES, ModelOnData, as_null_means, require_train_mean
+from popglm.glm._settings import resolve_settings
+
+
+def fitted_observation_model(model):
+    """Observation model of the fit, whatever the settings say now; before a fit that of the settings."""
+    fitted = getattr(model, "observation_model_", None)
+    return resolve_settings(model).objective.model if fitted is None else fitted
+
+
+def model_with_dispersion(model, why):
+    """Observation model with the scale of each neuron, if it has one; `why` says what needs a scale, None that nothing does."""
+    observation, estimated = fitted_observation_model(model), getattr(model, "scale_", None)
+    if why:
+        require_dispersion(observation, estimated is not None, why)
+    if not (observation.divides or observation.shapes):
+        return observation
+    if estimated is None:
+        return broadcast_dispersion(observation, len(model.intercept_))
+    return observation.with_scale(estimated)
+
+
+def core_params(model):
+    """Coefficients (neurons, features) and intercepts (neurons,)."""
+    intercept = jnp.asarray(model.intercept_)
+    return jnp.asarray(model.coef_).reshape(-1, len(intercept)).T, intercept
+
+
+def as_user_array(model, array):
+    """Drop the axis of neurons, the last, for a `GLM`."""
+    return array[..., 0] if model._single else array
+
+
+def is_single(model) -> bool:
+    """Whether the model is a `GLM`, whose arrays have no axis of neurons."""
+    return model._single
+
+
+def neuron_names(model):
+    """Names that the neurons had in y; None if they had none."""
+    return model._columns
+
+
+def train_mean(model, default=None):
+    """Mean of y in the fit, per neuron; `default` after a bare `update`."""
+    return getattr(model, "_train_mean", default)
+
+
+def require_same_features(model, X):
+    """Refuse features that are not as many as in the fit, or have other names."""
+    require_n_features(len(model.coef_), X.values.shape[1], type(model).__name__)
+    require_same_feature_names(getattr(model, "feature_names_in_", None), feature_names(X.columns))
+
+
+def checked_X_y(model, X, y):
+    """Features and activity, checked and aligned, as many as in the fit."""
+    X, y = as_X_y(X, y, fitted_observation_model(model), (1,) if model._single else (2,))
+    require_same_features(model, X)
+    require_n_neurons(len(model.intercept_), y.values.shape[1])
+    return X, y
+
+
+def place_on_data(model, X, y, why=None, what="a residual") -> ModelOnData:
+    """Model and the data that it is compared with. `why` needs any scale; `what` needs one inside the loss only."""
+    X, y = checked_X_y(model, X, y)
+    observation = model_with_dispersion(model, why or (what if fitted_observation_model(model).shapes else None))
+    coef, intercept = core_params(model)
+    rows = as_design_rows(X.values)
+    return ModelOnData(observation, coef, intercept, X=X, y=y, rows=rows, design=Design(rows, y.values))
+
+
+def null_means(model, null, n_neurons, needed):
+    """Means of the null model, per neuron; None for those of the y that is scored."""
+    if not isinstance(null, str):
+        return as_null_means(null, n_neurons, fitted_observation_model(model).support)
+    if require_option("null", null, NULL_SOURCES) == "scored" or not needed:
+        return None
+    require_train_mean(model)
+    return model._train_mean

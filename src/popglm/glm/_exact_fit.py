@@ -1,0 +1,87 @@
+"""The fit of all neurons to all data, by the default solver or by a named one."""
+
+from contextlib import nullcontext
+
+from popglm._checks.arrays import require_constant
+from popglm._checks.values import require_flag
+from popglm._design.design import Design
+from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._files.checkpoint import Checkpoint
+from popglm._files.fingerprint import (
+    design_fingerprint,
+    frame_fingerprint,
+    objective_fingerprint,
+    options_fingerprint,
+    values_checksum,
+)
+from popglm._solver.exact import fit_exactly, neuron_progress_bar
+from popglm._solver.jaxopt import jaxopt_fit
+from popglm._sums.scale import dispersion_after_fit
+from popglm.glm._checks import require_default_solver
+from popglm.glm._fitted import Findings, Fitted, Names, Parameters
+from popglm.glm._settings import Settings
+
+
+def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> Fitted:
+    """Fit to features X and activity y of the user, from `init_params` or from the null model."""
+    require_flag("progress", progress)
+    require_default_solver(settings.solver_name, checkpoint)
+    exact = settings.solver_name is None
+    X, y = as_X_y(X, y, settings.objective.model, settings.y_dims)
+    n_features, n_neurons = X.values.shape[1], y.values.shape[1]
+    rows = as_design_rows(X.values, centered=exact)
+    center = rows.offset(n_features)
+    design = Design(rows, y.values, whole=not exact)
+    mask, start, saver = settings.mask(n_features, n_neurons), None, None
+    if init_params is not None:
+        coef, intercept = settings.core_params(init_params, mask, "init_params")
+        start = coef, intercept + coef @ center
+    if checkpoint is not None:
+        saver = Checkpoint(checkpoint, _fingerprint(settings, mask, X, y, start))
+        saver.verify_data(design_fingerprint(design))
+    with saver or nullcontext():  # on leaving it, the file is written
+        if exact:
+            with neuron_progress_bar(n_neurons, progress) as report:
+                fit = fit_exactly(
+                    design, settings.objective, mask, start, report=report, keep=saver, **settings.options
+                )
+        else:
+            fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
+        require_constant(X.values, y.values, fit.features.constant)
+        return _as_fitted(settings, design, fit, center, Names(neurons=y.columns, features=X.columns))
+
+
+def _as_fitted(settings: Settings, design, fit, center, names) -> Fitted:
+    """Result of a solver in the features of the user, which are `center` more than those of the design."""
+    model = settings.objective.model
+    known = model if fit.dispersion is None else model.with_scale(fit.dispersion[:, 0])
+    dispersion = dispersion_after_fit(design, known, fit)
+    intercept = (fit.intercept - fit.coef.astype(float) @ center).astype(fit.intercept.dtype)
+    return Fitted(
+        observation_model=model,
+        parameters=Parameters(
+            coef=settings.as_user_array(fit.coef.T), intercept=intercept, dispersion=dispersion.scale
+        ),
+        names=names,
+        convergence=fit.convergence,
+        findings=Findings(
+            silent=fit.silent,
+            constant=dispersion.constant,
+            separated=dispersion.separated,
+            separated_features=dispersion.separated_features,
+            collinear=fit.features.collinear,
+        ),
+        null_mean=fit.null_mean,
+    )
+
+
+def _fingerprint(settings: Settings, mask, X, y, start) -> dict:
+    """Settings and shapes that a checkpoint of this fit is compared by."""
+    return (
+        {"method": f"fit of {settings.estimator}"}
+        | objective_fingerprint(settings.objective, mask)
+        | options_fingerprint(settings.options)
+        | frame_fingerprint("X", X)
+        | frame_fingerprint("y", y)
+        | {"init": start and values_checksum(*start)}
+    )

@@ -1,0 +1,57 @@
+"""`Fitted`: everything that a fit says, whichever way it was made."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from popglm._solver.problem import Convergence
+from popglm.observation_models import ObservationModel
+
+
+class Parameters(NamedTuple):
+    """Parameters of all neurons, neurons first; `dispersion` is None where it was not asked for."""
+
+    coef: np.ndarray | jax.Array
+    intercept: np.ndarray | jax.Array
+    dispersion: np.ndarray | None = None
+
+
+class Findings(NamedTuple):
+    """Neurons and features for which the data do not determine what a fit gives.
+
+    `silent`, `constant` (y never varies) and `separated` are flags of neurons, `separated_features` flags of shape
+    (neurons, features) or None if nobody looked, `collinear` numbers of features.
+    """
+
+    silent: np.ndarray
+    constant: np.ndarray
+    separated: np.ndarray
+    separated_features: np.ndarray | None
+    collinear: np.ndarray
+
+
+class Names(NamedTuple):
+    """Names of the neurons and of the features, where the data had any."""
+
+    neurons: list | None
+    features: list | None
+
+
+def feature_names(columns):
+    """Names of features as scikit-learn keeps them: strings, or None."""
+    return columns if columns is not None and all(isinstance(name, str) for name in columns) else None
+
+
+class Fitted(NamedTuple):
+    """A fit: the model that was fitted, its parameters, how the solver ended, what the data lack, and the null model's means.
+
+    An `update` knows the first two and the names only.
+    """
+
+    observation_model: ObservationModel
+    parameters: Parameters
+    names: Names
+    convergence: Convergence | None = None
+    findings: Findings | None = None
+    null_mean: np.ndarray | None = None

@@ -1,0 +1,93 @@
+"""Warnings of a fit: neurons and features for which its numbers mean less than they seem to."""
+
+import numpy as np
+
+from popglm._checks.values import list_names, warn_user
+from popglm._sums.scale import MIN_DISPERSION
+from popglm.glm._fitted import Fitted
+
+STOPPED_EARLY = "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs"
+STALLED = (
+    "the fit met round-off before it converged, or a loss that is not finite, so more iterations do not help. Scale X, start "
+    "nearer, lower the `stepsize` of a named solver, compute in 64 bits"
+)
+BATCHES_STALLED = "the fit met round-off, or a loss that is not finite. Scale X, start nearer"
+PATH_STOPPED_EARLY = "the path stopped before it converged at every strength. Raise `maxiter` or `tol`"
+
+
+def warn_of_fit(fitted: Fitted, strength, stopped_early=STOPPED_EARLY, stalled=STALLED):
+    """Warn of neurons and features by name, from what a fit says; `strength` is that of the penalty.
+
+    `stopped_early` and `stalled` are the advice for neurons that did not converge; None gives none.
+    """
+    convergence, neurons = fitted.convergence, fitted.names.neurons
+    if fitted.findings is not None:
+        _warn_of_findings(fitted, strength)
+    if stopped_early is not None:
+        warn_of_neurons(~convergence.converged & ~convergence.stalled, neurons, stopped_early)
+    warn_of_neurons(convergence.stalled, neurons, stalled)
+    if fitted.findings is not None:
+        _warn_of_collinear(fitted.findings.collinear, fitted.names.features)
+
+
+def _warn_of_findings(fitted: Fitted, strength):
+    """Warn of neurons with nothing to fit, without a finite optimum, or with too little noise."""
+    model, findings, (neurons, features) = fitted.observation_model, fitted.findings, fitted.names
+    dispersion = fitted.parameters.dispersion
+    warn_of_silent(model, findings.silent, fitted.null_mean, neurons)
+    warn_of_neurons(
+        findings.constant, neurons, "the same y in every valid bin, so the scale is that of round-off. Leave it out"
+    )
+    warn_of_neurons(
+        np.isnan(dispersion),
+        neurons,
+        "no more valid bins than coefficients, so the scale, which is what they leave, is NaN. Use fewer functions, or "
+        "give the scale",
+    )
+    warn_of_neurons(
+        findings.separated,
+        neurons,
+        "the features tell every bin with an event from every bin without, so coefficients have no finite optimum and "
+        "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
+    )
+    if findings.separated_features is not None and not np.any(strength):
+        names = list_names(np.flatnonzero(findings.separated_features.any(0)), features)
+        warn_of_neurons(
+            findings.separated_features.any(1),
+            neurons,
+            f"feature {names}: where it is not 0 there is an event in every bin, or in none, so its coefficient has no "
+            "finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are right. Leave "
+            "it out, use a Ridge penalty",
+        )
+    if model.shapes and model.scale is None:
+        warn_of_neurons(
+            (dispersion < 1.1 * MIN_DISPERSION) & ~findings.silent,
+            neurons,
+            f"no overdispersion, so `scale_` is the least there is, {MIN_DISPERSION:g}, and the fit is Poisson's. Take "
+            'observation_model="Poisson"',
+        )
+
+
+def _warn_of_collinear(collinear, names):
+    """Warn of features that are sums of others."""
+    if len(collinear):
+        text = (
+            f"feature {list_names(collinear, names)}: a sum of other features, to the precision of X. Predictions are right, "
+            "but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
+        )
+        warn_user(text, RuntimeWarning)
+
+
+def warn_of_silent(model, silent, null_mean, neurons):
+    """Warn of neurons that have no event, or an event in every bin."""
+    every = silent & (null_mean > 0.5) if model.support.ends_only else np.zeros_like(silent)
+    text = "no event in any valid bin, so its coefficients are 0 and its rate is that of half an event. Leave it out"
+    warn_of_neurons(silent & ~every, neurons, text)
+    text = "an event in every valid bin, so its coefficients are 0 and half a bin counts as one without. Leave it out"
+    warn_of_neurons(every, neurons, text)
+
+
+def warn_of_neurons(which, names, text):
+    """Warn of some neurons by name, if there are any."""
+    if np.any(which):
+        warn_user(f"neuron {list_names(np.flatnonzero(which), names)}: {text}, or look at its data.", RuntimeWarning)
