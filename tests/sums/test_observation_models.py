@@ -14,7 +14,7 @@ from popglm._design.sizes import SIZES
 from popglm._design.total import total
 from popglm._solver.exact import REFACTOR_INTERVAL
 from popglm.batching import random_windows
-from popglm.batching._steppers import BatchFit
+from popglm.batching._batch_fit import BatchFit
 from popglm.glm import GLM, PopulationGLM
 from popglm.links import LINKS
 from popglm.observation_models import Bernoulli, Gamma, Gaussian, NegativeBinomial, Poisson
@@ -392,8 +392,8 @@ def test_the_scale_is_that_of_the_step_that_is_kept(monkeypatch, name):
     X = rng.normal(size=(400, 30))
     y = X[:, :1] / 4 + rng.normal(size=(400, 2))
     y = y if name == "Gaussian" else rng.poisson(np.exp(y))
-    scales, scale = [], BatchFit.scale
-    monkeypatch.setattr(BatchFit, "scale", lambda self, state: scales.append(scale(self, state)) or scales[-1])
+    scales, dispersion = [], BatchFit.dispersion.fget
+    monkeypatch.setattr(BatchFit, "dispersion", property(lambda fit: scales.append(dispersion(fit)) or scales[-1]))
     windows = random_windows(X[:200], y[:200], n_bins=20, seed=0)
     model = PopulationGLM(name).fit_batches(windows, 40, held_out=(X[200:], y[200:]), check_every=1, patience=12)
     best = int(np.argmax(model.history_["score"]))

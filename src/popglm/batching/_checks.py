@@ -26,13 +26,17 @@ def require_batch_pair(item, expected="`batches` must give pairs (X, y)"):
     return item
 
 
-def require_uniform_batches(what, expected, came):
-    """Every batch has the shape and the columns, where it names them, of the first."""
-    if what == "shape" and came != expected:
+def require_batch_shape(expected, came):
+    """Require as many features and neurons as in the first batch."""
+    if came != expected:
         raise ValueError(f"all batches must have as many features and neurons as the first, {expected}; got {came}.")
-    if what != "shape" and expected is not None and came is not None and list(expected) != list(came):
+
+
+def require_batch_columns(letter, expected, came):
+    """Require the columns of the first batch, in its order, if both batches name them."""
+    if expected is not None and came is not None and list(expected) != list(came):
         raise ValueError(
-            f"all batches must have the columns of the first, in its order; in `{what}` {list(expected)} were expected and "
+            f"all batches must have the columns of the first, in its order; in `{letter}` {list(expected)} were expected and "
             f"{list(came)} came. Select the columns by name."
         )
 
@@ -54,13 +58,13 @@ def as_init_pair(init, state_class):
             "`init` must be None or a pair (params, state), where params is (coef, intercept) and state None or "
             f"the `batch_state_` of an earlier fit; got {type(init).__name__}."
         )
-    params, stand = init
+    params, state = init
     require_params_pair(params)
-    if stand is not None and not isinstance(stand, state_class):
+    if state is not None and not isinstance(state, state_class):
         raise TypeError(
-            f"the state in `init` must be None or the `batch_state_` of an earlier fit; got {type(stand).__name__}."
+            f"the state in `init` must be None or the `batch_state_` of an earlier fit; got {type(state).__name__}."
         )
-    return params, stand
+    return params, state
 
 
 def require_stepper(solver, name):

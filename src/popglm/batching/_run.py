@@ -1,127 +1,111 @@
-"""What `fit_batches` does around its steps: take batches, count passes, report, stop."""
+"""The run of a fit by batches: take batches, step, end passes, report, write checkpoints, stop."""
 
-from collections.abc import Iterator
 from functools import partial
-from itertools import islice
 from typing import NamedTuple
 
 from popglm._checks.values import warn_user
-from popglm._design.streams import prefetch
 from popglm._files.fingerprint import batch_fingerprint
+from popglm.batching._batches import END_OF_PASS
 from popglm.batching._checks import require_any_batch, require_checkpoint_batch
-from popglm.batching._windows import Windows
+
+
+class Place(NamedTuple):
+    """Place of a run in its batches: current pass, batches of this pass already used, and steps since its start."""
+
+    pass_number: int = 0
+    batches_taken: int = 0
+    n_steps: int = 0
+
+    def after_batch(self) -> "Place":
+        """Place one batch later."""
+        return self._replace(batches_taken=self.batches_taken + 1, n_steps=self.n_steps + 1)
+
+    def after_pass(self) -> "Place":
+        """Place at the start of the next pass."""
+        return self._replace(pass_number=self.pass_number + 1, batches_taken=0)
 
 
 class RunState(NamedTuple):
-    """Where a fit by batches stands: how it steps, the state of that, the pass, and how many batches of it were taken.
+    """Progress of a fit by batches: name and state of its solver, shape and names of its batches, place in them.
 
-    `shape` is (features, neurons), `names` are theirs. For the user, `stepper` is only the name of the way.
+    It holds no functions, so that it can be pickled. A later run continues from it.
     """
 
-    stepper: object
-    solver: object
-    shape: tuple[int, int]
-    number: int = 0
-    taken: int = 0
-    names: dict | None = None
-
-
-def iterate_batches(source, number, taken, *, anew=False):
-    """Batches from a place in a pass on, pass by pass, None at the end of each; until a pass has none.
-
-    An iterator stands where it stands, unless it is made `anew`, and has no second pass. Its end is not that of a pass: another
-    one may go on from there.
-    """
-    while True:
-        if isinstance(source, Windows):
-            passing = prefetch(source.of_pass(number, taken))
-        elif isinstance(source, Iterator) and not anew:
-            passing = source
-        else:
-            passing = islice(iter(source), taken, None)
-        some = False
-        for item in passing:
-            some = True
-            yield item
-        if not (some or taken) or isinstance(source, Iterator):
-            return
-        yield None
-        number, taken = number + 1, 0
+    solver: str
+    solver_state: object
+    shape: tuple[int, int]  # features and neurons
+    names: tuple  # of the columns of X and of y, None where they have none
+    place: Place
 
 
 class SavedRun(NamedTuple):
-    """A run as it is written to a file, right after step `n`; `stopped` if it was to end there."""
+    """A run as it is written to a file after a step. The order of the fields is that of the file."""
 
     solver: tuple
-    place: tuple  # shape, pass, and how many batches of it were taken
-    n: int
-    stopped: bool
-    watched: tuple
+    place: tuple  # shape of the batches, pass, batches of this pass already used
+    n_steps: int
+    stopped: bool  # whether the run ended with this step
+    watch: tuple
 
     @classmethod
-    def after(cls, n, stand, stopped, watch) -> "SavedRun":
-        place = stand.shape, stand.number, stand.taken
-        return cls(stand.stepper.packed(stand.solver), place, n, stopped, watch.kept(n))
+    def after(cls, place, stepper, shape, stopped, watch) -> "SavedRun":
+        """Run after the step at this place."""
+        in_pass = shape, place.pass_number, place.batches_taken
+        return cls(stepper.to_tuple(), in_pass, place.n_steps, stopped, watch.snapshot(place.n_steps))
 
-    def reopened(self, source, stepper, convert, start, watch, keep):
-        """Where the run stood, and the batches from there on, after a look at the last one that it had seen."""
-        shape, number, taken = self.place
-        before = self.n - 1 if isinstance(source, Iterator) else taken - 1
-        items = iterate_batches(source, number, before, anew=True)
-        X, y = convert(require_checkpoint_batch(next(items, None), keep.path))
-        keep.verify_data(batch_fingerprint(X, y), "Batches must come in the same order again. ")
-        how = stepper(shape)
-        solver = how.unpacked(self.solver, lambda: how.start(*start(shape), X, y))
-        watch.resume(self.watched)
-        return RunState(how, solver, shape, number, taken), items
+    def resume(self, batches, stepper, watch, checkpoint):
+        """Continue this run, if the last batch it used is the same. Return its place and the stepper in its state."""
+        _, pass_number, batches_taken = self.place
+        n_before = (self.n_steps if batches.is_iterator else batches_taken) - 1
+        batches.seek(pass_number, n_before, anew=True)
+        X, y = require_checkpoint_batch(batches.read_next(), checkpoint.path)
+        checkpoint.verify_data(batch_fingerprint(X, y), "Batches must come in the same order again. ")
+        stepper = stepper.from_tuple(self.solver, X, y)
+        watch.resume(self.watch, self.n_steps)
+        return Place(pass_number, batches_taken, self.n_steps), stepper
 
 
-def run_batches(source, n_steps, stepper, convert, start, stand, report, watch, keep=None):
-    """Take `n_steps` steps. `convert` checks a batch; `report` and `watch` see every step, and `watch` may end the run.
+def read_shape(batches, checkpoint=None):
+    """Features and neurons of the run: those of the run that the checkpoint holds, or else those of the batches."""
+    if checkpoint and checkpoint.saved:
+        shape, *_ = SavedRun(*checkpoint.saved).place
+        return shape
+    return batches.read_shape()
 
-    `stand` is None before the first batch, `keep` is the checkpoint, or None. Returns where the fit stands, and how many
-    steps it took.
+
+def run_batches(batches, stepper, n_steps, place, watch, checkpoint=None):
+    """Take up to `n_steps` steps from a place on. Return the stepper after the last one, and its place.
+
+    The stepper, a `BatchFit` or `UserSolver`, decides how to step and may be done earlier; `watch` sees every step and may end
+    the run. A run that the `checkpoint` holds is continued instead.
     """
-    n, once = 0, isinstance(source, Iterator)
-    if keep and keep.saved:
-        kept = SavedRun(*keep.saved)
-        stand, items = kept.reopened(source, stepper, convert, start, watch, keep)
-        n = kept.n
-        report(watch.history["loss"][-1], n)
-        if kept.stopped or (once and n >= n_steps):
-            return stand, n
-    else:
-        items = iterate_batches(source, *((0, 0) if stand is None else (stand.number, stand.taken)))
-    for item in items:
-        if item is None and stand:
-            solver = stand.stepper.end_pass(stand.solver)
-            stand = stand._replace(solver=solver, number=stand.number + 1, taken=0)
-            if stand.stepper.ended(solver):
-                break
-        if n >= n_steps:  # after a look at whether the pass is over
-            break
-        if item is None:
+    stopped = False
+    if checkpoint and checkpoint.saved:
+        saved = SavedRun(*checkpoint.saved)
+        place, stepper = saved.resume(batches, stepper, watch, checkpoint)
+        if saved.stopped:
+            return stepper, place
+    for batch in batches.take(n_steps - place.n_steps):
+        if batch is END_OF_PASS:
+            stepper, place = stepper.end_pass(), place.after_pass()
+            if stepper.done:
+                return stepper, place
             continue
-        X, y = convert(item)
-        if stand is None:
-            shape = X.shape[1], y.shape[1]
-            how = stepper(shape)
-            stand = RunState(how, how.start(*start(shape), X, y), shape)
-        solver, loss = stand.stepper.step(stand.solver, X, y)
-        stand, n = stand._replace(solver=solver, taken=stand.taken + 1), n + 1
-        report(loss)
-        stopped = watch(n, loss, stand)
-        if keep:
+        X, y = batch
+        stepper, loss = stepper.step(X, y)
+        place = place.after_batch()
+        stopped = watch(place.n_steps, loss, stepper)
+        if checkpoint:
             seen = X.copy(), y.copy()  # the next batch may be written where this one was
-            keep.save_if_due(partial(SavedRun.after, n, stand, stopped, watch), partial(batch_fingerprint, *seen))
-        if stopped or (once and n == n_steps):
-            break
-    else:
-        require_any_batch(n)
-        if n < n_steps:
-            warn_user(
-                f"the batches ended after {n} of {n_steps} steps. For more, give something that can be iterated again: a "
-                "list, `random_windows`, but no generator.",
-                RuntimeWarning,
-            )
-    return stand, n
+            saved = partial(SavedRun.after, place, stepper, batches.shape, stopped, watch)
+            checkpoint.save_if_due(saved, partial(batch_fingerprint, *seen))
+        if stopped:
+            return stepper, place
+    require_any_batch(place.n_steps)
+    if place.n_steps < n_steps:
+        warn_user(
+            f"the batches ended after {place.n_steps} of {n_steps} steps. For more, give something that can be iterated "
+            "again: a list, `random_windows`, but no generator.",
+            RuntimeWarning,
+        )
+    return stepper, place

@@ -1,15 +1,15 @@
-"""A sample of the rows of a fit by batches, and the optimum that it and the sums over all rows tell.
+"""Sample of the rows of a fit by batches, and the optimum that it determines together with sums over all rows.
 
-Every batch was evaluated where the parameters stood when it came. What is known of all rows is the sum of these gradients, g.
-How far they have changed since then is estimated from a sample, whose residuals were kept:
+Every batch was evaluated at the parameters that it met, and the sum g of its gradients is known. How far the gradients have
+changed since then is estimated from a sample of the rows, whose residuals were kept:
 
-    S(w) = g w + sum_i v_i [loss(x_i w) - r_i x_i w],    r_i the derivative of the loss where row i was met,
+    S(w) = g w + sum_i v_i [loss(x_i w) - r_i x_i w],    r_i the derivative of the loss at the parameters that row i met,
 
-v_i one over the chance that row i is in the sample. A scale in the loss may have changed, too. S is convex, its gradient is
-exact for parameters that have not moved, and for all others if the sample is all rows. It is the idea of variance reduction
-(Johnson and Zhang 2013, *Advances in Neural Information Processing Systems* 26) without a second look at the rows. Rows with
-large features are kept first, since they are the ones that parameters can do harm in; directions that the sample knows too
-little of are held by the Gram matrix of all rows.
+with v_i one over the probability that row i is in the sample. A dispersion in the loss may have changed, too. S is convex; its
+gradient is exact for parameters that have not moved, and for all others if the sample holds all rows. The idea is that of
+variance reduction (Johnson and Zhang 2013, *Advances in Neural Information Processing Systems* 26), without a second look at
+the rows. Rows with large features are more likely to be kept, since parameters can do most harm in them; directions of which
+the sample knows too little are held by the Gram matrix of all rows.
 """
 
 from functools import partial
@@ -27,191 +27,196 @@ from popglm._solver.exact import objective_from_sums
 from popglm._solver.preconditioner import MAX_FACTOR_ENTRIES, Problem
 from popglm._sums.losses import loss_and_gradient, residual_gradient, sampled_hessians, stack_params
 
-MAX_SAMPLE_ENTRIES = 8_000_000  # of all that is kept
+# Largest number of entries that the sample keeps, of its rows, and of rows for Hessians.
+MAX_SAMPLE_ENTRIES = 8_000_000
+MAX_SAMPLE_ROWS = 65536
+MAX_HESSIAN_ROWS = 4096
 
+# Rows per feature at which a sampled Hessian weighs as much as that of the null model.
+TRUSTED_ROWS_PER_FEATURE = 4
 
-MAX_SAMPLE_ROWS = 65536  # rows
+# Weight of the null model's curvature, times the features over the rows of the sample.
+NULL_CURVATURE_WEIGHT = 2.0
 
+# Nats of a loss, summed over bins, that may be left to gain: much less than the error of the sample.
+SAMPLE_TOL_NATS = 1e-3
 
-MAX_HESSIAN_ROWS = 4096  # of these, to compute curvatures from
-
-
-TRUSTED_ROWS_PER_FEATURE = 4  # rows per feature at which a sampled Hessian weighs as much as the null model's
-
-
-NULL_CURVATURE_WEIGHT = (
-    2.0  # times the features over the rows of the sample: how strongly the null model's curvature holds
-)
-
-
-SAMPLE_TOL_NATS = (
-    1e-3  # nats of a loss, summed over bins, that may be left to gain: much less than the sample is wrong by
-)
-
-
-ROUND_OFF_FACTOR = 100  # times the precision: that of a difference of sums
-
+# Round-off of a difference of sums, in units of the precision.
+ROUND_OFF_FACTOR = 100
 
 MAX_SAMPLE_EVALUATIONS = 8
 
+# The fractional parts of its multiples are spread most evenly.
+GOLDEN_FRACTION = (5**0.5 - 1) / 2
 
-GOLDEN_FRACTION = (5**0.5 - 1) / 2  # the fractional parts of its multiples are spread most evenly
+
+class Rows(NamedTuple):
+    """Arrays with one entry per row."""
+
+    X: np.ndarray
+    y: np.ndarray
+    residual: np.ndarray  # derivative of the loss in the linear predictor, at the parameters that the row met
+    size: np.ndarray
+    uniform: np.ndarray  # number between 0 and 1
 
 
 class Sample(NamedTuple):
     """Some of the rows that counted, by priority sampling (Duffield, Lund and Thorup 2007, *Journal of the ACM* 54:32).
 
-    A row has a size, of 1 and more, and a number u between 0 and 1; it is in the sample while u is less than `share` times
-    its size. When the sample is full, `share` is halved. The arrays have room for more than `n` rows. Rows are appended in
-    place and never changed, so that an earlier sample stays what it was.
+    Rows have a size of 1 and more and a uniform number; they are in the sample while that is less than `share` times the size.
+    When the sample is full, `share` is halved. Rows are appended to the `arrays`, which have room for more than `n`, and never
+    changed, so that an earlier sample stays as it was.
     """
 
-    X: np.ndarray
-    y: np.ndarray
-    residual: np.ndarray  # derivative of the loss in the linear predictor, when the row was met
-    size: np.ndarray
-    u: np.ndarray
+    arrays: Rows
     n: int
     share: float
-    n_met: int
+    n_seen: int
 
     @classmethod
     def empty(cls, n_features, n_neurons) -> "Sample":
-        """Of fixed capacity, so that what is computed from it is compiled once."""
-        rows, dtype = (
-            min(MAX_SAMPLE_ENTRIES // (n_features + 2 * n_neurons) + 1, MAX_SAMPLE_ROWS),
-            jnp.result_type(float),
+        """Sample without rows. Its capacity is fixed, so that computations with it are compiled once."""
+        capacity = min(MAX_SAMPLE_ENTRIES // (n_features + 2 * n_neurons) + 1, MAX_SAMPLE_ROWS)
+        dtype = jnp.result_type(float)
+        arrays = Rows(
+            X=np.zeros((capacity, n_features), dtype),
+            y=np.full((capacity, n_neurons), np.nan, dtype),
+            residual=np.zeros((capacity, n_neurons), dtype),
+            size=np.ones(capacity),
+            uniform=np.zeros(capacity),
         )
-        y, size = np.full((rows, n_neurons), np.nan, dtype), np.ones(rows)
-        return cls(np.zeros((rows, n_features), dtype), y, np.zeros_like(y), size, np.zeros(rows), 0, 1.0, 0)
+        return cls(arrays=arrays, n=0, share=1.0, n_seen=0)
 
     @classmethod
-    def of(cls, *parts) -> "Sample":
-        """Of these `parts`, with room for more."""
-        *rows, share, n_met = parts
-        sample, n = cls.empty(rows[0].shape[1], rows[1].shape[1]), len(rows[0])
+    def from_rows(cls, rows: Rows, share, n_seen) -> "Sample":
+        """Sample of copies of these rows, with room for more."""
+        n, sample = len(rows.X), cls.empty(rows.X.shape[1], rows.y.shape[1])
         for array, values in zip(sample.arrays, rows, strict=True):
             array[:n] = values
-        return sample._replace(n=n, share=share, n_met=n_met)
+        return sample._replace(n=n, share=share, n_seen=n_seen)
+
+    @classmethod
+    def from_tuple(cls, values) -> "Sample":
+        """Sample with the values of a file."""
+        *rows, share, n_seen = values
+        return cls.from_rows(Rows(*rows), share, n_seen)
+
+    def to_tuple(self) -> tuple:
+        """Values for a file."""
+        return *self.rows, self.share, self.n_seen
+
+    def copy(self) -> "Sample":
+        """Sample with arrays of its own, so that rows may be appended to both."""
+        return Sample.from_rows(self.rows, self.share, self.n_seen)
 
     @property
-    def arrays(self):
-        """All that has an entry per row, with the room for more."""
-        return self.X, self.y, self.residual, self.size, self.u
-
-    @property
-    def rows(self):
-        """The same of the rows of the sample."""
-        return tuple(array[: self.n] for array in self.arrays)
-
-    @property
-    def parts(self):
-        """What `of` makes the sample from."""
-        return *self.rows, self.share, self.n_met
+    def rows(self) -> Rows:
+        """Rows of the sample, without the room for more."""
+        return Rows(*(array[: self.n] for array in self.arrays))
 
     @property
     def weight(self):
-        """How many rows each row of the sample stands for."""
-        return 1 / np.minimum(1, self.share * self.size[: self.n])
+        """Number of rows that each row of the sample stands for."""
+        return 1 / np.minimum(1, self.share * self.rows.size)
 
-    def with_rows(self, X, y, residuals, size) -> "Sample":
-        """Take in the rows of a batch; a function makes the residuals of those that are kept."""
-        u = (self.n_met + 1 + np.arange(len(X))) * GOLDEN_FRACTION % 1  # as good as random, and evenly spread
-        return self._replace(n_met=self.n_met + len(X))._with(X, y, residuals, size, u)
+    def add_rows(self, X, y, residuals, size) -> "Sample":
+        """Take in the rows of a batch; the function `residuals` makes the residuals of those that are kept."""
+        uniform = (self.n_seen + 1 + np.arange(len(X))) * GOLDEN_FRACTION % 1  # as good as random, and evenly spread
+        return self._replace(n_seen=self.n_seen + len(X))._add(X, y, residuals, size, uniform)
 
-    def _with(self, X, y, residuals, size, u):
-        kept = np.flatnonzero(u < self.share * size)
-        n = self.n + len(kept)
-        if n > len(self.X):
-            share = self.share / 2
-            still = self.u[: self.n] < share * self.size[: self.n]
-            smaller = Sample.of(*(rows[still] for rows in self.rows), share, self.n_met)
-            return smaller._with(X, y, residuals, size, u)
-        X, y = X[kept], y[kept]
-        for array, values in zip(self.arrays, (X, y, residuals(X, y), size[kept], u[kept]), strict=True):
+    def _add(self, X, y, residuals, size, uniform):
+        taken = np.flatnonzero(uniform < self.share * size)
+        n = self.n + len(taken)
+        if n > len(self.arrays.X):
+            share, rows = self.share / 2, self.rows
+            stays = rows.uniform < share * rows.size
+            smaller = Sample.from_rows(Rows(*(array[stays] for array in rows)), share, self.n_seen)
+            return smaller._add(X, y, residuals, size, uniform)
+        X, y = X[taken], y[taken]
+        rows = Rows(X=X, y=y, residual=residuals(X, y), size=size[taken], uniform=uniform[taken])
+        for array, values in zip(self.arrays, rows, strict=True):
             array[self.n : n] = values
         return self._replace(n=n)
 
-    def block(self, step=1, room=None):
-        """Every `step`-th row as a block of so many rows, and the residuals."""
-        room = room or min(1 << (self.n - 1).bit_length(), len(self.X))  # of few sizes, so that little is compiled
+    def block(self, step=1, n_rows=None):
+        """Every `step`-th row as a block padded to `n_rows`, and the residuals."""
+        # By default of few lengths, so that little is compiled.
+        n_rows = n_rows or min(1 << (self.n - 1).bit_length(), len(self.arrays.X))
         X, y, residual, *_ = (rows[::step] for rows in self.rows)
         weight = np.where(np.isnan(y), 0, self.weight[::step, None]).astype(X.dtype)
-        parts = (zero_pad(rows, room) for rows in (X, np.nan_to_num(y), weight, residual))
-        X, y, weight, residual = parts
+        X, y, weight, residual = (zero_pad(rows, n_rows) for rows in (X, np.nan_to_num(y), weight, residual))
         return Block(X, y, weight), residual
 
     def total(self, f, *args):
-        """``f(block, *args)``, sums of which are as if over all rows, with numbers in the precision of the sample."""
+        """Estimate of the sum of ``f(block, *args)`` over all rows seen; numbers are in the precision of the sample."""
         return _block_total(f, self.block()[0], *args)
 
     def hessians(self, model, coef, intercept, coordinates):
-        """Mean Hessian of every neuron at these parameters, and from how many bins each was computed."""
+        """Mean Hessian of every neuron at these parameters, and the number of bins that it was computed from."""
         step = -(-self.n // MAX_HESSIAN_ROWS) or 1
         block, _ = self.block(step, MAX_HESSIAN_ROWS)
-        units = [np.asarray(a, self.X.dtype) for a in (coef, intercept, *coordinates)]
+        args = [np.asarray(a, self.arrays.X.dtype) for a in (coef, intercept, *coordinates)]
         record_rows(weight=block.weight)
-        return np.asarray(sampled_hessians(block, model, *units), float), (block.weight > 0).sum(0)
+        return np.asarray(sampled_hessians(block, model, *args), float), (block.weight > 0).sum(0)
 
 
 def with_sampled_hessians(problem: Problem, sample: Sample, params, few) -> Problem:
-    """The problem with each neuron's Hessian at these parameters, drawn to the null model's where the sample is small.
+    """Problem with each neuron's Hessian at these parameters, shrunk to that of the null model where the sample is small.
 
     `few` is added to the diagonal, relative to the curvature.
     """
-    known, n_features = problem.precondition, problem.coordinates.mean.size
-    if len(known.mask) * known.factor.size > MAX_FACTOR_ENTRIES:
+    precondition, n_features = problem.precondition, problem.coordinates.mean.size
+    if len(precondition.mask) * precondition.factor.size > MAX_FACTOR_ENTRIES:
         return problem
     hessians, n_bins = sample.hessians(problem.objective.model, *params, problem.coordinates)
     trust, diagonal = n_bins / (n_bins + TRUSTED_ROWS_PER_FEATURE * n_features), few * np.eye(n_features + 1)
     own = {
-        neuron: t * (hessian + c * diagonal) + (1 - t) * c * known.correlation
-        for neuron, (hessian, c, t) in enumerate(zip(hessians, known.curvature, trust, strict=True))
+        neuron: t * (hessian + c * diagonal) + (1 - t) * c * precondition.correlation
+        for neuron, (hessian, c, t) in enumerate(zip(hessians, precondition.curvature, trust, strict=True))
         if np.isfinite(hessian).all()
     }
-    return problem._replace(precondition=known.with_own_hessians(own))
+    return problem._replace(precondition=precondition.with_own_hessians(own))
 
 
-def sample_optimum(sample: Sample, gradients, bins, silent, problem: Problem, params):
-    """Coefficients and intercepts that minimise S and the penalty, from these on, neurons first.
+def sample_optimum(seen, problem: Problem, start):
+    """Coefficients and intercepts, neurons first, that minimise S and the penalty, from `start` on.
 
-    `gradients` and `bins` are of all rows, of which some are in the sample.
+    `seen` holds the gradients and bins of all rows, and the sample.
     """
-    model, coordinates, known = problem.objective.model, problem.coordinates, problem.precondition
-    dtype = sample.X.dtype
-    block, residual = sample.block()
-    weight, least = block.weight.astype(float), np.finfo(float).tiny  # each neuron has bins of its own
-    n_told = np.maximum(
-        weight.sum(0) ** 2 / np.maximum((weight**2).sum(0), least), 1
-    )  # as many, were they to count alike
-    scale, bins = bins / np.maximum(weight.sum(0), least), np.maximum(bins, 1)
-    joined = lambda sums: scale[:, None] * stack_params(*sums)
-    linear = gradients - joined(_block_total(residual_gradient, block, residual))
-    held = (NULL_CURVATURE_WEIGHT * np.maximum(1 - n_told / bins, 0) * sample.X.shape[1] / n_told * known.curvature)[
-        :, None
-    ]
-    first = coordinates.from_model(*params)
+    model, coordinates, precondition = problem.objective.model, problem.coordinates, problem.precondition
+    dtype = seen.sample.arrays.X.dtype
+    block, residual = seen.sample.block()
+    weight, tiny = block.weight.astype(float), np.finfo(float).tiny  # each neuron has bins of its own
+    # Effective number of bins: as many, were they to count alike.
+    n_effective = np.maximum(weight.sum(0) ** 2 / np.maximum((weight**2).sum(0), tiny), 1)
+    scale, bins = seen.bins / np.maximum(weight.sum(0), tiny), np.maximum(seen.bins, 1)
+    scaled_gradient = lambda sums: scale[:, None] * stack_params(*sums)
+    linear = seen.gradients - scaled_gradient(_block_total(residual_gradient, block, residual))
+    missing = np.maximum(1 - n_effective / bins, 0)
+    held = NULL_CURVATURE_WEIGHT * missing * block.X.shape[1] / n_effective * precondition.curvature
+    first = coordinates.from_model(*start)
     eps = ROUND_OFF_FACTOR * float(jnp.finfo(dtype).eps)
-    state = initial_state(first, silent)
+    state = initial_state(first, seen.null.silent)
     for _ in range(MAX_SAMPLE_EVALUATIONS):
         coef, intercept = coordinates.to_model(point := ask(state))
         loss, *slopes = _block_total(loss_and_gradient, block, model, coef.astype(dtype), intercept.astype(dtype))
         nat = model.nat(scale * np.where(np.isfinite(loss), loss, 1) / bins)
         with np.errstate(invalid="ignore", over="ignore"):  # a trial too far away
-            slope = joined(slopes) + linear
+            slope = scaled_gradient(slopes) + linear
             loss = scale * loss + (linear * stack_params(coef, intercept)).sum(1)
         value, gradient = objective_from_sums((loss, slope[:, :-1], slope[:, -1]), problem, coef, bins)
-        pull = held * ((point - first) @ known.correlation)
-        value, gradient = value + (pull * (point - first)).sum(1) / 2, gradient + known.mask * pull
-        state = tell(state, value, gradient, known, SAMPLE_TOL_NATS * nat / bins, known.curvature * nat, eps)
+        pull = held[:, None] * ((point - first) @ precondition.correlation)
+        value, gradient = value + (pull * (point - first)).sum(1) / 2, gradient + precondition.mask * pull
+        tol = SAMPLE_TOL_NATS * nat / bins
+        state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, eps)
         if not (state.status == RUNNING).any():
             break
     return coordinates.to_model(state.point + np.where(state.status == DONE, 1, 0)[:, None] * state.direction)
 
 
 def sample_losses(sample: Sample, model, coef, intercept):
-    """What the sample tells of the loss of all rows, summed, of every neuron."""
-    dtype = sample.X.dtype
+    """Estimate of each neuron's total loss over all rows seen, from the sample."""
+    dtype = sample.arrays.X.dtype
     return sample.total(loss_and_gradient, model, coef.astype(dtype), intercept.astype(dtype))[0]
 
 

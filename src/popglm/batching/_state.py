@@ -1,125 +1,121 @@
-"""What a fit by batches knows between two batches, and how it is kept in a file."""
+"""State of the default fit by batches: sums over the batches seen, and the phase that the fit is in.
 
-from functools import partial
+States are plain data without functions, and no step changes one in place, so they can be kept, pickled and continued twice.
+"""
+
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from popglm._solver.ask_tell import DONE, RUNNING, SolverState
-from popglm._solver.preconditioner import Coordinates, Preconditioner, Problem
-from popglm._solver.problem import Objective
-from popglm._sums.scale import broadcast_dispersion, dispersion_slopes, fit_dispersion
+from popglm._solver.preconditioner import Problem
+from popglm._sums.losses import NullModel
 from popglm.batching._sample import Sample
 
 
-class BatchFitState(NamedTuple):
-    """All that the next step needs. `passing` is None on the first pass, and as long as batches show new bins.
+@dataclass(frozen=True)
+class Seen:
+    """Sums over all bins seen; a bin that comes again in an exact pass is not added again.
 
-    All features are those of the user minus `center`, the mean of the first batch, so none lies far from 0.
+    Features are those of the user minus `center`, the mean of the first batch, so that none lies far from 0.
     """
 
-    coef: np.ndarray
-    intercept: np.ndarray
-    center: np.ndarray | None
-    bins: np.ndarray  # that every batch has added while `passing` was None, per neuron, with their events and moments
+    center: np.ndarray | None  # None before the first batch, like `null`
+    bins: np.ndarray  # valid bins of each neuron
     events: np.ndarray
-    moments: tuple
-    gradients: np.ndarray  # in coefficients and, last, the intercept: summed, each where its batch met the parameters
+    moments: tuple  # number of rows, sum and Gram matrix of the features
+    gradients: np.ndarray  # (neurons, features + 1), each batch at the parameters that it met; the intercept is last
     sample: Sample
-    problem: Problem | None
-    renew_at: float  # bins
-    passing: SolverState | None
-    sums: (
-        tuple | None
-    )  # of this pass: losses with gradients, bins with events, features, the null loss, what finds the scale
-    scale: np.ndarray | None  # of the loss, where it has one
-    given: bool  # whether the user gave that scale
-    of_scale: tuple | None  # what finds the scale, from the last whole pass: Pearson's chi-squared with bins, or slopes
-    fresh: bool  # whether batches show bins that passes before did not
+    null: NullModel | None
+
+    @classmethod
+    def nothing(cls, n_neurons, n_features) -> "Seen":
+        """Sums before the first batch."""
+        zeros = np.zeros(n_neurons)
+        return cls(
+            center=None,
+            bins=zeros,
+            events=zeros,
+            moments=(0.0, np.zeros(n_features), np.zeros((n_features, n_features))),
+            gradients=np.zeros((n_neurons, n_features + 1)),
+            sample=Sample.empty(n_features, n_neurons),
+            null=None,
+        )
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """Phase in which every batch moves the parameters, and is added to the sums."""
+
+    seen: Seen
+    coef: np.ndarray  # (neurons, features)
+    intercept: np.ndarray  # for the centred features; NaN is set by the first batch
+    problem: Problem | None = None  # coordinates and curvatures, None before the first batch
+    renew_at: float = 0.0  # number of bins at which the curvatures are computed again
+    dispersion: np.ndarray | None = None  # of each neuron, None if the loss has none
 
     @property
-    def here(self):
-        """Coefficients and intercepts that these steps have led to, for the centred features."""
-        if self.passing is None:
-            return self.coef, self.intercept
-        ahead = np.where(self.converged, 1, self.passing.step * (self.passing.n_rejected == 0))
-        return self.problem.coordinates.to_model(self.passing.point + ahead[:, None] * self.passing.direction)
-
-    @property
-    def params(self):
-        """The same for the features of the user."""
-        coef, intercept = self.here
-        return coef, intercept - (0 if self.center is None else coef @ self.center)
+    def centered_params(self):
+        """Coefficients and intercepts for the centred features."""
+        return self.coef, self.intercept
 
     @property
     def converged(self):
-        """Which neurons are at their optimum."""
-        return np.zeros(len(self.bins), bool) if self.passing is None else self.passing.status == DONE
+        """Mask of the neurons at their optimum: none, as the bins of this phase are seen once."""
+        return np.zeros(len(self.coef), bool)
 
     @property
-    def ended(self):
-        """Which neurons no further pass would move."""
-        return np.zeros(len(self.bins), bool) if self.passing is None else self.passing.status != RUNNING
+    def finished(self):
+        """Mask of the neurons that no further pass would move."""
+        return np.zeros(len(self.coef), bool)
 
 
-def initial_batch_state(coef, intercept) -> BatchFitState:
-    """State before the first batch. An `intercept` of NaN is set by that batch."""
-    n_neurons, n_features = coef.shape
-    zeros = np.zeros(n_neurons)
-    moments = 0.0, np.zeros(n_features), np.zeros((n_features, n_features))
-    sample = Sample.empty(n_features, n_neurons)
-    gradients = np.zeros((n_neurons, n_features + 1))
-    nothing = None, 0.0, None, None, None, False, None, False
-    return BatchFitState(coef, intercept, None, zeros, zeros, moments, gradients, sample, *nothing)
+class NewBins(FirstPass):
+    """Phase after a pass that did not show the bins of the first: every batch moves the parameters, to the end of the run."""
 
 
-def replace_parameters(state: BatchFitState, coef, intercept) -> BatchFitState:
-    """The same state with other parameters, if it is not amid an exact pass; nobody else writes to its sample."""
-    sample = Sample.of(*state.sample.parts)
-    if state.passing is None:
-        center = 0 if state.center is None else coef @ state.center
-        state = state._replace(coef=coef, intercept=intercept + center)
-    return state._replace(sample=sample)
+class PassSums(NamedTuple):
+    """Sums over the batches of one exact pass, at the trial points of the solver."""
+
+    losses: tuple  # loss of each neuron, gradient in its coefficients and in its intercept
+    bins_and_events: tuple
+    features: np.ndarray
+    null_loss: np.ndarray
+    dispersion: (
+        tuple  # Pearson's chi-squared with bins, or slopes of the log-likelihood in the log dispersion, or nothing
+    )
 
 
-def pack_state(state: BatchFitState):
-    """The state for a file: what is not of the objective, which is made of settings."""
-    problem = None if state.problem is None else state.problem._replace(objective=None)
-    return state._replace(problem=problem, sample=state.sample.parts)
+@dataclass(frozen=True)
+class ExactPasses:
+    """Phase in which the batches show the bins of the first pass again, so that every pass is one step of the exact solver."""
+
+    seen: Seen
+    solver: SolverState
+    problem: Problem
+    sums: PassSums | None = None  # of the batches of the present pass
+    dispersion: np.ndarray | None = None
+    dispersion_sums: tuple | None = None  # of the last complete pass
+
+    @property
+    def centered_params(self):
+        """Coefficients and intercepts for the centred features; a step that the solver has not rejected is taken in advance."""
+        solver = self.solver
+        step = np.where(self.converged, 1, solver.step * (solver.n_rejected == 0))
+        return self.problem.coordinates.to_model(solver.point + step[:, None] * solver.direction)
+
+    @property
+    def converged(self):
+        """Mask of the neurons at their optimum."""
+        return self.solver.status == DONE
+
+    @property
+    def finished(self):
+        """Mask of the neurons that no further pass would move."""
+        return self.solver.status != RUNNING
 
 
-def unpack_state(saved, objective: Objective) -> BatchFitState:
-    """The state again, from the same as plain tuples."""
-    state, objective = apply_dispersion(BatchFitState(*saved), objective)
-    state = state._replace(sample=Sample.of(*state.sample))
-    if state.passing is not None:
-        state = state._replace(passing=SolverState.from_tuple(state.passing))
-    if state.problem is not None:
-        _, bins, coordinates, precondition = state.problem
-        parts = Coordinates(*coordinates), Preconditioner.from_tuple(precondition)
-        state = state._replace(problem=Problem(objective, bins, *parts))
-    return state
-
-
-def estimates_dispersion(state) -> bool:
-    """Whether the scale is to be found."""
-    return state.scale is not None and not state.given
-
-
-def apply_dispersion(state, objective):
-    """The objective with the scale that the state has led to; a scale that is not known begins at 1."""
-    if not objective.model.shapes:
-        return state, objective
-    if state.scale is None:
-        given = objective.model.scale is not None
-        scale = np.asarray(broadcast_dispersion(objective.model, len(state.bins)).scale, float)[:, 0]
-        state = state._replace(scale=scale, given=given)
-    return state, objective._replace(model=objective.model.with_scale(state.scale))
-
-
-def dispersion_from_sample(state, objective):
-    """The most likely scale of the rows of the sample."""
-    model = objective.model
-    if state.sample.n:
-        model = fit_dispersion(partial(state.sample.total, dispersion_slopes), model, *state.here)
-    return state._replace(scale=np.asarray(model.scale, float)[:, 0]), objective._replace(model=model)
+def set_objective(state: FirstPass | ExactPasses, objective) -> FirstPass | ExactPasses:
+    """State whose problem has this objective; None leaves plain data, without the functions of an observation model."""
+    return state if state.problem is None else replace(state, problem=state.problem._replace(objective=objective))

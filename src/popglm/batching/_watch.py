@@ -1,4 +1,4 @@
-"""What a fit by batches shows and records: history, callback, held-out scores, the progress bar."""
+"""Observation of a fit by batches: history, callback, held-out scores, the progress bar."""
 
 from contextlib import contextmanager
 
@@ -6,55 +6,58 @@ import numpy as np
 
 
 class Watch:
-    """What happens after every step: history, callback, scores of held-out data. True ends the fit."""
+    """Observer of every step: progress, history, callback, scores of held-out data. Calling it returns True to end the run.
 
-    def __init__(self, model, callback, held_out, check_every, patience):
-        self.model, self.callback, self.held_out = model, callback, held_out
+    `callback(n, loss, params)` and `score(params, dispersion)` take pairs (coef, intercept), neurons first.
+    """
+
+    def __init__(self, report, callback=None, score=None, check_every=1, patience=1):
+        self.report, self.callback, self.score = report, callback, score
         self.check_every, self.patience = check_every, patience
-        self.history, self.best = {"loss": [], "checked": [], "score": []}, None
+        self.history, self._best = {"loss": [], "checked": [], "score": []}, None
 
-    def kept(self, n):
-        """What it knew after n steps, as it is written to a file: the run may have been stopped in a later one."""
-        checks = sum(step <= n for step in self.history["checked"])
-        lengths = {"loss": n, "checked": checks, "score": checks}
-        best = None if self.best is None or self.best[0] > n else self.best  # else that step finds it again
-        return {name: np.asarray(self.history[name][:length]) for name, length in lengths.items()}, best
-
-    def resume(self, kept):
-        """Know this again."""
-        history, self.best = kept
-        self.history = {name: values.tolist() for name, values in history.items()}
-
-    def __call__(self, n, loss, stand) -> bool:
+    def __call__(self, n, loss, stepper) -> bool:
+        """Look at step `n`; True ends the run."""
+        self.report(loss)
         self.history["loss"].append(loss)
-        stop = False
-        if self.callback is not None:
-            coef, intercept = stand.stepper.params(stand.solver)
-            stop = bool(self.callback(n, loss, ((coef.T[..., 0] if self.model._single else coef.T), intercept)))
-        return self._check(n, stand) or stop if self.held_out and n % self.check_every == 0 else stop
+        stop = self.callback is not None and bool(self.callback(n, loss, stepper.params))
+        return self._check(n, stepper) or stop if self.score is not None and n % self.check_every == 0 else stop
 
-    def improved(self) -> bool:
-        """Whether the model as it stands at the end has a better score than all before."""
-        return self.model.score(*self.held_out) > max(self.history["score"])
-
-    def _check(self, n, stand) -> bool:
-        params = stand.stepper.params(stand.solver)
-        self.model._adopt(*params)
-        scale = stand.stepper.scale(stand.solver)
-        if scale is not None:
-            self.model.scale_ = scale
-        score, scores = self.model.score(*self.held_out), self.history["score"]
+    def _check(self, n, stepper) -> bool:
+        """Score the held-out data; True if `patience` checks have not improved the best score."""
+        params, dispersion, scores = stepper.params, stepper.dispersion, self.history["score"]
+        score = self.score(params, dispersion)
         score = score if np.isfinite(score) else -np.inf
         if score > max(scores, default=-np.inf):
-            self.best = n, params, scale
+            self._best = n, params, dispersion
         scores.append(score)
         self.history["checked"].append(n)
         return len(scores) - 1 - int(np.argmax(scores)) >= self.patience
 
+    def best(self, params, dispersion):
+        """Parameters and dispersion of the best check, or these, those at the end, if none was better."""
+        if self._best is None or self.score(params, dispersion) > max(self.history["score"]):
+            return params, dispersion
+        return self._best[1:]
+
+    def snapshot(self, n):
+        """History and best parameters after step `n`, for the checkpoint: the run may have been stopped in a later step."""
+        checks = sum(step <= n for step in self.history["checked"])
+        lengths = {"loss": n, "checked": checks, "score": checks}
+        # A best check after step n is found again.
+        best = None if self._best is None or self._best[0] > n else self._best
+        return {name: np.asarray(self.history[name][:length]) for name, length in lengths.items()}, best
+
+    def resume(self, snapshot, n):
+        """Restore history and best parameters from a checkpoint after step `n`."""
+        history, self._best = snapshot
+        self.history = {name: values.tolist() for name, values in history.items()}
+        self.report(self.history["loss"][-1], n)
+
 
 @contextmanager
 def show_step_progress(n_steps, wanted):
-    """A bar with the loss of the last batches and the time left, and the function that moves it."""
+    """Show a bar with the loss of the last batches and the time left, if `wanted`; yield the function that moves it."""
     if not wanted:
         yield lambda loss, n=1: None
         return

@@ -7,6 +7,7 @@ from popglm._checks.values import require_option
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
 from popglm._sums.scale import broadcast_dispersion
+from popglm.glm._fitted import feature_names
 from popglm.glm._score import NULL_SOURCES, ModelOnData, as_null_means, require_train_mean
 from popglm.glm._settings import resolve_settings
 
@@ -58,8 +59,7 @@ def train_mean(model, default=None):
 def require_same_features(model, X):
     """Refuse features that are not as many as in the fit, or have other names."""
     require_n_features(len(model.coef_), X.values.shape[1], type(model).__name__)
-    named = X.columns is not None and all(isinstance(name, str) for name in X.columns)
-    require_same_feature_names(getattr(model, "feature_names_in_", None), X.columns if named else None)
+    require_same_feature_names(getattr(model, "feature_names_in_", None), feature_names(X.columns))
 
 
 def checked_X_y(model, X, y):

@@ -1,265 +1,187 @@
-"""Fits by batches."""
+"""The fit by batches: a run over checked batches, with the solver that the settings name, becomes a `Fitted`."""
 
 from contextlib import nullcontext
 
 import jax.numpy as jnp
 import numpy as np
 
-from popglm._checks.arrays import as_real_array, require_valid_bins
-from popglm._checks.models import as_feature_mask, require_dispersion
+from popglm._checks.arrays import as_real_array
+from popglm._checks.models import (
+    require_dispersion,
+    require_n_features,
+    require_n_neurons,
+    require_same_feature_names,
+)
 from popglm._checks.values import as_positive_integer, require_flag, require_function
-from popglm._design.inputs import as_X_y, has_valid_bin
+from popglm._design.design import Design
+from popglm._design.inputs import as_design_rows, as_X_y
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import frame_fingerprint, objective_fingerprint, options_fingerprint, values_checksum
 from popglm._solver.problem import Convergence
 from popglm._solver.threads import one_thread
+from popglm._sums.scale import broadcast_dispersion
 from popglm.batching import Windows
+from popglm.batching._batch_fit import DEFAULT_SOLVER, BatchFit
+from popglm.batching._batches import CheckedBatches
 from popglm.batching._checks import (
     as_init_pair,
     require_batch_pair,
     require_batches,
     require_same_stepper,
     require_stepper,
-    require_uniform_batches,
 )
-from popglm.batching._exact_passes import batch_fit_result, collinear_in_batches
-from popglm.batching._run import RunState, run_batches
-from popglm.batching._state import BatchFitState
-from popglm.batching._steppers import DEFAULT_SOLVER, BatchFit, jaxopt_stepper, optax_stepper
+from popglm.batching._run import Place, RunState, read_shape, run_batches
+from popglm.batching._user_solver import UserSolver
 from popglm.batching._watch import Watch, show_step_progress
-from popglm.glm._access import as_user_array
 from popglm.glm._checks import require_nonsmooth_solver, warn_unsuited_solver
-from popglm.glm._fitted import Findings, Fitted, Names, Parameters
-from popglm.glm._model import FITTED_ATTRIBUTES
-from popglm.glm._report import BATCHES_STALLED, warn_of_fit
-from popglm.glm._settings import resolve_settings
+from popglm.glm._fitted import Findings, Fitted, Names, Parameters, feature_names
+from popglm.glm._score import ModelOnData, score_model
+from popglm.glm._settings import Settings
 
 
-class BatchFits:
-    """The fit by batches of an estimator."""
+def fit_by_batches(
+    settings: Settings,
+    batches,
+    n_steps,
+    *,
+    init,
+    solver,
+    progress,
+    callback,
+    held_out,
+    check_every,
+    patience,
+    checkpoint,
+):
+    """Fit by batches. Return the fit, the state from which a later call continues, and the history of the steps."""
+    require_batches(batches)
+    n_steps = as_positive_integer("n_steps", n_steps)
+    check_every = as_positive_integer("check_every", check_every)
+    patience = as_positive_integer("patience", patience)
+    require_flag("progress", progress)
+    require_function("callback", callback, "the step, the loss and the parameters")
+    params, state = as_init_pair(init, RunState)
+    if held_out is not None:
+        held_out = require_batch_pair(held_out, "`held_out` must be a pair (X, y)")
+    _require_suited_solver(settings, solver, held_out)
+    saver = None
+    if checkpoint is not None:
+        checks = held_out and [check_every, patience, values_checksum(*held_out)]
+        saver = Checkpoint(checkpoint, _fingerprint(settings, batches, params, state, solver, checks))
 
-    def fit_batches(
-        self,
-        batches,
-        n_steps,
-        *,
-        init=None,
-        solver=None,
-        progress=False,
-        callback=None,
-        held_out=None,
-        check_every=50,
-        patience=5,
-        checkpoint=None,
-    ):
-        r"""Fit by batches: `n_steps` steps, each of which sees one batch.
+    batches = CheckedBatches(batches, settings.objective.model, settings.y_dims, state and state.shape)
+    place = Place() if state is None else state.place._replace(n_steps=0)
+    batches.seek(place.pass_number, place.batches_taken)
+    tell = callback and (lambda n, loss, params: callback(n, loss, _as_user_params(settings, params)))
+    score = held_out and (lambda *parameters: _held_out_score(settings, held_out, batches, *parameters))
+    with saver or nullcontext():  # on leaving it, the file is written
+        with one_thread, show_step_progress(n_steps, progress) as report:
+            stepper = _make_stepper(settings, solver, read_shape(batches, saver), params)
+            if state is not None:
+                require_same_stepper(state.solver, stepper.name)
+                stepper = stepper.resume(state.solver_state)
+            watch = Watch(report, tell, score, check_every, patience)
+            stepper, place = run_batches(batches, stepper, n_steps, place, watch, saver)
+        names = batches.names or state.names  # a run that begins at the end of its last pass takes no batch
+        fitted = _as_fitted(settings, stepper.result(), names, place.n_steps, watch)
+    state = RunState(
+        solver=stepper.name, solver_state=stepper.plain_state, shape=batches.shape, names=names, place=place
+    )
+    return fitted, state, watch.history
 
-        Without a solver, the first pass over the data takes a share of a Newton step for every batch,
 
-        .. math:: \theta_n \leftarrow \theta_n - \frac{m}{b}\, P_n^{-1} g_n,
+def _require_suited_solver(settings: Settings, solver, held_out):
+    """Refuse a solver that the penalty or the dispersion does not allow; warn of one that is wrong for batches."""
+    (model, penalty, _), name = settings.objective, settings.solver_name
+    if name is not None:
+        warn_unsuited_solver(name, settings.options)
+    if solver is not None and penalty.lengths:
+        require_nonsmooth_solver(type(penalty).__name__, type(solver).__name__)
+    if (name is not None or solver is not None) and (model.shapes or held_out is not None):
+        require_dispersion(model, False, "a solver that you name or bring")
 
-        with the mean gradient :math:`g_n` of a batch of m bins, b bins seen so far, and the Hessian :math:`P_n`
-        of neuron n, from a sample of the rows seen. At the end of the pass, or of the fit if that comes first, the sample
-        also tells how the sum of all gradients has changed since each was computed, and the parameters go to where it is 0:
-        batches that come once give nearly the fit to all of them, and follow noise where it does: if neurons have few events
-        for each feature, take a `Ridge` penalty. If the batches then show the same bins again, their sums
-        are those of the whole recording, and every pass takes a step of the exact solver, until all neurons are at their
-        optimum. A pass that is not completed then changes nothing: take ``n_steps=2 * len(batches)``, say. On the first pass
-        a neuron whose loss on a new batch is far above that of its mean rate alone goes back to that rate. The sample takes
-        32 MB at most, in single precision.
 
-        Parameters
-        ----------
-        batches
-            Gives pairs (X, y) as for `update`: `random_windows`, a list, a generator. What can be iterated again gives
-            the next pass.
-        n_steps : int
-            Number of batches to take, at most.
-        init
-            None starts anew. A pair (params, state) of `initialize_params` and None starts at these parameters, which
-            the first batches move as far as any others; with the parameters and the ``batch_state_`` of an earlier call the
-            fit goes on where it ended: a generator that has run out may be followed by another, of other bins.
-        solver
-            None is the default. Or an object with the methods `init` and `update` of optax's transformations. A model
-            with a `solver_name` takes the steps of that solver, as `update` does.
-        progress
-            Whether to show a bar, with the loss of the last batches and the time left.
-        callback
-            Called after every step with its number, the mean loss of the batch and the parameters; a true value ends the fit.
-        held_out
-            A pair (X, y) that the fit does not see. Every `check_every` steps it is scored; after `patience` checks
-            without a better score the fit ends. The best parameters are kept, those at the end included.
-        check_every, patience : int
-            See `held_out`.
-        checkpoint
-            Path of a file (.npz) that the fit is written to every 30 s and whenever it ends. If the file is there, the same
-            call goes on from it, with the same batches in the same order, or returns at once what it found; `n_steps`, which
-            counts all steps, may grow between the calls, unless a callback or held-out data have ended the fit. Settings are
-            compared (of a solver object its name only), data in memory, and of others the last batch that was seen.
+def _make_stepper(settings: Settings, solver, shape, params) -> BatchFit | UserSolver:
+    """Stepper before its first batch: the default solver, the one that the settings name, or the `solver` of the user."""
+    (n_features, n_neurons), objective, name = shape, settings.objective, settings.solver_name
+    mask = settings.mask(n_features, n_neurons)
+    start = np.zeros((n_neurons, n_features)), np.full(n_neurons, np.nan)
+    if params is not None:
+        start = settings.core_params(params, mask)
+    if solver is not None:
+        return UserSolver.from_optax(objective, mask, start, require_stepper(solver, name))
+    if name is not None:
+        return UserSolver.from_jaxopt(objective, mask, start, name, settings.options)
+    return BatchFit.start(objective, mask, *start)
 
-        Returns
-        -------
-        self
-            With `coef_`, `intercept_`, `converged_` (per neuron), `n_iter_` (steps), `batch_state_`, and `history_`: a dict
-            with the `loss` of every step and the steps and scores of the checks.
 
-        Raises
-        ------
-        ValueError
-            If there is no batch, or one has no valid bin or other features or neurons than the first; or if the checkpoint
-            is damaged, or of another fit or other data.
-        TypeError
-            If `batches` does not give pairs.
-        OSError
-            If the checkpoint cannot be written. The last one is untouched.
+def _as_user_params(settings: Settings, params):
+    """Parameters of the core in the shapes of the user."""
+    coef, intercept = params
+    return settings.as_user_array(coef.T), intercept
 
-        Warns
-        -----
-        RuntimeWarning
-            If the batches end early; of neurons and features as `fit`, and of neurons that failed.
-        UserWarning
-            If the model's own solver searches its step size or accelerates.
 
-        References
-        ----------
-        Bertsekas (1996), *SIAM Journal on Optimization* 6:807-822.
+def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -> float:
+    """Mean log-likelihood of held-out data, which must have the columns of the batches."""
+    model = settings.objective.model
+    coef, intercept = (jnp.asarray(np.asarray(a, jnp.result_type(float))) for a in params)
+    n_neurons, n_features = coef.shape
+    X, y = as_X_y(*held_out, model, settings.y_dims)
+    require_n_features(n_features, X.values.shape[1], settings.estimator)
+    require_same_feature_names(feature_names(batches.names[0]), feature_names(X.columns))
+    require_n_neurons(n_neurons, y.values.shape[1])
+    if model.divides or model.shapes:
+        model = broadcast_dispersion(model, n_neurons) if dispersion is None else model.with_scale(dispersion)
+    rows = as_design_rows(X.values)
+    on_data = ModelOnData(model, coef, intercept, X=X, y=y, rows=rows, design=Design(rows, y.values))
+    return score_model("log-likelihood", on_data, aggregate=None, null=None)
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from popglm.batching import random_windows
-        >>> from popglm.glm import PopulationGLM
-        >>> rng = np.random.default_rng(0)
-        >>> X = rng.normal(size=(5000, 4))
-        >>> y = rng.poisson(np.exp(0.3 * X[:, :2] - 1))
-        >>> batches = random_windows(X, y, n_bins=500, seed=0)
-        >>> model = PopulationGLM().fit_batches(batches, n_steps=3 * len(batches))
-        >>> bool(np.allclose(model.coef_, PopulationGLM().fit(X, y).coef_, atol=1e-3))
-        True
-        """
-        settings_ = resolve_settings(self)
-        objective, name, options = settings_.objective, settings_.solver_name, settings_.options
-        require_batches(batches)
-        n_steps = as_positive_integer("n_steps", n_steps)
-        check_every, patience = (
-            as_positive_integer(word, n) for word, n in (("check_every", check_every), ("patience", patience))
+
+def _as_fitted(settings: Settings, result, names, n_steps, watch) -> Fitted:
+    """Result of a run; its parameters are those with the best score of held-out data, if there are any."""
+    dtype, findings, dispersion, null_mean = jnp.result_type(float), None, None, None
+    if result.dispersion is not None:
+        dispersion, null_mean = result.dispersion.scale, result.null.mean.astype(dtype)
+        findings = Findings(
+            silent=result.null.silent,
+            constant=result.dispersion.constant,
+            separated=result.dispersion.separated,
+            separated_features=result.dispersion.separated_features,
+            collinear=result.collinear,
         )
-        require_flag("progress", progress)
-        require_function("callback", callback, "the step, the loss and the parameters")
-        params, stand = as_init_pair(init, RunState)
-        held_out = None if held_out is None else require_batch_pair(held_out, "`held_out` must be a pair (X, y)")
-        if name is not None:
-            warn_unsuited_solver(name, options)
-        if solver is not None and objective.penalty.lengths:
-            require_nonsmooth_solver(type(objective.penalty).__name__, type(solver).__name__)
-        if (name is not None or solver is not None) and (objective.model.shapes or held_out is not None):
-            require_dispersion(objective.model, False, "a solver that you name or bring")
-        keep = None
-        if checkpoint is not None:
-            checks = held_out and [check_every, patience, values_checksum(*held_out)]
-            init = params and [values_checksum(*params), *(() if stand is None else (stand.number, stand.taken))]
-            settings = {"held_out": checks, "init": init, "solver": name or DEFAULT_SOLVER}
-            if solver is not None:
-                settings["solver"] = type(solver).__name__
-            keep = self._checkpoint_of_batches(checkpoint, objective, options, batches, settings)
-        for known in FITTED_ATTRIBUTES:
-            self.__dict__.pop(known, None)
-        self.observation_model_ = objective.model
-        expected = {} if stand is None else {"shape": stand.shape}
-
-        def convert(item):
-            X, y = as_X_y(*require_batch_pair(item), objective.model, settings_.y_dims, built=True)
-            came = {"shape": (X.values.shape[1], y.values.shape[1]), "X": X.columns, "y": y.columns}
-            for what in came:
-                require_uniform_batches(what, expected.setdefault(what, came[what]), came[what])
-            require_valid_bins(has_valid_bin(X.values, y.values))
-            return X.values, y.values
-
-        def start(shape):
-            n_features, n_neurons = shape
-            if params is None:
-                return np.zeros((n_neurons, n_features)), np.full(n_neurons, np.nan)
-            return settings_.core_params(params, as_feature_mask(self.feature_mask, *shape), "params")
-
-        def stepper(shape):
-            mask = as_feature_mask(self.feature_mask, *shape)
-            if solver is not None:
-                return optax_stepper(objective, mask, require_stepper(solver, name))
-            return BatchFit(objective, mask) if name is None else jaxopt_stepper(objective, mask, name, options)
-
-        if stand is not None:
-            how = stepper(stand.shape)
-            require_same_stepper(stand.stepper, how.kind)
-            stand = stand._replace(stepper=how, solver=how.resume(stand.solver, start(stand.shape)))
-        if isinstance(batches, Windows):
-            expected |= {key: frame.columns for key, frame in zip("Xy", batches.frames, strict=True)}
-            keep_names(self, expected["X"])
-        watch = Watch(self, callback, held_out, check_every, patience)
-        with keep or nullcontext():  # at its end, when the fit is kept, the file is written
-            with one_thread, show_step_progress(n_steps, progress) as report:
-                stand, n = run_batches(batches, n_steps, stepper, convert, start, stand, report, watch, keep)
-            known = dict(stand.names or {}) | expected  # a run whose neurons are all done takes no batch
-            self._keep_batches(stand._replace(names=known), watch, n)
-        return self
-
-    def _checkpoint_of_batches(self, path, objective, options, batches, settings):
-        """The checkpoint of a fit with these settings, by these batches."""
-        mask = None if self.feature_mask is None else as_real_array("feature_mask", self.feature_mask, (2,))
-        settings |= {"method": f"fit_batches of {type(self).__name__}", "batches": None}
-        settings |= objective_fingerprint(objective, mask) | options_fingerprint(options)
-        if isinstance(batches, Windows):
-            frames = [frame_fingerprint(letter, frame) for letter, frame in zip("Xy", batches.frames, strict=True)]
-            values = values_checksum(*(frame.values for frame in batches.frames))
-            settings |= {"batches": repr(batches), "in memory": values} | frames[0] | frames[1]
-        elif isinstance(batches, list | tuple):
-            settings["batches"] = f"{len(batches)}, {values_checksum(batches)}"
-        return Checkpoint(path, settings)
-
-    def _keep_batches(self, stand, watch, n):
-        state, names = stand.solver, stand.names
-        self._columns, self.history_ = names["y"], watch.history
-        self.batch_state_ = stand._replace(stepper=stand.stepper.kind)  # without functions, so that it can be pickled
-        keep_names(self, names["X"])
-        findings = None
-        if isinstance(state, BatchFitState):
-            of = state, stand.stepper.objective, stand.stepper.mask
-            found = batch_fit_result(*of)
-            coef, intercept, mean, silent, converged, failed, scales = found
-            self._train_mean = mean.astype(jnp.result_type(float))
-            self.scale_ = scales.scale
-            findings = Findings(
-                silent, scales.constant, scales.separated, scales.separated_features, collinear_in_batches(*of)
-            )
-        else:
-            coef, intercept = stand.stepper.params(state)
-            converged = np.zeros(len(coef), bool)
-            failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
-        objective = stand.stepper.objective
-        fitted = Fitted(
-            objective.model,
-            Parameters(coef, intercept, getattr(self, "scale_", None)),
-            Names(names["y"], names["X"]),
-            Convergence(n, converged, failed),
-            findings,
-            getattr(self, "_train_mean", None),
-        )
-        warn_of_fit(fitted, objective.strength, None, BATCHES_STALLED)
-        self._adopt(coef, intercept)
-        if watch.best is not None and not watch.improved():
-            _, best, scale = watch.best
-            self._adopt(*best)
-            if scale is not None:
-                self.scale_ = scale
-        self.converged_, self.n_iter_ = converged, np.full(len(converged), n)
-
-    def _adopt(self, coef, intercept):
-        """Take these parameters of the core, neurons first."""
-        dtype = jnp.result_type(float)
-        self.coef_, self.intercept_ = as_user_array(self, np.asarray(coef, dtype).T), np.asarray(intercept, dtype)
-        self.n_features_in_ = coef.shape[1]
+    params, dispersion = watch.best((result.coef, result.intercept), dispersion)
+    coef, intercept = _as_user_params(settings, tuple(np.asarray(a, dtype) for a in params))
+    n_iter = np.full(len(result.converged), n_steps)
+    features, neurons = names
+    return Fitted(
+        observation_model=settings.objective.model,
+        parameters=Parameters(coef=coef, intercept=intercept, dispersion=dispersion),
+        names=Names(neurons=neurons, features=features),
+        convergence=Convergence(n_iter=n_iter, converged=result.converged, stalled=result.failed),
+        findings=findings,
+        null_mean=null_mean,
+    )
 
 
-def keep_names(model, features):
-    model.__dict__.pop("feature_names_in_", None)
-    if features is not None and all(isinstance(name, str) for name in features):
-        model.feature_names_in_ = np.asarray(features, object)
+def _fingerprint(settings: Settings, batches, params, state, solver, checks) -> dict:
+    """Settings and data that a checkpoint of this fit is compared by; of a solver object it is the name only."""
+    mask = None if settings.feature_mask is None else as_real_array("feature_mask", settings.feature_mask, (2,))
+    place = () if state is None else (state.place.pass_number, state.place.batches_taken)
+    fingerprint = {
+        "held_out": checks,
+        "init": params and [values_checksum(*params), *place],
+        "solver": settings.solver_name or DEFAULT_SOLVER if solver is None else type(solver).__name__,
+        "method": f"fit_batches of {settings.estimator}",
+        "batches": None,
+    }
+    fingerprint |= objective_fingerprint(settings.objective, mask) | options_fingerprint(settings.options)
+    if isinstance(batches, Windows):
+        fingerprint |= {
+            "batches": repr(batches),
+            "in memory": values_checksum(*(frame.values for frame in batches.frames)),
+        }
+        for letter, frame in zip("Xy", batches.frames, strict=True):
+            fingerprint |= frame_fingerprint(letter, frame)
+    elif isinstance(batches, list | tuple):
+        fingerprint["batches"] = f"{len(batches)}, {values_checksum(batches)}"
+    return fingerprint

@@ -1,15 +1,15 @@
 """The estimator: a model with its ways to be fitted. Every method is its docstring and a few lines; the work is elsewhere."""
 
-from popglm.glm._batch_fit import BatchFits
+from popglm.glm._batch_fit import fit_by_batches
 from popglm.glm._exact_fit import fit_to_data
 from popglm.glm._model import Model
 from popglm.glm._path_fit import fit_along_path
-from popglm.glm._report import warn_of_fit
+from popglm.glm._report import BATCHES_STALLED, warn_of_fit
 from popglm.glm._settings import resolve_settings
 from popglm.glm._updates import initial_params, initial_solver_state, update_params
 
 
-class Estimator(BatchFits, Model):
+class Estimator(Model):
     """Ways to fit that GLM and PopulationGLM share."""
 
     def fit(self, X, y, init_params=None, *, progress=False, checkpoint=None):
@@ -128,6 +128,115 @@ class Estimator(BatchFits, Model):
         ((10, 5, 2), [10, 9, 9, 9, 7, 7, 4, 3, 2, 0])
         """
         return fit_along_path(resolve_settings(self), X, y, strengths, n_strengths, progress)
+
+    def fit_batches(
+        self,
+        batches,
+        n_steps,
+        *,
+        init=None,
+        solver=None,
+        progress=False,
+        callback=None,
+        held_out=None,
+        check_every=50,
+        patience=5,
+        checkpoint=None,
+    ):
+        r"""Fit by batches: `n_steps` steps, each of which sees one batch.
+
+        Without a solver, the first pass over the data takes a share of a Newton step for every batch,
+
+        .. math:: \theta_n \leftarrow \theta_n - \frac{m}{b}\, P_n^{-1} g_n,
+
+        with the mean gradient :math:`g_n` of a batch of m bins, b bins seen so far, and the Hessian :math:`P_n`
+        of neuron n, from a sample of the rows seen. At the end of the pass, or of the fit if that comes first, the sample
+        also tells how the sum of all gradients has changed since each was computed, and the parameters go to where it is 0:
+        batches that come once give nearly the fit to all of them, and follow noise where it does: if neurons have few events
+        for each feature, take a `Ridge` penalty. If the batches then show the same bins again, their sums
+        are those of the whole recording, and every pass takes a step of the exact solver, until all neurons are at their
+        optimum. A pass that is not completed then changes nothing: take ``n_steps=2 * len(batches)``, say. On the first pass
+        a neuron whose loss on a new batch is far above that of its mean rate alone goes back to that rate. The sample takes
+        32 MB at most, in single precision.
+
+        Parameters
+        ----------
+        batches
+            Gives pairs (X, y) as for `update`: `random_windows`, a list, a generator. What can be iterated again gives
+            the next pass.
+        n_steps : int
+            Number of batches to take, at most.
+        init
+            None starts anew. A pair (params, state) of `initialize_params` and None starts at these parameters, which
+            the first batches move as far as any others; with the parameters and the ``batch_state_`` of an earlier call the
+            fit goes on where it ended: a generator that has run out may be followed by another, of other bins.
+        solver
+            None is the default. Or an object with the methods `init` and `update` of optax's transformations. A model
+            with a `solver_name` takes the steps of that solver, as `update` does.
+        progress
+            Whether to show a bar, with the loss of the last batches and the time left.
+        callback
+            Called after every step with its number, the mean loss of the batch and the parameters; a true value ends the fit.
+        held_out
+            A pair (X, y) that the fit does not see. Every `check_every` steps it is scored; after `patience` checks
+            without a better score the fit ends. The best parameters are kept, those at the end included.
+        check_every, patience : int
+            See `held_out`.
+        checkpoint
+            Path of a file (.npz) that the fit is written to every 30 s and whenever it ends. If the file is there, the same
+            call goes on from it, with the same batches in the same order, or returns at once what it found; `n_steps`, which
+            counts all steps, may grow between the calls, unless a callback or held-out data have ended the fit. Settings are
+            compared (of a solver object its name only), data in memory, and of others the last batch that was seen.
+
+        Returns
+        -------
+        self
+            With `coef_`, `intercept_`, `converged_` (per neuron), `n_iter_` (steps), `batch_state_`, and `history_`: a dict
+            with the `loss` of every step and the steps and scores of the checks.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch, or one has no valid bin or other features or neurons than the first; or if the checkpoint
+            is damaged, or of another fit or other data.
+        TypeError
+            If `batches` does not give pairs.
+        OSError
+            If the checkpoint cannot be written. The last one is untouched.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the batches end early; of neurons and features as `fit`, and of neurons that failed.
+        UserWarning
+            If the model's own solver searches its step size or accelerates.
+
+        References
+        ----------
+        Bertsekas (1996), *SIAM Journal on Optimization* 6:807-822.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from popglm.batching import random_windows
+        >>> from popglm.glm import PopulationGLM
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(5000, 4))
+        >>> y = rng.poisson(np.exp(0.3 * X[:, :2] - 1))
+        >>> batches = random_windows(X, y, n_bins=500, seed=0)
+        >>> model = PopulationGLM().fit_batches(batches, n_steps=3 * len(batches))
+        >>> bool(np.allclose(model.coef_, PopulationGLM().fit(X, y).coef_, atol=1e-3))
+        True
+        """
+        settings = resolve_settings(self)
+        fitted, state, history = fit_by_batches(
+            settings, batches, n_steps, init=init, solver=solver, progress=progress, callback=callback,
+            held_out=held_out, check_every=check_every, patience=patience, checkpoint=checkpoint,
+        )  # fmt: skip
+        self._store(fitted)
+        self.batch_state_, self.history_ = state, history
+        warn_of_fit(fitted, settings.objective.strength, stopped_early=None, stalled=BATCHES_STALLED)
+        return self
 
     def initialize_params(self, X, y):
         """Parameters to start from: coefficients 0 and each neuron's mean rate in `y`.

@@ -38,6 +38,11 @@ class Names(NamedTuple):
     features: list | None
 
 
+def feature_names(columns):
+    """Names of features as scikit-learn keeps them: strings, or None."""
+    return columns if columns is not None and all(isinstance(name, str) for name in columns) else None
+
+
 class Fitted(NamedTuple):
     """A fit: the model that was fitted, its parameters, how the solver ended, what the data lack, and the null model's means.
 

@@ -23,7 +23,7 @@ from popglm.glm._access import (
     require_same_features,
 )
 from popglm.glm._draw import draw_in_blocks
-from popglm.glm._fitted import Fitted
+from popglm.glm._fitted import Fitted, feature_names
 from popglm.glm._score import SCORE_TYPES, require_spike_counts, score_model
 from popglm.glm._settings import OBSERVATION_MODELS
 from popglm.observation_models import COUNTS
@@ -92,7 +92,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         if fitted.null_mean is not None:
             self._train_mean = fitted.null_mean
         self._columns, features = fitted.names
-        if features is not None and all(isinstance(name, str) for name in features):  # as scikit-learn keeps names
+        if feature_names(features) is not None:
             self.feature_names_in_ = np.asarray(features, object)
 
     def predict(self, X):

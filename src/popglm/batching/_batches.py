@@ -1,0 +1,89 @@
+"""Batches of the user, checked, pass after pass."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from popglm._checks.arrays import require_valid_bins
+from popglm._design.inputs import as_X_y, has_valid_bin
+from popglm._design.streams import prefetch
+from popglm.batching._checks import require_any_batch, require_batch_columns, require_batch_pair, require_batch_shape
+from popglm.batching._windows import Windows
+
+END_OF_PASS, END_OF_BATCHES = object(), object()
+
+
+class CheckedBatches:
+    """Batches (X, y) from a source: arrays of one shape and with one order of columns, pass after pass.
+
+    `shape` (features, neurons) and `names` of the columns of X and y are those of the first batch, unless known before.
+    An iterator as source goes on where it stands and has no second pass; its end is not that of a pass, since another
+    iterator may go on from there.
+    """
+
+    def __init__(self, source, model, y_dims, shape=None):
+        self.source, self.is_iterator = source, isinstance(source, Iterator)
+        self._model, self._y_dims = model, y_dims
+        self.shape = shape
+        self.names = tuple(frame.columns for frame in source.frames) if isinstance(source, Windows) else None
+        self._items, self._first = self._iterate(0, 0), None
+
+    def seek(self, pass_number, n_skipped, *, anew=False):
+        """Continue after the first batches of a pass. An iterator stays where it is, unless it was made `anew`."""
+        self._items = self._iterate(pass_number, n_skipped, anew)
+
+    def read_next(self):
+        """Read the next batch; None at the end of a pass or of all batches."""
+        item = next(self._items, END_OF_BATCHES)
+        return None if item is END_OF_PASS or item is END_OF_BATCHES else self._check(item)
+
+    def read_shape(self):
+        """Shape of the batches. If it is unknown, read the first batch, which `take` yields later."""
+        if self.shape is None:
+            self._first = self.read_next()
+            require_any_batch(self._first is not None)
+        return self.shape
+
+    def take(self, n_batches):
+        """Yield up to `n_batches` batches, and END_OF_PASS after the last one of a pass, even if no more are to be taken."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            yield first
+            n_batches -= 1
+        while n_batches > 0 or not self.is_iterator:
+            item = next(self._items, END_OF_BATCHES)
+            if item is END_OF_PASS:
+                yield END_OF_PASS
+            if item is END_OF_BATCHES or n_batches <= 0:
+                return
+            if item is not END_OF_PASS:
+                yield self._check(item)
+                n_batches -= 1
+
+    def _iterate(self, pass_number, n_skipped, anew=False):
+        """Yield what the source gives, and END_OF_PASS after each pass, until a pass is empty."""
+        while True:
+            if isinstance(self.source, Windows):
+                items = prefetch(self.source.of_pass(pass_number, n_skipped))
+            elif self.is_iterator and not anew:
+                items = self.source
+            else:
+                items = islice(iter(self.source), n_skipped, None)
+            is_empty = True
+            for item in items:
+                is_empty = False
+                yield item
+            if (is_empty and not n_skipped) or self.is_iterator:
+                return
+            yield END_OF_PASS
+            pass_number, n_skipped = pass_number + 1, 0
+
+    def _check(self, item):
+        """X and y of one batch as arrays, alike in shape and columns to the first."""
+        X, y = as_X_y(*require_batch_pair(item), self._model, self._y_dims, built=True)
+        shape, names = (X.values.shape[1], y.values.shape[1]), (X.columns, y.columns)
+        self.shape, self.names = self.shape or shape, self.names or names
+        require_batch_shape(self.shape, shape)
+        for letter, expected, came in zip("Xy", self.names, names, strict=True):
+            require_batch_columns(letter, expected, came)
+        require_valid_bins(has_valid_bin(X.values, y.values))
+        return X.values, y.values

@@ -1,0 +1,141 @@
+"""Fits by batches with the steps of a solver that the user chose: one of jaxopt's by name, or an object like those of optax."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popglm._design.design import Design, MatrixRows
+from popglm._design.total import total
+from popglm._solver.jaxopt import jaxopt_init, jaxopt_update
+from popglm._solver.problem import Objective
+from popglm._sums.losses import fit_null_model, loss_and_gradient
+from popglm._sums.moments import bins_and_events
+from popglm.batching._checks import require_state_shapes
+from popglm.batching._result import BatchResult
+
+
+@dataclass(frozen=True)
+class UserSolver:
+    """A fit by batches with a solver of the user. It has the methods of `BatchFit`; a step returns the next one.
+
+    Parameters are pairs (coef, intercept), neurons first.
+    """
+
+    objective: Objective
+    name: str
+    init: Callable  # init(params, X, y): state of the solver before its first step
+    update: Callable  # update(params, solver_state, X, y): parameters and state after a step
+    start: tuple  # parameters before the first batch, which sets an intercept of NaN
+    state: tuple | None = None  # parameters and state of the solver, None before the first batch
+
+    dispersion = None  # a solver of the user does not estimate it
+    done = False  # nor does it tell when it has converged
+
+    @classmethod
+    def from_jaxopt(cls, objective, mask, start, name, options) -> "UserSolver":
+        """Steps of a jaxopt solver, those of `update`."""
+        mask = mask.astype(jnp.result_type(float))
+        features_first = lambda params: (params[0].T, params[1])
+
+        def init(params, X, y):
+            return jaxopt_init(name, options, objective, features_first(params), X, y, mask)
+
+        def update(params, state, X, y):
+            params, state = jaxopt_update(name, options, objective, features_first(params), state, X, y, mask)
+            jax.block_until_ready(params)
+            return features_first(params), state
+
+        return cls(objective, name, init, update, start)
+
+    @classmethod
+    def from_optax(cls, objective, mask, start, solver) -> "UserSolver":
+        """Steps of an object with optax's `init` and `update`, on the gradient of the batch's mean loss."""
+
+        def init(params, X, y):
+            return solver.init(params)
+
+        def update(params, state, X, y):
+            (_, d_coef, d_intercept), _ = _mean_loss_and_gradient(objective, params, X, y)
+            gradient = tuple(jnp.asarray(a, params[0].dtype) for a in (mask * d_coef, d_intercept))
+            moves, state = solver.update(gradient, state, params)
+            return jax.tree.map(jnp.add, params, moves), state
+
+        return cls(objective, type(solver).__name__, init, update, start)
+
+    def step(self, X, y) -> tuple["UserSolver", float]:
+        """Take in one batch, arrays (rows, features) and (rows, neurons). Return the next fit and the batch's mean loss."""
+        state = self.state or self._first_state(X, y)
+        (loss, *_), bins = _mean_loss_and_gradient(self.objective, state[0], X, y)
+        return replace(self, state=self.update(*state, X, y)), float(loss[bins > 0].mean())
+
+    def end_pass(self) -> "UserSolver":
+        """Fit after the last batch of a pass: the solver does not look at passes."""
+        return self
+
+    @property
+    def params(self):
+        """Coefficients (neurons, features) and intercepts."""
+        return tuple(np.asarray(a, float) for a in self.state[0])
+
+    def result(self) -> BatchResult:
+        """Estimates after the last step."""
+        coef, intercept = self.params
+        failed = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
+        return BatchResult(coef=coef, intercept=intercept, converged=np.zeros(len(coef), bool), failed=failed)
+
+    def resume(self, state) -> "UserSolver":
+        """Fit with the solver state of an earlier one, at the parameters of this one."""
+        return replace(self, state=(_as_jax(self.start), state[1]))
+
+    @property
+    def plain_state(self):
+        """State that can be pickled."""
+        return self.state
+
+    def to_tuple(self) -> tuple:
+        """Values of the state for a checkpoint file. NumPy's arrays are marked, as they round unlike JAX's."""
+        is_numpy = lambda leaf: isinstance(leaf, np.ndarray | np.generic)
+        leaves = jax.tree.leaves(self.state)
+        return tuple({"numpy": np.asarray(leaf)} if is_numpy(leaf) else leaf for leaf in leaves)
+
+    def from_tuple(self, values, X, y) -> "UserSolver":
+        """Fit in the state of a checkpoint file. The file holds numbers; their structure is that of a first state."""
+        leaves = [_as_leaf(value) for value in values]
+        expected, structure = jax.tree.flatten(self._first_state(X, y))
+        require_state_shapes(expected, leaves)
+        return replace(self, state=jax.tree.unflatten(structure, leaves))
+
+    def _first_state(self, X, y):
+        """Parameters and state of the solver before its first step, on this batch."""
+        coef, intercept = self.start
+        if np.isnan(intercept).any():
+            bins, events = total(bins_and_events, Design(MatrixRows(X), y))
+            null = fit_null_model(self.objective.model, bins, events)
+            intercept = np.where(np.isnan(intercept), null.eta, intercept)
+        params = _as_jax((coef, intercept))
+        return params, self.init(params, X, y)
+
+
+def _as_jax(params):
+    return tuple(jnp.asarray(a, jnp.result_type(float)) for a in params)
+
+
+def _as_leaf(value):
+    """Number or array from its value in a file."""
+    if isinstance(value, dict):
+        return value["numpy"][()]
+    return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+
+
+def _mean_loss_and_gradient(objective, params, X, y):
+    """Mean loss of a batch with the penalty, its gradient, and the number of bins of each neuron."""
+    model, penalty, strength = objective
+    batch = Design(MatrixRows(X), y)
+    loss, d_coef, d_intercept = total(loss_and_gradient, batch, model, *params)
+    bins, _ = total(bins_and_events, batch)
+    n, coef = np.maximum(bins, 1), np.asarray(params[0], float)
+    d_coef = d_coef / n[:, None] + penalty.gradient(strength, coef)
+    return (loss / n + penalty.penalty(strength, coef), d_coef, d_intercept / n), bins
