@@ -35,7 +35,9 @@ def as_row_and_column(key, shape, what="lazy features", *, twice=False):
         return slice(0, 0), column
     if index.min() < -shape[0] or index.max() >= shape[0]:
         outside = index[(index < -shape[0]) | (index >= shape[0])][0]
-        raise IndexError(f"row {outside} is out of range for {what} with {shape[0]} rows.")
+        raise IndexError(
+            f"row {outside} of {shape[0]} rows of {what} does not exist; use {-shape[0]} to {shape[0] - 1}."
+        )
     index = index % shape[0]
     if not twice and len(np.unique(index)) < len(index):
         raise ValueError("lazy features hold each row once; rows were asked for twice. Index numpy.asarray(X) instead.")
