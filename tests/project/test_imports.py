@@ -4,14 +4,20 @@ import ast
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from messages import assert_refused
 
 import popglm
 
 SOURCE = Path(popglm.__file__).parent
-MODULES = {path.stem: ast.parse(path.read_text("utf8")) for path in SOURCE.glob("*.py") if path.stem != "__init__"}
+FILES = {  # by their names in the package: "links", "glm._model", "glm.__init__"
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts): ast.parse(path.read_text("utf8"))
+    for path in sorted(SOURCE.rglob("*.py"))
+    if path != SOURCE / "__init__.py"
+}
 
 
 def run(code):
@@ -67,274 +73,122 @@ print(json.dumps([warning.filename for warning in caught]))
     assert run(code) == ["<string>"] * 3
 
 
-# Who may import whom: a module on the left sees those on its right, and nothing else of the package.
-ALLOWED = {
-    "_pynapple": set(),
-    "_check": set(),
-    "_check_arrays": {"_check", "_pynapple"},
-    "_check_times": {"_pynapple"},
-    "_check_index": set(),
-    "_check_model": {"_check_arrays"},
-    "_check_runs": {"_check_model"},
-    "_check_plots": {"_check_arrays"},
-    "_check_penalties": {"_check", "_check_arrays"},
-    "_check_splits": {"_check"},
-    "_settings": {"_check", "_check_arrays", "_check_penalties"},
-    "_file": {"_check_runs"},
-    "_checkpoint": {"_check_runs", "_design", "_file", "_pynapple"},
-    "_convolve": set(),
-    "_design": {"_check_arrays", "_convolve"},
-    "_check_bases": {"_check"},
-    "_terms": {"_check_arrays", "_design"},
-    "_lazy": {"_check_index", "_check_times", "_design", "_pynapple", "_terms"},
-    "_data": {"_check_arrays", "_check_times", "_design", "_lazy", "_pynapple"},
-    "_objective": set(),
-    "_ask_tell": set(),
-    "_proximal": {"_ask_tell"},
-    "_rank": set(),
-    "_precondition": {"_ask_tell", "_objective", "_proximal", "_rank"},
-    "_separation": set(),
-    "_scale": {"_design", "_objective", "_separation"},
-    "_fit": {"_ask_tell", "_check_arrays", "_design", "_objective", "_precondition", "_scale"},
-    "links": {"_settings"},
-    "_jaxopt": {"_check_arrays", "_check_model", "_design", "_objective", "_rank", "_scale", "_settings"},
-    "_score": {"_check_arrays", "_design", "_objective", "_settings"},
-    "observation_models": {"_settings", "links"},
-    "regularizer": {"_check_penalties"},
-    "_shapes": {"_check_bases"},
-    "_transformer": {"_check_arrays", "_check_bases", "_check_times", "_lazy", "_pynapple"},
-    "_basis": {
-        "_check",
-        "_check_arrays",
-        "_check_bases",
-        "_check_index",
-        "_design",
-        "_pynapple",
-        "_terms",
-        "_transformer",
-    },
-    "_conv": {"_basis", "_check_bases", "_check_times", "_design", "_pynapple", "_shapes", "_terms"},
-    "_eval": {"_basis", "_check_arrays", "_check_bases", "_check_times", "_design", "_pynapple", "_shapes", "_terms"},
-    "basis": {"_basis", "_conv", "_eval", "_lazy"},
-    "batching": {"_check", "_check_index", "_check_times", "_data", "_design", "_pynapple"},
-    "_sample": {"_ask_tell", "_design", "_fit", "_objective", "_precondition"},
-    "_batch_state": {"_ask_tell", "_objective", "_precondition", "_sample", "_scale"},
-    "_first_pass": {"_batch_state", "_design", "_fit", "_objective", "_precondition", "_sample"},
-    "_batches": {
-        "_ask_tell",
-        "_batch_state",
-        "_check_arrays",
-        "_design",
-        "_first_pass",
-        "_fit",
-        "_objective",
-        "_precondition",
-        "_sample",
-        "_scale",
-    },
-    "_run": {
-        "_batch_state",
-        "_batches",
-        "_check",
-        "_check_runs",
-        "_checkpoint",
-        "_design",
-        "_first_pass",
-        "_jaxopt",
-        "_objective",
-        "batching",
-    },
-    "_steps": {"_check", "_check_arrays", "_check_model", "_data", "_design", "_jaxopt", "_objective"},
-    "_check_simulation": {"_check", "_check_arrays", "_pynapple"},
-    "_draw": {"_check_simulation", "_design", "observation_models"},
-    "_rollout": {"_check_simulation", "_design", "_draw"},
-    "_recurrence": {
-        "_basis",
-        "_check_bases",
-        "_check_simulation",
-        "_conv",
-        "_data",
-        "_design",
-        "_objective",
-        "_rollout",
-    },
-    "_mean_field": set(),
-    "_simulate": {
-        "_check",
-        "_check_model",
-        "_check_simulation",
-        "_check_times",
-        "_estimator",
-        "_mean_field",
-        "_pynapple",
-        "_recurrence",
-        "_rollout",
-        "_settings",
-    },
-    "_fit_batches": {
-        "_batches",
-        "_check",
-        "_check_arrays",
-        "_check_model",
-        "_check_penalties",
-        "_check_runs",
-        "_checkpoint",
-        "_data",
-        "_fit",
-        "_run",
-        "_settings",
-        "_steps",
-        "batching",
-    },
-    "simulation": {
-        "_check",
-        "_check_bases",
-        "_check_simulation",
-        "_pynapple",
-        "_rollout",
-        "_settings",
-        "_simulate",
-        "links",
-        "observation_models",
-    },
-    "_fit_path": {"_check", "_check_model", "_check_penalties", "_data", "_design", "_fit"},
-    "_predict": {
-        "_check",
-        "_check_model",
-        "_data",
-        "_design",
-        "_draw",
-        "_objective",
-        "_pynapple",
-        "_scale",
-        "_score",
-        "_settings",
-    },
-    "_estimator": {
-        "_check",
-        "_check_arrays",
-        "_check_model",
-        "_check_penalties",
-        "_check_runs",
-        "_checkpoint",
-        "_data",
-        "_design",
-        "_fit",
-        "_fit_batches",
-        "_fit_path",
-        "_jaxopt",
-        "_objective",
-        "_predict",
-        "_scale",
-        "_settings",
-        "_steps",
-        "links",
-        "observation_models",
-        "regularizer",
-    },
-    "glm": {"_estimator", "_fit_path"},
-    "_splits": {"_check", "_check_splits", "_check_times", "_lazy", "_pynapple"},
-    "_cross_validation": {
-        "_check",
-        "_check_model",
-        "_check_splits",
-        "_estimator",
-        "_data",
-        "_design",
-        "_lazy",
-        "_objective",
-        "_scale",
-        "_splits",
-    },
-    "model_selection": {"_cross_validation", "_splits"},
-    "_check_inference": {"_check", "_check_arrays"},
-    "_information": {"_design", "_objective"},
-    "_uncertainty": {"_check", "_check_inference", "_information", "_rank"},
-    "_maximum": {
-        "_check_inference",
-        "_check_model",
-        "_data",
-        "_design",
-        "_estimator",
-        "_information",
-        "_pynapple",
-        "observation_models",
-    },
-    "_likelihood_ratio": {
-        "_check_inference",
-        "_check_model",
-        "_design",
-        "_maximum",
-        "_objective",
-        "_rank",
-        "_uncertainty",
-        "glm",
-    },
-    "inference": {
-        "_check",
-        "_check_inference",
-        "_data",
-        "_design",
-        "_information",
-        "_lazy",
-        "_likelihood_ratio",
-        "_maximum",
-        "_pynapple",
-        "_separation",
-        "_uncertainty",
-    },
-    "_rescale": set(),
-    "assessment": {
-        "_check",
-        "_check_arrays",
-        "_check_model",
-        "_check_plots",
-        "_estimator",
-        "_objective",
-        "_pynapple",
-        "_rescale",
-        "_score",
-        "_settings",
-        "observation_models",
-    },
-    "plotting": {"_check", "_check_inference", "_check_plots", "_pynapple"},
-    "io": {"_check", "_check_runs", "_estimator", "_file", "basis", "glm", "links"},
-}
-ONLY_HERE = {"jaxopt": "_jaxopt", "pynapple": "_pynapple", "matplotlib": "plotting"}
+def test_a_module_that_is_missing_is_named(s):
+    message = "has no attribute 'plot'; it has assessment, basis"
+    assert_refused(s, lambda s: popglm.plot, AttributeError, message)
 
 
-def imported(tree):
-    """Names of all modules that a file imports, at its top or later: (name, at the top)."""
-    for node in ast.walk(tree):
+@pytest.mark.parametrize("module", ["popglm", *(f"popglm.{name}" for name in popglm.__all__)])
+def test_a_public_module_shows_its_public_names_and_no_others(module):
+    module = import_module(module)
+    assert dir(module) == sorted([*module.__all__, *(["__version__"] if module is popglm else [])])
+
+
+# A folder, or a module at the top of the package, imports what stands on its line, and nothing else of the package.
+RULE = """
+    _pynapple
+    _checks            _pynapple
+    _design            _checks _pynapple
+    _sums              _design
+    _solver            _checks _design _sums
+    _files             _design _pynapple
+    links              _checks
+    regularizer        _checks
+    observation_models links
+    basis              _checks _design _pynapple
+    batching           _checks _design _files _pynapple _solver _sums
+    glm                _checks _design _files _pynapple _solver _sums batching links observation_models regularizer
+    plotting           _checks _pynapple
+    assessment         _checks _pynapple _sums glm observation_models
+    inference          _checks _design _pynapple _sums glm observation_models
+    model_selection    _checks _design _pynapple _sums glm
+    simulation         _checks _design _pynapple _sums basis glm links observation_models
+    io                 _checks _files basis glm links
+"""
+RULE = {name: set(uses) for name, *uses in map(str.split, RULE.strip().splitlines())}
+# Of a public package, others take nothing whose name begins with `_`, but for these modules.
+OF_MODELS = {"glm._model", "glm._estimator", "glm._score"}
+PRIVATE = {name: set(OF_MODELS) for name, uses in RULE.items() if "glm" in uses}
+PRIVATE["simulation"] |= {"glm._draw", "basis._tree"}
+PRIVATE["glm"] = {f"batching.{name.split('.')[1]}" for name in FILES if name.startswith("batching._")}
+PRIVATE["glm"] -= {"batching._lazy_counts", "batching._windows"}  # the others make up the fit by batches
+ONLY_HERE = {"jaxopt": "_solver.jaxopt", "pynapple": "_pynapple", "matplotlib": "plotting._figures"}
+
+
+def imported(file):
+    """Full names of all that a file imports, at its top or later: (name, at the top)."""
+    for node in ast.walk(FILES[file]):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "popglm":
-            names = [f"popglm.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "write absolute imports"
-            names = [node.module]
-        yield from ((name, node in tree.body) for name in names)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        yield from ((name, node in FILES[file].body) for name in names)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_point_one_way(name):
-    inside = {module.split(".")[1] for module, _ in imported(MODULES[name]) if module.startswith("popglm.")}
-    assert name in ALLOWED, f"say in this test what {name} imports"
-    assert inside == ALLOWED[name]
+def inside(file):
+    """What a file imports of the package: pairs of a folder or module at the top, and the rest of the name."""
+    names = (name.split(".") for name, _ in imported(file))
+    return {(name[1], ".".join(name[2:])) for name in names if name[0] == "popglm"}
 
 
-def test_the_allowed_directions_have_no_cycle():
+def files_of(unit):
+    return [file for file in FILES if file.split(".")[0] == unit]
+
+
+def test_the_top_of_the_package_can_be_read_at_a_glance():
+    units = {file.split(".")[0] for file in FILES}
+    assert units == RULE.keys(), "say in this test what a new folder imports"
+    assert len(units) <= 20
+
+
+@pytest.mark.parametrize("unit", RULE)
+def test_a_folder_imports_what_stands_on_its_line(unit):
+    assert {other for file in files_of(unit) for other, _ in inside(file)} - {unit} == RULE[unit]
+
+
+def test_the_rule_has_no_circle():
+    assert_no_circle(RULE)
+
+
+@pytest.mark.parametrize("unit", RULE)
+def test_the_modules_of_a_folder_have_no_circle(unit):
+    uses = {}
+    for file in files_of(unit):
+        names = [f"{other}.{rest}" for other, rest in inside(file) if other == unit]
+        uses[file] = {module for name in names for module in (longest(name),) if module in FILES}
+    assert_no_circle(uses)
+
+
+def longest(name):
+    """The module that a full name leads to: itself, or what it is in."""
+    return next(
+        (module for module in (name, name.rpartition(".")[0]) if module in FILES), f"{name.split('.')[0]}.__init__"
+    )
+
+
+def assert_no_circle(uses):
     done = set()
-    while len(done) < len(ALLOWED):
-        ready = {name for name, uses in ALLOWED.items() if uses <= done} - done
-        assert ready, f"a cycle among {set(ALLOWED) - done}"
+    while len(done) < len(uses):
+        ready = {name for name, others in uses.items() if others <= done} - done
+        assert ready, f"a circle among {set(uses) - done}"
         done |= ready
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_heavy_packages_have_one_place_each_and_load_late(name):
-    for module, at_top in imported(MODULES[name]):
-        package = module.split(".")[0]
-        if package in ONLY_HERE:
-            assert name == ONLY_HERE[package] and not at_top
+@pytest.mark.parametrize("unit", RULE)
+def test_a_public_package_keeps_its_private_parts(unit):
+    for file in files_of(unit):
+        for other, rest in inside(file):
+            if other != unit and not other.startswith("_") and rest.startswith("_"):
+                module = f"{other}.{rest.split('.')[0]}"
+                assert module in PRIVATE.get(unit, ()), f"{file} takes {other}.{rest}"
+
+
+@pytest.mark.parametrize("unit", RULE)
+def test_heavy_packages_have_one_place_each_and_load_late(unit):
+    for file in files_of(unit):
+        for name, at_top in imported(file):
+            package = name.split(".")[0]
+            if package in ONLY_HERE:
+                assert file == ONLY_HERE[package] and not at_top, f"{file} imports {name}"
