@@ -4,23 +4,23 @@ from tests.faults import Fault
 
 FAULTS = {
     "batches that name what depends, penalty or not": Fault(
-        'batching/_result.py',
-        'prepare_problem(fit.objective, mask,',
-        'prepare_problem(fit.objective._replace(strength=np.float32(0)), mask,',
+        "batching/_result.py",
+        "prepare_problem(fit.objective, mask,",
+        "prepare_problem(fit.objective._replace(strength=np.float32(0)), mask,",
         "solver/test_fit.py",
         "others_make",
     ),
     "a scale that is forgotten with a checkpoint": Fault(
-        'batching/_batch_fit.py',
-        'fit = replace(self, state=state).with_dispersion()',
-        'fit = replace(self, state=state)',
+        "batching/_batch_fit.py",
+        "fit = replace(self, state=state).with_dispersion()",
+        "fit = replace(self, state=state)",
         "files/test_checkpoint.py",
         "own",
     ),
     "rows of a sample that count the same": Fault(
-        'batching/_sample.py',
-        '1 / np.minimum(1, self.share * self.rows.size)',
-        '0 * self.rows.size + 1 / self.share',
+        "batching/_sample.py",
+        "1 / np.minimum(1, self.share * self.rows.size)",
+        "0 * self.rows.size + 1 / self.share",
         "sums/test_observation_models.py",
         "stand_for",
     ),
@@ -28,7 +28,7 @@ FAULTS = {
         "batching/_windows.py", "min(first + size, epoch[1]))", "stop)", "project/test_compile.py", "few_compilations"
     ),
     "a run goes on one batch too early": Fault(
-        'batching/_run.py', 'else batches_taken) - 1', 'else batches_taken) - 2', "files/test_checkpoint.py", "list"
+        "batching/_run.py", "else batches_taken) - 1", "else batches_taken) - 2", "files/test_checkpoint.py", "list"
     ),
     "a checkpoint looks at a buffer when it is written": Fault(
         "batching/_run.py", "seen = X.copy(), y.copy()", "seen = X, y", "files/test_checkpoint.py", "buffer"
@@ -47,9 +47,9 @@ FAULTS = {
         "no_gap",
     ),
     "steps of batches count every batch alike": Fault(
-        'batching/_first_pass.py',
-        '(new_bins / (state.seen.bins + held))',
-        '(0.02 + 0 * state.seen.bins)',
+        "batching/_first_pass.py",
+        "(new_bins / (state.seen.bins + held))",
+        "(0.02 + 0 * state.seen.bins)",
         "batching/test_batches.py",
         "what_it_saw",
     ),
@@ -61,21 +61,25 @@ FAULTS = {
         "seen_once",
     ),
     "the sample forgets where its rows were met": Fault(
-        'batching/_sample.py',
-        'linear = seen.gradients - scaled_gradient(',
-        'linear = seen.gradients - 0 * scaled_gradient(',
+        "batching/_sample.py",
+        "linear = seen.gradients - scaled_gradient(",
+        "linear = seen.gradients - 0 * scaled_gradient(",
         "batching/test_batches.py",
         "all_rows",
     ),
     "rows of the sample count alike": Fault(
-        'batching/_sample.py',
-        'return 1 / np.minimum(1, self.share * self.rows.size)',
-        'return 1 + 0 * self.rows.size',
+        "batching/_sample.py",
+        "return 1 / np.minimum(1, self.share * self.rows.size)",
+        "return 1 + 0 * self.rows.size",
         "batching/test_batches.py",
         "seen_once",
     ),
     "passes over other bins are compared": Fault(
-        'batching/_batch_fit.py', 'if shows_same_bins(self.state) else', 'if True else', "batching/test_batches.py", "other_bins"
+        "batching/_batch_fit.py",
+        "if shows_same_bins(self.state) else",
+        "if True else",
+        "batching/test_batches.py",
+        "other_bins",
     ),
     "steps that went astray are kept": Fault(
         "batching/_first_pass.py",
@@ -85,14 +89,18 @@ FAULTS = {
         "unlike_those_before",
     ),
     "batches are rounded before they are centred": Fault(
-        'batching/_batch_fit.py',
-        'X = X - fit.state.seen.center ',
-        'X = X - 0 * fit.state.seen.center ',
+        "batching/_batch_fit.py",
+        "X = X - fit.state.seen.center ",
+        "X = X - 0 * fit.state.seen.center ",
         "batching/test_batches.py",
         "far_from_0",
     ),
     "a fit by batches goes on from the first window": Fault(
-        'glm/_batch_fit.py', 'else state.place._replace(n_steps=0)', 'else Place()', "batching/test_batches.py", "goes_on"
+        "glm/_batch_fit.py",
+        "else state.place._replace(n_steps=0)",
+        "else Place()",
+        "batching/test_batches.py",
+        "goes_on",
     ),
     "virtual counts: a spike on an edge counts in the bin before": Fault(
         "batching/_lazy_counts.py",
@@ -102,9 +110,9 @@ FAULTS = {
         "pynapple",
     ),
     "dependent columns are parameters of a fit by batches": Fault(
-        'batching/_result.py',
-        'if not fit.objective.model.divides:',
-        'if True:',
+        "batching/_result.py",
+        "if not fit.objective.model.divides:",
+        "if True:",
         "sums/test_observation_models.py",
         "others_determine",
     ),
@@ -116,10 +124,17 @@ FAULTS = {
         "rows_that_are_kept",
     ),
     "the end of a generator is that of a pass": Fault(
-        'batching/_batches.py',
-        'if (is_empty and not n_skipped) or self.is_iterator:',
-        'if is_empty and not n_skipped:',
+        "batching/_batches.py",
+        "if (is_empty and not n_skipped) or self.is_iterator:",
+        "if is_empty and not n_skipped:",
         "batching/test_batches.py",
         "second_generator",
+    ),
+    "the scale is that of the end": Fault(
+        "batching/_watch.py",
+        "return self._best[1:]",
+        "return self._best[1], dispersion",
+        "sums/test_observation_models.py",
+        "step_that_is_kept",
     ),
 }

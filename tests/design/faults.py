@@ -42,23 +42,23 @@ FAULTS = {
         "parts_make",
     ),
     "NaN counts as 0 with weight 1": Fault(
-        '_design/blocks.py',
-        'y.astype(X.dtype), valid.astype(X.dtype)',
-        'y.astype(X.dtype), jnp.ones_like(valid, X.dtype)',
+        "_design/blocks.py",
+        "y.astype(X.dtype), valid.astype(X.dtype)",
+        "y.astype(X.dtype), jnp.ones_like(valid, X.dtype)",
         "solver/test_fit.py",
         "missing_row",
     ),
     "a missing count is missing for nobody": Fault(
-        '_design/blocks.py',
-        'y.astype(X.dtype), valid.astype(X.dtype)',
-        'y.astype(X.dtype), valid.any(1, keepdims=True).astype(X.dtype)',
+        "_design/blocks.py",
+        "y.astype(X.dtype), valid.astype(X.dtype)",
+        "y.astype(X.dtype), valid.any(1, keepdims=True).astype(X.dtype)",
         "solver/test_fit.py",
         "missing_count",
     ),
     "the last block of a chunk is forgotten": Fault(
-        '_design/total.py',
-        'fori_loop(0, chunk.n_valid_blocks, ',
-        'fori_loop(0, chunk.n_valid_blocks - 1, ',
+        "_design/total.py",
+        "fori_loop(0, chunk.n_valid_blocks, ",
+        "fori_loop(0, chunk.n_valid_blocks - 1, ",
         "solver/test_fit.py",
         "same_sums",
     ),
@@ -77,7 +77,7 @@ FAULTS = {
         "any_part",
     ),
     "rows that were asked for by number are taken in their order": Fault(
-        '_design/lazy.py', 'out[self._positions] = y', 'out[: len(y)] = y', "design/test_lazy.py", "every_method"
+        "_design/lazy.py", "out[self._positions] = y", "out[: len(y)] = y", "design/test_lazy.py", "every_method"
     ),
     "lazy features that forget what they look ahead": Fault(
         "_design/lazy.py", "leaf.ahead - 1 for leaf", "0 for leaf", "model_selection/test_splits.py", "shared"

@@ -13,9 +13,6 @@ FAULTS = {
         "glm/test_score.py",
         "mcfadden",
     ),
-    "the scale is that of the end": Fault(
-        'batching/_watch.py', 'return self._best[1:]', 'return self._best[1], dispersion', "sums/test_observation_models.py", "step_that_is_kept"
-    ),
     "nats that are said to be bits": Fault(
         "glm/_score.py", "gain / (np.log(2) * np", "gain / (1.0 * np", "assessment/test_assessment.py", "bits"
     ),

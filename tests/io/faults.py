@@ -21,6 +21,6 @@ FAULTS = {
         "methods",
     ),
     "a loaded sum takes its parts apart": Fault(
-        'io.py', '        node.bases = bases\n', '', "io/test_io.py", "what_they_were"
+        "io.py", "node.bases = bases ", "node.bases = node.bases ", "io/test_io.py", "what_they_were"
     ),
 }

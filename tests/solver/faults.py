@@ -4,16 +4,16 @@ from tests.faults import Fault
 
 FAULTS = {
     "a negative binomial that keeps its first scale": Fault(
-        '_solver/exact.py',
-        'if setting.fits_dispersion and not',
-        'if False and not',
+        "_solver/exact.py",
+        "if constants.fits_dispersion and not",
+        "if False and not",
         "sums/test_observation_models.py",
         "statsmodels",
     ),
     "a checkpoint forgets the factors of neurons' own": Fault(
-        '_solver/exact.py',
-        'state, problem.precondition.own_factors, n_passes, problem.objective.model.scale, None',
-        'state, {}, n_passes, problem.objective.model.scale, None',
+        "_solver/exact.py",
+        "own_factors=problem.precondition.own_factors,",
+        "own_factors={},",
         "files/test_checkpoint.py",
         "started_again and fit",
     ),
@@ -69,9 +69,9 @@ FAULTS = {
         "stay_zero",
     ),
     "mask ignored by fit": Fault(
-        '_solver/preconditioner.py',
-        'mask * varying, lengths)',
-        'varying + 0 * mask, lengths)',
+        "_solver/preconditioner.py",
+        "mask * varying, group_norms",
+        "varying + 0 * mask, group_norms",
         "glm/test_glm_contract.py",
         "exactly_zero",
     ),
@@ -107,9 +107,9 @@ FAULTS = {
         "_solver/proximal.py", "gradient + pull * (start + end)", "gradient", "solver/test_penalties.py", "conditions"
     ),
     "a step's gain as a difference of large sums": Fault(
-        '_solver/proximal.py',
-        'return row_dot(end - start, gradient + pull * (start + end))',
-        'return row_dot(end - start, gradient) + (self.cost * (self.norms(end) - self.norms(start))).sum(1)',
+        "_solver/proximal.py",
+        "return row_dot(end - start, gradient + pull * (start + end))",
+        "return row_dot(end - start, gradient) + (self.cost * (self.norms(end) - self.norms(start))).sum(1)",
         "solver/test_penalties.py",
         "no_difference",
     ),
@@ -131,6 +131,6 @@ FAULTS = {
         "update",
     ),
     "named solvers count features that others determine": Fault(
-        '_solver/jaxopt.py', 'rank.n_params(mask) + 1', 'mask.sum(1) + 1', "sums/test_rank.py", "left_of"
+        "_solver/jaxopt.py", "rank.n_params(mask) + 1", "mask.sum(1) + 1", "sums/test_rank.py", "left_of"
     ),
 }

@@ -155,9 +155,9 @@ def renew_curvature(fit):
         objective = fit.objective
     bins, n_features = np.maximum(seen.bins, 1), state.coef.shape[1]
     few = n_features / bins.max()  # the correlations of few rows are not to be trusted in every direction
-    problem, *_ = prepare_problem(
+    problem = prepare_problem(
         objective, fit.mask, bins, seen.null.mean, seen.null.eta, seen.moments, machine_epsilon(), few
-    )
+    ).problem
     return fit.update(problem=with_sampled_hessians(problem, seen.sample, state.centered_params, few))
 
 

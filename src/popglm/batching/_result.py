@@ -70,5 +70,4 @@ def _feature_rank(fit, mask):
     """Rank of the features within `mask` in the bins seen so far, with the penalty."""
     seen = fit.state.seen
     bins, eps = np.maximum(seen.bins, 1), machine_epsilon()
-    _, rank, _ = prepare_problem(fit.objective, mask, bins, seen.null.mean, seen.null.eta, seen.moments, eps)
-    return rank
+    return prepare_problem(fit.objective, mask, bins, seen.null.mean, seen.null.eta, seen.moments, eps).rank
