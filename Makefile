@@ -33,9 +33,10 @@ book: $(READY) ## execute the pages and build the book into _build/html
 test: $(READY) ## run every test: the package, the pages, the strict build (twice), the built site
 	$(BIN)/python tests/run.py
 
-test-full: test ## the same, many killed runs, and whether the tests notice when the code is wrong
+test-full: test ## the same, many killed runs, a record of many calls, and whether the tests notice when the code is wrong
 	KILLS=30 $(BIN)/python -m pytest -q tests/files/test_checkpoint.py -k killed
-	$(BIN)/python tests/mutations.py
+	$(BIN)/python tests/record.py
+	$(BIN)/python tests/faults.py
 
 lint: $(READY) ## check the code, the prose and the workflows
 	$(BIN)/python tests/lint.py

@@ -180,12 +180,11 @@ def rate(folder):
     import jax
     import jax.numpy as jnp
 
-    from popglm import _design
+    from popglm._design.sizes import SIZES
 
     X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
-    blocks = jnp.asarray(
-        X[: len(X) // _design.BLOCK_ROWS * _design.BLOCK_ROWS].reshape(-1, _design.BLOCK_ROWS, X.shape[1])
-    )
+    rows = SIZES.block_rows
+    blocks = jnp.asarray(X[: len(X) // rows * rows].reshape(-1, rows, X.shape[1]))
     coef = jnp.asarray(np.random.default_rng(0).normal(size=(y.shape[1], X.shape[1])), X.dtype)
 
     @jax.jit

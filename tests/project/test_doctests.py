@@ -1,6 +1,7 @@
 """Every example in a docstring of the package runs, and shows what it says."""
 
 import doctest
+import inspect
 import pkgutil
 from importlib import import_module
 
@@ -13,10 +14,21 @@ MODULES = ["popglm", *(module.name for module in pkgutil.walk_packages(popglm.__
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name):
-    assert doctest.testmod(import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+    module = import_module(name)
+    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 
 @pytest.mark.parametrize("name", popglm.__all__)
-def test_public_objects_have_examples(name):
+def test_a_public_module_has_an_example(name):
+    """In its own docstring, or in that of a public object, whatever file defines it."""
     module = import_module(f"popglm.{name}")
-    assert any(">>>" in (getattr(module, public).__doc__ or "") for public in module.__all__)
+    objects = [getattr(module, public) for public in module.__all__]
+    docs = [module.__doc__, *(part.__doc__ for thing in objects for part in (thing, *members(thing)))]
+    assert any(">>>" in (doc or "") for doc in docs), f"no public object of {name} has an example"
+
+
+def members(thing):
+    """Public methods and properties of a class."""
+    if not inspect.isclass(thing):
+        return []
+    return [part for name, part in vars(thing).items() if not name.startswith("_")]
