@@ -136,8 +136,8 @@ class LazyFeatures(HasFrame):
         n_inputs = sum(int(np.prod(leaf.inputs.shape[1:])) for leaf in leaves)
         parts = f"{n_inputs} input(s) in {len(leaves)} term(s)"
         parts += "" if self.time_support is None else f", {len(self.time_support)} epoch(s)"
-        megabytes = f"{self.size * self.dtype.itemsize / 1e6:.0f} MB if built as {self.dtype}"
-        return f"LazyFeatures({self.shape[0]} rows, {self.shape[1]} features: {parts}; {megabytes})"
+        megabytes = self.size * self.dtype.itemsize / 1e6
+        return f"LazyFeatures(shape={self.shape}, dtype={self.dtype}): {parts}; {megabytes:.0f} MB if built"
 
     @property
     def t(self):
