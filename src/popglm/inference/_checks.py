@@ -26,8 +26,8 @@ def require_unpenalised(penalty, strength, name):
     """Refuse estimates that are not a maximum of the likelihood itself."""
     if penalty.default_strength and np.any(strength > 0):
         raise ValueError(
-            f"`{name}` was fitted with a penalty ({type(penalty).__name__}, strength {np.max(strength):g}), which biases its "
-            "estimates on purpose, so intervals and tests around them are not valid. Fit without a penalty, with fewer "
+            f"`{name}` was fitted with a penalty ({type(penalty).__name__}, strength {np.max(strength):g}): its estimates "
+            "are biased on purpose, so intervals and tests around them are not valid. Fit without a penalty, with fewer "
             "functions or features if that is unstable; or judge a penalised model by its score on held-out data."
         )
 
