@@ -254,8 +254,8 @@ FAULTS = {
     ),
     "passes over other bins are compared": Fault(
         "batching/_batch_fit.py",
-        "if shows_same_bins(self.state) else",
-        "if True else",
+        "elif shows_same_bins(self.state):",
+        "elif True:",
         "test_batches.py",
         "other_bins",
     ),
