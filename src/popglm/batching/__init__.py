@@ -1,4 +1,8 @@
-"""A recording in parts: counts that are made of spike times when they are sliced, and windows for a fit by batches."""
+"""Recordings in parts: counts that are binned when they are sliced, windows of a recording, and the fit by batches.
+
+The fit is a loop over checked batches (`_run`, `_batches`) in which a stepper takes in one batch after another: the default
+solver (`_batch_fit`) or one of the user (`_user_solver`).
+"""
 
 from popglm._public import export
 from popglm.batching._lazy_counts import LazyCounts, count_lazily

@@ -34,24 +34,30 @@ DEFAULT_SOLVER = "the default solver"
 
 @dataclass(frozen=True)
 class BatchFit:
-    """A fit by batches. Steps do not change it: they return the next one."""
+    """A fit by batches, with what it has seen and reached so far. Steps do not change it: they return the next one.
 
-    objective: Objective  # at the dispersion of the state, if the loss has one
+    It begins with `start`, or with `resume` or `from_tuple` in the state of an earlier one.
+    """
+
+    objective: Objective  # if its loss has a dispersion, at that of the state
     mask: np.ndarray  # features of each neuron, (neurons, features)
     state: FirstPass | ExactPasses
-    estimates_dispersion: bool
+    estimates_dispersion: bool  # whether the loss has a dispersion that the user did not give
 
     name = DEFAULT_SOLVER
 
     @classmethod
     def start(cls, objective: Objective, mask, coef, intercept) -> "BatchFit":
         """Fit before its first batch, at these parameters; that batch sets an intercept of NaN."""
-        model, n_neurons = objective.model, len(coef)
-        dispersion = None
+        model, dispersion = objective.model, None
         if model.shapes:
-            dispersion = np.asarray(broadcast_dispersion(model, n_neurons).scale, float)[:, 0]
-        state = FirstPass(seen=Seen.nothing(*coef.shape), coef=coef, intercept=intercept, dispersion=dispersion)
-        fit = cls(objective, mask, state, estimates_dispersion=model.shapes and model.scale is None)
+            dispersion = np.asarray(broadcast_dispersion(model, len(coef)).scale, float)[:, 0]
+        fit = cls(
+            objective=objective,
+            mask=mask,
+            state=FirstPass(seen=Seen.nothing(*coef.shape), coef=coef, intercept=intercept, dispersion=dispersion),
+            estimates_dispersion=model.shapes and model.scale is None,
+        )
         return fit.with_dispersion()
 
     def step(self, X, y) -> tuple["BatchFit", float]:
@@ -66,10 +72,13 @@ class BatchFit:
     def end_pass(self) -> "BatchFit":
         """Fit after the last batch of a pass."""
         if isinstance(self.state, NewBins):
-            return self
-        if isinstance(self.state, FirstPass):
-            return start_exact_passes(self).with_dispersion()
-        fit = take_solver_step(self) if shows_same_bins(self.state) else start_new_bins(self)
+            fit = self
+        elif isinstance(self.state, FirstPass):
+            fit = start_exact_passes(self)
+        elif shows_same_bins(self.state):
+            fit = take_solver_step(self)
+        else:
+            fit = start_new_bins(self)
         return fit.with_dispersion()
 
     @property
@@ -94,11 +103,13 @@ class BatchFit:
         return fit_result(self)
 
     def resume(self, state) -> "BatchFit":
-        """Fit in the `state` of an earlier one; unless that is amid an exact pass, it takes the parameters of this one."""
-        model, seen = self.objective.model, state.seen
-        seen = replace(seen, sample=seen.sample.copy(), null=fit_null_model(model, seen.bins, seen.events))
-        keeps_dispersion = self.estimates_dispersion and state.dispersion is not None
-        state = replace(state, seen=seen, dispersion=(state if keeps_dispersion else self.state).dispersion)
+        """Fit in the `state` of an earlier one. It keeps its own parameters, except in exact passes, and a given dispersion."""
+        seen, dispersion = state.seen, self.state.dispersion
+        if self.estimates_dispersion and state.dispersion is not None:
+            dispersion = state.dispersion
+        null = fit_null_model(self.objective.model, seen.bins, seen.events)
+        seen = replace(seen, sample=seen.sample.copy(), null=null)
+        state = replace(state, seen=seen, dispersion=dispersion)
         if isinstance(state, FirstPass):
             coef, intercept = self.state.centered_params
             state = replace(state, coef=coef, intercept=intercept + coef @ seen.center)

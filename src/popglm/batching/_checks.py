@@ -6,7 +6,7 @@ from popglm._checks.models import require_params_pair
 
 
 def require_batches(batches):
-    """Something that gives batches."""
+    """Require something that gives batches when it is iterated."""
     if isinstance(batches, tuple) and len(batches) == 2 and getattr(batches[0], "ndim", 0) == 2:
         raise TypeError("`batches` must give pairs (X, y), many of them; got one pair. For a single one: [(X, y)].")
     if not hasattr(batches, "__iter__"):
@@ -14,13 +14,13 @@ def require_batches(batches):
 
 
 def require_any_batch(n):
-    """At least one batch."""
+    """Require at least one batch."""
     if not n:
         raise ValueError("`batches` is empty: there is nothing to fit. A generator is empty after it was used once.")
 
 
 def require_batch_pair(item, expected="`batches` must give pairs (X, y)"):
-    """One batch is a pair (X, y)."""
+    """Require a pair (X, y), and return it."""
     if not (isinstance(item, tuple | list) and len(item) == 2):
         raise TypeError(f"{expected}; got {type(item).__name__}.")
     return item
@@ -42,7 +42,7 @@ def require_batch_columns(letter, expected, came):
 
 
 def require_same_stepper(before, now):
-    """The solver that made a state goes on with it."""
+    """Require that a state is continued by the solver that made it."""
     if before != now:
         raise TypeError(
             f"the state in `init` is that of {before}, not of {now}. Give `(params, None)` to start this one there."
@@ -50,7 +50,7 @@ def require_same_stepper(before, now):
 
 
 def as_init_pair(init, state_class):
-    """Parameters and the place to go on from; None starts anew."""
+    """Parameters and state to continue from; both are None for a new fit, the state alone for a start at these parameters."""
     if init is None:
         return None, None
     if not (isinstance(init, tuple | list) and len(init) == 2 and isinstance(init[0], tuple | list)):
@@ -68,7 +68,7 @@ def as_init_pair(init, state_class):
 
 
 def require_stepper(solver, name):
-    """An object with `init` and `update`, in a model without a solver of its own."""
+    """Require an object with `init` and `update`, in a model without a named solver, and return it."""
     if name is not None:
         raise ValueError(f"the model has the solver {name!r} and `fit_batches` was given another. Give one of them.")
     if not (callable(getattr(solver, "init", None)) and callable(getattr(solver, "update", None))):
@@ -77,7 +77,7 @@ def require_stepper(solver, name):
 
 
 def require_state_shapes(expected, got):
-    """As many numbers as the solver's state has, of the same shapes."""
+    """Require that the arrays of a checkpoint have the shapes of the solver's state."""
     if list(map(np.shape, expected)) != list(map(np.shape, got)):
         raise ValueError(
             "the state in the checkpoint is not one of this solver: it has other shapes. Take the versions that wrote it, or "
@@ -86,7 +86,7 @@ def require_state_shapes(expected, got):
 
 
 def require_checkpoint_batch(item, path):
-    """Batches that reach as far as those of the checkpoint."""
+    """Require batches that reach as far as those of the checkpoint, and return this one."""
     if item is None:
         raise ValueError(
             f"{path} is the checkpoint of a fit to other data: the batches end before those that it has taken. Give another "

@@ -39,14 +39,22 @@ def start_exact_passes(fit):
     state, seen = fit.state, fit.state.seen
     point = state.problem.coordinates.from_model(*state.centered_params)
     solver = initial_state(point, seen.null.silent)
-    return replace(fit, state=ExactPasses(seen, solver, state.problem, dispersion=state.dispersion))
+    exact = ExactPasses(seen=seen, solver=solver, problem=state.problem, dispersion=state.dispersion)
+    return replace(fit, state=exact)
 
 
 def start_new_bins(fit):
     """Go back to steps with every batch, since every pass shows other bins and their sums cannot be compared."""
     state = fit.state
     coef, intercept = state.centered_params
-    new = NewBins(state.seen, coef, intercept, problem=state.problem, renew_at=np.inf, dispersion=state.dispersion)
+    new = NewBins(
+        seen=state.seen,
+        coef=coef,
+        intercept=intercept,
+        problem=state.problem,
+        renew_at=np.inf,
+        dispersion=state.dispersion,
+    )
     return replace(fit, state=new)
 
 

@@ -50,8 +50,13 @@ class SavedRun(NamedTuple):
     @classmethod
     def after(cls, place, stepper, shape, stopped, watch) -> "SavedRun":
         """Run after the step at this place."""
-        in_pass = shape, place.pass_number, place.batches_taken
-        return cls(stepper.to_tuple(), in_pass, place.n_steps, stopped, watch.snapshot(place.n_steps))
+        return cls(
+            solver=stepper.to_tuple(),
+            place=(shape, place.pass_number, place.batches_taken),
+            n_steps=place.n_steps,
+            stopped=stopped,
+            watch=watch.snapshot(place.n_steps),
+        )
 
     def resume(self, batches, stepper, watch, checkpoint):
         """Continue this run, if the last batch it used is the same. Return its place and the stepper in its state."""
@@ -62,7 +67,7 @@ class SavedRun(NamedTuple):
         checkpoint.verify_data(batch_fingerprint(X, y), "Batches must come in the same order again. ")
         stepper = stepper.from_tuple(self.solver, X, y)
         watch.resume(self.watch, self.n_steps)
-        return Place(pass_number, batches_taken, self.n_steps), stepper
+        return Place(pass_number=pass_number, batches_taken=batches_taken, n_steps=self.n_steps), stepper
 
 
 def read_shape(batches, checkpoint=None):

@@ -48,7 +48,7 @@ class UserSolver:
             jax.block_until_ready(params)
             return features_first(params), state
 
-        return cls(objective, name, init, update, start)
+        return cls(objective=objective, name=name, init=init, update=update, start=start)
 
     @classmethod
     def from_optax(cls, objective, mask, start, solver) -> "UserSolver":
@@ -63,7 +63,7 @@ class UserSolver:
             moves, state = solver.update(gradient, state, params)
             return jax.tree.map(jnp.add, params, moves), state
 
-        return cls(objective, type(solver).__name__, init, update, start)
+        return cls(objective=objective, name=type(solver).__name__, init=init, update=update, start=start)
 
     def step(self, X, y) -> tuple["UserSolver", float]:
         """Take in one batch, arrays (rows, features) and (rows, neurons). Return the next fit and the batch's mean loss."""
