@@ -75,9 +75,9 @@ FAULTS = {
         "seen_once",
     ),
     "passes over other bins are compared": Fault(
-        'batching/_batch_fit.py',
-        'elif shows_same_bins(self.state):',
-        'elif True:',
+        "batching/_batch_fit.py",
+        "elif shows_same_bins(self.state):",
+        "elif True:",
         "batching/test_batches.py",
         "other_bins",
     ),
