@@ -95,13 +95,6 @@ FAULTS = {
         "batching/test_batches.py",
         "far_from_0",
     ),
-    "a fit by batches goes on from the first window": Fault(
-        "glm/_batch_fit.py",
-        "else state.place._replace(n_steps=0)",
-        "else Place()",
-        "batching/test_batches.py",
-        "goes_on",
-    ),
     "virtual counts: a spike on an edge counts in the bin before": Fault(
         "batching/_lazy_counts.py",
         "guess + (times >= edges[guess + 1])",

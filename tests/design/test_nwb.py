@@ -207,4 +207,4 @@ def test_a_closed_file(path):
     session.close()
     with pytest.raises(OSError) as error:
         PopulationGLM().fit(X, counts)
-    assert "It must be open" in error.value.__notes__[0]
+    assert "Keep the file open" in error.value.__notes__[0]

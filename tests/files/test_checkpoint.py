@@ -553,7 +553,9 @@ def test_a_state_of_words_is_refused(tmp_path):
 
     steps = []
     for solver in (Wordy(), Random()):
-        with pytest.raises(TypeError, match=r"numbers only; the state of this solver holds (str|ndarray|PRNGKeyArray)"):
+        with pytest.raises(
+            TypeError, match=r"numbers and arrays of numbers; the state of this solver holds (str|ndarray|PRNGKeyArray)"
+        ):
             PopulationGLM().fit_batches(
                 windows(), 9, solver=solver, callback=lambda n, *_: steps.append(n), checkpoint=tmp_path / "run.npz"
             )

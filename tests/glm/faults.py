@@ -23,4 +23,11 @@ FAULTS = {
         "simulation/test_simulation.py",
         "negative or heavy",
     ),
+    "a fit by batches goes on from the first window": Fault(
+        "glm/_batch_fit.py",
+        "else state.place._replace(n_steps=0)",
+        "else Place()",
+        "batching/test_batches.py",
+        "goes_on",
+    ),
 }

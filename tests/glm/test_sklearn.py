@@ -60,7 +60,7 @@ def test_clone_keeps_the_settings_and_nothing_else(data, estimator):
         copy = pickle.loads(pickle.dumps(estimator))
         np.testing.assert_array_equal(copy.predict(X), estimator.predict(X))
     copy = clone(estimator)
-    assert repr(copy) == repr(estimator) and not hasattr(copy, "coef_")
+    assert repr(copy) == repr(estimator).split(" with ")[0] and not hasattr(copy, "coef_")
 
 
 def test_set_params_takes_effect_and_is_checked_by_fit(data):
