@@ -92,7 +92,9 @@ def tell(
     eps: float,
     hidden=0.0,
 ) -> SolverState:
-    """Accept each trial that decreases its value, shorten the step of the others; stop where little is left to gain.
+    """Accept each trial that decreases its value, shorten the step of the others, and apply the stopping rule.
+
+    Stopping rule: a neuron is done at an accepted point where half the Newton decrement is at most `tol`.
 
     `value` includes the whole penalty, `gradient` its smooth part; the slope of a step includes the non-smooth part.
     `eps` is the precision of the values, and `scale` the size of the loss's curvature, so that the round-off that is

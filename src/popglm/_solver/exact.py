@@ -113,7 +113,7 @@ class FitConstants(NamedTuple):
 
 
 def fit_exactly(
-    design, objective: Objective, mask, init, tol=None, maxiter=SOLVER_DEFAULTS["maxiter"], report=None, keep=None
+    design, objective: Objective, mask, init, tol=None, maxiter=SOLVER_DEFAULTS["maxiter"], report=None, checkpoint=None
 ) -> Fit:
     """Exact fit of all neurons: one pass for the preconditioner, then one pass per trial point.
 
@@ -121,10 +121,10 @@ def fit_exactly(
     decrement: every coefficient is then within about ``sqrt(2 * tol)`` standard errors of its optimum. A neuron that is
     done takes this Newton step without another pass, unless it has never moved. The default of `tol` depends on the
     precision. `mask` and the coefficients of `init` have the features last. `report` is called with the state after every
-    pass; `keep` is the checkpoint, or None.
+    pass; `checkpoint` is where the state is saved, or None.
     """
     with one_thread:
-        saved = SavedFit.from_tuple(keep.saved) if keep and keep.saved else None
+        saved = SavedFit.from_tuple(checkpoint.saved) if checkpoint and checkpoint.saved else None
         if saved and saved.is_finished(maxiter):
             return saved.result
         constants, problem = begin_exact_fit(design, objective, mask, tol)
@@ -137,10 +137,10 @@ def fit_exactly(
             if saved.scale is not None:
                 model = problem.objective.model.with_scale(saved.scale[:, 0])
                 problem = replace_dispersion(problem, model, null.eta, null.mean)
-        problem, state, n_passes = run_passes(design, constants, problem, state, n_passes, maxiter, report, keep)
+        problem, state, n_passes = run_passes(design, constants, problem, state, n_passes, maxiter, report, checkpoint)
         result = make_fit(constants, problem, state)
-        if keep:
-            keep.stage(partial(_as_saved_fit, problem, state, n_passes, result))
+        if checkpoint:
+            checkpoint.stage(partial(_as_saved_fit, problem, state, n_passes, result))
         return result
 
 
@@ -180,7 +180,9 @@ def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem
     return constants, problem
 
 
-def run_passes(design, constants: FitConstants, problem: Problem, state: SolverState, n_passes, maxiter, report, keep):
+def run_passes(
+    design, constants: FitConstants, problem: Problem, state: SolverState, n_passes, maxiter, report, checkpoint
+):
     """Run passes until no neuron is running; return problem, state and number of passes."""
     dtype, eps = jnp.result_type(float), machine_epsilon()
     while n_passes < maxiter and len(running := np.flatnonzero(state.status == RUNNING)):
@@ -196,8 +198,8 @@ def run_passes(design, constants: FitConstants, problem: Problem, state: SolverS
             problem, state = _update_dispersion(design, problem, state, constants.null)
         if report:
             report(state)
-        if keep:
-            keep.save_if_due(partial(_as_saved_fit, problem, state, n_passes))
+        if checkpoint:
+            checkpoint.save_if_due(partial(_as_saved_fit, problem, state, n_passes))
     return problem, state, n_passes
 
 

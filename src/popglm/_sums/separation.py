@@ -1,4 +1,4 @@
-"""Separation: coefficients without a finite optimum, since bins where their feature is not 0 have all an event, or none.
+"""Separation: coefficients without a finite optimum, because an event is in every bin where the feature is not 0, or in none.
 
 This is the separation of Albert and Anderson (1984, *Biometrika* 71:1-10), tested along one feature at a time: separation
 along sums of features is not found.

@@ -151,7 +151,11 @@ def pearson_residuals(model, X, y):
 
 
 def as_model_on_data(model, X, y, why=None, what="a residual"):
-    """Lay a fitted model on data. `why` names the purpose that needs any dispersion, `what` that needs one inside the loss."""
+    """Combine a fitted model with data.
+
+    `why` names, for the message of an error, what needs the dispersion of any model; `what` names what needs it only
+    where it is part of the loss.
+    """
     require_estimator(model, Model)
     require_fitted(model)
     return place_on_data(model, X, y, why, what)

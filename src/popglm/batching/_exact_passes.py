@@ -99,11 +99,11 @@ def shows_same_bins(state: ExactPasses) -> bool:
 def take_solver_step(fit):
     """Tell the solver the sums of a pass, and let it choose the next trial points."""
     state, seen, model, sums = fit.state, fit.state.seen, fit.objective.model, fit.state.sums
-    bins, few = np.maximum(seen.bins, 1), fit.mask.shape[1] / seen.bins.max()
+    bins, ridge = np.maximum(seen.bins, 1), fit.mask.shape[1] / seen.bins.max()
     eps, dtype = machine_epsilon(), jnp.result_type(float)
     coef, intercept = state.problem.coordinates.to_model(ask(state.solver))
     value, gradient = objective_from_sums(sums.losses, state.problem, coef, bins)
-    problem = with_sampled_hessians(state.problem, seen.sample, (coef, intercept), few)
+    problem = with_sampled_hessians(state.problem, seen.sample, (coef, intercept), ridge)
     nat = model.nat(np.maximum(np.where(np.isfinite(value), value, 1), eps * sums.null_loss / bins))
     tol, hidden = SOLVER_TOL[dtype.name] * nat / bins, MAX_HIDDEN_GAIN * nat / bins
     curvature = problem.precondition.curvature

@@ -154,11 +154,11 @@ def renew_curvature(fit):
     else:
         objective = fit.objective
     bins, n_features = np.maximum(seen.bins, 1), state.coef.shape[1]
-    few = n_features / bins.max()  # the correlations of few rows are not to be trusted in every direction
+    ridge = n_features / bins.max()  # the correlations of few rows are not to be trusted in every direction
     problem = prepare_problem(
-        objective, fit.mask, bins, seen.null.mean, seen.null.eta, seen.moments, machine_epsilon(), few
+        objective, fit.mask, bins, seen.null.mean, seen.null.eta, seen.moments, machine_epsilon(), ridge
     ).problem
-    return fit.update(problem=with_sampled_hessians(problem, seen.sample, state.centered_params, few))
+    return fit.update(problem=with_sampled_hessians(problem, seen.sample, state.centered_params, ridge))
 
 
 def refine_parameters(fit):

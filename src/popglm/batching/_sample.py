@@ -160,16 +160,16 @@ class Sample(NamedTuple):
         return np.asarray(sampled_hessians(block, model, *args), float), (block.weight > 0).sum(0)
 
 
-def with_sampled_hessians(problem: Problem, sample: Sample, params, few) -> Problem:
+def with_sampled_hessians(problem: Problem, sample: Sample, params, ridge) -> Problem:
     """Problem with each neuron's Hessian at these parameters, shrunk to that of the null model where the sample is small.
 
-    `few` is added to the diagonal, relative to the curvature.
+    `ridge` is added to the diagonal, relative to the curvature.
     """
     precondition, n_features = problem.precondition, problem.coordinates.mean.size
     if len(precondition.mask) * precondition.factor.size > MAX_FACTOR_ENTRIES:
         return problem
     hessians, n_bins = sample.hessians(problem.objective.model, *params, problem.coordinates)
-    trust, diagonal = n_bins / (n_bins + TRUSTED_ROWS_PER_FEATURE * n_features), few * np.eye(n_features + 1)
+    trust, diagonal = n_bins / (n_bins + TRUSTED_ROWS_PER_FEATURE * n_features), ridge * np.eye(n_features + 1)
     own = {
         neuron: t * (hessian + c * diagonal) + (1 - t) * c * precondition.correlation
         for neuron, (hessian, c, t) in enumerate(zip(hessians, precondition.curvature, trust, strict=True))

@@ -72,7 +72,7 @@ def fit_by_batches(
     batches = CheckedBatches(batches, settings.objective.model, settings.y_dims, state and state.shape)
     place = Place() if state is None else state.place._replace(n_steps=0)
     batches.seek(place.pass_number, place.batches_taken)
-    tell = callback and (lambda n, loss, params: callback(n, loss, _as_user_params(settings, params)))
+    user_callback = callback and (lambda n, loss, params: callback(n, loss, _as_user_params(settings, params)))
     score = held_out and (lambda *parameters: _held_out_score(settings, held_out, batches, *parameters))
     with saver or nullcontext():  # on leaving it, the file is written
         with one_thread, show_step_progress(n_steps, progress) as report:
@@ -80,7 +80,7 @@ def fit_by_batches(
             if state is not None:
                 require_same_stepper(state.solver, stepper.name)
                 stepper = stepper.resume(state.solver_state)
-            watch = Watch(report, tell, score, check_every, patience)
+            watch = Watch(report, user_callback, score, check_every, patience)
             stepper, place = run_batches(batches, stepper, n_steps, place, watch, saver)
         names = batches.names or state.names  # a run that begins at the end of its last pass takes no batch
         fitted = _as_fitted(settings, stepper.result(), names, place.n_steps, watch)

@@ -43,7 +43,7 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
         if exact:
             with neuron_progress_bar(n_neurons, progress) as report:
                 fit = fit_exactly(
-                    design, settings.objective, mask, start, report=report, keep=saver, **settings.options
+                    design, settings.objective, mask, start, report=report, checkpoint=saver, **settings.options
                 )
         else:
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
