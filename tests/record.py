@@ -6,6 +6,7 @@ that is public. Texts may become better: those that differ are printed. Bits dif
 """
 
 import argparse
+import ast
 import hashlib
 import importlib
 import inspect
@@ -207,14 +208,14 @@ def make_record(tree, bits, names, cache):
 
 
 def compare_calls(old, new):
-    """Return what differs in each call, and the texts that differ, as pairs with the place of the first."""
+    """Return what differs in each call, additions apart, and the texts that differ, as pairs with the place of the first."""
     differences, texts = {}, {}
     for name, (entries, said) in old["calls"].items():
         entries_now, said_now = new["calls"][name]
         differences[name] = [
             f"{key}: {show_difference(entries.get(key), entries_now.get(key))}"
-            for key in entries | entries_now
-            if entries.get(key) != entries_now.get(key)
+            for key, entry in entries.items()
+            if entry != entries_now.get(key) and not is_extended(entry, entries_now.get(key))
         ]
         if name in old["raised"]:
             differences[name].insert(0, f"raised in the old tree already: {old['raised'][name]}")
@@ -222,6 +223,16 @@ def compare_calls(old, new):
             if said.get(key) != said_now.get(key):
                 texts.setdefault((said.get(key), said_now.get(key)), f"{name}, {key}")
     return {name: some for name, some in differences.items() if some}, texts
+
+
+def is_extended(old, new):
+    """Whether both are containers of one type, and the new one has all parts of the old one and more."""
+    if not (isinstance(old, str) and isinstance(new, str)):
+        return False
+    (kind, *parts), (kind_now, *parts_now) = (text.split(" of ", 1) for text in (old, new))
+    if kind != kind_now or not (parts and parts_now and old.endswith("]") and new.endswith("]")):
+        return False
+    return set(ast.literal_eval(parts[0])) <= set(ast.literal_eval(parts_now[0]))
 
 
 def show_difference(old, new):

@@ -6,6 +6,7 @@ underscore is used, neither here nor in the tables of bad and odd input, which a
 
 import contextlib
 import io as streams
+import re
 import runpy
 from dataclasses import dataclass
 from functools import partial
@@ -97,8 +98,9 @@ def refused(*cases):
 
 
 def fitted(model):
-    """Return all that a fit has left, or a basis has learned."""
-    return {name: value for name, value in sorted(vars(model).items()) if name.endswith("_") and name[0] != "_"}
+    """Return all that a fit has left, or a basis has learned; but for `batch_state_`, which nobody looks into."""
+    names = sorted(name for name in vars(model) if re.fullmatch(r"[a-z]\w*_", name))
+    return {name: getattr(model, name) for name in names if name != "batch_state_"}
 
 
 def used(model, X, y):

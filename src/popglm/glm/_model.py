@@ -82,11 +82,11 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         """Keep a fit as attributes; those of an earlier fit are forgotten."""
         for name in FITTED_ATTRIBUTES:
             self.__dict__.pop(name, None)
-        self.observation_model_ = fitted.observation_model
-        self.coef_, self.intercept_, dispersion = fitted.parameters
-        self.n_features_in_ = len(self.coef_)
+        coef, intercept, dispersion = fitted.parameters
         if dispersion is not None:
-            self.scale_ = dispersion
+            self.scale_ = dispersion  # first, as in files of version 0.1.0
+        self.coef_, self.intercept_, self.n_features_in_ = coef, intercept, len(coef)
+        self.observation_model_ = fitted.observation_model
         if fitted.convergence is not None:
             self.n_iter_, self.converged_, _ = fitted.convergence
         if fitted.null_mean is not None:

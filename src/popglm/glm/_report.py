@@ -1,9 +1,10 @@
 """Warnings of a fit: neurons and features for which its numbers mean less than they seem to."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from popglm._checks.values import list_names, warn_user
-from popglm._sums.scale import MIN_DISPERSION
+from popglm._sums.scale import MAX_POISSON_DISPERSION
 from popglm.glm._fitted import Fitted
 
 STOPPED_EARLY = "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs"
@@ -60,10 +61,11 @@ def _warn_of_findings(fitted: Fitted, strength):
             "it out, use a Ridge penalty",
         )
     if model.shapes and model.scale is None:
+        smallest = MAX_POISSON_DISPERSION[jnp.result_type(float).name]
         warn_of_neurons(
-            (dispersion < 1.1 * MIN_DISPERSION) & ~findings.silent,
+            (dispersion < smallest) & ~findings.silent,
             neurons,
-            f"no overdispersion, so `scale_` is the least there is, {MIN_DISPERSION:g}, and the fit is Poisson's. Take "
+            f"no overdispersion, so `scale_` is below {smallest:g}, and the fit is Poisson's. Take "
             'observation_model="Poisson"',
         )
 

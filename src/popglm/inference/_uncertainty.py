@@ -38,8 +38,6 @@ class Uncertainty:
     ----------
     kind : str
         "fisher" or "sandwich".
-    clusters : shape (neurons,)
-        Number of clusters with valid bins; None without clusters.
     columns, inputs
         Ids of the neurons, and of the input that each feature is computed from; None where they have none.
 
