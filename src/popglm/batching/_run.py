@@ -84,7 +84,6 @@ def run_batches(batches, stepper, n_steps, place, watch, checkpoint=None):
     The stepper, a `BatchFit` or `UserSolver`, decides how to step and may be done earlier; `watch` sees every step and may end
     the run. A run that the `checkpoint` holds is continued instead.
     """
-    stopped = False
     if checkpoint and checkpoint.saved:
         saved = SavedRun(*checkpoint.saved)
         place, stepper = saved.resume(batches, stepper, watch, checkpoint)
