@@ -162,7 +162,7 @@ def _bin_edges(counts, rows, epoch=None):
 
 
 def _left_edges(begin, row, bin_size):
-    """Left edges of bins: the first is the start of the epoch, the others are multiples of rounded bin sizes from the second."""
+    """Left edges of bins: the first is the start of the epoch, the others follow in steps of the rounded bin size."""
     second = np.round(begin + bin_size, 9)
     return np.where(row == 0, begin, np.round(second + (row - 1) * round(bin_size, 9), 9))
 
