@@ -1,4 +1,4 @@
-"""Counts in bins that exist only when they are sliced."""
+"""Counts that are binned when they are sliced."""
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class LazyCounts(HasFrame):
 
     @property
     def made_of(self):
-        """Spike times."""
+        """Spike times of each neuron, from which the counts are made."""
         return tuple(self._trains)
 
     @property
@@ -58,11 +58,11 @@ class LazyCounts(HasFrame):
 
     @property
     def frame(self) -> Frame:
-        """These counts with their time axis."""
+        """Counts with times, epochs and names of the neurons."""
         return Frame(self, self.t, self.time_support, self.columns)
 
     def __getitem__(self, key):
-        """Counts of some bins, an array (bins, neurons); of a contiguous slice only its spikes are looked at."""
+        """Counts of selected bins, an array (bins, neurons); a slice without gaps reads only the spikes in it."""
         rows, columns = as_row_and_column(key, self.shape, "lazy counts", twice=True)
         if rows is None:
             rows = slice(None)
@@ -78,7 +78,7 @@ class LazyCounts(HasFrame):
         return out if columns is None else out[..., columns]
 
     def __array__(self, dtype=None, copy=None):
-        """Make all counts."""
+        """Counts of all bins."""
         return self._count(0, len(self)).astype(dtype or self.dtype, copy=False)
 
     def _count(self, start, stop):
@@ -155,20 +155,20 @@ def _n_bins_of_epoch(begin, end, bin_size):
 
 
 def _bin_edges(counts, rows, epoch=None):
-    """Left edges of bins, in the 9 digits that pynapple's times have; of one `epoch` if the rows may pass its end."""
+    """Left edges of bins, rounded to 9 digits as pynapple's times; `epoch` is needed for rows after its end."""
     if epoch is None:
         epoch = np.searchsorted(counts._first, rows, "right") - 1
     return _left_edges(counts._begin[epoch], rows - counts._first[epoch], counts._bin_size)
 
 
 def _left_edges(begin, row, bin_size):
-    """Left edges of bins of epochs: the first is the epoch's start, the others are rounded one after the other."""
+    """Left edges of bins: the first is the start of the epoch, the others follow in steps of the rounded bin size."""
     second = np.round(begin + bin_size, 9)
     return np.where(row == 0, begin, np.round(second + (row - 1) * round(bin_size, 9), 9))
 
 
 def _bin_indices(times, edges, bin_size):
-    """Bin of each time, between edges: a division, put right where it rounds over an edge."""
+    """Bin of each time by division, corrected where that rounds across an edge."""
     guess = np.clip(((times - edges[0]) / bin_size).astype(int), 0, len(edges) - 2)
     guess -= times < edges[guess]
     return guess + (times >= edges[guess + 1])

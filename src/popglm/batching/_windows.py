@@ -1,4 +1,4 @@
-"""Batches: windows of X and y at random or in sequence."""
+"""Windows of a recording as batches, at random places or in sequence."""
 
 import itertools
 
@@ -15,8 +15,8 @@ from popglm._pynapple import as_frame, epoch_starts
 class Windows:
     """Windows of a recording, pairs (X, y) of arrays, from `random_windows` or `sequential_blocks`.
 
-    Every window has `n_bins` rows; a shorter piece is filled up with NaN, which no method counts. Iterate as often as you
-    like: each time is one pass over the recording. ``len(windows)`` is how many windows a pass has at most.
+    Every window has `n_bins` rows; a shorter piece is filled up with NaN, which no method counts. It can be iterated any
+    number of times, each time one pass over the recording. ``len(windows)`` is the largest number of windows in a pass.
 
     Examples
     --------
@@ -36,25 +36,25 @@ class Windows:
 
     @property
     def frames(self):
-        """X and y with what pynapple knows about them."""
+        """X and y with their times, epochs and columns."""
         return self._X, self._y
 
     def __len__(self):
-        """Windows of a pass, at most."""
+        """Largest number of windows in a pass."""
         return sum(-(-(stop - start) // self.n_bins) + (self._seed is not None) for start, stop in self._epochs)
 
     def __repr__(self):
-        """Number and length."""
+        """Number and length of the windows, and their order."""
         kind = "in order" if self._seed is None else f"at random, seed={self._seed}"
         return f"Windows({len(self)} of {self.n_bins} bins, {kind})"
 
     def __iter__(self):
-        """The windows of the next pass."""
+        """Yield the windows of the next pass."""
         self._passes += 1
         return self.of_pass(self._passes - 1)
 
     def of_pass(self, number, skip=0):
-        """The windows of a pass by its number, of which the first `skip` are left out."""
+        """Yield the windows of a pass by its number, without the first `skip`."""
         for tile, epoch in self._cut(number):
             X, y = (self._window(values, tile, epoch) for values in (self._X.values, self._y.values))
             if not has_valid_bin(X, y):
@@ -65,9 +65,9 @@ class Windows:
                 yield X, y[:, 0] if self._flat else y
 
     def _window(self, values, tile, epoch) -> np.ndarray:
-        """Some rows, NaN below them. What is read has the length of a window, or a half, a quarter of it and so on.
+        """Rows of a tile, filled up with NaN. The rows read are as many as in a window, or a half, a quarter of it, ...
 
-        So lazy features of pieces of any length are made by few compiled loops, and no gap between epochs is read.
+        So lazy features of tiles of any length are made by few compiled loops, and no gap between epochs is read.
         """
         (start, stop), size = tile, self.n_bins
         while size // 2 >= stop - start:
@@ -77,7 +77,7 @@ class Windows:
         return _fill_window(some[start - first : stop - first], self.n_bins)
 
     def _cut(self, number):
-        """Tiles that cover every epoch once, each with its epoch: first rows, and the rows after the last."""
+        """Tiles (start, stop) of rows that cover every epoch once, each with its epoch (start, stop)."""
         rng = None if self._seed is None else np.random.default_rng([self._seed, number])
         tiles = []
         for start, stop in self._epochs:
@@ -90,13 +90,13 @@ class Windows:
 
 
 def _epoch_rows(frame):
-    """First rows of epochs, and the rows after their last."""
+    """Rows (start, stop) of every epoch."""
     edges = epoch_starts(frame, frame.values.shape[0])
     return [(int(a), int(b)) for a, b in itertools.pairwise(edges) if a < b]
 
 
 def _fill_window(values, n_bins) -> np.ndarray:
-    """As many rows as a window has, NaN where there are none; whole numbers in the precision of JAX."""
+    """Values filled up with NaN to the length of a window; whole numbers become floats in the precision of JAX."""
     dtype = values.dtype if values.dtype.kind == "f" else jnp.result_type(float)
     out = empty_aligned((n_bins, values.shape[1]), dtype)
     out[: len(values)], out[len(values) :] = values, np.nan
@@ -122,12 +122,12 @@ def random_windows(X, y, n_bins, *, seed):
     n_bins : int
         Rows of a window, B.
     seed : int
-        Of the cuts and the order. Pass number p is the same whenever the seed is.
+        Seed of the cuts and the order: the same seed gives the same passes.
 
     Returns
     -------
     Windows
-        To be iterated any number of times, each time one pass.
+        One pass over the recording each time it is iterated.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def random_windows(X, y, n_bins, *, seed):
 def sequential_blocks(X, y, n_bins):
     r"""Windows one after the other, :math:`[0, B), [B, 2B), \dots` in every epoch: a recording from its start to its end.
 
-    For scores and sums by parts. For `fit_batches` take `random_windows`: neighbours in time resemble each other.
+    For scores and sums in parts. For a fit take `random_windows`, since neighbours in time resemble each other.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def sequential_blocks(X, y, n_bins):
     Returns
     -------
     Windows
-        To be iterated any number of times.
+        One pass over the recording each time it is iterated.
 
     Raises
     ------
