@@ -95,7 +95,7 @@ class BatchFit:
 
     @property
     def done(self) -> bool:
-        """Whether no further pass would move any neuron."""
+        """True if no further pass would move any neuron."""
         return bool(self.state.finished.all())
 
     def result(self) -> BatchResult:

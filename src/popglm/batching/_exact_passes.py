@@ -85,7 +85,7 @@ def _pass_sums(block, model, coef, intercept, null) -> PassSums:
 
 
 def shows_same_bins(state: ExactPasses) -> bool:
-    """Whether this pass showed the bins of the first, as far as sums tell them apart from others."""
+    """True if this pass showed the bins of the first, as far as sums tell them apart from others."""
     seen, (bins, events) = state.seen, state.sums.bins_and_events
     _, features, gram = seen.moments
     power = np.maximum(np.diag(gram), np.finfo(float).tiny)

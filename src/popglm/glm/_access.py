@@ -42,7 +42,7 @@ def as_user_array(model, array):
 
 
 def is_single(model) -> bool:
-    """Whether the model is a `GLM`, whose arrays have no axis of neurons."""
+    """True for a `GLM`, whose arrays have no axis of neurons."""
     return model._single
 
 
