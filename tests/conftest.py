@@ -3,6 +3,7 @@
 Tests run in float32, as users do, unless they ask for `precision` (both) or `float64`.
 """
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -34,6 +35,18 @@ def float64():
     """Double precision, for comparisons with other software."""
     with jax.enable_x64(True):
         yield
+
+
+MAX_MAPS = 30_000  # memory maps of a process; Linux allows 65,530, and XLA aborts where there are no more
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Drop what JAX has compiled before its programs, some twenty maps each, use up the memory maps of the process."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAX_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
