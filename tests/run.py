@@ -1,7 +1,8 @@
 """Runs every test, in stages with time budgets: `make test`, or `python tests/run.py [stage ...]` for some of them.
 
 A budget is what the stage should take on two fast cores. It is reported, and a stage fails only at `LIMIT` times its budget,
-when it is stopped: a slow machine is no fault. One line per stage ends the report; the exit status is 0 only if every stage ran tests and passed.
+when it is stopped: a slow machine is no fault. One line per stage ends the report; the exit status is 0 only if every stage
+ran tests and passed.
 """
 
 import os
