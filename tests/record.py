@@ -208,31 +208,42 @@ def make_record(tree, bits, names, cache):
 
 
 def compare_calls(old, new):
-    """Return what differs in each call, additions apart, and the texts that differ, as pairs with the place of the first."""
-    differences, texts = {}, {}
+    """Return what differs in each call, what was added, and the texts that differ, as pairs with the place of the first."""
+    differences, added, texts = {}, [], {}
     for name, (entries, said) in old["calls"].items():
         entries_now, said_now = new["calls"][name]
+        extended = [key for key in entries if is_extended(entries[key], entries_now.get(key))]
+        below = tuple(f"{key}/" for key in extended)
+        new_keys = [key for key in entries_now if key not in entries]
+        added += [f"{name}: {key}" for key in new_keys if key.startswith(below)]
         differences[name] = [
-            f"{key}: {show_difference(entries.get(key), entries_now.get(key))}"
-            for key, entry in entries.items()
-            if entry != entries_now.get(key) and not is_extended(entry, entries_now.get(key))
+            f"raised in the {age} tree: {tree['raised'][name]}"
+            for age, tree in (("old", old), ("new", new))
+            if name in tree["raised"]
         ]
-        if name in old["raised"]:
-            differences[name].insert(0, f"raised in the old tree already: {old['raised'][name]}")
+        differences[name] += [
+            f"{key}: {show_difference(entries.get(key), entries_now.get(key))}"
+            for key in entries | entries_now
+            if entries.get(key) != entries_now.get(key)
+            and key not in extended
+            and not (key in new_keys and key.startswith(below))
+        ]
         for key in said | said_now:
             if said.get(key) != said_now.get(key):
                 texts.setdefault((said.get(key), said_now.get(key)), f"{name}, {key}")
-    return {name: some for name, some in differences.items() if some}, texts
+    return {name: some for name, some in differences.items() if some}, added, texts
 
 
 def is_extended(old, new):
-    """Whether both are containers of one type, and the new one has all parts of the old one and more."""
-    if not (isinstance(old, str) and isinstance(new, str)):
+    """Say if both are dictionaries, and the new one has all names of the old one and more: a fit may leave more behind."""
+    prefix = "dict of "
+    if not all(isinstance(entry, str) and entry.startswith(prefix) for entry in (old, new)) or old == new:
         return False
-    (kind, *parts), (kind_now, *parts_now) = (text.split(" of ", 1) for text in (old, new))
-    if kind != kind_now or not (parts and parts_now and old.endswith("]") and new.endswith("]")):
+    try:
+        names, names_now = (set(ast.literal_eval(entry.removeprefix(prefix))) for entry in (old, new))
+    except (ValueError, SyntaxError):  # other names than words and numbers
         return False
-    return set(ast.literal_eval(parts[0])) <= set(ast.literal_eval(parts_now[0]))
+    return names < names_now
 
 
 def show_difference(old, new):
@@ -281,17 +292,19 @@ def main():
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         trees = export(given.against, Path(folder, "old")), given.tree.resolve()
         records = list(pool.map(make_both, (32, 64)))
-    failed, texts = False, {}
+    failed, additions, texts = False, {}, {}
     for bits, (old, new) in zip((32, 64), records, strict=True):
         print(f"{bits} bits: {old['seconds']:.0f} s and {new['seconds']:.0f} s")
-        differences, some = compare_calls(old, new)
+        differences, more, some = compare_calls(old, new)
+        additions |= dict.fromkeys(more)
         for name, lines in differences.items():
             show(f"DIFFERENT in {bits} bits: {name}", lines)
         failed, texts = failed or bool(differences), some | texts
     for (before, after), place in texts.items():
         show(f"text: {place}", [f"- {before}", f"+ {after}"])
     lost, added = compare_public(old["public"], new["public"])
-    for title, lines in (("MISSING or changed in what is public", lost), ("added to what is public", added)):
+    titles = "added to what calls give", "MISSING or changed in what is public", "added to what is public"
+    for title, lines in zip(titles, (list(additions), lost, added), strict=True):
         if lines:
             show(title, lines)
     found = "DIFFERENCES, see above" if failed or lost else "numbers equal"
