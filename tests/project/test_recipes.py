@@ -3,7 +3,6 @@
 import os
 import re
 import runpy
-import shlex
 import shutil
 import subprocess
 import sys
@@ -40,57 +39,53 @@ def follow(recipe, root):
         path.write_text("".join(lines), "utf8")
 
 
-def faults_of(root):
-    return {
-        name: fault for path in root.glob("tests/*/faults.py") for name, fault in runpy.run_path(path)["FAULTS"].items()
-    }
+def faults_in(root):
+    """Return the named faults of a copy of the repository."""
+    files = root.glob("tests/*/faults.py")
+    return {name: fault for file in files for name, fault in runpy.run_path(str(file))["FAULTS"].items()}
 
 
 def start(root, *arguments):
-    """Start Python in a copy of the repository."""
+    """Start a module of Python in a copy of the repository."""
     environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments], cwd=root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, "-m", *arguments], cwd=root, env=environment, **pipes)
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A copy in which all recipes were followed, another with their faults, and the arguments of their tests."""
-    right, wrong = (tmp_path_factory.mktemp(name) / "copy" for name in ("right", "wrong"))
-    ignore = shutil.ignore_patterns("__pycache__", "v0.*", "canaries")
+def test_the_recipes_work_and_their_tests_notice_their_faults(tmp_path):
+    """All recipes in one copy, all their faults in another; the new code is as lint wants it."""
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
     for folder in ("src", "tests", "book/reference"):
-        shutil.copytree(ROOT / folder, right / folder, ignore=ignore)
+        shutil.copytree(ROOT / folder, right / folder, ignore=shutil.ignore_patterns("__pycache__", "v0.*"))
     shutil.copy(ROOT / "pyproject.toml", right)
-    files, words = [], []
-    for path in RECIPES:
-        recipe = path.read_text("utf8")
+    recipes = [path.read_text("utf8") for path in RECIPES]
+    for recipe in recipes:
         follow(recipe, right)
-        command = re.search(r"^\.venv/bin/python -m pytest -q (.*) -k (.*)$", recipe, re.MULTILINE)
-        files += command[1].split()
-        words += shlex.split(command[2])
     shutil.copytree(right, wrong)
-    new = {name: fault for name, fault in faults_of(right).items() if name not in faults_of(ROOT)}
-    for fault in new.values():
+    here = faults_in(ROOT)
+    faults = {name: fault for name, fault in faults_in(right).items() if name not in here}
+    assert all(sum(f'faults.py "{name}"' in recipe for name in faults) == 1 for recipe in recipes)
+    for fault in faults.values():
         file = wrong / "src/popglm" / fault.file
-        assert file.read_text("utf8").count(fault.right) == 1, fault
-        file.write_text(file.read_text("utf8").replace(fault.right, fault.wrong), "utf8")
-    return right, wrong, new, ["pytest", "-q", "-p", "no:cacheprovider", *files, "-k", " or ".join(words)]
+        code = file.read_text("utf8")
+        assert code.count(fault.right) == 1, fault
+        file.write_text(code.replace(fault.right, fault.wrong), "utf8")
 
-
-def test_recipes_work_and_their_faults_are_noticed(done):
-    """In two processes at a time; every recipe has a fault, and new code is as lint wants it."""
-    right, wrong, faults, tests = done
-    passing, failing = start(right, *tests), start(wrong, *tests, "--tb=no", "-rf")
+    commands = [re.search(r"^\.venv/bin/python -m pytest -q (.*) -k (.*)$", recipe, re.MULTILINE) for recipe in recipes]
+    files, words = " ".join(c[1] for c in commands).split(), " or ".join(c[2].strip('"') for c in commands)
+    passing = start(right, "pytest", "-q", *files, "-k", words)
+    files, words = {f"tests/{f.tests}" for f in faults.values()}, " or ".join(f.select for f in faults.values())
+    failing = start(wrong, "pytest", "-q", "-rf", "--tb=no", *files, "-k", words)
     output, failures = passing.communicate()[0], failing.communicate()[0]
     assert passing.returncode == 0, output[-5000:]
-    named = [name for path in RECIPES for name in faults if name in path.read_text("utf8")]
-    assert len(named) == len(faults) == len(RECIPES)
-    for fault in faults.values():
-        assert re.search(rf"^FAILED tests/{fault.tests}::\w*{fault.select}", failures, re.MULTILINE), failures
+    unnoticed = [
+        name for name, f in faults.items() if not re.search(rf"FAILED tests/{f.tests}::\w*{f.select}", failures)
+    ]
+    assert not unnoticed, failures
     for check in (["check"], ["format", "--check"]):
         ruff = start(right, "ruff", *check, "src", "tests")
-        assert ruff.wait() == 0, ruff.stdout.read()
+        output = ruff.communicate()[0]
+        assert ruff.returncode == 0, output
 
 
 def test_a_recipe_whose_line_is_gone_fails(tmp_path):
