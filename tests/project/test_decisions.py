@@ -41,3 +41,16 @@ def test_the_index_names_folders_of_the_package():
     headings = re.findall(r"^## (.*)$", INDEX, re.MULTILINE)
     names = [name for heading in headings for name in re.findall("`([^`]+)`", heading)]
     assert all((SOURCE / name).exists() for name in names) and len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "ARCHITECTURE.md", "recipes", "decisions"])
+def test_links_lead_to_files(name):
+    path = ROOT / name
+    for file in sorted(path.glob("*.md")) if path.is_dir() else [path]:
+        for link in re.findall(r"\]\(([^)]+)\)", file.read_text("utf8")):
+            assert (file.parent / link).exists(), f"{file.name} links to {link}"
+
+
+def test_what_contributors_read_first_is_one_screen():
+    lines = (ROOT / "CONTRIBUTING.md").read_text("utf8").splitlines()
+    assert len(lines) <= 60 and max(map(len, lines)) <= 130
