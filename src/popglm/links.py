@@ -10,7 +10,7 @@ import numpy as np
 from jax.scipy.special import log_ndtr
 from scipy.special import logit, ndtri
 
-from popglm._checks.values import describe_range, require_option
+from popglm._checks.values import describe_range, require_option, trace_function
 
 __all__ = ["Link"]
 
@@ -31,14 +31,8 @@ def require_increasing_link(function, low, high):
     if isinstance(function, np.ufunc):
         raise TypeError(f"{name} must be a JAX function of an array; got NumPy's {function.__name__}. Write jax.numpy.")
     predictor = jnp.asarray([-30.0, -4.0, -2.0, 0.0, 2.0, 4.0, 30.0])  # flat ends are allowed
-    try:
-        run = jax.jit(lambda eta: function(eta))
-        means, first_means = np.asarray(run(predictor)), np.asarray(run(predictor[:2]))
-    except Exception as error:
-        raise TypeError(
-            f"{name} must be a JAX function of an array, such as jnp.exp; got {function!r}, which JAX cannot trace "
-            f"({type(error).__name__})."
-        ) from error
+    expected = f"{name} must be a JAX function of an array, such as jnp.exp"
+    means, first_means = trace_function(function, [predictor, predictor[:2]], expected)
     if means.shape != predictor.shape or means.dtype != predictor.dtype or not np.array_equal(means[:2], first_means):
         raise ValueError(
             f"{name} must give one real mean for every linear predictor, by itself; for an array of shape "

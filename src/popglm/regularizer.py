@@ -13,7 +13,7 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from popglm._checks.values import as_number, as_positive_integer, require_flag
+from popglm._checks.values import as_number, as_positive_integer, as_share, require_flag
 
 __all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegularized"]
 
@@ -227,9 +227,7 @@ class ElasticNet(Regularizer):
 
     def __post_init__(self):
         """Check `l1_ratio`."""
-        value = as_number("l1_ratio", self.l1_ratio)
-        if not 0 < value < 1:
-            raise ValueError(f"`l1_ratio` must be above 0 and below 1; got {value:g}. Use Lasso for 1 and Ridge for 0.")
+        as_share("l1_ratio", self.l1_ratio, " Use Lasso for 1 and Ridge for 0.", strict=True)
 
     @property
     def lengths(self):

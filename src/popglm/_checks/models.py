@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm._checks.arrays import as_real_array
+from popglm._checks.arrays import as_real_array, require_shape
+from popglm._checks.values import require_pair
 
 
 def require_estimator(value, kind, name="model"):
@@ -41,15 +42,11 @@ def require_n_neurons(expected, got):
         raise ValueError(f"y has {got} neurons, but the model has {expected}. Keep the neurons and their order.")
 
 
-def require_same_feature_names(fitted, got):
-    """Require the feature names of the fit, in their order, if both have names."""
-    if fitted is None or got is None or list(fitted) == list(got):
-        return
-    pairs = [(a, b) for a, b in zip(fitted, got, strict=False) if a != b]
-    raise ValueError(
-        "The feature names should match those that were passed during fit, in the same order; "
-        f"expected {pairs[0][0]!r} where {pairs[0][1]!r} came."
-    )
+def require_same_names(expected, came, text="The feature names should match those that were passed during fit"):
+    """Require the expected names of columns, in their order, if both are known."""
+    if expected is not None and came is not None and list(expected) != list(came):
+        one, other = next((a, b) for a, b in zip(expected, came, strict=True) if a != b)
+        raise ValueError(f"{text}, in the same order; expected {one!r} where {other!r} came. Select columns by name.")
 
 
 def as_feature_mask(mask, n_features, n_neurons):
@@ -57,9 +54,7 @@ def as_feature_mask(mask, n_features, n_neurons):
     if mask is None:
         return np.ones((n_neurons, n_features))
     values = as_real_array("feature_mask", mask, (2,))
-    if values.shape != (n_features, n_neurons):
-        shape = f"(features, neurons) = ({n_features}, {n_neurons})"
-        raise ValueError(f"`feature_mask` must have shape {shape}; got {values.shape}.")
+    require_shape("feature_mask", values, (n_features, n_neurons), "features, neurons")
     if not np.isin(values, (0, 1)).all():
         raise ValueError("`feature_mask` must hold 0 (leave out) and 1 (use) only.")
     return values.T.astype(float)
@@ -67,13 +62,11 @@ def as_feature_mask(mask, n_features, n_neurons):
 
 def require_params_pair(params, name="params"):
     """Require a pair (coef, intercept) of arrays in the precision of JAX."""
-    fix, precision = "Start from `initialize_params`.", jnp.result_type(float)
-    if not isinstance(params, tuple | list) or len(params) != 2:
-        raise TypeError(f"`{name}` must be a pair (coef, intercept); got {type(params).__name__}. {fix}")
-    for part in params:
+    fix, precision = " Start from `initialize_params`.", jnp.result_type(float)
+    for part in require_pair(params, f"`{name}` must be a pair (coef, intercept)", fix):
         dtype = part.dtype if isinstance(part, np.ndarray | jax.Array) else None
         if dtype is None or jax.dtypes.canonicalize_dtype(dtype) != precision:
-            raise TypeError(f"`{name}` must hold arrays of {precision}; got {dtype or type(part).__name__}. {fix}")
+            raise TypeError(f"`{name}` must hold arrays of {precision}; got {dtype or type(part).__name__}.{fix}")
     return params
 
 

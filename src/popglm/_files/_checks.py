@@ -58,14 +58,10 @@ def as_storable_array(value):
 def require_intact_file(intact, path, kind):
     """Require a file that can be read."""
     if not intact:
-        fix = (
-            "Delete it to start anew, or give another path."
-            if kind == "checkpoint"
-            else "Give another path, or make it again."
-        )
+        fix = "delete it to start anew" if kind == "checkpoint" else "make it again"
         raise ValueError(
             f"{path} is not a whole {kind} of popglm: it is damaged, truncated, or another kind of file. It was not changed. "
-            f"{fix}"
+            f"Give another path, or {fix}."
         )
 
 
@@ -77,7 +73,8 @@ def require_file_kind(path, kind, expected):
         raise ValueError(f"{path} must be a {wanted}; it is a {came}. {fix}, or give another path.")
 
 
-def _refuse_checkpoint(path, reason):
+def refuse_checkpoint(path, reason):
+    """Refuse a checkpoint that is not the current fit's."""
     raise ValueError(f"{path} is the checkpoint of {reason}Give another path, or delete it to start anew.")
 
 
@@ -86,7 +83,7 @@ def require_same_fit(path, saved, current):
     for name in saved | current:
         before, now = saved.get(name), current.get(name)
         if before != now:
-            _refuse_checkpoint(path, f"another fit: {name} was {before} there and is {now} here. ")
+            refuse_checkpoint(path, f"another fit: {name} was {before} there and is {now} here. ")
 
 
 def require_same_data(path, saved, current, tolerance, hint):
@@ -96,7 +93,7 @@ def require_same_data(path, saved, current, tolerance, hint):
     if not changed and any(a.shape != b.shape or (np.abs(a - b) > tolerance * scale).any() for a, b, scale in sums):
         changed = "X"
     if changed:
-        _refuse_checkpoint(path, f"a fit to other data: {changed} is not what it was. {hint}")
+        refuse_checkpoint(path, f"a fit to other data: {changed} is not what it was. {hint}")
 
 
 def require_savable(parts, classes):

@@ -109,16 +109,6 @@ def as_shape_values(cls, values, n_values, n_functions):
     return values
 
 
-def as_bounds(value):
-    """Return the lowest and the highest value of a variable."""
-    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2 or isinstance(value, str):
-        raise TypeError(f"`bounds` must be a pair (lowest, highest) in units of the variable; got {value!r}.")
-    low, high = (as_number("bounds", end) for end in value)
-    if not low < high:
-        raise ValueError(f"`bounds` must be a pair (lowest, highest); got {low:g} and {high:g}.")
-    return low, high
-
-
 def require_range(low, high):
     """Return the range of a variable; raise unless it varies."""
     if low < high:
@@ -139,17 +129,12 @@ def warn_outside_bounds(n_outside, n_values, low, high, learned):
 
 def as_categories(value):
     """Return an array of different categories, in their order."""
+    if value is None:
+        raise ValueError("the categories are not known yet. Give `categories`, or compute features first.")
     array = np.asarray(value)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "biufUS" or len(np.unique(array)) < len(array):
         raise ValueError(f"`categories` must be a list of different numbers or words; got {value!r}.")
     return array
-
-
-def require_categories(categories):
-    """Return the categories; raise unless the user set them or the basis learned them."""
-    if categories is None:
-        raise ValueError("the categories are not known yet. Give `categories`, or compute features first.")
-    return as_categories(categories)
 
 
 def as_reference_position(value, categories):

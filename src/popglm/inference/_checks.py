@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from popglm._checks.arrays import as_real_array
-from popglm._checks.values import as_number, as_positive_integer, list_names, warn_user
+from popglm._checks.arrays import as_finite_array, as_real_array
+from popglm._checks.values import as_names, as_positive_integer, as_share, list_names, warn_user
 
 # In standard errors: an interval of 95 % about an estimate this far off still covers the truth in 94 % of cases.
 MAX_OPTIMUM_DISTANCE = 0.3
@@ -74,12 +74,11 @@ def warn_not_identified(lost, silent, features):
     """Name the coefficients that the data of some neuron do not determine."""
     numbers = np.flatnonzero(lost[~silent, :-1].any(0))
     if len(numbers):
-        warn_user(
-            f"feature {list_names(numbers, features)}: the data do not determine these coefficients, since other features "
-            "make up for them, so their errors are NaN. What the data determine has errors: bands with intercept=True, groups "
-            "by `test`. Or leave out features, or use fewer functions.",
-            RuntimeWarning,
+        text = (
+            "the data do not determine these coefficients, since other features make up for them, so their errors are NaN. "
+            "What the data determine has errors: bands with intercept=True, groups by `test`. Or use fewer functions."
         )
+        warn_user(f"feature {list_names(numbers, features)}: {text}", RuntimeWarning)
 
 
 def warn_separated(separated, names, features):
@@ -125,10 +124,13 @@ def as_cluster_labels(value, n_bins):
 
 def as_level(value):
     """A probability between 0 and 1, both excluded."""
-    value = as_number("level", value, 0, strict=True)
-    if value >= 1:
-        raise ValueError(f"`level` must lie between 0 and 1, such as 0.95; got {value:g}.")
-    return value
+    return as_share("level", value, " For example 0.95.", strict=True)
+
+
+def as_function_values(name, values, n_dims):
+    """Finite values of functions, (points, functions)."""
+    fix = "Give the `kernel` of a convolution, or functions on a grid without NaN."
+    return as_finite_array(name, values, n_dims, fix=fix)
 
 
 def as_feature_groups(features, n_features, size=None):
@@ -183,14 +185,6 @@ def _as_feature_numbers(value, n_features, name="features"):
     return values.astype(int)
 
 
-def as_function_values(kernel, n_dims=(2,), name="kernel"):
-    """Finite values of functions, (points, functions)."""
-    values = as_real_array(name, kernel, n_dims).astype(float)
-    if not np.isfinite(values).all():
-        raise ValueError(f"`{name}` must be finite: the `kernel` of a convolution, or functions on a grid without NaN.")
-    return values
-
-
 def require_nested(full, reduced):
     """Require that the reduced model's free coefficients are free in the full one, and fewer."""
     if (reduced & ~full).any():
@@ -212,28 +206,21 @@ def require_same_model(full, reduced):
 
 def as_reduced_columns(value, n_features, n_reduced):
     """Numbers of the features of X that the reduced model has."""
-    if value is None:
-        if n_features != n_reduced:
-            raise ValueError(
-                f"`reduced` has {n_reduced} features and X has {n_features}. Say which: columns=[0, 1, ...] if it was fitted "
-                "to X[:, columns]."
-            )
-        return np.arange(n_features)
-    numbers = _as_feature_numbers(value, n_features, "columns")
+    numbers = np.arange(n_features) if value is None else _as_feature_numbers(value, n_features, "columns")
     if len(numbers) != n_reduced:
-        raise ValueError(f"`columns` must name the {n_reduced} features of `reduced`; got {len(numbers)}.")
+        raise ValueError(
+            f"`columns` must name the {n_reduced} features that `reduced` has; got {len(numbers)} of the {n_features} of X. "
+            "Write columns=[0, 1, ...] if it was fitted to X[:, columns]."
+        )
     return numbers
 
 
-def as_ids(name, value, length):
-    """Different ids for each of `length` units; None numbers them."""
-    ids = list(range(length)) if value is None else list(value)
-    if len(ids) != length:
-        raise ValueError(f"`{name}` must hold {length} ids; got {len(ids)}.")
-    if len(set(ids)) < length:
-        raise ValueError(
-            f"ids must differ; got {ids[:8]}. Name them by `units`, and the senders' features by `features`."
-        )
+def as_ids(value, n, what):
+    """Different ids for each of `n` units; None numbers them."""
+    ids = as_names("units", value, n, what, "ids")
+    if len(set(ids)) < n:
+        fix = "Name them by `units`, and the senders' features by `features`."
+        raise ValueError(f"ids must differ; got {ids[:8]}. {fix}")
     return ids
 
 
