@@ -34,30 +34,24 @@ def require_increasing_link(function, low, high):
     expected = f"{name} must be a JAX function of an array, such as jnp.exp"
     means, first_means = trace_function(function, [predictor, predictor[:2]], expected)
     if means.shape != predictor.shape or means.dtype != predictor.dtype or not np.array_equal(means[:2], first_means):
-        raise ValueError(
-            f"{name} must give one real mean for every linear predictor, by itself; for an array of shape "
-            f"{predictor.shape} it gives shape {means.shape} of dtype {means.dtype}."
-        )
+        came = f"for an array of shape {predictor.shape} it gives shape {means.shape} of dtype {means.dtype}"
+        raise ValueError(f"{name} must give one real mean for every linear predictor, by itself; {came}.")
     inner = means[1:-1]
     in_range = np.isfinite(inner).all() and means.min() > low and means.max() <= high
     if not (in_range and (np.diff(inner) > 0).all() and (np.diff(means) >= 0).all()):
         for_counts = "For counts use 'exp' or 'softplus'."
         for_spikes = "For a spike or none use 'logistic' or 'cloglog'."
         fix = "Without a link it is 'identity'." if low == -np.inf else for_counts if high == np.inf else for_spikes
-        raise ValueError(
-            f"{name} must give {describe_range(low, high)} means that increase; at {np.asarray(predictor).tolist()} it gives "
-            f"{np.round(means, 4).tolist()}. {fix}"
-        )
+        came = f"at {np.asarray(predictor).tolist()} it gives {np.round(means, 4).tolist()}"
+        raise ValueError(f"{name} must give {describe_range(low, high)} means that increase; {came}. {fix}")
 
 
 def require_reachable_mean(low, high, mean):
     """Raise unless every mean lies between `low` and `high`, the means that the link reaches."""
     missed = ~((low <= mean) & (mean <= high))
     if missed.any():
-        raise ValueError(
-            f"`inverse_link_function` does not reach a mean of {np.asarray(mean)[missed].flat[0]:.4g} per bin, which the "
-            "data have. For counts use 'exp' or 'softplus'."
-        )
+        came = f"a mean of {np.asarray(mean)[missed].flat[0]:.4g} per bin, which the data have"
+        raise ValueError(f"`inverse_link_function` does not reach {came}. For counts use 'exp' or 'softplus'.")
 
 
 @dataclass(frozen=True)

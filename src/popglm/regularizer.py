@@ -30,10 +30,9 @@ def divide_into_groups(name, sizes, n_features):
     group_sizes = np.full(n_features // sizes, sizes) if isinstance(sizes, int) else np.asarray(sizes)
     if group_sizes.sum() != n_features:
         made = f"groups of {sizes}" if isinstance(sizes, int) else f"groups of {group_sizes.sum()} features in all"
-        raise ValueError(
-            f"`sizes` of {name} must divide the features into groups; X has {n_features} features, which are no {made}. "
-            f"Give basis.n_basis_funcs, or a tuple with the number of features of every input: {name}((8, 8, 5))."
-        )
+        came = f"X has {n_features} features, which are no {made}"
+        fix = f"Give basis.n_basis_funcs, or a tuple with the number of features of every input: {name}((8, 8, 5))."
+        raise ValueError(f"`sizes` of {name} must divide the features into groups; {came}. {fix}")
     return group_sizes
 
 

@@ -30,10 +30,8 @@ def as_real_array(name, x, n_dims):
         why = "its rows have different lengths" if ragged else f"NumPy cannot read {type(x).__name__}: {error}"
         raise TypeError(f"`{name}` must be an array of numbers; {why}.") from error
     if values.dtype.kind not in "biuf":
-        raise TypeError(
-            f"`{name}` must hold real numbers; got {type(x).__name__} of dtype {values.dtype}. If these are numbers, "
-            f"convert them: numpy.asarray({name}, float)."
-        )
+        fix = f"If these are numbers, convert them: numpy.asarray({name}, float)."
+        raise TypeError(f"`{name}` must hold real numbers; got {type(x).__name__} of dtype {values.dtype}. {fix}")
     # JAX would wrap integers of more than 32 bits around.
     wide = values.dtype.kind in "iu" and values.size and (values.max() > INT32.max or values.min() < INT32.min)
     casts = {np.float16: np.float32, np.longdouble: np.float64}
@@ -51,10 +49,9 @@ def as_real_array(name, x, n_dims):
 def require_sliceable(name, values, n_dims=(1, 2)):
     """Require a stream of rows of real numbers; their values are checked when they are read."""
     if len(values.shape) not in n_dims or np.dtype(values.dtype).kind not in "biuf" or 0 in values.shape:
-        raise ValueError(
-            f"`{name}` must have {' or '.join(map(str, n_dims))} axes, time first, and hold real numbers; got "
-            f"{type(values).__name__} of shape {tuple(values.shape)} and dtype {values.dtype}."
-        )
+        expected = f"{' or '.join(map(str, n_dims))} axes, time first, and hold real numbers"
+        came = f"{type(values).__name__} of shape {tuple(values.shape)} and dtype {values.dtype}"
+        raise ValueError(f"`{name}` must have {expected}; got {came}.")
     return values
 
 
@@ -94,11 +91,10 @@ def require_finite(name, values, first=0):
             flat, largest = np.abs(piece.reshape(len(piece), -1)), max(-minimum, maximum)
             row += int(np.argmax((flat > limit if np.isfinite(largest) else np.isinf(flat)).any(1)))
             if np.isinf(largest):
-                raise ValueError(f"`{name}` must be finite; row {row} holds infinity. Mark missing values by NaN.")
-            raise ValueError(
-                f"`{name}` holds a value too large for {dtype}: row {row} reaches {largest:.3g}, more than {limit:.1g}. "
-                "Rescale it."
-            )
+                fix = "Mark missing values by NaN."
+                raise ValueError(f"`{name}` must be finite; row {row} holds an infinite value. {fix}")
+            came = f"row {row} reaches {largest:.3g}, more than {limit:.1g}"
+            raise ValueError(f"`{name}` holds a value too large for {dtype}: {came}. Rescale it.")
         # a comparison with NaN is false, so that NaN changes neither
         low, high, row = min(low, minimum), max(high, maximum), row + len(piece)
     return low, high
@@ -126,30 +122,27 @@ def require_whole_numbers(name, values):
     """Require whole numbers, or NaN."""
     broken = values[values % 1 > 0]
     if len(broken):
-        raise ValueError(
-            f"`{name}` must hold whole numbers of spikes per bin; got {broken[0]}. Intervals between spikes are not defined "
-            "for other signals."
-        )
+        fix = "Intervals between spikes are not defined for other signals."
+        raise ValueError(f"`{name}` must hold whole numbers of spikes per bin; got {broken[0]}. {fix}")
     return values
 
 
 def require_valid_bins(has_valid_bins):
     """Require at least one valid bin."""
     if not has_valid_bins:
-        raise ValueError(
-            "no bin is valid: every row holds a NaN in X or in y. The first `window_size` rows of features of every epoch "
-            "are NaN, so a batch must be longer than the window."
-        )
+        fix = "The first `window_size` rows of features of an epoch are NaN: a batch must be longer than the window."
+        raise ValueError(f"no bin is valid: every row holds a NaN in X or in y. {fix}")
 
 
 def require_small_offset(mean, sd):
     """Require features that do not lie so far from 0 that round-off hides their variation."""
-    lost = (np.abs(mean) * jnp.finfo(jnp.result_type(float)).eps > 0.002 * sd) & (sd > 0)
+    dtype = jnp.result_type(float)
+    lost = (np.abs(mean) * jnp.finfo(dtype).eps > 0.002 * sd) & (sd > 0)
     if lost.any():
         feature = int(np.argmax(lost))
+        distance = f"{abs(mean[feature]) / sd[feature]:.1g} standard deviations from 0"
         raise ValueError(
-            f"feature {feature} of X lies {abs(mean[feature]) / sd[feature]:.1g} standard deviations from 0, more than "
-            f"{jnp.result_type(float)} can tell apart. Subtract its mean."
+            f"feature {feature} of X lies {distance}, more than {dtype} can tell apart. Subtract its mean."
         )
 
 
@@ -167,10 +160,9 @@ def require_constant(X, y, features):
     varies = high - low > round_off
     if varies.any():
         feature, minimum, maximum = features[varies][0], low[varies][0], high[varies][0]
-        raise ValueError(
-            f"feature {feature} of X varies by {maximum - minimum:.3g} only, at {maximum:.6g}, in the bins that count; "
-            f"{jnp.result_type(float)} cannot tell it from a constant. Subtract its mean there."
-        )
+        came = f"{maximum - minimum:.3g} only, at {maximum:.6g}, in the bins that count"
+        fix = f"{jnp.result_type(float)} cannot tell it from a constant. Subtract its mean there."
+        raise ValueError(f"feature {feature} of X varies by {came}; {fix}")
 
 
 def as_finite_array(name, value, n_dims, *, missing=False, fix="Leave such values out."):
@@ -185,9 +177,8 @@ def require_increasing(name, values, low=-np.inf, fix="Sort them."):
     """Require values above `low` of which each is above the one before, and return them."""
     if (values <= low).any() or (np.diff(values) <= 0).any():
         bound = "" if low == -np.inf else f" above {low:g}"
-        raise ValueError(
-            f"`{name}` must be numbers{bound} that increase; got {np.array2string(values, threshold=8)}. {fix}"
-        )
+        came = np.array2string(values, threshold=8)
+        raise ValueError(f"`{name}` must be numbers{bound} that increase; got {came}. {fix}")
     return values
 
 

@@ -19,10 +19,9 @@ def as_row_and_column(key, shape, what="lazy features", *, twice=False):
     index = np.asarray(rows)
     whole = index.ndim < 2 and (index.dtype.kind in "iu" or not index.size)
     if not (index.shape == (n,) if index.dtype == bool else whole):
-        raise IndexError(
-            f"rows of {what} must be given by a slice, whole numbers or a mask of length {n}; got "
-            f"{type(rows).__name__} of dtype {index.dtype} and shape {index.shape}."
-        )
+        expected = f"a slice, whole numbers or a mask of length {n}"
+        came = f"{type(rows).__name__} of dtype {index.dtype} and shape {index.shape}"
+        raise IndexError(f"rows of {what} must be given by {expected}; got {came}.")
     if columns and index.ndim == 1 and np.ndim(column) == 1:
         raise IndexError(f"{what} take an array of rows or one of columns, not both; index numpy.asarray of it.")
     index = np.flatnonzero(index) if index.dtype == bool else index.astype(int).reshape(-1)
@@ -53,10 +52,9 @@ def require_whole_blocks(inputs, functions, n_basis):
     blocks = np.asarray(inputs).reshape(-1, n_basis)
     whole = (blocks == blocks[:, :1]).all() and (np.reshape(functions, (-1, n_basis)) == np.arange(n_basis)).all()
     if not whole or len(set(blocks[:, 0].tolist())) < len(blocks):
-        raise ValueError(
-            f"columns must be whole blocks of {n_basis} functions, one for every input with a name of its own; got "
-            f"{[f'{i}:{f}' for i, f in zip(inputs, functions, strict=True)][:12]}. Split before you choose columns."
-        )
+        expected = f"whole blocks of {n_basis} functions, one for every input with a name of its own"
+        came = [f"{i}:{f}" for i, f in zip(inputs, functions, strict=True)][:12]
+        raise ValueError(f"columns must be {expected}; got {came}. Split before you choose columns.")
 
 
 def is_sender_receiver_pair(units):

@@ -12,10 +12,8 @@ def require_estimator(value, kind, name="model"):
     """Require an estimator of this package."""
     if not isinstance(value, kind):
         came = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-        raise TypeError(
-            f"`{name}` must be a GLM or a PopulationGLM; got {came}. Of a pipeline give the last step, and the "
-            "features that the others make."
-        )
+        fix = "Of a pipeline give the last step, and the features that the others make."
+        raise TypeError(f"`{name}` must be a GLM or a PopulationGLM; got {came}. {fix}")
 
 
 def require_fitted(estimator):
@@ -30,10 +28,8 @@ def require_fitted(estimator):
 def require_n_features(expected, got, who="model"):
     """Require the expected number of features."""
     if expected != got:
-        raise ValueError(
-            f"X has {got} features, but {who} is expecting {expected} features as input. Use the same basis and the "
-            "same inputs."
-        )
+        fix = "Use the same basis and the same inputs."
+        raise ValueError(f"X has {got} features, but {who} is expecting {expected} features as input. {fix}")
 
 
 def require_n_neurons(expected, got):
@@ -78,10 +74,8 @@ def require_params_shape(params, coef_shape, intercept_shape, name="params"):
         require_n_features(shapes[0][0], coef_shape[0])
         require_n_neurons(shapes[1][0], intercept_shape[0])
     if shapes != (coef_shape, intercept_shape):
-        raise ValueError(
-            f"`{name}` must have coefficients of shape {coef_shape} and intercepts of shape {intercept_shape}; "
-            f"got {shapes[0]} and {shapes[1]}."
-        )
+        expected = f"coefficients of shape {coef_shape} and intercepts of shape {intercept_shape}"
+        raise ValueError(f"`{name}` must have {expected}; got {shapes[0]} and {shapes[1]}.")
     return coef, intercept
 
 
@@ -102,7 +96,5 @@ def require_dispersion(model, fitted, why):
     """Require a dispersion, set by the user or estimated, if the model has one."""
     if (model.divides or model.shapes) and model.scale is None and not fitted:
         name = type(model).__name__
-        raise ValueError(
-            f"{why} needs the scale of {name}. The default solver estimates it, in `fit` and `fit_batches`: leave out "
-            f"`solver_name` and `solver`, or give the scale: {name}(scale=0.5)."
-        )
+        fix = "The default solver estimates it, in `fit` and `fit_batches`: leave out `solver_name` and `solver`"
+        raise ValueError(f"{why} needs the scale of {name}. {fix}, or give the scale: {name}(scale=0.5).")

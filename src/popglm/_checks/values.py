@@ -83,15 +83,14 @@ def require_pair(value, expected, fix="", kinds=tuple | list):
     return value
 
 
-def as_names(name, value, n, what, noun="names"):
-    """Convert to a list of `n` names; None becomes numbers."""
+def as_names(name, value, n, what="names"):
+    """Convert to a list of `n` names; None becomes numbers. `what` describes them in a message."""
     if value is None:
         return list(range(n))
-    expected = f"{n} {noun}, one for each of the {what}"
     if isinstance(value, str) or not hasattr(value, "__len__"):
-        raise TypeError(f"`{name}` must be a list of {expected}; got {value!r}.")
+        raise TypeError(f"`{name}` must be a list of {n} {what}; got {value!r}.")
     if len(value) != n:
-        raise ValueError(f"`{name}` must hold {expected}; got {len(value)}.")
+        raise ValueError(f"`{name}` must hold {n} {what}; got {len(value)}.")
     return list(value)
 
 

@@ -61,10 +61,8 @@ def as_rescaling_alpha(model, models):
         if isinstance(model, kind):
             return alpha
     names = ", ".join(kind.__name__ for kind in models)
-    raise ValueError(
-        f"time can be rescaled for {names}, whose y are counts of events in time; got {type(model).__name__}. For other "
-        "models look at `deviance_residuals`."
-    )
+    came, fix = type(model).__name__, "For other models look at `deviance_residuals`."
+    raise ValueError(f"time can be rescaled for {names}, whose y are counts of events in time; got {came}. {fix}")
 
 
 def rescaled_intervals(model, X, y, *, seed):

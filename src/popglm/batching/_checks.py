@@ -30,9 +30,8 @@ def require_batch_shape(expected, came):
 def require_same_stepper(before, now):
     """Require that a state is continued by the solver that made it."""
     if before != now:
-        raise TypeError(
-            f"the state in `init` is that of {before}, not of {now}. Give `(params, None)` to start this one there."
-        )
+        fix = "Give `(params, None)` to start this one there."
+        raise TypeError(f"the state in `init` is that of {before}, not of {now}. {fix}")
 
 
 def as_init_pair(init, state_class):
@@ -61,10 +60,8 @@ def require_stepper(solver, name):
 def require_state_shapes(expected, got):
     """Require that the arrays of a checkpoint have the shapes of the solver's state."""
     if list(map(np.shape, expected)) != list(map(np.shape, got)):
-        raise ValueError(
-            "the state in the checkpoint is not one of this solver: it has other shapes. Take the versions that wrote it, or "
-            "delete the checkpoint to start anew."
-        )
+        fix = "Take the versions that wrote it, or delete the checkpoint to start anew."
+        raise ValueError(f"the state in the checkpoint is not one of this solver: it has other shapes. {fix}")
 
 
 def require_checkpoint_batch(item, path):

@@ -21,10 +21,9 @@ OPTION_CHOICES = {  # options that are words
 def require_nonsmooth_solver(penalty, solver):
     """Refuse a solver that cannot handle a non-smooth penalty, whose coefficients are exactly 0."""
     if solver not in (None, "ProximalGradient"):
-        raise ValueError(
-            f"{penalty} is not smooth at 0, and {solver} needs a smooth objective; coefficients would never be exactly 0. "
-            "Use the default solver, solver_name=None, or 'ProximalGradient'."
-        )
+        why = f"{solver} needs a smooth objective; coefficients would never be exactly 0"
+        fix = "Use the default solver, solver_name=None, or 'ProximalGradient'."
+        raise ValueError(f"{penalty} is not smooth at 0, and {why}. {fix}")
 
 
 def require_path_settings(penalty, solver, strengths):
@@ -34,19 +33,16 @@ def require_path_settings(penalty, solver, strengths):
     if not penalty.default_strength:
         raise ValueError('`fit_path` needs a penalty; got "UnRegularized". Set regularizer="Lasso", for example.')
     if strengths is None and not penalty.lengths:
-        raise ValueError(
-            f"`strengths` must be given for {type(penalty).__name__}: no strength makes all coefficients 0, where a path "
-            "could begin. Write strengths=numpy.geomspace(1e-5, 1, 11)."
-        )
+        why = "no strength makes all coefficients 0, where a path could begin"
+        fix = "Write strengths=numpy.geomspace(1e-5, 1, 11)."
+        raise ValueError(f"`strengths` must be given for {type(penalty).__name__}: {why}. {fix}")
 
 
 def require_default_solver(name, checkpoint):
     """Refuse a checkpoint of a named solver, which cannot be interrupted between two passes."""
     if checkpoint is not None and name is not None:
-        raise ValueError(
-            f"`checkpoint` is for the default solver; {name!r} runs in one piece. Leave out `solver_name`, or take "
-            "its steps by `fit_batches`."
-        )
+        fix = "Leave out `solver_name`, or take its steps by `fit_batches`."
+        raise ValueError(f"`checkpoint` is for the default solver; {name!r} runs in one piece. {fix}")
 
 
 def as_instance(name, value, classes, kind):
@@ -67,10 +63,8 @@ def as_instance(name, value, classes, kind):
 def require_positive_dispersion(model):
     """Refuse a scale that is not one positive number, or None."""
     if np.ndim(model.scale):
-        raise ValueError(
-            f"`scale` must be one number, for all neurons; got shape {np.shape(model.scale)}. Leave it out, and each neuron's "
-            "is estimated, or fit a GLM for each."
-        )
+        fix = "Leave it out, and each neuron's is estimated, or fit a GLM for each."
+        raise ValueError(f"`scale` must be one number, for all neurons; got shape {np.shape(model.scale)}. {fix}")
     if model.scale is not None:
         as_number("scale", model.scale, 0, strict=True)
     return model

@@ -25,11 +25,12 @@ NO_TEST_REASONS = {
 def require_unpenalised(penalty, strength, name):
     """Refuse estimates that are not a maximum of the likelihood itself."""
     if penalty.default_strength and np.any(strength > 0):
-        raise ValueError(
-            f"`{name}` was fitted with a penalty ({type(penalty).__name__}, strength {np.max(strength):g}): its estimates "
-            "are biased on purpose, so intervals and tests around them are not valid. Fit without a penalty, with fewer "
-            "functions or features if that is unstable; or judge a penalised model by its score on held-out data."
+        came = f"a penalty ({type(penalty).__name__}, strength {np.max(strength):g})"
+        why = "its estimates are biased on purpose, so intervals and tests around them are not valid"
+        fix = (
+            "Fit without a penalty, with fewer features if that is unstable; or judge it by its score on held-out data."
         )
+        raise ValueError(f"`{name}` was fitted with {came}: {why}. {fix}")
 
 
 def require_fisher_information(model):
@@ -97,10 +98,9 @@ def require_clusters(number):
     """Require two clusters with valid bins, and warn of few."""
     most = int(number.max(initial=0))
     if most < 2:
-        raise ValueError(
-            "errors by clusters need at least two clusters with valid bins, and some 30 to be right; got one. Give shorter "
-            "ones: a number of bins, such as clusters=1000, or labels of trials."
-        )
+        expected = "at least two clusters with valid bins, and some 30 to be right"
+        fix = "Give shorter ones: a number of bins, such as clusters=1000, or labels of trials."
+        raise ValueError(f"errors by clusters need {expected}; got one. {fix}")
     if most < MIN_RELIABLE_CLUSTERS:
         warn_user(
             f"errors from {most} clusters are uncertain themselves, and often too small. Use at least {MIN_RELIABLE_CLUSTERS}: "
@@ -144,10 +144,8 @@ def as_feature_groups(features, n_features, size=None):
     elif not hasattr(features, "__len__"):
         length = as_positive_integer("features", features)
         if n_features % length:
-            raise ValueError(
-                f"the {n_features} features are not whole groups of {length} functions. Name the features of each group, as by "
-                "basis.split_by_feature(np.arange(n_features), axis=0)."
-            )
+            fix = "Name the features of each group, as by basis.split_by_feature(np.arange(n_features), axis=0)."
+            raise ValueError(f"the {n_features} features are not whole groups of {length} functions. {fix}")
         groups = list(np.arange(n_features).reshape(-1, length))
         names = range(len(groups))
     else:
@@ -158,10 +156,9 @@ def as_feature_groups(features, n_features, size=None):
         raise ValueError("`features` must name at least one group; got none.")
     groups = [_as_feature_numbers(group, n_features) for group in groups]
     if size is not None and any(len(group) != size for group in groups):
-        raise ValueError(
-            f"`features` must name {size} features for each filter, as many as the kernel has functions; got "
-            f"{[len(group) for group in groups][:8]}."
-        )
+        came = [len(group) for group in groups][:8]
+        expected = f"{size} features for each filter, as many as the kernel has functions"
+        raise ValueError(f"`features` must name {expected}; got {came}.")
     return list(names), groups, one
 
 
@@ -179,9 +176,8 @@ def _as_feature_numbers(value, n_features, name="features"):
     values = as_real_array(name, value, (1,))
     whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and (values == np.round(values)).all())
     if not whole or values.min() < 0 or values.max() >= n_features or len(np.unique(values)) < len(values):
-        raise ValueError(
-            f"`{name}` must hold different numbers of features, from 0 to {n_features - 1}; got {values[:8].tolist()}."
-        )
+        expected = f"different numbers of features, from 0 to {n_features - 1}"
+        raise ValueError(f"`{name}` must hold {expected}; got {values[:8].tolist()}.")
     return values.astype(int)
 
 
@@ -189,10 +185,9 @@ def require_nested(full, reduced):
     """Require that the reduced model's free coefficients are free in the full one, and fewer."""
     if (reduced & ~full).any():
         feature, neuron = np.argwhere((reduced & ~full).T)[0]
-        raise ValueError(
-            f"`reduced` must be a part of `full`; it uses feature {feature} for neuron {neuron}, which `full` does not. "
-            "Exchange them, or fit both to the same features with masks."
-        )
+        came = f"it uses feature {feature} for neuron {neuron}, which `full` does not"
+        fix = "Exchange them, or fit both to the same features with masks."
+        raise ValueError(f"`reduced` must be a part of `full`; {came}. {fix}")
     if not (full & ~reduced).any():
         raise ValueError("`reduced` has the coefficients of `full`, so there is nothing to test. Leave features out.")
 
@@ -208,16 +203,15 @@ def as_reduced_columns(value, n_features, n_reduced):
     """Numbers of the features of X that the reduced model has."""
     numbers = np.arange(n_features) if value is None else _as_feature_numbers(value, n_features, "columns")
     if len(numbers) != n_reduced:
-        raise ValueError(
-            f"`columns` must name the {n_reduced} features that `reduced` has; got {len(numbers)} of the {n_features} of X. "
-            "Write columns=[0, 1, ...] if it was fitted to X[:, columns]."
-        )
+        came = f"{len(numbers)} of the {n_features} of X"
+        fix = "Write columns=[0, 1, ...] if it was fitted to X[:, columns]."
+        raise ValueError(f"`columns` must name the {n_reduced} features that `reduced` has; got {came}. {fix}")
     return numbers
 
 
-def as_ids(value, n, what):
+def as_ids(value, n):
     """Different ids for each of `n` units; None numbers them."""
-    ids = as_names("units", value, n, what, "ids")
+    ids = as_names("units", value, n, "ids")
     if len(set(ids)) < n:
         fix = "Name them by `units`, and the senders' features by `features`."
         raise ValueError(f"ids must differ; got {ids[:8]}. {fix}")

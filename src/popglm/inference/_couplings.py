@@ -142,10 +142,7 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     senders, receivers = names if pair[0] is None else pair[0], errors.columns if pair[1] is None else pair[1]
     if not own:
         require_comparable_ids(senders, receivers, *strength.shape)
-    senders, receivers = (
-        as_ids(senders, strength.shape[0], "senders"),
-        as_ids(receivers, strength.shape[1], "receivers"),
-    )
+    senders, receivers = map(as_ids, (senders, receivers), strength.shape)
     tests = errors.test(groups) if tests is None else tests
     fix = " The tests must be of all pairs: give both the same `features`."
     statistic, df, p = (require_shape("tests", t, strength.shape, "senders, receivers", fix) for t in tests)

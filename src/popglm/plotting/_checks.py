@@ -11,10 +11,8 @@ from popglm._checks.values import require_pair
 def require_n_entries(name, values, length, what):
     """Raise unless the first axis has this length: one entry for each of `what`."""
     if len(values) != length:
-        raise ValueError(
-            f"`{name}` must have {length} entries along its first axis, one for each of the {what}; got shape "
-            f"{np.shape(values)}."
-        )
+        expected = f"{length} entries along its first axis, one for each of the {what}"
+        raise ValueError(f"`{name}` must have {expected}; got shape {np.shape(values)}.")
 
 
 def as_bands(value, shape):
@@ -45,29 +43,23 @@ def require_spike_trains(units):
 def require_coupling_matrix(coupling):
     """Raise if the coupling is a table with a row for each pair."""
     if "strength" in getattr(coupling, "columns", ()):
-        raise TypeError(
-            "`coupling` must be a matrix; got a table with a row for each pair. Take its matrix: "
-            'table.pivot(index="sender", columns="receiver", values="strength").'
-        )
+        fix = 'Take its matrix: table.pivot(index="sender", columns="receiver", values="strength").'
+        raise TypeError(f"`coupling` must be a matrix; got a table with a row for each pair. {fix}")
 
 
 def require_same_units(ids, columns):
     """Raise unless the columns of the rates are the units, in their order."""
     ids, columns = (np.asarray(names).tolist() for names in (ids, columns))
     if ids != columns:
-        raise ValueError(
-            f"`rates` must have the units as columns, in their order; expected {ids[:8]} and got {columns[:8]}. "
-            "Select them by name."
-        )
+        came = f"expected {ids[:8]} and got {columns[:8]}"
+        raise ValueError(f"`rates` must have the units as columns, in their order; {came}. Select them by name.")
 
 
 def require_drawable_grid(name, positions, n_units):
     """Return the positions of bins on an even grid; raise if two bins are closer than a bin, or the image is too large."""
     if (np.diff(positions) < 1).any():
-        raise ValueError(
-            f"`{name}` must have bins of one size; after number {int(np.argmin(np.diff(positions)))} the next comes too early. "
-            "Bin them anew."
-        )
+        came = f"after number {int(np.argmin(np.diff(positions)))} the next comes too early"
+        raise ValueError(f"`{name}` must have bins of one size; {came}. Bin them anew.")
     if (cells := (positions[-1] + 1) * n_units) > 2e7:
         raise ValueError(f"`{name}` would be an image of {cells:.2g} points. Draw a part of it: epoch=(0, 10).")
     return positions

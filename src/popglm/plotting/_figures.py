@@ -70,7 +70,7 @@ def filters(kernel, coef, bands=None, ax=None, *, bin_size=None, labels=None):
         require_n_entries("coef", values, kernel.shape[1], "functions of the kernel")
         lags, values = np.arange(1, len(kernel) + 1), kernel @ values
     unit = 1 if bin_size is None else 1000 * as_number("bin_size", bin_size, 0, strict=True)
-    words = as_names("labels", labels, values.shape[1], "filters")
+    words = as_names("labels", labels, values.shape[1], "names, one for each of the filters")
     between = [] if bands is None else np.exp(as_bands(bands, values.shape))
     ax, colours = _axes_and_colours(ax)
     ax.axhline(1, color=colours["ytick.color"], lw=1, ls=":")
@@ -130,7 +130,7 @@ def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
     n_receivers, n_senders = matrix.shape
     pair = units if is_sender_receiver_pair(units) else (units, units)
     senders, receivers = (
-        as_names("units", ids, n, what)
+        as_names("units", ids, n, f"names, one for each of the {what}")
         for ids, n, what in zip(pair, (n_senders, n_receivers), ("senders", "receivers"), strict=True)
     )
     off = matrix[~np.eye(n_receivers, dtype=bool)] if n_senders == n_receivers else matrix.ravel()
@@ -250,7 +250,7 @@ def regularisation_path(strengths, coef, ax=None, *, labels=None, chosen=None):
     values = as_finite_array("coef", coef, (1, 2, 3))
     require_n_entries("coef", values, len(strengths), "strengths")
     values = values.reshape(len(strengths), -1)
-    words = as_names("labels", labels, values.shape[1], "lines")
+    words = as_names("labels", labels, values.shape[1], "names, one for each of the lines")
     mark = None if chosen is None else as_number("chosen", chosen, 0, strict=True)
     ax, colours = _axes_and_colours(ax)
     ax.axhline(0, color=colours["ytick.color"], lw=1, ls=":")

@@ -35,14 +35,11 @@ def require_no_explosion(means, limit, times, rows, support, ids, fix):
     first = int(np.argmax(wild.any(1)))
     neuron = int(np.argmax(wild[first]))
     if np.isnan(means[rows[first], neuron]):
-        raise ValueError(
-            "the rates become NaN. Check `inverse_link_function`, the couplings and the kernel of the basis."
-        )
+        causes = "`inverse_link_function`, the couplings and the kernel of the basis"
+        raise ValueError(f"the rates become NaN. Check {causes}.")
     unit = "spikes per bin" if support.counts else "per bin"
-    raise ValueError(
-        f"the population explodes: neuron {list_names([neuron], ids)} passes {limit[neuron]:g} {unit} at "
-        f"{times[rows[first]]:.3f} s. {fix}"
-    )
+    came = f"neuron {list_names([neuron], ids)} passes {limit[neuron]:g} {unit} at {times[rows[first]]:.3f} s"
+    raise ValueError(f"the population explodes: {came}. {fix}")
 
 
 def as_simulation_inputs(value, n_bases):
@@ -55,26 +52,22 @@ def as_simulation_inputs(value, n_bases):
     if len(value) != n_bases:
         raise ValueError(f"`inputs` must be {expected}; got {len(value)}.")
     if all(x is not None for x in value):
-        raise ValueError(
-            "no entry of `inputs` is None: nothing depends on what is drawn. Write model.simulate(key, X)."
-        )
+        fix = "Write model.simulate(key, X)."
+        raise ValueError(f"no entry of `inputs` is None, so nothing depends on what is drawn. {fix}")
     return value
 
 
 def require_time_grid(frame, duration, bin_size):
     """Require duration and bin size, each either from the inputs or from its argument."""
     if frame is not None and duration is not None:
-        raise ValueError(
-            f"`duration` must be left out where inputs say how long the simulation is; got {duration!r}. Shorten the inputs."
-        )
+        expected = "left out where inputs say how long the simulation is"
+        raise ValueError(f"`duration` must be {expected}; got {duration!r}. Shorten the inputs.")
     if frame is None and duration is None:
         raise ValueError("`duration` must be given, in seconds, where no input says how long the simulation is.")
     timed = frame is not None and frame.times is not None
     if timed == (bin_size is not None):
-        raise ValueError(
-            f"`bin_size` must be {'left out where inputs have times' if timed else 'given, in seconds'}; got {bin_size!r}. "
-            "It is that of the counts of the fit."
-        )
+        expected = "left out where inputs have times" if timed else "given, in seconds"
+        raise ValueError(f"`bin_size` must be {expected}; got {bin_size!r}. It is that of the counts of the fit.")
 
 
 def as_history(value, window, n_neurons):
@@ -85,9 +78,8 @@ def as_history(value, window, n_neurons):
     values = as_real_array("history", as_frame(value).values, (1, 2))
     values = values[:, None] if values.ndim == 1 else values
     if values.shape[1] != n_neurons:
-        raise ValueError(
-            f"`history` must have shape (bins, neurons) with {n_neurons} neurons, the latest bin last; got {values.shape}."
-        )
+        expected = f"shape (bins, neurons) with {n_neurons} neurons, the latest bin last"
+        raise ValueError(f"`history` must have {expected}; got {values.shape}.")
     values = values[-window:].astype(float)
     if not np.isfinite(values).all():
         raise ValueError(f"the last {window} bins of `history` must be finite. Fill them, or start earlier.")
