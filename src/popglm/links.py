@@ -191,10 +191,9 @@ def resolve_link(function, low=0.0, high=np.inf) -> Link:
     link = LINKS[function] if function in LINKS else _custom_link(function, low, high)
     if link.low < low or link.high > high:
         allowed = sorted({link.name for link in LINKS.values() if low <= link.low and link.high <= high})
-        raise ValueError(
-            f"`inverse_link_function` must give {describe_range(low, high)} means for this observation model; {link.name!r} "
-            f"gives {describe_range(link.low, link.high)} ones. Use one of {', '.join(allowed)}."
-        )
+        came = f"{link.name!r} gives {describe_range(link.low, link.high)} ones. Use one of {', '.join(allowed)}."
+        expected = f"{describe_range(low, high)} means for this observation model"
+        raise ValueError(f"`inverse_link_function` must give {expected}; {came}")
     return link
 
 

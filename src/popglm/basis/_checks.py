@@ -22,10 +22,8 @@ def warn_rank_deficient(kernel):
     """Warn if the functions are linearly dependent over the window: their coefficients are not unique."""
     rank = int(np.linalg.matrix_rank(kernel))
     if rank < kernel.shape[1]:
-        warn_user(
-            f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins: their "
-            "coefficients are not unique. Use fewer functions or a longer window."
-        )
+        came = f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins"
+        warn_user(f"{came}: their coefficients are not unique. Use fewer functions or a longer window.")
 
 
 def as_raised_cosine_settings(n_basis_funcs, width, decay=False):
@@ -56,14 +54,15 @@ def as_frequencies(value):
     """Return the numbers of periods: 1 to n for an integer n, else those of a list."""
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return np.arange(1, as_positive_integer("frequencies", value) + 1)
-    hint = "`frequencies` must be a number of frequencies, or the different whole numbers of periods, such as [0, 1, 2]"
+    expected = "a number of frequencies, or the different whole numbers of periods, such as [0, 1, 2]"
+    refusal = f"`frequencies` must be {expected}; got {value!r}."
     try:
         array = np.asarray(value, float)
     except (TypeError, ValueError):
-        raise TypeError(f"{hint}; got {value!r}.") from None
+        raise TypeError(refusal) from None
     whole = array.ndim == 1 and array.size and (array >= 0).all() and (array == np.round(array)).all()
     if not whole or len(set(array.tolist())) < len(array):
-        raise ValueError(f"{hint}; got {value!r}.")
+        raise ValueError(refusal)
     return array.astype(int)
 
 
@@ -85,8 +84,8 @@ def evaluate_function(function, x):
         fix = f"Use NumPy's functions, or numpy.vectorize({name})."
         raise TypeError(f"a function of `funcs` must take an array; {came}. {fix}") from error
     if out.shape != x.shape or out.dtype.kind not in "biuf" or np.isinf(out).any():
-        came = "an infinite value" if out.shape == x.shape else f"shape {out.shape}"
-        came = f"for an array of shape {x.shape} {name} gives {came} of dtype {out.dtype}"
+        values = "an infinite value" if out.shape == x.shape else f"shape {out.shape}"
+        came = f"for an array of shape {x.shape} {name} gives {values} of dtype {out.dtype}"
         fix = "Use NumPy's functions."
         raise ValueError(f"a function of `funcs` must give one real number for every value; {came}. {fix}")
     return out.astype(float)
@@ -114,10 +113,9 @@ def warn_outside_bounds(n_outside, n_values, low, high, learned):
     """Warn if values lie outside the bounds, and say how many."""
     if n_outside:
         origin = "learned from the first data that this basis saw" if learned else "given"
-        warn_user(
-            f"{n_outside} of {n_values} values lie outside the bounds ({low:.6g}, {high:.6g}), {origin}: their rows are NaN, "
-            "and no method counts them. Give wider `bounds`, or learn them anew with `fit`."
-        )
+        came = f"{n_outside} of {n_values} values lie outside the bounds ({low:.6g}, {high:.6g}), {origin}"
+        fix = "Give wider `bounds`, or learn them anew with `fit`."
+        warn_user(f"{came}: their rows are NaN, and no method counts them. {fix}")
 
 
 def as_categories(value):
@@ -183,11 +181,10 @@ def warn_large_offset(name, mean, sd):
     # squares of a factor beyond this limit look constant
     far = (np.abs(mean) * jnp.finfo(dtype).eps ** 0.5 > 0.15 * sd) & (sd > 0)
     if far.any():
-        ratio = (np.abs(mean[far]) / sd[far]).max()
-        warn_user(
-            f"part {name!r} of a product lies {ratio:.1g} standard deviations from 0, and its products are rounded to {dtype}: "
-            "fits take long and lose digits. Subtract its mean before it is multiplied, and add the other part to the sum."
-        )
+        distance = f"{(np.abs(mean[far]) / sd[far]).max():.1g} standard deviations from 0"
+        came = f"part {name!r} of a product lies {distance}, and its products are rounded to {dtype}"
+        fix = "Subtract its mean before it is multiplied, and add the other part to the sum."
+        warn_user(f"{came}: fits take long and lose digits. {fix}")
 
 
 def require_all_columns(widths, got):

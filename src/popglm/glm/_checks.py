@@ -129,8 +129,7 @@ def warn_unsuited_solver(name, options):
         "searches its step size on every batch": has_line_search(name, options),
         "accelerates, so its steps remember other batches": has_momentum(name, options),
     }
-    if any(facts.values()):
-        warn_user(
-            f"{name} {' and '.join(filter(facts.get, facts))}: right for the same data at every step, wrong for batches. "
-            'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
-        )
+    trouble = " and ".join(filter(facts.get, facts))
+    if trouble:
+        fix = 'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.'
+        warn_user(f"{name} {trouble}: right for the same data at every step, wrong for batches. {fix}")

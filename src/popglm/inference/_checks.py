@@ -25,12 +25,11 @@ NO_TEST_REASONS = {
 def require_unpenalised(penalty, strength, name):
     """Refuse estimates that are not a maximum of the likelihood itself."""
     if penalty.default_strength and np.any(strength > 0):
-        came = f"a penalty ({type(penalty).__name__}, strength {np.max(strength):g})"
-        why = "its estimates are biased on purpose, so intervals and tests around them are not valid"
-        fix = (
-            "Fit without a penalty, with fewer features if that is unstable; or judge it by its score on held-out data."
+        raise ValueError(
+            f"`{name}` was fitted with a penalty ({type(penalty).__name__}, strength {np.max(strength):g}): its estimates "
+            "are biased on purpose, so intervals and tests around them are not valid. Fit without a penalty, with fewer "
+            "functions or features if that is unstable; or judge a penalised model by its score on held-out data."
         )
-        raise ValueError(f"`{name}` was fitted with {came}: {why}. {fix}")
 
 
 def require_fisher_information(model):
@@ -75,10 +74,9 @@ def warn_not_identified(lost, silent, features):
     """Name the coefficients that the data of some neuron do not determine."""
     numbers = np.flatnonzero(lost[~silent, :-1].any(0))
     if len(numbers):
-        text = (
-            "the data do not determine these coefficients, since other features make up for them, so their errors are NaN. "
-            "What the data determine has errors: bands with intercept=True, groups by `test`. Or use fewer functions."
-        )
+        cause = "the data do not determine these coefficients, since other features make up for them"
+        rest = "What the data determine has errors: bands with intercept=True, groups by `test`."
+        text = f"{cause}, so their errors are NaN. {rest} Or leave out features, or use fewer functions."
         warn_user(f"feature {list_names(numbers, features)}: {text}", RuntimeWarning)
 
 
@@ -87,11 +85,9 @@ def warn_separated(separated, names, features):
     pairs = np.argwhere(separated)
     labels = [f"neuron {list_names([n], names)} feature {list_names([j], features)}" for n, j in pairs]
     if labels:
-        warn_user(
-            f"{list_names(range(len(labels)), labels)}: where the feature is not 0 there is an event in every bin, or in none, "
-            "so the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test.",
-            RuntimeWarning,
-        )
+        cause = "where the feature is not 0 there is an event in every bin, or in none"
+        text = f"{cause}, so the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test."
+        warn_user(f"{list_names(range(len(labels)), labels)}: {text}", RuntimeWarning)
 
 
 def require_clusters(number):
@@ -102,11 +98,8 @@ def require_clusters(number):
         fix = "Give shorter ones: a number of bins, such as clusters=1000, or labels of trials."
         raise ValueError(f"errors by clusters need {expected}; got one. {fix}")
     if most < MIN_RELIABLE_CLUSTERS:
-        warn_user(
-            f"errors from {most} clusters are uncertain themselves, and often too small. Use at least {MIN_RELIABLE_CLUSTERS}: "
-            "shorter epochs, or blocks of bins.",
-            RuntimeWarning,
-        )
+        fix = f"Use at least {MIN_RELIABLE_CLUSTERS}: shorter epochs, or blocks of bins."
+        warn_user(f"errors from {most} clusters are uncertain themselves, and often too small. {fix}", RuntimeWarning)
 
 
 def as_cluster_labels(value, n_bins):
@@ -138,7 +131,7 @@ def as_feature_groups(features, n_features, size=None):
 
     `size` is the number of features that each group must have; None allows any.
     """
-    features, one = size if features is None else features, False
+    features, names, one = size if features is None else features, None, False
     if isinstance(features, Mapping):
         names, groups = zip(*_flatten_groups(features), strict=True) if features else ((), ())
     elif not hasattr(features, "__len__"):
@@ -147,11 +140,9 @@ def as_feature_groups(features, n_features, size=None):
             fix = "Name the features of each group, as by basis.split_by_feature(np.arange(n_features), axis=0)."
             raise ValueError(f"the {n_features} features are not whole groups of {length} functions. {fix}")
         groups = list(np.arange(n_features).reshape(-1, length))
-        names = range(len(groups))
     else:
         one = not (len(features) and hasattr(features[0], "__len__"))
         groups = [features] if one else list(features)
-        names = range(len(groups))
     if not len(groups):
         raise ValueError("`features` must name at least one group; got none.")
     groups = [_as_feature_numbers(group, n_features) for group in groups]
@@ -159,7 +150,7 @@ def as_feature_groups(features, n_features, size=None):
         came = [len(group) for group in groups][:8]
         expected = f"{size} features for each filter, as many as the kernel has functions"
         raise ValueError(f"`features` must name {expected}; got {came}.")
-    return list(names), groups, one
+    return as_names("features", names, len(groups)), groups, one
 
 
 def _flatten_groups(features, path=()):
@@ -174,7 +165,7 @@ def _flatten_groups(features, path=()):
 def _as_feature_numbers(value, n_features, name="features"):
     """Different whole numbers from 0 to n_features - 1."""
     values = as_real_array(name, value, (1,))
-    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and (values == np.round(values)).all())
+    whole = values.dtype.kind != "b" and (values == np.round(values)).all()
     if not whole or values.min() < 0 or values.max() >= n_features or len(np.unique(values)) < len(values):
         expected = f"different numbers of features, from 0 to {n_features - 1}"
         raise ValueError(f"`{name}` must hold {expected}; got {values[:8].tolist()}.")

@@ -125,10 +125,9 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     kernel = as_function_values("kernel", kernel, (2,))
     terms = [] if errors._terms is None else list(dict.fromkeys(errors._terms.tolist()))
     if features is None and units is None and len(terms) > 1:
-        raise ValueError(
-            f"`features` must say which are those of the senders: the model has {', '.join(map(repr, terms))}. Take a part of "
-            "basis.split_by_feature(np.arange(n_features), axis=0), by its label."
-        )
+        fix = "Take a part of basis.split_by_feature(np.arange(n_features), axis=0), by its label."
+        came = ", ".join(map(repr, terms))
+        raise ValueError(f"`features` must say which are those of the senders: the model has {came}. {fix}")
     names, groups, _ = as_feature_groups(features, len(errors.coef_se), kernel.shape[1])
     pair = units if is_sender_receiver_pair(units) else (units, units)
     # Groups that are only numbered get the ids of the inputs.
