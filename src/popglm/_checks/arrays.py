@@ -20,7 +20,8 @@ def as_real_array(name, x, n_dims):
     if type(x).__module__.startswith("scipy.sparse"):
         raise TypeError(f"`{name}` is sparse; expected a dense array. Write {name}.toarray().")
     if isinstance(x, jax.core.Tracer):
-        raise TypeError(f"`{name}` is being traced by JAX. Call popglm, which compiles, outside jit, grad and vmap.")
+        fix = "Call popglm, which compiles itself, outside jit, grad and vmap."
+        raise TypeError(f"`{name}` is being traced by JAX. {fix}")
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         x = x.astype(float).filled(np.nan)
     try:

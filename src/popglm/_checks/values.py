@@ -61,7 +61,7 @@ def as_share(name, value, fix="", *, strict=False):
     """Convert to a float from 0 to 1 (between them, if strict)."""
     value = as_number(name, value, 0, strict=strict)
     if value > 1 or (strict and value == 1):
-        expected = "lie between 0 and 1" if strict else "be a share from 0 to 1"
+        expected = "lie between 0 and 1, both excluded" if strict else "be a share from 0 to 1"
         raise ValueError(f"`{name}` must {expected}; got {value:g}.{fix}")
     return value
 

@@ -56,7 +56,8 @@ def as_instance(name, value, classes, kind):
     if not isinstance(value, kind):
         raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
     if not is_dataclass(value):
-        raise TypeError(f"`{name}` must be a frozen dataclass; got {value!r}. Write @dataclass(frozen=True) above it.")
+        fix = "Write @dataclass(frozen=True) above its class."
+        raise TypeError(f"`{name}` must be a frozen dataclass; got {value!r}. {fix}")
     return value
 
 

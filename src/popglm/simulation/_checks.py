@@ -89,7 +89,8 @@ def as_history(value, window, n_neurons):
 
 def as_coupling_params(coef, intercept, n_basis):
     """Couplings (neurons * functions, neurons) and intercepts (neurons,) that fit the basis."""
-    coef, intercept = as_finite_array("coef", coef, (2,)), as_finite_array("intercept", intercept, (1,))
+    coef = as_finite_array("coef", coef, (2,), fix="Write 0 where there is no coupling.")
+    intercept = as_finite_array("intercept", intercept, (1,), fix="Give every neuron a finite one.")
     n = len(intercept)
     return require_shape("coef", coef, (n * n_basis, n), "neurons * n_basis_funcs, neurons"), intercept
 
