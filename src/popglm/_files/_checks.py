@@ -56,9 +56,10 @@ def as_storable_array(value):
 def require_intact_file(intact, path, kind):
     """Require a file that can be read."""
     if not intact:
-        fix = "delete it to start anew" if kind == "checkpoint" else "make it again"
+        delete = "Delete it to start anew, or give another path."
+        fix = delete if kind == "checkpoint" else "Give another path, or make it again."
         why = "it is damaged, truncated, or another kind of file. It was not changed"
-        raise ValueError(f"{path} is not a whole {kind} of popglm: {why}. Give another path, or {fix}.")
+        raise ValueError(f"{path} is not a whole {kind} of popglm: {why}. {fix}")
 
 
 def require_file_kind(path, kind, expected):
