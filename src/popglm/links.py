@@ -10,7 +10,7 @@ import numpy as np
 from jax.scipy.special import log_ndtr
 from scipy.special import logit, ndtri
 
-from popglm._checks.values import describe_range, require_option
+from popglm._checks.values import describe_range, require_option, trace_function
 
 __all__ = ["Link"]
 
@@ -31,39 +31,27 @@ def require_increasing_link(function, low, high):
     if isinstance(function, np.ufunc):
         raise TypeError(f"{name} must be a JAX function of an array; got NumPy's {function.__name__}. Write jax.numpy.")
     predictor = jnp.asarray([-30.0, -4.0, -2.0, 0.0, 2.0, 4.0, 30.0])  # flat ends are allowed
-    try:
-        run = jax.jit(lambda eta: function(eta))
-        means, first_means = np.asarray(run(predictor)), np.asarray(run(predictor[:2]))
-    except Exception as error:
-        raise TypeError(
-            f"{name} must be a JAX function of an array, such as jnp.exp; got {function!r}, which JAX cannot trace "
-            f"({type(error).__name__})."
-        ) from error
+    expected = f"{name} must be a JAX function of an array, such as jnp.exp"
+    means, first_means = trace_function(function, [predictor, predictor[:2]], expected)
     if means.shape != predictor.shape or means.dtype != predictor.dtype or not np.array_equal(means[:2], first_means):
-        raise ValueError(
-            f"{name} must give one real mean for every linear predictor, by itself; for an array of shape "
-            f"{predictor.shape} it gives shape {means.shape} of dtype {means.dtype}."
-        )
+        came = f"for an array of shape {predictor.shape} it gives shape {means.shape} of dtype {means.dtype}"
+        raise ValueError(f"{name} must give one real mean for every linear predictor, by itself; {came}.")
     inner = means[1:-1]
     in_range = np.isfinite(inner).all() and means.min() > low and means.max() <= high
     if not (in_range and (np.diff(inner) > 0).all() and (np.diff(means) >= 0).all()):
         for_counts = "For counts use 'exp' or 'softplus'."
         for_spikes = "For a spike or none use 'logistic' or 'cloglog'."
         fix = "Without a link it is 'identity'." if low == -np.inf else for_counts if high == np.inf else for_spikes
-        raise ValueError(
-            f"{name} must give {describe_range(low, high)} means that increase; at {np.asarray(predictor).tolist()} it gives "
-            f"{np.round(means, 4).tolist()}. {fix}"
-        )
+        came = f"at {np.asarray(predictor).tolist()} it gives {np.round(means, 4).tolist()}"
+        raise ValueError(f"{name} must give {describe_range(low, high)} means that increase; {came}. {fix}")
 
 
 def require_reachable_mean(low, high, mean):
     """Raise unless every mean lies between `low` and `high`, the means that the link reaches."""
     missed = ~((low <= mean) & (mean <= high))
     if missed.any():
-        raise ValueError(
-            f"`inverse_link_function` does not reach a mean of {np.asarray(mean)[missed].flat[0]:.4g} per bin, which the "
-            "data have. For counts use 'exp' or 'softplus'."
-        )
+        came = f"a mean of {np.asarray(mean)[missed].flat[0]:.4g} per bin, which the data have"
+        raise ValueError(f"`inverse_link_function` does not reach {came}. For counts use 'exp' or 'softplus'.")
 
 
 @dataclass(frozen=True)
@@ -203,10 +191,9 @@ def resolve_link(function, low=0.0, high=np.inf) -> Link:
     link = LINKS[function] if function in LINKS else _custom_link(function, low, high)
     if link.low < low or link.high > high:
         allowed = sorted({link.name for link in LINKS.values() if low <= link.low and link.high <= high})
-        raise ValueError(
-            f"`inverse_link_function` must give {describe_range(low, high)} means for this observation model; {link.name!r} "
-            f"gives {describe_range(link.low, link.high)} ones. Use one of {', '.join(allowed)}."
-        )
+        came = f"{link.name!r} gives {describe_range(link.low, link.high)} ones. Use one of {', '.join(allowed)}."
+        expected = f"{describe_range(low, high)} means for this observation model"
+        raise ValueError(f"`inverse_link_function` must give {expected}; {came}")
     return link
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from popglm._checks.values import as_number, as_positive_integer, require_flag
+from popglm._checks.values import as_number, as_positive_integer, as_share, require_flag
 
 __all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegularized"]
 
@@ -30,10 +30,9 @@ def divide_into_groups(name, sizes, n_features):
     group_sizes = np.full(n_features // sizes, sizes) if isinstance(sizes, int) else np.asarray(sizes)
     if group_sizes.sum() != n_features:
         made = f"groups of {sizes}" if isinstance(sizes, int) else f"groups of {group_sizes.sum()} features in all"
-        raise ValueError(
-            f"`sizes` of {name} must divide the features into groups; X has {n_features} features, which are no {made}. "
-            f"Give basis.n_basis_funcs, or a tuple with the number of features of every input: {name}((8, 8, 5))."
-        )
+        came = f"X has {n_features} features, which are no {made}"
+        fix = f"Give basis.n_basis_funcs, or a tuple with the number of features of every input: {name}((8, 8, 5))."
+        raise ValueError(f"`sizes` of {name} must divide the features into groups; {came}. {fix}")
     return group_sizes
 
 
@@ -227,9 +226,7 @@ class ElasticNet(Regularizer):
 
     def __post_init__(self):
         """Check `l1_ratio`."""
-        value = as_number("l1_ratio", self.l1_ratio)
-        if not 0 < value < 1:
-            raise ValueError(f"`l1_ratio` must be above 0 and below 1; got {value:g}. Use Lasso for 1 and Ridge for 0.")
+        as_share("l1_ratio", self.l1_ratio, " Use Lasso for 1 and Ridge for 0.", strict=True)
 
     @property
     def lengths(self):

@@ -5,8 +5,8 @@ from tests.faults import Fault
 FAULTS = {
     "the future begins with the bin itself": Fault(
         "_checks/values.py",
-        "lambda window: window + 1",
-        "lambda window: window",
+        '"anti-causal": window + 1',
+        '"anti-causal": window',
         "basis/test_bases.py",
         "sum_over_its_lags",
     ),

@@ -1,7 +1,5 @@
 """Checks of arrays: types, shapes and values of X, y and inputs."""
 
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +17,11 @@ def require_binned(name, x):
 def as_real_array(name, x, n_dims):
     """Convert to a real array with one of `n_dims` dimensions, without a copy where possible."""
     require_binned(name, x)
-    sparse = sys.modules.get("scipy.sparse")
-    if sparse is not None and sparse.issparse(x):
+    if type(x).__module__.startswith("scipy.sparse"):
         raise TypeError(f"`{name}` is sparse; expected a dense array. Write {name}.toarray().")
     if isinstance(x, jax.core.Tracer):
-        raise TypeError(
-            f"`{name}` is being traced by JAX. Call popglm, which compiles itself, outside jit, grad and vmap."
-        )
+        fix = "Call popglm, which compiles itself, outside jit, grad and vmap."
+        raise TypeError(f"`{name}` is being traced by JAX. {fix}")
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         x = x.astype(float).filled(np.nan)
     try:
@@ -35,44 +31,36 @@ def as_real_array(name, x, n_dims):
         why = "its rows have different lengths" if ragged else f"NumPy cannot read {type(x).__name__}: {error}"
         raise TypeError(f"`{name}` must be an array of numbers; {why}.") from error
     if values.dtype.kind not in "biuf":
-        raise TypeError(
-            f"`{name}` must hold real numbers; got {type(x).__name__} of dtype {values.dtype}. If these are numbers, "
-            f"convert them: numpy.asarray({name}, float)."
-        )
+        fix = f"If these are numbers, convert them: numpy.asarray({name}, float)."
+        raise TypeError(f"`{name}` must hold real numbers; got {type(x).__name__} of dtype {values.dtype}. {fix}")
     # JAX would wrap integers of more than 32 bits around.
     wide = values.dtype.kind in "iu" and values.size and (values.max() > INT32.max or values.min() < INT32.min)
     casts = {np.float16: np.float32, np.longdouble: np.float64}
     dtype = np.float64 if wide else casts.get(values.dtype.type, values.dtype.newbyteorder("="))
     values = values.astype(dtype, copy=False)
     if values.ndim not in n_dims:
-        expected, hint = " or ".join(f"{n}-D" for n in n_dims), ""
-        if values.ndim == 1 and 2 in n_dims:
-            hint = " Reshape your data: x[:, None] is one column."
-        elif values.ndim == 2 and n_dims == (1,):
-            hint = " Several neurons are fitted by PopulationGLM; one column is taken by y[:, 0]."
-        raise ValueError(f"`{name}` must be {expected}; got shape {values.shape}.{hint}")
-    if 0 in values.shape:
-        axis = "sample(s)" if len(values) == 0 else "feature(s)" if name == "X" else "column(s)"
-        # scikit-learn expects these words.
-        empty = f"0 {axis} (shape={values.shape}) while a minimum of 1 is required"
-        raise ValueError(f"`{name}` must not be empty: {empty}.")
+        expected = " or ".join(f"{n}-D" for n in n_dims)
+        one_neuron = " Several neurons are fitted by PopulationGLM; one column is taken by y[:, 0]."
+        hints = {1: " Reshape your data: x[:, None] is one column.", 2: one_neuron if name == "y" else ""}
+        raise ValueError(f"`{name}` must be {expected}; got shape {values.shape}.{hints.get(values.ndim, '')}")
+    require_entries(name, values)
     return values
 
 
 def require_sliceable(name, values, n_dims=(1, 2)):
     """Require a stream of rows of real numbers; their values are checked when they are read."""
     if len(values.shape) not in n_dims or np.dtype(values.dtype).kind not in "biuf" or 0 in values.shape:
-        raise ValueError(
-            f"`{name}` must have {' or '.join(map(str, n_dims))} axes, time first, and hold real numbers; got "
-            f"{type(values).__name__} of shape {tuple(values.shape)} and dtype {values.dtype}."
-        )
+        expected = f"{' or '.join(map(str, n_dims))} axes, time first, and hold real numbers"
+        came = f"{type(values).__name__} of shape {tuple(values.shape)} and dtype {values.dtype}"
+        raise ValueError(f"`{name}` must have {expected}; got {came}.")
     return values
 
 
-def require_rows(name, x):
-    """Require at least one row."""
-    if not len(x):
-        raise ValueError(f"`{name}` must not be empty; got shape {x.shape}.")
+def require_entries(name, x):
+    """Require at least one row and one column; scikit-learn expects these words."""
+    if 0 in x.shape:
+        axis = "sample(s)" if x.shape[0] == 0 else "feature(s)" if name == "X" else "column(s)"
+        raise ValueError(f"`{name}` must not be empty: 0 {axis} (shape={x.shape}) while a minimum of 1 is required.")
 
 
 def require_y(y):
@@ -91,35 +79,25 @@ def as_input_matrix(x):
 def require_finite(name, values, first=0):
     """Require entries that are finite and whose squares do not overflow, or NaN (missing); return minimum and maximum.
 
-    `first` is the number of the first row, for messages about a part of a longer array.
+    `first` is the number of the first row, for messages about a part of a longer array. If all entries are NaN, the minimum
+    is infinity and the maximum minus infinity.
     """
     if values.dtype == bool:
         return 0, 1
     low, high, row, dtype = np.inf, -np.inf, first, jnp.result_type(float)
     limit = float(jnp.finfo(dtype).max) ** 0.4
     for piece in split_for_cache(values):
-        minimum, maximum = _min_and_max(piece)
+        minimum, maximum = float(np.fmin.reduce(piece, None)), float(np.fmax.reduce(piece, None))
         if minimum < -limit or maximum > limit:
             flat, largest = np.abs(piece.reshape(len(piece), -1)), max(-minimum, maximum)
             row += int(np.argmax((flat > limit if np.isfinite(largest) else np.isinf(flat)).any(1)))
             if np.isinf(largest):
-                raise ValueError(
-                    f"`{name}` must be finite; row {row} holds an infinite value. Mark missing values by NaN."
-                )
-            raise ValueError(
-                f"`{name}` holds a value too large for {dtype}: row {row} reaches {largest:.3g}, more than {limit:.1g}. "
-                "Rescale it."
-            )
+                fix = "Mark missing values by NaN."
+                raise ValueError(f"`{name}` must be finite; row {row} holds an infinite value. {fix}")
+            came = f"row {row} reaches {largest:.3g}, more than {limit:.1g}"
+            raise ValueError(f"`{name}` holds a value too large for {dtype}: {came}. Rescale it.")
+        # a comparison with NaN is false, so that NaN changes neither
         low, high, row = min(low, minimum), max(high, maximum), row + len(piece)
-    return low, high
-
-
-def _min_and_max(values):
-    """Minimum and maximum without NaN; infinity and minus infinity if all are NaN."""
-    low, high = float(values.min()), float(values.max())
-    if np.isnan(low):
-        finite = values[~np.isnan(values)]
-        low, high = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
     return low, high
 
 
@@ -143,32 +121,29 @@ def require_in_support(values, model, first=0):
 
 def require_whole_numbers(name, values):
     """Require whole numbers, or NaN."""
-    broken = (values != np.floor(values)) & ~np.isnan(values) if values.dtype.kind == "f" else np.zeros(1, bool)
-    if broken.any():
-        raise ValueError(
-            f"`{name}` must hold whole numbers of spikes per bin; got {values[broken][0]}. Intervals between spikes are not "
-            "defined for other signals."
-        )
+    broken = values[values % 1 > 0]
+    if len(broken):
+        fix = "Intervals between spikes are not defined for other signals."
+        raise ValueError(f"`{name}` must hold whole numbers of spikes per bin; got {broken[0]}. {fix}")
     return values
 
 
 def require_valid_bins(has_valid_bins):
     """Require at least one valid bin."""
     if not has_valid_bins:
-        raise ValueError(
-            "no bin is valid: every row holds a NaN in X or in y. The first `window_size` rows of features of every epoch "
-            "are NaN, so a batch must be longer than the window."
-        )
+        fix = "The first `window_size` rows of features of an epoch are NaN: a batch must be longer than the window."
+        raise ValueError(f"no bin is valid: every row holds a NaN in X or in y. {fix}")
 
 
 def require_small_offset(mean, sd):
     """Require features that do not lie so far from 0 that round-off hides their variation."""
-    lost = (np.abs(mean) * jnp.finfo(jnp.result_type(float)).eps > 0.002 * sd) & (sd > 0)
+    dtype = jnp.result_type(float)
+    lost = (np.abs(mean) * jnp.finfo(dtype).eps > 0.002 * sd) & (sd > 0)
     if lost.any():
         feature = int(np.argmax(lost))
+        distance = f"{abs(mean[feature]) / sd[feature]:.1g} standard deviations from 0"
         raise ValueError(
-            f"feature {feature} of X lies {abs(mean[feature]) / sd[feature]:.1g} standard deviations from 0, more than "
-            f"{jnp.result_type(float)} can tell apart. Subtract its mean."
+            f"feature {feature} of X lies {distance}, more than {dtype} can tell apart. Subtract its mean."
         )
 
 
@@ -186,25 +161,44 @@ def require_constant(X, y, features):
     varies = high - low > round_off
     if varies.any():
         feature, minimum, maximum = features[varies][0], low[varies][0], high[varies][0]
-        raise ValueError(
-            f"feature {feature} of X varies by {maximum - minimum:.3g} only, at {maximum:.6g}, in the bins that count; "
-            f"{jnp.result_type(float)} cannot tell it from a constant. Subtract its mean there."
-        )
+        came = f"{maximum - minimum:.3g} only, at {maximum:.6g}, in the bins that count"
+        fix = f"{jnp.result_type(float)} cannot tell it from a constant. Subtract its mean there."
+        raise ValueError(f"feature {feature} of X varies by {came}; {fix}")
 
 
-def as_finite_array(name, value, n_dims, *, missing=False):
+def as_finite_array(name, value, n_dims, *, missing=False, fix="Leave such values out."):
     """Convert to an array of finite floats; NaN is allowed if values may be `missing`."""
     values = as_real_array(name, value, n_dims).astype(float)
     if np.isinf(values).any() or (np.isnan(values).any() and not missing):
-        raise ValueError(f"`{name}` must be finite; got {values[~np.isfinite(values)][0]}. Leave such values out.")
+        raise ValueError(f"`{name}` must be finite; got {values[~np.isfinite(values)][0]}. {fix}")
     return values
 
 
-def require_shares(name, values):
-    """Require numbers from 0 to 1."""
-    if (values < 0).any() or (values > 1).any():
-        raise ValueError(
-            f"`{name}` must lie between 0 and 1; got {values.min():.4g} to {values.max():.4g}. Transform rescaled intervals t "
-            "to 1 - exp(-t)."
-        )
+def require_increasing(name, values, low=-np.inf, fix="Sort them."):
+    """Require values above `low` of which each is above the one before, and return them."""
+    if (values <= low).any() or (np.diff(values) <= 0).any():
+        bound = "" if low == -np.inf else f" above {low:g}"
+        came = np.array2string(values, threshold=8)
+        raise ValueError(f"`{name}` must be numbers{bound} that increase; got {came}. {fix}")
     return values
+
+
+def require_shape(name, values, shape, axes, fix=""):
+    """Require an array of this shape, and return it."""
+    if np.shape(values) != shape:
+        raise ValueError(f"`{name}` must have shape ({axes}) = {shape}; got {np.shape(values)}.{fix}")
+    return np.asarray(values)
+
+
+def require_shares(name, values, fix=""):
+    """Require numbers from 0 to 1, or NaN, and return them."""
+    low, high = np.fmin.reduce(values, None), np.fmax.reduce(values, None)
+    if low < 0 or high > 1:
+        raise ValueError(f"`{name}` must lie between 0 and 1; got {low:.4g} to {high:.4g}.{fix}")
+    return values
+
+
+def as_rescaled_intervals(z):
+    """Convert rescaled intervals of one unit, which lie between 0 and 1."""
+    fix = " Transform rescaled intervals t to 1 - exp(-t)."
+    return require_shares("z", as_finite_array("z", z, (1,)), fix)

@@ -4,17 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm._checks.arrays import as_real_array
+from popglm._checks.arrays import as_real_array, require_shape
+from popglm._checks.values import require_pair
 
 
 def require_estimator(value, kind, name="model"):
     """Require an estimator of this package."""
     if not isinstance(value, kind):
         came = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-        raise TypeError(
-            f"`{name}` must be a GLM or a PopulationGLM; got {came}. Of a pipeline give the last step, and the "
-            "features that the others make."
-        )
+        fix = "Of a pipeline give the last step, and the features that the others make."
+        raise TypeError(f"`{name}` must be a GLM or a PopulationGLM; got {came}. {fix}")
 
 
 def require_fitted(estimator):
@@ -29,10 +28,8 @@ def require_fitted(estimator):
 def require_n_features(expected, got, who="model"):
     """Require the expected number of features."""
     if expected != got:
-        raise ValueError(
-            f"X has {got} features, but {who} is expecting {expected} features as input. Use the same basis and the "
-            "same inputs."
-        )
+        fix = "Use the same basis and the same inputs."
+        raise ValueError(f"X has {got} features, but {who} is expecting {expected} features as input. {fix}")
 
 
 def require_n_neurons(expected, got):
@@ -41,15 +38,11 @@ def require_n_neurons(expected, got):
         raise ValueError(f"y has {got} neurons, but the model has {expected}. Keep the neurons and their order.")
 
 
-def require_same_feature_names(fitted, got):
-    """Require the feature names of the fit, in their order, if both have names."""
-    if fitted is None or got is None or list(fitted) == list(got):
-        return
-    pairs = [(a, b) for a, b in zip(fitted, got, strict=False) if a != b]
-    raise ValueError(
-        "The feature names should match those that were passed during fit, in the same order; "
-        f"expected {pairs[0][0]!r} where {pairs[0][1]!r} came."
-    )
+def require_same_names(expected, came, text="The feature names should match those that were passed during fit"):
+    """Require the expected names of columns, in their order, if both are known."""
+    if expected is not None and came is not None and list(expected) != list(came):
+        one, other = next((a, b) for a, b in zip(expected, came, strict=True) if a != b)
+        raise ValueError(f"{text}, in the same order; expected {one!r} where {other!r} came. Select columns by name.")
 
 
 def as_feature_mask(mask, n_features, n_neurons):
@@ -57,9 +50,7 @@ def as_feature_mask(mask, n_features, n_neurons):
     if mask is None:
         return np.ones((n_neurons, n_features))
     values = as_real_array("feature_mask", mask, (2,))
-    if values.shape != (n_features, n_neurons):
-        shape = f"(features, neurons) = ({n_features}, {n_neurons})"
-        raise ValueError(f"`feature_mask` must have shape {shape}; got {values.shape}.")
+    require_shape("feature_mask", values, (n_features, n_neurons), "features, neurons")
     if not np.isin(values, (0, 1)).all():
         raise ValueError("`feature_mask` must hold 0 (leave out) and 1 (use) only.")
     return values.T.astype(float)
@@ -67,13 +58,11 @@ def as_feature_mask(mask, n_features, n_neurons):
 
 def require_params_pair(params, name="params"):
     """Require a pair (coef, intercept) of arrays in the precision of JAX."""
-    fix, precision = "Start from `initialize_params`.", jnp.result_type(float)
-    if not isinstance(params, tuple | list) or len(params) != 2:
-        raise TypeError(f"`{name}` must be a pair (coef, intercept); got {type(params).__name__}. {fix}")
-    for part in params:
+    fix, precision = " Start from `initialize_params`.", jnp.result_type(float)
+    for part in require_pair(params, f"`{name}` must be a pair (coef, intercept)", fix):
         dtype = part.dtype if isinstance(part, np.ndarray | jax.Array) else None
         if dtype is None or jax.dtypes.canonicalize_dtype(dtype) != precision:
-            raise TypeError(f"`{name}` must hold arrays of {precision}; got {dtype or type(part).__name__}. {fix}")
+            raise TypeError(f"`{name}` must hold arrays of {precision}; got {dtype or type(part).__name__}.{fix}")
     return params
 
 
@@ -85,10 +74,8 @@ def require_params_shape(params, coef_shape, intercept_shape, name="params"):
         require_n_features(shapes[0][0], coef_shape[0])
         require_n_neurons(shapes[1][0], intercept_shape[0])
     if shapes != (coef_shape, intercept_shape):
-        raise ValueError(
-            f"`{name}` must have coefficients of shape {coef_shape} and intercepts of shape {intercept_shape}; "
-            f"got {shapes[0]} and {shapes[1]}."
-        )
+        expected = f"coefficients of shape {coef_shape} and intercepts of shape {intercept_shape}"
+        raise ValueError(f"`{name}` must have {expected}; got {shapes[0]} and {shapes[1]}.")
     return coef, intercept
 
 
@@ -109,7 +96,5 @@ def require_dispersion(model, fitted, why):
     """Require a dispersion, set by the user or estimated, if the model has one."""
     if (model.divides or model.shapes) and model.scale is None and not fitted:
         name = type(model).__name__
-        raise ValueError(
-            f"{why} needs the scale of {name}. The default solver estimates it, in `fit` and `fit_batches`: leave out "
-            f"`solver_name` and `solver`, or give the scale: {name}(scale=0.5)."
-        )
+        fix = "The default solver estimates it, in `fit` and `fit_batches`: leave out `solver_name` and `solver`"
+        raise ValueError(f"{why} needs the scale of {name}. {fix}, or give the scale: {name}(scale=0.5).")

@@ -20,20 +20,16 @@ def require_regular_bins(frame):
     odd = inside & (np.abs(step - size) > 0.01 * size)
     if odd.any():
         row = int(np.argmax(odd))
-        raise ValueError(
-            f"bins inside an epoch must follow each other at one distance; after {frame.times[row]:.6f} s comes "
-            f"{frame.times[row + 1]:.6f} s, where {size:.6g} s is usual. Leave out time with `restrict(epochs)`, not by "
-            "indexing; bring irregular samples to bins with `bin_average`."
-        )
+        came = f"after {frame.times[row]:.6f} s comes {frame.times[row + 1]:.6f} s, where {size:.6g} s is usual"
+        fix = "Leave out time with `restrict(epochs)`, not by indexing; bin irregular samples with `bin_average`."
+        raise ValueError(f"bins inside an epoch must follow each other at one distance; {came}. {fix}")
 
 
 def require_epoch_duration(frame):
     """Require epochs with a duration: pynapple drops others, but not their rows."""
     if frame.epochs is not None and len(frame.times) and not len(frame.epochs):
-        raise ValueError(
-            f"the epochs of a pynapple object must have a duration; got {len(frame.times)} row(s) in none. Give its "
-            "time_support, or a plain array."
-        )
+        came, fix = f"{len(frame.times)} row(s) in none", "Give its time_support, or a plain array."
+        raise ValueError(f"the epochs of a pynapple object must have a duration; got {came}. {fix}")
 
 
 def require_complete_window(starts, window, *, alone=False):
@@ -41,18 +37,16 @@ def require_complete_window(starts, window, *, alone=False):
     longest = int(np.diff(starts).max())
     if longest < window + (not alone):
         length = "at least as long as" if alone else "longer than"
-        raise ValueError(
-            f"an epoch must be {length} the window of {window} bins to have a row with a complete history; "
-            f"the longest has {longest}. Use a shorter window or longer epochs (rows are bins, columns are inputs)."
-        )
+        expected = f"{length} the window of {window} bins to have a row with a complete history"
+        fix = "Use a shorter window or longer epochs (rows are bins, columns are inputs)."
+        raise ValueError(f"an epoch must be {expected}; the longest has {longest}. {fix}")
 
 
 def require_same_n_rows(n, n_other, one="X", other="y"):
     """Require the same number of rows."""
     if n != n_other:
-        raise ValueError(
-            f"{one} and {other} must have the same number of rows; got {n} and {n_other}. Restrict both to the same epochs."
-        )
+        fix = "Restrict both to the same epochs."
+        raise ValueError(f"{one} and {other} must have the same number of rows; got {n} and {n_other}. {fix}")
 
 
 def require_aligned(X, y, one="X", other="y"):
@@ -63,10 +57,9 @@ def require_aligned(X, y, one="X", other="y"):
     off = np.abs(X.times - y.times)
     if off.max() > 1e-6:
         row = int(np.argmax(off > 1e-6))
-        raise ValueError(
-            f"{one} and {other} must share their times; row {row} is at {X.times[row]:.6f} s in {one} and at "
-            f"{y.times[row]:.6f} s in {other}. Count both with one bin size in the same epochs."
-        )
+        came = f"row {row} is at {X.times[row]:.6f} s in {one} and at {y.times[row]:.6f} s in {other}"
+        fix = "Count both with one bin size in the same epochs."
+        raise ValueError(f"{one} and {other} must share their times; {came}. {fix}")
 
 
 def require_restriction(X, epochs):

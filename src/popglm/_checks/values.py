@@ -8,6 +8,7 @@ import difflib
 import numbers
 import sys
 import warnings
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -56,12 +57,41 @@ def as_number(name, value, low=-np.inf, *, strict=False):
     raise ValueError(f"`{name}` must be a finite number{bound}; got {value!r}.")
 
 
-def as_share(name, value):
-    """Convert to a float from 0 to 1."""
-    value = as_number(name, value, 0)
-    if value > 1:
-        raise ValueError(f"`{name}` must be a share from 0 to 1; got {value}.")
+def as_share(name, value, fix="", *, strict=False):
+    """Convert to a float from 0 to 1 (between them, if strict)."""
+    value = as_number(name, value, 0, strict=strict)
+    if value > 1 or (strict and value == 1):
+        expected = "lie between 0 and 1, both excluded" if strict else "be a share from 0 to 1"
+        raise ValueError(f"`{name}` must {expected}; got {value:g}.{fix}")
     return value
+
+
+def as_range(name, value, expected="(lowest, highest)", low=-np.inf, *, strict=True):
+    """Convert to two floats above `low`, the second above the first (or equal to it, unless strict)."""
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 2:
+        raise TypeError(f"`{name}` must be a pair {expected}; got {value!r}.")
+    start, end = (as_number(name, number, low, strict=True) for number in value)
+    if not (start < end or (start == end and not strict)):
+        raise ValueError(f"`{name}` must be a pair {expected}; got {start:g} and {end:g}.")
+    return start, end
+
+
+def require_pair(value, expected, fix="", kinds=tuple | list):
+    """Require two things in a tuple or a list, and return it."""
+    if not (isinstance(value, kinds) and len(value) == 2):
+        raise TypeError(f"{expected}; got {type(value).__name__}.{fix}")
+    return value
+
+
+def as_names(name, value, n, what="names"):
+    """Convert to a list of `n` names; None becomes numbers. `what` describes them in a message."""
+    if value is None:
+        return list(range(n))
+    if isinstance(value, str) or not hasattr(value, "__len__"):
+        raise TypeError(f"`{name}` must be a list of {n} {what}; got {value!r}.")
+    if len(value) != n:
+        raise ValueError(f"`{name}` must hold {n} {what}; got {len(value)}.")
+    return list(value)
 
 
 def require_flag(name, value):
@@ -86,14 +116,20 @@ def require_key(value):
     return value
 
 
-def as_lead_function(value):
-    """Convert `predictor_causality` to the function of the window that returns how many bins it lies ahead of the past."""
-    leads = {
-        "causal": lambda window: 0,
-        "anti-causal": lambda window: window + 1,
-        "acausal": lambda window: window // 2 + 1,
-    }
-    return leads[require_option("predictor_causality", value, tuple(leads))]
+def count_bins_ahead(causality, window):
+    """Count the bins that a window lies ahead of the past, by its `predictor_causality`."""
+    ahead = {"causal": 0, "anti-causal": window + 1, "acausal": window // 2 + 1}
+    return ahead[require_option("predictor_causality", causality, tuple(ahead))]
+
+
+def trace_function(function, inputs, expected, fix=""):
+    """Return what a function gives for each of the inputs, compiled by JAX; refuse one that cannot be traced."""
+    try:
+        compiled = jax.jit(lambda x: function(x))
+        return [np.asarray(compiled(x)) for x in inputs]
+    except Exception as error:
+        came = f"{function!r}, which JAX cannot trace ({type(error).__name__})"
+        raise TypeError(f"{expected}; got {came}.{fix}") from error
 
 
 def describe_range(low, high):

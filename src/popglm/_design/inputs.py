@@ -4,9 +4,9 @@ import numpy as np
 
 from popglm._checks.arrays import (
     as_real_array,
+    require_entries,
     require_finite,
     require_in_support,
-    require_rows,
     require_sliceable,
     require_y,
 )
@@ -21,7 +21,7 @@ from popglm._pynapple import Frame, as_frame
 def as_features(X, *, built=False) -> Frame:
     """Check X and return it as a 2-D array; lazy or streamed X stays so unless it must be `built`."""
     if isinstance(X, LazyFeatures):
-        require_rows("X", X)
+        require_entries("X", X)
         return X.frame._replace(values=np.asarray(X)) if built else X.frame
     X = as_frame(X)
     require_epoch_duration(X)

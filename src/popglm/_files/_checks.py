@@ -35,9 +35,8 @@ def as_readable_path(name, value):
     """Convert to the path of an existing file."""
     path, exists = _as_file_path(name, value)
     if not exists:
-        raise FileNotFoundError(
-            errno.ENOENT, f"`{name}` must be an existing file; there is none. Check the path", str(path)
-        )
+        text = f"`{name}` must be an existing file; there is none. Check the path"
+        raise FileNotFoundError(errno.ENOENT, text, str(path))
     return path
 
 
@@ -48,25 +47,19 @@ def as_storable_array(value):
     except TypeError:  # a random key of JAX
         array = np.asarray(None)
     if array.dtype.kind not in "biufc":
-        raise TypeError(
-            f"a file can hold only numbers and arrays of numbers; the state of this solver holds {type(value).__name__}. "
-            "Leave out `checkpoint`, or use another solver."
-        )
+        came = f"the state of this solver holds {type(value).__name__}"
+        fix = "Leave out `checkpoint`, or use another solver."
+        raise TypeError(f"a file can hold only numbers and arrays of numbers; {came}. {fix}")
     return array
 
 
 def require_intact_file(intact, path, kind):
     """Require a file that can be read."""
     if not intact:
-        fix = (
-            "Delete it to start anew, or give another path."
-            if kind == "checkpoint"
-            else "Give another path, or make it again."
-        )
-        raise ValueError(
-            f"{path} is not a whole {kind} of popglm: it is damaged, truncated, or another kind of file. It was not changed. "
-            f"{fix}"
-        )
+        delete = "Delete it to start anew, or give another path."
+        fix = delete if kind == "checkpoint" else "Give another path, or make it again."
+        why = "it is damaged, truncated, or another kind of file. It was not changed"
+        raise ValueError(f"{path} is not a whole {kind} of popglm: {why}. {fix}")
 
 
 def require_file_kind(path, kind, expected):
@@ -77,7 +70,8 @@ def require_file_kind(path, kind, expected):
         raise ValueError(f"{path} must be a {wanted}; it is a {came}. {fix}, or give another path.")
 
 
-def _refuse_checkpoint(path, reason):
+def refuse_checkpoint(path, reason):
+    """Refuse a checkpoint that is not the current fit's."""
     raise ValueError(f"{path} is the checkpoint of {reason}Give another path, or delete it to start anew.")
 
 
@@ -86,7 +80,7 @@ def require_same_fit(path, saved, current):
     for name in saved | current:
         before, now = saved.get(name), current.get(name)
         if before != now:
-            _refuse_checkpoint(path, f"another fit: {name} was {before} there and is {now} here. ")
+            refuse_checkpoint(path, f"another fit: {name} was {before} there and is {now} here. ")
 
 
 def require_same_data(path, saved, current, tolerance, hint):
@@ -96,17 +90,16 @@ def require_same_data(path, saved, current, tolerance, hint):
     if not changed and any(a.shape != b.shape or (np.abs(a - b) > tolerance * scale).any() for a, b, scale in sums):
         changed = "X"
     if changed:
-        _refuse_checkpoint(path, f"a fit to other data: {changed} is not what it was. {hint}")
+        refuse_checkpoint(path, f"a fit to other data: {changed} is not what it was. {hint}")
 
 
 def require_savable(parts, classes):
     """Require at least one object, and only of classes that files can hold."""
     names = [type(part).__name__ for part in parts if type(part) not in classes] if parts else ["nothing in it"]
     if names:
-        raise TypeError(
-            f"`model` must be an object of GLM or PopulationGLM, a basis of popglm.basis, or a dictionary or tuple of "
-            f"these; got {names[0]}. Of a pipeline save the model in it; of results the arrays, by numpy.savez."
-        )
+        expected = "an object of GLM or PopulationGLM, a basis of popglm.basis, or a dictionary or tuple of these"
+        fix = "Of a pipeline save the model in it; of results the arrays, by numpy.savez."
+        raise TypeError(f"`model` must be {expected}; got {names[0]}. {fix}")
 
 
 UNSAVABLE_FIX = {
@@ -120,16 +113,14 @@ def require_encodable(name, value, possible):
     """Require a value that a file can hold as numbers and words."""
     if not possible:
         what = "a function of your own" if callable(value) else f"an object of {type(value).__name__}"
-        raise TypeError(
-            f"models and bases are saved as numbers and words, and `{name}` holds {what}: {value!r}. Reading it back would "
-            f"run code. Nothing was written. {UNSAVABLE_FIX.get(name, UNSAVABLE_FIX[None])}"
-        )
+        fix = f"Reading it back would run code. Nothing was written. {UNSAVABLE_FIX.get(name, UNSAVABLE_FIX[None])}"
+        came = f"`{name}` holds {what}: {value!r}"
+        raise TypeError(f"models and bases are saved as numbers and words, and {came}. {fix}")
 
 
 def require_known_classes(path, foreign, classes):
     """Require a file without objects of `foreign` classes."""
     if foreign:
-        raise ValueError(
-            f"{path} holds an object of class {foreign[0]!r}, which this popglm does not read; it reads "
-            f"{', '.join(classes)}. Nothing of it was used. Read it with the popglm that wrote it, if you trust it."
-        )
+        came = f"an object of class {foreign[0]!r}, which this popglm does not read; it reads {', '.join(classes)}"
+        fix = "Nothing of it was used. Read it with the popglm that wrote it, if you trust it."
+        raise ValueError(f"{path} holds {came}. {fix}")

@@ -7,7 +7,7 @@ After k events in a bin, the rate of the next one in it is proportional to ``1 +
 import numpy as np
 from scipy import special, stats
 
-from popglm._checks.arrays import as_finite_array, require_shares, require_whole_numbers
+from popglm._checks.arrays import as_rescaled_intervals, require_whole_numbers
 from popglm._checks.values import as_nonnegative_integer
 from popglm._pynapple import unit_table
 from popglm._sums.scores import minus_log_prob_zero
@@ -61,10 +61,8 @@ def as_rescaling_alpha(model, models):
         if isinstance(model, kind):
             return alpha
     names = ", ".join(kind.__name__ for kind in models)
-    raise ValueError(
-        f"time can be rescaled for {names}, whose y are counts of events in time; got {type(model).__name__}. For other "
-        "models look at `deviance_residuals`."
-    )
+    came, fix = type(model).__name__, "For other models look at `deviance_residuals`."
+    raise ValueError(f"time can be rescaled for {names}, whose y are counts of events in time; got {came}. {fix}")
 
 
 def rescaled_intervals(model, X, y, *, seed):
@@ -180,7 +178,7 @@ def _ks_test_row(z):
     """Number of intervals, both statistics and their p-values, of one neuron."""
     if np.size(z) == 0:
         return 0, *[np.nan] * 4
-    z = require_shares("z", as_finite_array("z", z, (1,)))
+    z = as_rescaled_intervals(z)
     distance = stats.ks_1samp(z, stats.uniform.cdf)
     if len(z) < 4:
         return len(z), distance.statistic, distance.pvalue, np.nan, np.nan

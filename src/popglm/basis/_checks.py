@@ -22,10 +22,8 @@ def warn_rank_deficient(kernel):
     """Warn if the functions are linearly dependent over the window: their coefficients are not unique."""
     rank = int(np.linalg.matrix_rank(kernel))
     if rank < kernel.shape[1]:
-        warn_user(
-            f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins: their "
-            "coefficients are not unique. Use fewer functions or a longer window."
-        )
+        came = f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins"
+        warn_user(f"{came}: their coefficients are not unique. Use fewer functions or a longer window.")
 
 
 def as_raised_cosine_settings(n_basis_funcs, width, decay=False):
@@ -33,9 +31,8 @@ def as_raised_cosine_settings(n_basis_funcs, width, decay=False):
     n = as_positive_integer("n_basis_funcs", n_basis_funcs)
     require_flag("enforce_decay_to_zero", decay)
     if n == 1 and not decay:
-        raise ValueError(
-            "`n_basis_funcs` must be at least 2, unless they are to decay to zero (enforce_decay_to_zero=True); got 1."
-        )
+        expected = "at least 2, unless they are to decay to zero (enforce_decay_to_zero=True)"
+        raise ValueError(f"`n_basis_funcs` must be {expected}; got 1.")
     width = as_number("width", width, 1, strict=True)
     if 2 * width != round(2 * width):
         raise ValueError(f"`width` must be a multiple of 0.5, so that the functions sum to a constant; got {width}.")
@@ -48,10 +45,8 @@ def as_spline_settings(n_basis_funcs, order, least=1):
     if order < least:
         raise ValueError(f"`order` must be at least {least}, so that the functions are continuous; got {order}.")
     if n < order:
-        raise ValueError(
-            f"`n_basis_funcs` must be at least the order of the splines, {order}; got {n}. Take more functions, or a lower "
-            "order (4 is cubic, 2 is piecewise linear)."
-        )
+        fix = "Take more functions, or a lower order (4 is cubic, 2 is piecewise linear)."
+        raise ValueError(f"`n_basis_funcs` must be at least the order of the splines, {order}; got {n}. {fix}")
     return n, order
 
 
@@ -59,14 +54,15 @@ def as_frequencies(value):
     """Return the numbers of periods: 1 to n for an integer n, else those of a list."""
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return np.arange(1, as_positive_integer("frequencies", value) + 1)
-    hint = "`frequencies` must be a number of frequencies, or the different whole numbers of periods, such as [0, 1, 2]"
+    expected = "a number of frequencies, or the different whole numbers of periods, such as [0, 1, 2]"
+    refusal = f"`frequencies` must be {expected}; got {value!r}."
     try:
         array = np.asarray(value, float)
     except (TypeError, ValueError):
-        raise TypeError(f"{hint}; got {value!r}.") from None
+        raise TypeError(refusal) from None
     whole = array.ndim == 1 and array.size and (array >= 0).all() and (array == np.round(array)).all()
     if not whole or len(set(array.tolist())) < len(array):
-        raise ValueError(f"{hint}; got {value!r}.")
+        raise ValueError(refusal)
     return array.astype(int)
 
 
@@ -84,16 +80,14 @@ def evaluate_function(function, x):
     try:
         out = np.asarray(function(x))
     except Exception as error:
-        raise TypeError(
-            f"a function of `funcs` must take an array; for one of shape {x.shape} {name} raises {type(error).__name__}: "
-            f"{error}. Use NumPy's functions, or numpy.vectorize({name})."
-        ) from error
+        came = f"for one of shape {x.shape} {name} raises {type(error).__name__}: {error}"
+        fix = f"Use NumPy's functions, or numpy.vectorize({name})."
+        raise TypeError(f"a function of `funcs` must take an array; {came}. {fix}") from error
     if out.shape != x.shape or out.dtype.kind not in "biuf" or np.isinf(out).any():
-        came = "an infinite value" if out.shape == x.shape else f"shape {out.shape}"
-        raise ValueError(
-            f"a function of `funcs` must give one real number for every value; for an array of shape {x.shape} "
-            f"{name} gives {came} of dtype {out.dtype}. Use NumPy's functions."
-        )
+        values = "an infinite value" if out.shape == x.shape else f"shape {out.shape}"
+        came = f"for an array of shape {x.shape} {name} gives {values} of dtype {out.dtype}"
+        fix = "Use NumPy's functions."
+        raise ValueError(f"a function of `funcs` must give one real number for every value; {came}. {fix}")
     return out.astype(float)
 
 
@@ -101,22 +95,10 @@ def as_shape_values(cls, values, n_values, n_functions):
     """Return the result of `shape` of a basis: a row for each value, a column for each function; None is any number."""
     values = np.asarray(values)
     if values.ndim != 2 or values.shape != (n_values, n_functions or values.shape[1]):
-        expected = f"({n_values}, {n_functions or 'functions'})"
-        raise ValueError(
-            f"`shape` of {cls.__name__} must give a row for every value and a column for every function, {expected}; "
-            f"got shape {values.shape}."
-        )
+        shape = f"({n_values}, {n_functions or 'functions'})"
+        expected = f"a row for every value and a column for every function, {shape}"
+        raise ValueError(f"`shape` of {cls.__name__} must give {expected}; got shape {values.shape}.")
     return values
-
-
-def as_bounds(value):
-    """Return the lowest and the highest value of a variable."""
-    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2 or isinstance(value, str):
-        raise TypeError(f"`bounds` must be a pair (lowest, highest) in units of the variable; got {value!r}.")
-    low, high = (as_number("bounds", end) for end in value)
-    if not low < high:
-        raise ValueError(f"`bounds` must be a pair (lowest, highest); got {low:g} and {high:g}.")
-    return low, high
 
 
 def require_range(low, high):
@@ -131,25 +113,19 @@ def warn_outside_bounds(n_outside, n_values, low, high, learned):
     """Warn if values lie outside the bounds, and say how many."""
     if n_outside:
         origin = "learned from the first data that this basis saw" if learned else "given"
-        warn_user(
-            f"{n_outside} of {n_values} values lie outside the bounds ({low:.6g}, {high:.6g}), {origin}: their rows are NaN, "
-            "and no method counts them. Give wider `bounds`, or learn them anew with `fit`."
-        )
+        came = f"{n_outside} of {n_values} values lie outside the bounds ({low:.6g}, {high:.6g}), {origin}"
+        fix = "Give wider `bounds`, or learn them anew with `fit`."
+        warn_user(f"{came}: their rows are NaN, and no method counts them. {fix}")
 
 
 def as_categories(value):
     """Return an array of different categories, in their order."""
+    if value is None:
+        raise ValueError("the categories are not known yet. Give `categories`, or compute features first.")
     array = np.asarray(value)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "biufUS" or len(np.unique(array)) < len(array):
         raise ValueError(f"`categories` must be a list of different numbers or words; got {value!r}.")
     return array
-
-
-def require_categories(categories):
-    """Return the categories; raise unless the user set them or the basis learned them."""
-    if categories is None:
-        raise ValueError("the categories are not known yet. Give `categories`, or compute features first.")
-    return as_categories(categories)
 
 
 def as_reference_position(value, categories):
@@ -165,10 +141,9 @@ def as_reference_position(value, categories):
 def require_known_categories(unknown, categories):
     """Raise if the input holds values that are not categories."""
     if len(unknown):
-        raise ValueError(
-            f"the input holds {unknown[:5].tolist()}, not among the categories {categories.tolist()} (those given, or those "
-            "in the first data that this basis saw). Give all `categories`, or mark these bins by NaN."
-        )
+        known = f"the categories {categories.tolist()} (those given, or those in the first data that this basis saw)"
+        fix = "Give all `categories`, or mark these bins by NaN."
+        raise ValueError(f"the input holds {unknown[:5].tolist()}, not among {known}. {fix}")
 
 
 def require_basis(value, kind, operator):
@@ -183,9 +158,8 @@ def require_basis_labels(bases):
     labels = [basis.label for basis in bases if basis.label is not None]
     for label in labels:
         if not isinstance(label, str) or "__" in label or not label or label in ("label", "bases"):
-            raise ValueError(
-                f"`label` must be a word without a double underscore, and neither 'label' nor 'bases'; got {label!r}."
-            )
+            expected = "a word without a double underscore, and neither 'label' nor 'bases'"
+            raise ValueError(f"`label` must be {expected}; got {label!r}.")
     if len(set(labels)) < len(labels):
         raise ValueError(f"the labels of the parts must differ; got {', '.join(map(repr, labels))}.")
 
@@ -194,11 +168,11 @@ def require_grid_memory(lengths, n_functions):
     """Raise if the functions on a grid of several inputs need more than `MAX_GRID_BYTES`."""
     n_bytes = 8 * math.prod(lengths) * n_functions
     if n_bytes > MAX_GRID_BYTES:
-        raise ValueError(
-            f"{n_functions} functions on a grid of {' x '.join(map(str, lengths))} points take {n_bytes / 1e9:.3g} GB, more "
-            f"than {MAX_GRID_BYTES / 1e9:g}. Evaluate one part at a time, basis[0].evaluate_on_grid(), or take fewer "
-            "`n_samples`."
+        came = (
+            f"{n_functions} functions on a grid of {' x '.join(map(str, lengths))} points take {n_bytes / 1e9:.3g} GB"
         )
+        fix = "Evaluate one part at a time, basis[0].evaluate_on_grid(), or take fewer `n_samples`."
+        raise ValueError(f"{came}, more than {MAX_GRID_BYTES / 1e9:g}. {fix}")
 
 
 def warn_large_offset(name, mean, sd):
@@ -207,17 +181,15 @@ def warn_large_offset(name, mean, sd):
     # squares of a factor beyond this limit look constant
     far = (np.abs(mean) * jnp.finfo(dtype).eps ** 0.5 > 0.15 * sd) & (sd > 0)
     if far.any():
-        ratio = (np.abs(mean[far]) / sd[far]).max()
-        warn_user(
-            f"part {name!r} of a product lies {ratio:.1g} standard deviations from 0, and its products are rounded to {dtype}: "
-            "fits take long and lose digits. Subtract its mean before it is multiplied, and add the other part to the sum."
-        )
+        distance = f"{(np.abs(mean[far]) / sd[far]).max():.1g} standard deviations from 0"
+        came = f"part {name!r} of a product lies {distance}, and its products are rounded to {dtype}"
+        fix = "Subtract its mean before it is multiplied, and add the other part to the sum."
+        warn_user(f"{came}: fits take long and lose digits. {fix}")
 
 
 def require_all_columns(widths, got):
     """Raise unless X has as many columns as all inputs together."""
     if sum(widths) != got:
-        raise ValueError(
-            f"X must have {sum(widths)} columns, {', '.join(map(str, widths))} for the inputs of this basis in their order; "
-            f"got {got}. If an input has several columns, say so: `set_input_shape`."
-        )
+        expected = f"{sum(widths)} columns, {', '.join(map(str, widths))} for the inputs of this basis in their order"
+        fix = "If an input has several columns, say so: `set_input_shape`."
+        raise ValueError(f"X must have {expected}; got {got}. {fix}")

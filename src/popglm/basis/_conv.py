@@ -5,7 +5,7 @@ from abc import abstractmethod
 import numpy as np
 
 from popglm._checks.times import require_complete_window, require_epoch_duration, require_regular_bins
-from popglm._checks.values import as_lead_function
+from popglm._checks.values import count_bins_ahead
 from popglm._design.arrays import compact_integers
 from popglm._design.streams import is_stream
 from popglm._design.terms import ConvTerm
@@ -75,7 +75,7 @@ class Conv(Leaf):
 
     def _term(self, frames):
         frame, window = next(frames), as_window_size(self.window_size)
-        values, ahead = frame.values, as_lead_function(self.predictor_causality)(window)
+        values, ahead = frame.values, count_bins_ahead(self.predictor_causality, window)
         starts = epoch_starts(frame, values.shape[0])
         require_complete_window(starts, window, alone=0 < ahead <= window)
         kernel = self.kernel
@@ -86,7 +86,7 @@ class Conv(Leaf):
 
     def _grid(self, n_samples):
         kernel = self.kernel
-        ahead = as_lead_function(self.predictor_causality)(len(kernel))
+        ahead = count_bins_ahead(self.predictor_causality, len(kernel))
         return [np.arange(1, len(kernel) + 1) - ahead], kernel
 
 

@@ -7,10 +7,11 @@ import numpy as np
 
 from popglm._checks.arrays import require_finite
 from popglm._checks.times import require_epoch_duration
+from popglm._checks.values import as_range
 from popglm._design.sizes import SIZES
 from popglm._design.streams import is_stream, read_rows
 from popglm._design.terms import EvalTerm
-from popglm.basis._checks import as_bounds, as_shape_values, require_range, warn_outside_bounds
+from popglm.basis._checks import as_shape_values, require_range, warn_outside_bounds
 from popglm.basis._leaf import Leaf
 from popglm.basis._shapes import (
     BSplineShape,
@@ -59,7 +60,7 @@ class Eval(Leaf):
     def _current_bounds(self):
         """Return the bounds set by the user, else the learned ones; None before any data, or if the user removed the bounds."""
         if self.bounds is not None:
-            return as_bounds(self.bounds)
+            return as_range("bounds", self.bounds, "(lowest, highest) in units of the variable")
         return None if getattr(self, "_given", False) else getattr(self, "bounds_", None)
 
     def _to_shape_domain(self, x):

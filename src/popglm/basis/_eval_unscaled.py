@@ -7,7 +7,7 @@ import numpy as np
 from popglm._checks.arrays import as_input_matrix, require_binned
 from popglm._design.streams import is_stream
 from popglm._pynapple import as_frame, as_plain_array
-from popglm.basis._checks import as_categories, as_reference_position, require_categories, require_known_categories
+from popglm.basis._checks import as_categories, as_reference_position, require_known_categories
 from popglm.basis._eval import Eval
 from popglm.basis._shapes import CustomShape
 
@@ -121,7 +121,7 @@ class CategoryEval(UnscaledEval):
 
     def shape(self, x):
         """Return 1 where `x` is the number of the category, else 0; shape (len(x), n_basis_funcs)."""
-        categories = require_categories(self._current_categories())
+        categories = as_categories(self._current_categories())
         one_hot = np.asarray(x)[:, None] == np.arange(len(categories))
         reference = as_reference_position(self.reference, categories)
         return one_hot.astype(float) if reference is None else np.delete(one_hot, reference, 1).astype(float)
@@ -133,7 +133,7 @@ class CategoryEval(UnscaledEval):
         return None if getattr(self, "_all_given", False) else getattr(self, "categories_", None)
 
     def _grid(self, n_samples):
-        categories = require_categories(self._current_categories())
+        categories = as_categories(self._current_categories())
         return [categories], self.shape(np.arange(len(categories)))
 
 

@@ -5,7 +5,7 @@ from abc import abstractmethod
 import numpy as np
 
 from popglm._checks.arrays import as_input_matrix, as_real_array, require_sliceable
-from popglm._checks.index import n_inputs_along, require_whole_blocks
+from popglm._checks.index import require_axis, require_whole_blocks
 from popglm._design.streams import is_stream
 from popglm._pynapple import Frame, as_frame, column_metadata
 from popglm.basis._features import FeatureColumns
@@ -68,7 +68,8 @@ class Leaf(Basis):
         n_basis = self._n_functions
         names, functions = (column_metadata(x, key) for key in ("input", "function"))
         values = as_real_array("x", as_frame(x).values, (1, 2))
-        n_inputs = n_inputs_along(values.shape, axis, n_basis)
+        require_axis(values.shape, axis, n_basis, blocks=True)
+        n_inputs = values.shape[axis] // n_basis
         if names is not None and values.ndim == 2 and axis % 2 == 1:
             require_whole_blocks(names, functions, n_basis)
         else:

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.base import clone
 
 from popglm._checks.arrays import as_real_array
-from popglm._checks.index import require_feature_axis
+from popglm._checks.index import require_axis
 from popglm._checks.values import as_positive_integer
 from popglm._design.terms import ProductTerm, SumTerm
 from popglm._pynapple import as_frame, column_metadata, select_columns
@@ -247,7 +247,7 @@ class Sum(Node):
         own = [list(islice(widths, len(basis._leaves))) for basis in self.bases]
         n_features = [len(basis._columns(map(range, n)).names) for basis, n in zip(self.bases, own, strict=True)]
         shape = np.shape(as_frame(x).values)
-        require_feature_axis(shape, axis, sum(n_features))
+        require_axis(shape, axis, sum(n_features))
         edges = np.cumsum((0, *n_features))
         select = lambda rows: select_columns(x, rows) if axis % len(shape) else np.asarray(x)[rows]
         parts = map(select, map(slice, edges[:-1], edges[1:]))
@@ -336,7 +336,7 @@ class Product(Node):
     def _split(self, x, axis, widths):
         values = as_real_array("x", as_frame(x).values, (1, 2))
         inputs = self._columns(map(range, widths)).inputs
-        require_feature_axis(values.shape, axis, len(inputs))
+        require_axis(values.shape, axis, len(inputs))
         names = column_metadata(x, "input") if values.ndim == 2 and axis % 2 == 1 else None
         inputs = np.asarray(inputs if names is None else names)
         return {str(key): np.compress(inputs == key, values, axis) for key in dict.fromkeys(inputs.tolist())}

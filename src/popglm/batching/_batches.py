@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from itertools import islice
 
 from popglm._checks.arrays import require_valid_bins
+from popglm._checks.models import require_same_names
+from popglm._checks.values import require_pair
 from popglm._design.inputs import as_X_y, has_valid_bin
 from popglm._design.streams import prefetch
-from popglm.batching._checks import require_any_batch, require_batch_columns, require_batch_pair, require_batch_shape
+from popglm.batching._checks import require_any_batch, require_batch_shape
 from popglm.batching._windows import Windows
 
 END_OF_PASS, END_OF_BATCHES = object(), object()
@@ -79,11 +81,11 @@ class CheckedBatches:
 
     def _check(self, item):
         """X and y of one batch as arrays, alike in shape and columns to the first."""
-        X, y = as_X_y(*require_batch_pair(item), self._model, self._y_dims, built=True)
+        X, y = as_X_y(*require_pair(item, "`batches` must give pairs (X, y)"), self._model, self._y_dims, built=True)
         shape, names = (X.values.shape[1], y.values.shape[1]), (X.columns, y.columns)
         self.shape, self.names = self.shape or shape, self.names or names
         require_batch_shape(self.shape, shape)
         for letter, expected, came in zip("Xy", self.names, names, strict=True):
-            require_batch_columns(letter, expected, came)
+            require_same_names(expected, came, f"all batches must have the columns of the first in `{letter}`")
         require_valid_bins(has_valid_bin(X.values, y.values))
         return X.values, y.values

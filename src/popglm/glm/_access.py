@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons, require_same_feature_names
+from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons, require_same_names
 from popglm._checks.values import require_option
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
@@ -59,7 +59,7 @@ def train_mean(model, default=None):
 def require_same_features(model, X):
     """Refuse features that are not as many as in the fit, or have other names."""
     require_n_features(len(model.coef_), X.values.shape[1], type(model).__name__)
-    require_same_feature_names(getattr(model, "feature_names_in_", None), feature_names(X.columns))
+    require_same_names(getattr(model, "feature_names_in_", None), feature_names(X.columns))
 
 
 def checked_X_y(model, X, y):

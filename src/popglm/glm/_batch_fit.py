@@ -10,9 +10,9 @@ from popglm._checks.models import (
     require_dispersion,
     require_n_features,
     require_n_neurons,
-    require_same_feature_names,
+    require_same_names,
 )
-from popglm._checks.values import as_positive_integer, require_flag, require_function
+from popglm._checks.values import as_positive_integer, require_flag, require_function, require_pair
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
 from popglm._files.checkpoint import Checkpoint
@@ -25,7 +25,6 @@ from popglm.batching._batch_fit import DEFAULT_SOLVER, BatchFit
 from popglm.batching._batches import CheckedBatches
 from popglm.batching._checks import (
     as_init_pair,
-    require_batch_pair,
     require_batches,
     require_same_stepper,
     require_stepper,
@@ -62,7 +61,7 @@ def fit_by_batches(
     require_function("callback", callback, "the step, the loss and the parameters")
     params, state = as_init_pair(init, RunState)
     if held_out is not None:
-        held_out = require_batch_pair(held_out, "`held_out` must be a pair (X, y)")
+        held_out = require_pair(held_out, "`held_out` must be a pair (X, y)")
     _require_suited_solver(settings, solver, held_out)
     saver = None
     if checkpoint is not None:
@@ -128,7 +127,7 @@ def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -
     n_neurons, n_features = coef.shape
     X, y = as_X_y(*held_out, model, settings.y_dims)
     require_n_features(n_features, X.values.shape[1], settings.estimator)
-    require_same_feature_names(feature_names(batches.names[0]), feature_names(X.columns))
+    require_same_names(feature_names(batches.names[0]), feature_names(X.columns))
     require_n_neurons(n_neurons, y.values.shape[1])
     if model.divides or model.shapes:
         model = broadcast_dispersion(model, n_neurons) if dispersion is None else model.with_scale(dispersion)

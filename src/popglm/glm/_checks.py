@@ -4,11 +4,10 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 
-import jax
 import numpy as np
 
 from popglm._checks.arrays import as_real_array
-from popglm._checks.values import as_number, as_positive_integer, as_share, require_option, warn_user
+from popglm._checks.values import as_number, as_positive_integer, as_share, require_option, trace_function, warn_user
 from popglm._solver.jaxopt import has_line_search, has_momentum
 
 OPTION_CHOICES = {  # options that are words
@@ -19,37 +18,12 @@ OPTION_CHOICES = {  # options that are words
 }
 
 
-def as_strength_array(value):
-    """Convert strengths to an array, of no dimension for a number; refuse what is below 0."""
-    if np.ndim(value) == 0 and not isinstance(value, np.ndarray):
-        return np.asarray(as_number("regularizer_strength", value, 0), float)
-    array = as_real_array("regularizer_strength", value, (0, 1, 2))
-    if array.dtype == bool or not (np.isfinite(array) & (array >= 0)).all():
-        raise ValueError(
-            f"`regularizer_strength` must hold finite numbers of at least 0; got values from {np.min(array)} to "
-            f"{np.max(array)}."
-        )
-    return np.asarray(array, float)
-
-
 def require_nonsmooth_solver(penalty, solver):
     """Refuse a solver that cannot handle a non-smooth penalty, whose coefficients are exactly 0."""
     if solver not in (None, "ProximalGradient"):
-        raise ValueError(
-            f"{penalty} is not smooth at 0, and {solver} needs a smooth objective; coefficients would never be exactly 0. "
-            "Use the default solver, solver_name=None, or 'ProximalGradient'."
-        )
-
-
-def as_path_strengths(strengths):
-    """Convert the strengths of a path to an array; refuse what is not above 0, or not increasing."""
-    values = as_real_array("strengths", strengths, (1,)).astype(float)
-    if not (len(values) and np.isfinite(values).all() and (values > 0).all() and (np.diff(values) > 0).all()):
-        raise ValueError(
-            "`strengths` must be positive numbers in increasing order; got "
-            f"{np.array2string(values, threshold=8)}. Write numpy.geomspace(1e-4, 1e-1, 20)."
-        )
-    return values
+        why = f"{solver} needs a smooth objective; coefficients would never be exactly 0"
+        fix = "Use the default solver, solver_name=None, or 'ProximalGradient'."
+        raise ValueError(f"{penalty} is not smooth at 0, and {why}. {fix}")
 
 
 def require_path_settings(penalty, solver, strengths):
@@ -59,19 +33,16 @@ def require_path_settings(penalty, solver, strengths):
     if not penalty.default_strength:
         raise ValueError('`fit_path` needs a penalty; got "UnRegularized". Set regularizer="Lasso", for example.')
     if strengths is None and not penalty.lengths:
-        raise ValueError(
-            f"`strengths` must be given for {type(penalty).__name__}: no strength makes all coefficients 0, where a path "
-            "could begin. Write strengths=numpy.geomspace(1e-5, 1, 11)."
-        )
+        why = "no strength makes all coefficients 0, where a path could begin"
+        fix = "Write strengths=numpy.geomspace(1e-5, 1, 11)."
+        raise ValueError(f"`strengths` must be given for {type(penalty).__name__}: {why}. {fix}")
 
 
 def require_default_solver(name, checkpoint):
     """Refuse a checkpoint of a named solver, which cannot be interrupted between two passes."""
     if checkpoint is not None and name is not None:
-        raise ValueError(
-            f"`checkpoint` is for the default solver; {name!r} runs in one piece. Leave out `solver_name`, or take "
-            "its steps by `fit_batches`."
-        )
+        fix = "Leave out `solver_name`, or take its steps by `fit_batches`."
+        raise ValueError(f"`checkpoint` is for the default solver; {name!r} runs in one piece. {fix}")
 
 
 def as_instance(name, value, classes, kind):
@@ -80,26 +51,21 @@ def as_instance(name, value, classes, kind):
         cls = classes[require_option(name, value, tuple(classes))]
         needed = [key for key, known in inspect.signature(cls).parameters.items() if known.default is known.empty]
         if needed:
-            raise ValueError(
-                f"{value} needs to know its {needed[0]}, so the name is not enough. Give {name}={value}(...)."
-            )
+            raise ValueError(f"{value} needs to know its {needed[0]}; give {name}={value}(...) instead of the name.")
         return cls()
-    if isinstance(value, kind):
-        if not is_dataclass(value):
-            raise TypeError(
-                f"`{name}` must be a frozen dataclass; got {value!r}. Write @dataclass(frozen=True) above its class."
-            )
-        return value
-    raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
+    if not isinstance(value, kind):
+        raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
+    if not is_dataclass(value):
+        fix = "Write @dataclass(frozen=True) above its class."
+        raise TypeError(f"`{name}` must be a frozen dataclass; got {value!r}. {fix}")
+    return value
 
 
 def require_positive_dispersion(model):
     """Refuse a scale that is not one positive number, or None."""
     if np.ndim(model.scale):
-        raise ValueError(
-            f"`scale` must be one number, for all neurons; got shape {np.shape(model.scale)}. Leave it out, and each neuron's "
-            "is estimated, or fit a GLM for each."
-        )
+        fix = "Leave it out, and each neuron's is estimated, or fit a GLM for each."
+        raise ValueError(f"`scale` must be one number, for all neurons; got shape {np.shape(model.scale)}. {fix}")
     if model.scale is not None:
         as_number("scale", model.scale, 0, strict=True)
     return model
@@ -107,34 +73,33 @@ def require_positive_dispersion(model):
 
 def require_stepsize_function(function):
     """Refuse a step size that is no function of the iteration that JAX can trace."""
-    try:
-        first = np.asarray(jax.jit(lambda i: function(i))(0))
-    except Exception as error:
-        raise TypeError(
-            f"`stepsize` must be a number, or a JAX function of the iteration that gives one; {function!r} cannot be "
-            f"traced ({type(error).__name__}). Use jax.numpy, and jax.numpy.where instead of if."
-        ) from error
+    fix = " Use jax.numpy, and jax.numpy.where instead of if."
+    expected = "`stepsize` must be a number, or a JAX function of the iteration that gives one"
+    (first,) = trace_function(function, [0], expected, fix)
     if first.shape != () or not np.isfinite(first) or first <= 0:
         raise ValueError(f"`stepsize` must give a positive number at every iteration; at 0 it gives {first}.")
 
 
 def as_strength(value, penalty):
     """Convert the strength of a penalty to an array, neurons first; refuse one where there is no penalty."""
+    name = "regularizer_strength"
     if value is None:
         return np.asarray(penalty.default_strength)
-    strengths = as_strength_array(value)
+    number = np.ndim(value) == 0 and not isinstance(value, np.ndarray)
+    strengths = as_real_array(name, as_number(name, value, 0) if number else value, (0, 1, 2))
+    if strengths.dtype == bool or not (np.isfinite(strengths) & (strengths >= 0)).all():
+        came = f"values from {strengths.min()} to {strengths.max()}"
+        raise ValueError(f"`{name}` must hold finite numbers of at least 0; got {came}.")
     if not penalty.default_strength and strengths.any():
-        raise ValueError(f'`regularizer_strength` is {value!r} but there is no penalty. Set regularizer="Ridge".')
-    return strengths.T
+        raise ValueError(f'`{name}` is {value!r} but there is no penalty. Set regularizer="Ridge".')
+    return strengths.T.astype(float)
 
 
 def as_solver_options(value):
     """Convert the options of a solver to a dictionary."""
-    if value is None:
-        return {}
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"`solver_kwargs` must be a dictionary of options; got {value!r}.")
+    if not isinstance(value, Mapping | None):
+        raise TypeError(f"`solver_kwargs` must be a dictionary of options; got {value!r}.")
+    return dict(value or {})
 
 
 def require_solver_options(solver, options, defaults):
@@ -161,16 +126,11 @@ def require_solver_options(solver, options, defaults):
 
 def warn_unsuited_solver(name, options):
     """Warn of a solver whose steps are wrong for batches."""
-    trouble = [
-        word
-        for word, found in (
-            ("searches its step size on every batch", has_line_search(name, options)),
-            ("accelerates, so its steps remember other batches", has_momentum(name, options)),
-        )
-        if found
-    ]
+    facts = {
+        "searches its step size on every batch": has_line_search(name, options),
+        "accelerates, so its steps remember other batches": has_momentum(name, options),
+    }
+    trouble = " and ".join(filter(facts.get, facts))
     if trouble:
-        warn_user(
-            f"{name} {' and '.join(trouble)}: right for the same data at every step, wrong for batches. "
-            'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.',
-        )
+        fix = 'For batches: solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False}.'
+        warn_user(f"{name} {trouble}: right for the same data at every step, wrong for batches. {fix}")

@@ -20,10 +20,9 @@ def require_drawable(means, limit, support, ids):
     wild = ~(np.abs(means) < (limit if support.counts else np.inf))
     if wild.any():
         row, neuron = (int(i) for i in np.argwhere(wild)[0])
-        raise ValueError(
-            f"neuron {list_names([neuron], ids)} has a mean of {means[row, neuron]:.3g} in row {row}, of which "
-            "nothing can be drawn. Look at the features of that row, and at the coefficients."
-        )
+        came = f"a mean of {means[row, neuron]:.3g} in row {row}, of which nothing can be drawn"
+        fix = "Look at the features of that row, and at the coefficients."
+        raise ValueError(f"neuron {list_names([neuron], ids)} has {came}. {fix}")
 
 
 def draw_in_blocks(key, model, eta, ids=None):

@@ -4,14 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from popglm._checks.arrays import as_finite_array, require_increasing
 from popglm._checks.values import as_positive_integer, require_flag
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
 from popglm._solver.exact import neuron_progress_bar
 from popglm._solver.path import fit_strengths
-from popglm.glm._checks import as_path_strengths, require_path_settings
+from popglm.glm._checks import require_path_settings
 from popglm.glm._report import PATH_STOPPED_EARLY, warn_of_neurons, warn_of_silent
 from popglm.glm._settings import Settings
+
+PATH_FIX = "Give positive numbers in increasing order, such as numpy.geomspace(1e-4, 1e-1, 20)."
 
 
 class Path(NamedTuple):
@@ -47,7 +50,8 @@ def fit_along_path(settings: Settings, X, y, strengths, n_strengths, progress) -
     n_features, n_neurons = X.values.shape[1], y.values.shape[1]
     rows = as_design_rows(X.values, centered=True)
     design, mask = Design(rows, y.values), settings.mask(n_features, n_neurons)
-    strengths = None if strengths is None else as_path_strengths(strengths)
+    if strengths is not None:
+        strengths = require_increasing("strengths", as_finite_array("strengths", strengths, (1,)), 0, PATH_FIX)
     with neuron_progress_bar(n_neurons, progress) as report:
         strengths, fits = fit_strengths(
             design, objective._replace(strength=base), mask, strengths, n_strengths, report=report, **settings.options

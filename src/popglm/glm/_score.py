@@ -139,10 +139,9 @@ def _as_float_or_array(value):
 def require_spike_counts(score_type, model):
     """Refuse bits per spike of a model whose y holds no counts."""
     if score_type == "bits-per-spike" and not model.support.counts:
-        raise ValueError(
-            f"bits per spike need spikes; the y of {type(model).__name__} holds {model.support.name}. Compare models of it by "
-            '"pseudo-r2-Cohen" or by their log-likelihood.'
-        )
+        came = f"the y of {type(model).__name__} holds {model.support.name}"
+        fix = 'Compare models of it by "pseudo-r2-Cohen" or by their log-likelihood.'
+        raise ValueError(f"bits per spike need spikes; {came}. {fix}")
 
 
 def as_aggregate_scores(value):
@@ -152,31 +151,25 @@ def as_aggregate_scores(value):
     except ValueError:
         values = np.asarray(None)
     if values.dtype.kind not in "biuf":
-        raise TypeError(
-            f"`aggregate_sample_scores` must return a number or an array of numbers; got {type(value).__name__}."
-        )
+        came = type(value).__name__
+        raise TypeError(f"`aggregate_sample_scores` must return a number or an array of numbers; got {came}.")
     return values
 
 
 def require_train_mean(estimator):
     """Refuse a model that does not know the means of its training data."""
     if not hasattr(estimator, "_train_mean"):
-        raise ValueError(
-            'null="train" needs the rates of the training data, which `update` does not keep. Call `fit`, or give '
-            "the rates: null=counts.mean(0)."
-        )
+        fix = "Call `fit`, or give the rates: null=counts.mean(0)."
+        raise ValueError(f'null="train" needs the rates of the training data, which `update` does not keep. {fix}')
 
 
 def as_null_means(value, n_neurons, support):
     """Convert means of the null model to one per neuron; refuse those that the observation model cannot have."""
     means = as_real_array("null", value, (0, 1))
     means = means.astype(float) if means.dtype != bool else np.full(means.shape, np.nan)
-    if (
-        means.shape not in ((), (n_neurons,))
-        or not (np.isfinite(means) & (means > support.low) & (means < support.high)).all()
-    ):
-        raise ValueError(
-            f"`null` must be 'scored', 'train' or {n_neurons} {describe_range(*support[:2])} means per bin; got an array of "
-            f"shape {means.shape} with values from {means.min():g} to {means.max():g}."
-        )
+    possible = np.isfinite(means) & (means > support.low) & (means < support.high)
+    if means.shape not in ((), (n_neurons,)) or not possible.all():
+        expected = f"'scored', 'train' or {n_neurons} {describe_range(*support[:2])} means per bin"
+        came = f"an array of shape {means.shape} with values from {means.min():g} to {means.max():g}"
+        raise ValueError(f"`null` must be {expected}; got {came}.")
     return np.broadcast_to(means, n_neurons)

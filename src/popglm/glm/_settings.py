@@ -26,10 +26,7 @@ OBSERVATION_MODELS = {
     name: getattr(observation_models, name)
     for name in ("Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial")
 }
-REGULARIZERS = {
-    name: getattr(regularizer, name)
-    for name in ("UnRegularized", "Ridge", "Lasso", "ElasticNet", "GroupLasso", "Smoothness")
-}
+REGULARIZERS = {name: getattr(regularizer, name) for name in regularizer.__all__}
 
 
 class Settings(NamedTuple):
@@ -86,10 +83,8 @@ def resolve_settings(estimator) -> Settings:
         require_option("solver_name", name, JAXOPT_SOLVERS)
     if penalty.lengths:
         require_nonsmooth_solver(type(penalty).__name__, name)
-    if name is None:
-        require_solver_options("the default solver", options, SOLVER_DEFAULTS)
-    else:
-        require_solver_options(name, options, jaxopt_defaults(name))
+    defaults = SOLVER_DEFAULTS if name is None else jaxopt_defaults(name)
+    require_solver_options(name or "the default solver", options, defaults)
     objective = Objective(model, penalty, np.asarray(strength, jnp.result_type(float)))
     return Settings(
         objective=objective,

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from popglm._checks.arrays import as_real_array
-from popglm._checks.values import as_number, as_positive_integer, list_names, warn_user
+from popglm._checks.arrays import as_finite_array, as_real_array
+from popglm._checks.values import as_names, as_positive_integer, as_share, list_names, warn_user
 
 # In standard errors: an interval of 95 % about an estimate this far off still covers the truth in 94 % of cases.
 MAX_OPTIMUM_DISTANCE = 0.3
@@ -74,12 +74,10 @@ def warn_not_identified(lost, silent, features):
     """Name the coefficients that the data of some neuron do not determine."""
     numbers = np.flatnonzero(lost[~silent, :-1].any(0))
     if len(numbers):
-        warn_user(
-            f"feature {list_names(numbers, features)}: the data do not determine these coefficients, since other features "
-            "make up for them, so their errors are NaN. What the data determine has errors: bands with intercept=True, groups "
-            "by `test`. Or leave out features, or use fewer functions.",
-            RuntimeWarning,
-        )
+        cause = "the data do not determine these coefficients, since other features make up for them"
+        rest = "What the data determine has errors: bands with intercept=True, groups by `test`."
+        text = f"{cause}, so their errors are NaN. {rest} Or leave out features, or use fewer functions."
+        warn_user(f"feature {list_names(numbers, features)}: {text}", RuntimeWarning)
 
 
 def warn_separated(separated, names, features):
@@ -87,27 +85,21 @@ def warn_separated(separated, names, features):
     pairs = np.argwhere(separated)
     labels = [f"neuron {list_names([n], names)} feature {list_names([j], features)}" for n, j in pairs]
     if labels:
-        warn_user(
-            f"{list_names(range(len(labels)), labels)}: where the feature is not 0 there is an event in every bin, or in none, "
-            "so the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test.",
-            RuntimeWarning,
-        )
+        cause = "where the feature is not 0 there is an event in every bin, or in none"
+        text = f"{cause}, so the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test."
+        warn_user(f"{list_names(range(len(labels)), labels)}: {text}", RuntimeWarning)
 
 
 def require_clusters(number):
     """Require two clusters with valid bins, and warn of few."""
     most = int(number.max(initial=0))
     if most < 2:
-        raise ValueError(
-            "errors by clusters need at least two clusters with valid bins, and some 30 to be right; got one. Give shorter "
-            "ones: a number of bins, such as clusters=1000, or labels of trials."
-        )
+        expected = "at least two clusters with valid bins, and some 30 to be right"
+        fix = "Give shorter ones: a number of bins, such as clusters=1000, or labels of trials."
+        raise ValueError(f"errors by clusters need {expected}; got one. {fix}")
     if most < MIN_RELIABLE_CLUSTERS:
-        warn_user(
-            f"errors from {most} clusters are uncertain themselves, and often too small. Use at least {MIN_RELIABLE_CLUSTERS}: "
-            "shorter epochs, or blocks of bins.",
-            RuntimeWarning,
-        )
+        fix = f"Use at least {MIN_RELIABLE_CLUSTERS}: shorter epochs, or blocks of bins."
+        warn_user(f"errors from {most} clusters are uncertain themselves, and often too small. {fix}", RuntimeWarning)
 
 
 def as_cluster_labels(value, n_bins):
@@ -125,10 +117,13 @@ def as_cluster_labels(value, n_bins):
 
 def as_level(value):
     """A probability between 0 and 1, both excluded."""
-    value = as_number("level", value, 0, strict=True)
-    if value >= 1:
-        raise ValueError(f"`level` must lie between 0 and 1, such as 0.95; got {value:g}.")
-    return value
+    return as_share("level", value, " For example 0.95.", strict=True)
+
+
+def as_function_values(name, values, n_dims):
+    """Finite values of functions, (points, functions)."""
+    fix = "Give the `kernel` of a convolution, or functions on a grid without NaN."
+    return as_finite_array(name, values, n_dims, fix=fix)
 
 
 def as_feature_groups(features, n_features, size=None):
@@ -136,31 +131,26 @@ def as_feature_groups(features, n_features, size=None):
 
     `size` is the number of features that each group must have; None allows any.
     """
-    features, one = size if features is None else features, False
+    features, names, one = size if features is None else features, None, False
     if isinstance(features, Mapping):
         names, groups = zip(*_flatten_groups(features), strict=True) if features else ((), ())
     elif not hasattr(features, "__len__"):
         length = as_positive_integer("features", features)
         if n_features % length:
-            raise ValueError(
-                f"the {n_features} features are not whole groups of {length} functions. Name the features of each group, as by "
-                "basis.split_by_feature(np.arange(n_features), axis=0)."
-            )
+            fix = "Name the features of each group, as by basis.split_by_feature(np.arange(n_features), axis=0)."
+            raise ValueError(f"the {n_features} features are not whole groups of {length} functions. {fix}")
         groups = list(np.arange(n_features).reshape(-1, length))
-        names = range(len(groups))
     else:
         one = not (len(features) and hasattr(features[0], "__len__"))
         groups = [features] if one else list(features)
-        names = range(len(groups))
     if not len(groups):
         raise ValueError("`features` must name at least one group; got none.")
     groups = [_as_feature_numbers(group, n_features) for group in groups]
     if size is not None and any(len(group) != size for group in groups):
-        raise ValueError(
-            f"`features` must name {size} features for each filter, as many as the kernel has functions; got "
-            f"{[len(group) for group in groups][:8]}."
-        )
-    return list(names), groups, one
+        came = [len(group) for group in groups][:8]
+        expected = f"{size} features for each filter, as many as the kernel has functions"
+        raise ValueError(f"`features` must name {expected}; got {came}.")
+    return as_names("features", names, len(groups)), groups, one
 
 
 def _flatten_groups(features, path=()):
@@ -175,30 +165,20 @@ def _flatten_groups(features, path=()):
 def _as_feature_numbers(value, n_features, name="features"):
     """Different whole numbers from 0 to n_features - 1."""
     values = as_real_array(name, value, (1,))
-    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and (values == np.round(values)).all())
+    whole = values.dtype.kind != "b" and (values == np.round(values)).all()
     if not whole or values.min() < 0 or values.max() >= n_features or len(np.unique(values)) < len(values):
-        raise ValueError(
-            f"`{name}` must hold different numbers of features, from 0 to {n_features - 1}; got {values[:8].tolist()}."
-        )
+        expected = f"different numbers of features, from 0 to {n_features - 1}"
+        raise ValueError(f"`{name}` must hold {expected}; got {values[:8].tolist()}.")
     return values.astype(int)
-
-
-def as_function_values(kernel, n_dims=(2,), name="kernel"):
-    """Finite values of functions, (points, functions)."""
-    values = as_real_array(name, kernel, n_dims).astype(float)
-    if not np.isfinite(values).all():
-        raise ValueError(f"`{name}` must be finite: the `kernel` of a convolution, or functions on a grid without NaN.")
-    return values
 
 
 def require_nested(full, reduced):
     """Require that the reduced model's free coefficients are free in the full one, and fewer."""
     if (reduced & ~full).any():
         feature, neuron = np.argwhere((reduced & ~full).T)[0]
-        raise ValueError(
-            f"`reduced` must be a part of `full`; it uses feature {feature} for neuron {neuron}, which `full` does not. "
-            "Exchange them, or fit both to the same features with masks."
-        )
+        came = f"it uses feature {feature} for neuron {neuron}, which `full` does not"
+        fix = "Exchange them, or fit both to the same features with masks."
+        raise ValueError(f"`reduced` must be a part of `full`; {came}. {fix}")
     if not (full & ~reduced).any():
         raise ValueError("`reduced` has the coefficients of `full`, so there is nothing to test. Leave features out.")
 
@@ -212,28 +192,20 @@ def require_same_model(full, reduced):
 
 def as_reduced_columns(value, n_features, n_reduced):
     """Numbers of the features of X that the reduced model has."""
-    if value is None:
-        if n_features != n_reduced:
-            raise ValueError(
-                f"`reduced` has {n_reduced} features and X has {n_features}. Say which: columns=[0, 1, ...] if it was fitted "
-                "to X[:, columns]."
-            )
-        return np.arange(n_features)
-    numbers = _as_feature_numbers(value, n_features, "columns")
+    numbers = np.arange(n_features) if value is None else _as_feature_numbers(value, n_features, "columns")
     if len(numbers) != n_reduced:
-        raise ValueError(f"`columns` must name the {n_reduced} features of `reduced`; got {len(numbers)}.")
+        came = f"{len(numbers)} of the {n_features} of X"
+        fix = "Write columns=[0, 1, ...] if it was fitted to X[:, columns]."
+        raise ValueError(f"`columns` must name the {n_reduced} features that `reduced` has; got {came}. {fix}")
     return numbers
 
 
-def as_ids(name, value, length):
-    """Different ids for each of `length` units; None numbers them."""
-    ids = list(range(length)) if value is None else list(value)
-    if len(ids) != length:
-        raise ValueError(f"`{name}` must hold {length} ids; got {len(ids)}.")
-    if len(set(ids)) < length:
-        raise ValueError(
-            f"ids must differ; got {ids[:8]}. Name them by `units`, and the senders' features by `features`."
-        )
+def as_ids(value, n):
+    """Different ids for each of `n` units; None numbers them."""
+    ids = as_names("units", value, n, "ids")
+    if len(set(ids)) < n:
+        fix = "Name them by `units`, and the senders' features by `features`."
+        raise ValueError(f"ids must differ; got {ids[:8]}. {fix}")
     return ids
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from popglm._checks.arrays import as_real_array
+from popglm._checks.arrays import as_real_array, require_shape, require_shares
 from popglm._checks.index import is_sender_receiver_pair
 from popglm._checks.values import require_option
 from popglm.inference._checks import (
@@ -63,9 +63,7 @@ def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
     >>> result.found.tolist()
     [True, True, False, False]
     """
-    p = as_real_array("p_values", p_values, (0, 1, 2, 3)).astype(float)
-    if ((p < 0) | (p > 1)).any():
-        raise ValueError(f"`p_values` must lie between 0 and 1; got {np.nanmin(p):.4g} to {np.nanmax(p):.4g}.")
+    p = require_shares("p_values", as_real_array("p_values", p_values, (0, 1, 2, 3)).astype(float))
     level = as_level(level)
     require_option("method", method, ("bh", "by"))
     q, valid = np.full(p.shape, np.nan), ~np.isnan(p)
@@ -124,13 +122,12 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     """
     import pandas
 
-    kernel = as_function_values(kernel)
+    kernel = as_function_values("kernel", kernel, (2,))
     terms = [] if errors._terms is None else list(dict.fromkeys(errors._terms.tolist()))
     if features is None and units is None and len(terms) > 1:
-        raise ValueError(
-            f"`features` must say which are those of the senders: the model has {', '.join(map(repr, terms))}. Take a part of "
-            "basis.split_by_feature(np.arange(n_features), axis=0), by its label."
-        )
+        fix = "Take a part of basis.split_by_feature(np.arange(n_features), axis=0), by its label."
+        came = ", ".join(map(repr, terms))
+        raise ValueError(f"`features` must say which are those of the senders: the model has {came}. {fix}")
     names, groups, _ = as_feature_groups(features, len(errors.coef_se), kernel.shape[1])
     pair = units if is_sender_receiver_pair(units) else (units, units)
     # Groups that are only numbered get the ids of the inputs.
@@ -144,9 +141,10 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     senders, receivers = names if pair[0] is None else pair[0], errors.columns if pair[1] is None else pair[1]
     if not own:
         require_comparable_ids(senders, receivers, *strength.shape)
-    senders, receivers = (as_ids("units", ids, n) for ids, n in zip((senders, receivers), strength.shape, strict=True))
+    senders, receivers = map(as_ids, (senders, receivers), strength.shape)
     tests = errors.test(groups) if tests is None else tests
-    statistic, df, p = (_as_pair_values(values, strength.shape) for values in tests)
+    fix = " The tests must be of all pairs: give both the same `features`."
+    statistic, df, p = (require_shape("tests", t, strength.shape, "senders, receivers", fix) for t in tests)
     pairs = [(s, r) for s in range(len(senders)) for r in range(len(receivers)) if own or senders[s] != receivers[r]]
     index = tuple(np.array(pairs, int).reshape(-1, 2).T)
     columns = {"sender": [senders[s] for s, _ in pairs], "receiver": [receivers[r] for _, r in pairs]}
@@ -155,13 +153,3 @@ def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own
     discoveries = false_discovery(p[index], level, method)
     table = pandas.DataFrame(columns | {"q": discoveries.q_values, "found": discoveries.found})
     return table.sort_values(["p", "statistic"], ascending=[True, False], kind="stable", ignore_index=True)
-
-
-def _as_pair_values(values, shape):
-    """Values of tests, one for each pair of sender and receiver."""
-    if np.shape(values) != shape:
-        raise ValueError(
-            f"`tests` must be of all pairs, shape (senders, receivers) = {shape}; got {np.shape(values)}. Give both the same "
-            "`features`."
-        )
-    return np.asarray(values)

@@ -159,7 +159,7 @@ class Uncertainty:
             Each of shape (groups, points, neurons), without the groups if `features` names one, without the points
             if `weights` has one axis.
         """
-        weights = as_function_values(weights, (1, 2), "weights")
+        weights = as_function_values("weights", weights, (1, 2))
         groups, one, points = self._sums(weights, features, intercept)
         sums = [self._estimates.weighted_sums(group, points) for group in groups]
         estimate, se = (np.array(values) for values in zip(*sums, strict=True))
@@ -211,7 +211,7 @@ class Uncertainty:
         ----------
         Naiman (1986), *Annals of Statistics* 14:896-906; Sun and Loader (1994), *Annals of Statistics* 22:1328-1345.
         """
-        groups, one, points = self._sums(as_function_values(kernel), features, intercept)
+        groups, one, points = self._sums(as_function_values("kernel", kernel, (2,)), features, intercept)
         require_flag("simultaneous", simultaneous)
         estimates, ends = self._estimates, []
         for group in groups:

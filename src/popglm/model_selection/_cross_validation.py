@@ -204,9 +204,8 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
 def as_train_test_pairs(splits, n_rows):
     """Yield pairs of row numbers of training and test; require at least two."""
     if isinstance(splits, str) or not hasattr(splits, "__iter__"):
-        raise TypeError(
-            f"`splits` must be a splitter such as BlockSplit, a number of folds, or pairs (train, test); got {splits!r}."
-        )
+        expected = "a splitter such as BlockSplit, a number of folds, or pairs (train, test)"
+        raise TypeError(f"`splits` must be {expected}; got {splits!r}.")
     splits = list(splits)
     if len(splits) < 2:
         raise ValueError(f"`splits` must be two folds at least, or there is no standard error; got {len(splits)}.")
@@ -214,10 +213,9 @@ def as_train_test_pairs(splits, n_rows):
         train, test = (np.asarray(rows) for rows in pair) if len(pair) == 2 else (np.zeros(0), np.zeros(0))
         for rows in (train, test):
             if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows) or rows.min() < 0 or rows.max() >= n_rows:
-                raise ValueError(
-                    f"fold {fold} of `splits` must be two arrays (train, test) of row numbers from 0 to {n_rows - 1}, not "
-                    f"empty; got one of dtype {rows.dtype} and shape {rows.shape}."
-                )
+                expected = f"two arrays (train, test) of row numbers from 0 to {n_rows - 1}, not empty"
+                came = f"one of dtype {rows.dtype} and shape {rows.shape}"
+                raise ValueError(f"fold {fold} of `splits` must be {expected}; got {came}.")
         yield train, test
 
 

@@ -81,10 +81,9 @@ class Splitter(ABC):
             test = fold == k
             train = (fold >= 0) & ~test & (_distance_to_nearest(positions, positions[test]) > window)
             if not train.any():
-                raise ValueError(
-                    f"fold {k} leaves no row to train on: all lie within the window of {window} bins of a test row. Use fewer "
-                    "and longer blocks, or a shorter window."
-                )
+                fix = "Use fewer and longer blocks, or a shorter window."
+                why = f"all lie within the window of {window} bins of a test row"
+                raise ValueError(f"fold {k} leaves no row to train on: {why}. {fix}")
             yield np.flatnonzero(train), np.flatnonzero(test)
 
 
@@ -149,10 +148,8 @@ class BlockSplit(Splitter):
     def _folds(self, X, positions):
         n_blocks = self.n_splits * self.n_blocks
         if len(positions) < n_blocks:
-            raise ValueError(
-                f"n_splits x n_blocks = {n_blocks} blocks need as many rows; got {len(positions)}. Use fewer of one, or of "
-                "both."
-            )
+            came = f"n_splits x n_blocks = {n_blocks} blocks need as many rows; got {len(positions)}"
+            raise ValueError(f"{came}. Use fewer of one, or of both.")
         fold = np.empty(len(positions), int)
         for i, rows in enumerate(np.array_split(np.argsort(positions, kind="stable"), n_blocks)):
             fold[rows] = i % self.n_splits
@@ -232,10 +229,8 @@ class EpochSplit(Splitter):
         epoch[X.times > epochs.end[epoch]] = -1
         used, number = np.unique(epoch[epoch >= 0], return_inverse=True)
         if len(used) < self.n_splits:
-            raise ValueError(
-                f"`n_splits` is {self.n_splits}, but rows lie in {len(used)} epoch(s) only. Use fewer splits, or BlockSplit, "
-                "which cuts epochs."
-            )
+            came = f"`n_splits` is {self.n_splits}, but rows lie in {len(used)} epoch(s) only"
+            raise ValueError(f"{came}. Use fewer splits, or BlockSplit, which cuts epochs.")
         turn = np.arange(len(used))
         if self.seed is not None:
             turn = np.random.default_rng(self.seed).permutation(len(used))

@@ -5,50 +5,27 @@ from collections.abc import Mapping
 import numpy as np
 
 from popglm._checks.arrays import as_finite_array
+from popglm._checks.values import require_pair
 
 
 def require_n_entries(name, values, length, what):
     """Raise unless the first axis has this length: one entry for each of `what`."""
     if len(values) != length:
-        raise ValueError(
-            f"`{name}` must have {length} entries along its first axis, one for each of the {what}; got shape "
-            f"{np.shape(values)}."
-        )
+        expected = f"{length} entries along its first axis, one for each of the {what}"
+        raise ValueError(f"`{name}` must have {expected}; got shape {np.shape(values)}.")
 
 
 def as_bands(value, shape):
     """Return the lower and the upper band, each with the shape of the filters."""
-    if not isinstance(value, tuple | list | np.ndarray) or len(value) != 2:
-        raise TypeError(f"`bands` must be a pair (low, high) of arrays; got {type(value).__name__}.")
-    low, high = (as_finite_array(f"bands[{i}]", part, (1, 2)) for i, part in enumerate(value))
-    low, high = (part[:, None] if part.ndim == 1 else part for part in (low, high))
-    for part in (low, high):
-        if part.shape != shape:
-            raise ValueError(
-                f"each of `bands` must have the shape of the filters, (lags, filters) = {shape}; got {part.shape}."
-            )
+    require_pair(value, "`bands` must be a pair (low, high) of arrays", kinds=tuple | list | np.ndarray)
+    bands = [as_finite_array(f"bands[{i}]", part, (1, 2)) for i, part in enumerate(value)]
+    low, high = (part[:, None] if part.ndim == 1 else part for part in bands)
+    if low.shape != shape or high.shape != shape:
+        expected, came = f"the shape of the filters, (lags, filters) = {shape}", f"{low.shape} and {high.shape}"
+        raise ValueError(f"each of `bands` must have {expected}; got {came}.")
     if (low > high).any():
         raise ValueError("`bands` must be a pair (low, high); the first lies above the second. Exchange them.")
     return low, high
-
-
-def as_names(name, value, length, what):
-    """Return a list of names, by default numbers."""
-    if value is None:
-        return list(range(length))
-    if isinstance(value, str) or not hasattr(value, "__len__"):
-        raise TypeError(f"`{name}` must be a list of {length} names, one for each of the {what}; got {value!r}.")
-    if len(value) != length:
-        raise ValueError(f"`{name}` must hold {length} names, one for each of the {what}; got {len(value)}.")
-    return list(value)
-
-
-def require_increasing(name, values, low=-np.inf):
-    """Return the values; raise unless they increase and lie above `low`."""
-    if (values <= low).any() or (np.diff(values) <= 0).any():
-        bound = "" if low == -np.inf else f" above {low:g}"
-        raise ValueError(f"`{name}` must be numbers{bound} that increase; got {values[:6].tolist()}... Sort them.")
-    return values
 
 
 def require_spike_trains(units):
@@ -66,37 +43,23 @@ def require_spike_trains(units):
 def require_coupling_matrix(coupling):
     """Raise if the coupling is a table with a row for each pair."""
     if "strength" in getattr(coupling, "columns", ()):
-        raise TypeError(
-            "`coupling` must be a matrix; got a table with a row for each pair. Take its matrix: "
-            'table.pivot(index="sender", columns="receiver", values="strength").'
-        )
-
-
-def as_epoch(value):
-    """Return the start and the end of an epoch."""
-    times = as_finite_array("epoch", value, (1,))
-    if len(times) != 2 or times[0] >= times[1]:
-        raise ValueError(f"`epoch` must be a pair (start, end) in seconds, one interval; got {value!r}.")
-    return times
+        fix = 'Take its matrix: table.pivot(index="sender", columns="receiver", values="strength").'
+        raise TypeError(f"`coupling` must be a matrix; got a table with a row for each pair. {fix}")
 
 
 def require_same_units(ids, columns):
     """Raise unless the columns of the rates are the units, in their order."""
     ids, columns = (np.asarray(names).tolist() for names in (ids, columns))
     if ids != columns:
-        raise ValueError(
-            f"`rates` must have the units as columns, in their order; expected {ids[:8]} and got {columns[:8]}. "
-            "Select them by name."
-        )
+        came = f"expected {ids[:8]} and got {columns[:8]}"
+        raise ValueError(f"`rates` must have the units as columns, in their order; {came}. Select them by name.")
 
 
 def require_drawable_grid(name, positions, n_units):
     """Return the positions of bins on an even grid; raise if two bins are closer than a bin, or the image is too large."""
     if (np.diff(positions) < 1).any():
-        raise ValueError(
-            f"`{name}` must have bins of one size; after number {int(np.argmin(np.diff(positions)))} the next comes too early. "
-            "Bin them anew."
-        )
+        came = f"after number {int(np.argmin(np.diff(positions)))} the next comes too early"
+        raise ValueError(f"`{name}` must have bins of one size; {came}. Bin them anew.")
     if (cells := (positions[-1] + 1) * n_units) > 2e7:
         raise ValueError(f"`{name}` would be an image of {cells:.2g} points. Draw a part of it: epoch=(0, 10).")
     return positions

@@ -5,17 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
-from popglm._checks.arrays import as_finite_array, require_shares
+from popglm._checks.arrays import as_finite_array, as_rescaled_intervals, require_increasing
 from popglm._checks.index import is_sender_receiver_pair
-from popglm._checks.values import as_number, as_positive_integer
+from popglm._checks.values import as_names, as_number, as_positive_integer, as_range, require_pair
 from popglm._pynapple import as_frame, epoch_ends, event_times, is_epochs
 from popglm.plotting._checks import (
     as_bands,
-    as_epoch,
-    as_names,
     require_coupling_matrix,
     require_drawable_grid,
-    require_increasing,
     require_n_entries,
     require_same_units,
     require_spike_trains,
@@ -73,7 +70,7 @@ def filters(kernel, coef, bands=None, ax=None, *, bin_size=None, labels=None):
         require_n_entries("coef", values, kernel.shape[1], "functions of the kernel")
         lags, values = np.arange(1, len(kernel) + 1), kernel @ values
     unit = 1 if bin_size is None else 1000 * as_number("bin_size", bin_size, 0, strict=True)
-    words = as_names("labels", labels, values.shape[1], "filters")
+    words = as_names("labels", labels, values.shape[1], "names, one for each of the filters")
     between = [] if bands is None else np.exp(as_bands(bands, values.shape))
     ax, colours = _axes_and_colours(ax)
     ax.axhline(1, color=colours["ytick.color"], lw=1, ls=":")
@@ -133,7 +130,7 @@ def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
     n_receivers, n_senders = matrix.shape
     pair = units if is_sender_receiver_pair(units) else (units, units)
     senders, receivers = (
-        as_names("units", ids, n, what)
+        as_names("units", ids, n, f"names, one for each of the {what}")
         for ids, n, what in zip(pair, (n_senders, n_receivers), ("senders", "receivers"), strict=True)
     )
     off = matrix[~np.eye(n_receivers, dtype=bool)] if n_senders == n_receivers else matrix.ravel()
@@ -192,7 +189,9 @@ def raster(units, rates=None, ax=None, *, epoch=None):
         as_finite_array(f"times of unit {name}", t, (1,)) if len(t) else np.zeros(0) for name, t in trains.items()
     ]
     epoch = epoch_ends(epoch) if is_epochs(epoch) else epoch
-    start, end = (-np.inf, np.inf) if epoch is None else as_epoch(epoch)
+    start, end = -np.inf, np.inf
+    if epoch is not None:
+        start, end = as_range("epoch", np.asarray(epoch).tolist(), "(start, end) in seconds, one interval")
     spikes = [times[(times >= start) & (times <= end)] for times in spikes]
     image_and_extent = None if rates is None else _rate_image(rates, list(trains), start, end)
     ax, colours = _axes_and_colours(ax)
@@ -251,7 +250,7 @@ def regularisation_path(strengths, coef, ax=None, *, labels=None, chosen=None):
     values = as_finite_array("coef", coef, (1, 2, 3))
     require_n_entries("coef", values, len(strengths), "strengths")
     values = values.reshape(len(strengths), -1)
-    words = as_names("labels", labels, values.shape[1], "lines")
+    words = as_names("labels", labels, values.shape[1], "names, one for each of the lines")
     mark = None if chosen is None else as_number("chosen", chosen, 0, strict=True)
     ax, colours = _axes_and_colours(ax)
     ax.axhline(0, color=colours["ytick.color"], lw=1, ls=":")
@@ -308,7 +307,7 @@ def ks_plot(z, n=None, ax=None, *, label=None):
         raise TypeError(
             f"`z` must be the intervals of one unit; got those of {len(z)} by name. Give one: z[{next(iter(z), 0)!r}]."
         )
-    z = np.sort(require_shares("z", as_finite_array("z", z, (1,))))
+    z = np.sort(as_rescaled_intervals(z))
     n = len(z) if n is None else as_positive_integer("n", n)
     reach = stats.kstwo.ppf(0.95, n)
     ax, colours = _axes_and_colours(ax)
@@ -361,15 +360,10 @@ def _rate_colours(background, colour):
 def _rate_image(rates, ids, start, end):
     """Return rates on an even time axis, with NaN in gaps, and the extent of the image."""
     frame = as_frame(rates)
-    if frame.times is not None:
-        times, values = frame.times, frame.values
-    elif isinstance(rates, tuple | list) and len(rates) == 2:
-        times, values = rates
-    else:
-        raise TypeError(
-            f"`rates` must be a TsdFrame, or a pair (times, rates) of arrays; got {type(rates).__name__}. predict gives a "
-            "TsdFrame if X is one; divide by the bin size."
-        )
+    expected = "`rates` must be a TsdFrame, or a pair (times, rates) of arrays"
+    fix = " predict gives a TsdFrame if X is one; divide by the bin size."
+    timed = frame.times is not None
+    times, values = (frame.times, frame.values) if timed else require_pair(rates, expected, fix)
     times = require_increasing("times of the rates", as_finite_array("times of the rates", times, (1,)))
     values = as_finite_array("rates", values, (1, 2), missing=True).reshape(len(np.atleast_1d(values)), -1)
     require_n_entries("rates", values, len(times), "times")

@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 
-from popglm._checks.values import as_number, as_positive_integer, as_share, require_key
+from popglm._checks.values import as_number, as_positive_integer, as_range, as_share, require_key
 from popglm._pynapple import bin_frame
 from popglm.links import LINKS, require_link
 from popglm.observation_models import Poisson
-from popglm.simulation._checks import as_coupling_params, as_history, as_n_bins, as_positive_pair, require_causal_kernel
+from popglm.simulation._checks import as_coupling_params, as_history, as_n_bins, require_causal_kernel
 from popglm.simulation._recording import Population, make_recording, numpy_generator
 from popglm.simulation._rollout import BinsToDraw, Recurrence, simulate_recurrence
 from popglm.simulation._stability import MAX_MEAN_COUNT
@@ -78,7 +78,7 @@ def random_coupling(
     """
     n = as_positive_integer("n_neurons", n_neurons)
     bin_size = as_number("bin_size", bin_size, 0, strict=True)
-    low, high = as_positive_pair("rates", rates)
+    low, high = as_range("rates", rates, low=0, strict=False)
     peaks = {
         "excitation": excitation,
         "inhibition": inhibition,

@@ -26,9 +26,8 @@ def decompose_predictor(coef, intercept, basis, inputs, model_name):
     `coef` is (neurons, features); None among the inputs stands for the activity.
     """
     if not isinstance(basis, Basis):
-        raise TypeError(
-            f"`basis` must be the basis of the model's features; got {basis!r}. For example history + stimulus."
-        )
+        expected = "the basis of the model's features"
+        raise TypeError(f"`basis` must be {expected}; got {basis!r}. For example history + stimulus.")
     n, terms = len(intercept), list(_flatten_sum(basis))
     rest = iter(as_simulation_inputs(inputs, len(basis._leaves)))
     inputs = [[next(rest) for _ in term._leaves] for term in terms]
