@@ -104,7 +104,7 @@ FAULTS = {
     ),
     "dependent columns are parameters of a fit by batches": Fault(
         "batching/_result.py",
-        "if not fit.objective.model.divides:",
+        'if fit.objective.model.dispersion != "pearson":',
         "if True:",
         "sums/test_observation_models.py",
         "others_determine",

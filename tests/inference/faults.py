@@ -29,8 +29,8 @@ FAULTS = {
     ),
     "an estimated scale is known": Fault(
         "inference/_unpenalised_fit.py",
-        "observation_model.divides and fitted",
-        "False and fitted",
+        'observation_model.dispersion == "pearson"',
+        "False",
         "inference/test_inference.py",
         "estimated_scale",
     ),

@@ -84,14 +84,14 @@ FAULTS = {
     ),
     "a group's length without its size": Fault(
         "regularizer.py",
-        "self.lengths * np.sqrt(sizes) * ",
-        "self.lengths * ",
+        "self.l1_share * np.sqrt(sizes) * ",
+        "self.l1_share * ",
         "solver/test_penalties.py",
         "conditions",
     ),
     "features of a group in scales of their own": Fault(
         "_solver/preconditioner.py",
-        "penalty.groups(n_features) if penalty.lengths else",
+        "penalty.groups(n_features) if penalty.l1_share else",
         "",
         "solver/test_penalties.py",
         "favoured",
@@ -118,8 +118,8 @@ FAULTS = {
     ),
     "one threshold for all parts": Fault(
         "_solver/preconditioner.py",
-        "penalty.thresholds(strength, len(sd))",
-        "penalty.thresholds(strength[..., :1] if strength.ndim else strength, len(sd))",
+        "penalty.group_weights(strength, len(sd))",
+        "penalty.group_weights(strength[..., :1] if strength.ndim else strength, len(sd))",
         "solver/test_penalties.py",
         "its_strength",
     ),

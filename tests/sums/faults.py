@@ -33,7 +33,7 @@ FAULTS = {
     ),
     "a tolerance without the units of y": Fault(
         "observation_models.py",
-        "return 2 * loss if self.divides else np.ones_like(loss)",
+        'return 2 * loss if self.dispersion == "pearson" else np.ones_like(loss)',
         "return np.ones_like(loss)",
         "sums/test_observation_models.py",
         "units",

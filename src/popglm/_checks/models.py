@@ -107,7 +107,7 @@ def require_solver_state(value):
 
 def require_dispersion(model, fitted, why):
     """Require a dispersion, set by the user or estimated, if the model has one."""
-    if (model.divides or model.shapes) and model.scale is None and not fitted:
+    if model.dispersion is not None and model.scale is None and not fitted:
         name = type(model).__name__
         raise ValueError(
             f"{why} needs the scale of {name}. The default solver estimates it, in `fit` and `fit_batches`: leave out "

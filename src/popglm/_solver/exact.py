@@ -160,13 +160,13 @@ def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem
     dtype, eps = jnp.result_type(float), machine_epsilon()
     (bins, events), moments = total(first_pass_sums, design)
     require_valid_bins(bins.any())
-    fits_dispersion = objective.model.shapes and objective.model.scale is None
+    fits_dispersion = objective.model.dispersion == "likelihood" and objective.model.scale is None
     objective = objective._replace(model=broadcast_dispersion(objective.model, len(bins)))
     null = fit_null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
     problem, rank, constant = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, eps)
     min_loss = 0.0
-    if objective.model.divides:
+    if objective.model.dispersion == "pearson":
         min_loss = eps * total(null_model_loss, design, problem.objective.model, null.eta.astype(dtype)) / bins
     constants = FitConstants(
         null=null,
@@ -218,7 +218,7 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
     coef, intercept = problem.coordinates.to_model(state.point + last)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    n_params = np.minimum((coef != 0).sum(1) + 1, constants.n_params) if penalty.lengths else constants.n_params
+    n_params = np.minimum((coef != 0).sum(1) + 1, constants.n_params) if penalty.l1_share else constants.n_params
     return Fit(
         coef=coef,
         intercept=intercept,

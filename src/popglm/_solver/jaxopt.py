@@ -131,7 +131,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
 def _as_neuron_objective(objective, n_features, n_neurons=1) -> Objective:
     """Give the objective one dispersion per neuron, which these solvers do not estimate, after a check of the strengths."""
     objective.penalty.check(objective.strength, n_features, n_neurons)
-    if objective.model.shapes:
+    if objective.model.dispersion == "likelihood":
         require_dispersion(objective.model, False, "a solver by name, and every `update`,")
     return objective._replace(model=broadcast_dispersion(objective.model, n_neurons))
 

@@ -201,7 +201,7 @@ def prepare_problem(objective: Objective, mask, bins, mean_count, null_eta, mome
     # The coefficient of a constant column is masked and stays 0: the intercept stands for it.
     n_features, n_neurons, penalty = len(varying), len(mask), objective.penalty
     penalty.check(objective.strength, n_features, n_neurons)
-    group_sizes = penalty.groups(n_features) if penalty.lengths else np.ones(n_features, int)
+    group_sizes = penalty.groups(n_features) if penalty.l1_share else np.ones(n_features, int)
     sd = _coordinate_sd(np.diag(covariance), varying, group_sizes)
     correlation = np.where(np.outer(varying, varying), covariance / np.outer(sd, sd), 0)
     correlation = correlation + ridge * np.eye(len(sd))
@@ -244,11 +244,12 @@ def _split_strength(objective: Objective, sd, n_neurons):
     factor = np.broadcast_to(strength.mean(-1) if strength.ndim else strength, n_neurons)
     typical = strength.mean(0) if strength.ndim == 2 else strength
     profile = typical / typical.mean() if typical.any() else np.ones(())
-    if not penalty.lengths:
+    if not penalty.l1_share:
         return profile, factor, None
     sizes = penalty.groups(len(sd))
     cost = (
-        np.broadcast_to(penalty.thresholds(strength, len(sd)), (n_neurons, len(sizes))) / sd[np.cumsum(sizes) - sizes]
+        np.broadcast_to(penalty.group_weights(strength, len(sd)), (n_neurons, len(sizes)))
+        / sd[np.cumsum(sizes) - sizes]
     )
     free = np.zeros((n_neurons, 1))  # of the intercept
     return profile, factor, GroupNorms(cost=np.concatenate([cost, free], 1), sizes=np.append(sizes, 1))

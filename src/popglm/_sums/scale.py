@@ -29,7 +29,7 @@ LOG_DISPERSION_TOL = {"float32": 1e-4, "float64": 1e-9}  # of the logarithm of t
 
 def broadcast_dispersion(model, n_neurons):
     """Give the model one dispersion per neuron; a loss that needs one starts from 1, others may have None."""
-    scale = 1.0 if model.scale is None and model.shapes else model.scale
+    scale = 1.0 if model.scale is None and model.dispersion == "likelihood" else model.scale
     return model if scale is None else model.with_scale(np.broadcast_to(np.asarray(scale, float).ravel(), n_neurons))
 
 
@@ -95,7 +95,7 @@ def estimate_dispersion(model, mean, n_params, silent, sums) -> Dispersion:
     if sums is None:
         return Dispersion(scale=np.ones(len(mean)) if fixed is None else fixed, constant=nobody, separated=nobody)
     bins, chi, null_chi = sums
-    if not model.divides:
+    if model.dispersion != "pearson":
         # Chi-squared of n bins should be about n.
         return Dispersion(scale=np.ones(len(mean)), constant=nobody, separated=(chi < 1) & ~silent)
     mean = mean.astype(float)
@@ -109,7 +109,7 @@ def estimate_dispersion(model, mean, n_params, silent, sums) -> Dispersion:
 
 def needs_chi_squared(model) -> bool:
     """Return whether a fit of this model needs Pearson's chi-squared."""
-    return model.divides or model.support.ends_only
+    return model.dispersion == "pearson" or model.support.kind == "binary"
 
 
 def dispersion_after_fit(design, model, fit) -> Dispersion:
@@ -117,9 +117,9 @@ def dispersion_after_fit(design, model, fit) -> Dispersion:
     sums, signs, dtype = None, None, jnp.result_type(float)
     if needs_chi_squared(model):
         null = np.asarray(model.link.forward(fit.null_mean.astype(float)), dtype)
-        f = _chi_squared_and_signs if model.support.ends_only else chi_squared_sums
+        f = _chi_squared_and_signs if model.support.kind == "binary" else chi_squared_sums
         sums = total(f, design, model, fit.coef, fit.intercept, null)
-    if model.support.ends_only:
+    if model.support.kind == "binary":
         sums, signs = sums
     scales = estimate_dispersion(model, fit.null_mean, fit.features.n_params, fit.silent, sums)
     if signs is None:

@@ -50,13 +50,13 @@ class BatchFit:
     def start(cls, objective: Objective, mask, coef, intercept) -> "BatchFit":
         """Fit before its first batch, at these parameters; that batch sets an intercept of NaN."""
         model, dispersion = objective.model, None
-        if model.shapes:
+        if model.dispersion == "likelihood":
             dispersion = np.asarray(broadcast_dispersion(model, len(coef)).scale, float)[:, 0]
         fit = cls(
             objective=objective,
             mask=mask,
             state=FirstPass(seen=Seen.nothing(*coef.shape), coef=coef, intercept=intercept, dispersion=dispersion),
-            estimates_dispersion=model.shapes and model.scale is None,
+            estimates_dispersion=model.dispersion == "likelihood" and model.scale is None,
         )
         return fit.with_dispersion()
 

@@ -73,7 +73,7 @@ def _pass_sums(block, model, coef, intercept, null) -> PassSums:
     dispersion = ()
     if needs_chi_squared(model):
         dispersion = chi_squared_sums(block, model, coef, intercept, null)
-    elif model.shapes:
+    elif model.dispersion == "likelihood":
         dispersion = dispersion_slopes(block, model, coef, intercept)
     return PassSums(
         losses=loss_and_gradient(block, model, coef, intercept),

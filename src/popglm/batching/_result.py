@@ -60,7 +60,7 @@ def fitted_dispersion(fit) -> Dispersion:
 def _n_params(fit):
     """Number of parameters of each neuron that the bins seen so far determine."""
     mask = fit.state.problem.precondition.mask
-    if not fit.objective.model.divides:
+    if fit.objective.model.dispersion != "pearson":
         return mask.sum(1)
     features = mask[:, :-1]
     return _feature_rank(fit, features).n_params(features) + 1

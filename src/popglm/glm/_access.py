@@ -23,7 +23,7 @@ def model_with_dispersion(model, why):
     observation, estimated = fitted_observation_model(model), getattr(model, "scale_", None)
     if why:
         require_dispersion(observation, estimated is not None, why)
-    if not (observation.divides or observation.shapes):
+    if observation.dispersion is None:
         return observation
     if estimated is None:
         return broadcast_dispersion(observation, len(model.intercept_))
@@ -73,7 +73,8 @@ def checked_X_y(model, X, y):
 def place_on_data(model, X, y, why=None, what="a residual") -> ModelOnData:
     """Model and the data that it is compared with. `why` needs any scale; `what` needs one inside the loss only."""
     X, y = checked_X_y(model, X, y)
-    observation = model_with_dispersion(model, why or (what if fitted_observation_model(model).shapes else None))
+    in_loss = fitted_observation_model(model).dispersion == "likelihood"
+    observation = model_with_dispersion(model, why or (what if in_loss else None))
     coef, intercept = core_params(model)
     rows = as_design_rows(X.values)
     return ModelOnData(observation, coef, intercept, X=X, y=y, rows=rows, design=Design(rows, y.values))

@@ -95,9 +95,9 @@ def _require_suited_solver(settings: Settings, solver, held_out):
     (model, penalty, _), name = settings.objective, settings.solver_name
     if name is not None:
         warn_unsuited_solver(name, settings.options)
-    if solver is not None and penalty.lengths:
+    if solver is not None and penalty.l1_share:
         require_nonsmooth_solver(type(penalty).__name__, type(solver).__name__)
-    if (name is not None or solver is not None) and (model.shapes or held_out is not None):
+    if (name is not None or solver is not None) and (model.dispersion == "likelihood" or held_out is not None):
         require_dispersion(model, False, "a solver that you name or bring")
 
 
@@ -130,7 +130,7 @@ def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -
     require_n_features(n_features, X.values.shape[1], settings.estimator)
     require_same_feature_names(feature_names(batches.names[0]), feature_names(X.columns))
     require_n_neurons(n_neurons, y.values.shape[1])
-    if model.divides or model.shapes:
+    if model.dispersion is not None:
         model = broadcast_dispersion(model, n_neurons) if dispersion is None else model.with_scale(dispersion)
     rows = as_design_rows(X.values)
     on_data = ModelOnData(model, coef, intercept, X=X, y=y, rows=rows, design=Design(rows, y.values))

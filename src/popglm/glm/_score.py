@@ -171,12 +171,10 @@ def as_null_means(value, n_neurons, support):
     """Convert means of the null model to one per neuron; refuse those that the observation model cannot have."""
     means = as_real_array("null", value, (0, 1))
     means = means.astype(float) if means.dtype != bool else np.full(means.shape, np.nan)
-    if (
-        means.shape not in ((), (n_neurons,))
-        or not (np.isfinite(means) & (means > support.low) & (means < support.high)).all()
-    ):
+    low, high = support.low, support.high
+    if means.shape not in ((), (n_neurons,)) or not (np.isfinite(means) & (means > low) & (means < high)).all():
         raise ValueError(
-            f"`null` must be 'scored', 'train' or {n_neurons} {describe_range(*support[:2])} means per bin; got an array of "
+            f"`null` must be 'scored', 'train' or {n_neurons} {describe_range(low, high)} means per bin; got an array of "
             f"shape {means.shape} with values from {means.min():g} to {means.max():g}."
         )
     return np.broadcast_to(means, n_neurons)

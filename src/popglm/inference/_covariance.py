@@ -140,7 +140,7 @@ def _separated_coefficients(fit):
         return np.zeros(fit.coef.shape, bool)
     rows = as_design_rows(fit.data.X.values, centered=False)
     sums = total(sign_sums, Design(rows, fit.data.y.values))
-    separated = separated_binary if support.ends_only else separated_counts
+    separated = separated_binary if support.kind == "binary" else separated_counts
     return separated(sums, fit.coef)
 
 

@@ -217,7 +217,7 @@ class NestedComparison(NamedTuple):
         The statistic is twice the difference of log-likelihoods. It is NaN, too, where the dispersion is.
         """
         full, model = self.full, self.full.observation_model
-        reduced_model = model if model.divides else reduced.observation_model
+        reduced_model = model if model.dispersion == "pearson" else reduced.observation_model
         params = *full.centered_params, *reduced.centered_params
         statistic = 2 * total(_log_likelihood_difference, self.design, model, reduced_model, *params)
         free = [
