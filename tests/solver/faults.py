@@ -98,8 +98,8 @@ FAULTS = {
     ),
     "a path that forgets what its penalty changes": Fault(
         "_solver/path.py",
-        "gradient=state.gradient + more",
-        "gradient=state.gradient",
+        "gradient=gradient + d_point",
+        "gradient=gradient",
         "solver/test_penalties.py",
         "path_is_its_fits",
     ),

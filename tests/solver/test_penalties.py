@@ -584,4 +584,4 @@ def test_a_neuron_whose_gain_hides_in_round_off_is_done(gain, status):
     while state.status[0] == RUNNING:
         state = tell(state, one + 1, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
     assert state.status[0] == status and state.n_evaluated[0] == (2 if status == DONE else MAX_REJECTS + 1)
-    assert (ask(state) == state.point).all() == (status == DONE)  # no step goes where trials were rejected
+    assert (ask(state) == state.accepted.point).all() == (status == DONE)  # no step goes where trials were rejected

@@ -14,7 +14,7 @@ from popglm._design.sizes import SIZES
 from popglm._design.total import total
 from popglm._solver.exact import REFACTOR_INTERVAL
 from popglm.batching import random_windows
-from popglm.batching._batch_fit import BatchFit
+from popglm.batching._default_solver import BatchFit
 from popglm.glm import GLM, PopulationGLM
 from popglm.links import LINKS
 from popglm.observation_models import Bernoulli, Gamma, Gaussian, NegativeBinomial, Poisson

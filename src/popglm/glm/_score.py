@@ -58,11 +58,11 @@ def score_model(kind, on_data, aggregate, null):
     out neurons without an event in y, on which the null model is perfect.
     """
     bins, mean, silent = _null_statistics(on_data, null)
-    counted = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else ~silent & (bins > 0)
+    included = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else ~silent & (bins > 0)
     if aggregate is None:
-        measure = partial(_mean_log_likelihood, on_data.design, bins, counted)
+        measure = partial(_mean_log_likelihood, on_data.design, bins, included)
     else:
-        measure = partial(_aggregate_log_likelihoods, aggregate, on_data, counted)
+        measure = partial(_aggregate_log_likelihoods, aggregate, on_data, included)
 
     model_ll = measure(model_log_likelihoods, *on_data.params)
     if kind == "log-likelihood":
@@ -118,17 +118,17 @@ def _bits_per_spike(gain, spikes):
     return np.where(spikes > 0, gain / (np.log(2) * np.where(spikes > 0, spikes, 1)), np.where(gain == 0, 0, np.nan))
 
 
-def _mean_log_likelihood(design, bins, counted, entries, *args):
+def _mean_log_likelihood(design, bins, included, entries, *args):
     """Mean log-likelihood over the valid bins of the counted neurons, without an array of all bins."""
     sums = total(sum_over_rows(entries), design, *args)
-    return sums[counted].sum() / max(bins[counted].sum(), 1)
+    return sums[included].sum() / max(bins[included].sum(), 1)
 
 
-def _aggregate_log_likelihoods(function, on_data, counted, entries, *args):
+def _aggregate_log_likelihoods(function, on_data, included, entries, *args):
     """Apply the user's function to the log-likelihoods of all rows with a valid entry; invalid entries are NaN."""
     samples = on_data.entries(entries, *args)
     valid = ~np.isnan(samples)
-    samples = np.where(valid & ~counted, 0, samples)
+    samples = np.where(valid & ~included, 0, samples)
     return as_aggregate_scores(function(samples[valid.any(1)]))
 
 

@@ -63,8 +63,8 @@ class Estimates(NamedTuple):
         """
         covariance, free = self._covariance_of(group)
         finite = np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
-        both = finite[:, :, None] & finite[:, None, :]
-        variance = np.einsum("pk,nkj,pj->pn", weights, np.where(both, covariance, 0), weights, optimize=True)
+        finite_pairs = finite[:, :, None] & finite[:, None, :]
+        variance = np.einsum("pk,nkj,pj->pn", weights, np.where(finite_pairs, covariance, 0), weights, optimize=True)
         missing = (weights != 0).astype(int) @ ~finite.T > 0
         variance[missing | self._points_not_identified(group, weights) | ~free.any(1)] = np.nan
         return weights @ self.values[:, group].T, np.sqrt(np.maximum(variance, 0))
@@ -82,10 +82,10 @@ class Estimates(NamedTuple):
         length = np.linalg.norm(paths, axis=2, keepdims=True)
         moving = (length[..., 0] > 1e-9 * length.max(1)) & ~self._points_not_identified(group, kernel).T
         paths = np.where(moving[..., None], paths / np.where(length > 0, length, 1), 0)
-        both = moving[:, 1:] & moving[:, :-1]
+        finite_pairs = moving[:, 1:] & moving[:, :-1]
         # A direction and its opposite are one.
         angles = np.arccos(np.clip((paths[:, 1:] * paths[:, :-1]).sum(2), -1, 1))
-        angles = np.where(both, np.minimum(angles, np.pi - angles), 0).sum(1)
+        angles = np.where(finite_pairs, np.minimum(angles, np.pi - angles), 0).sum(1)
         # Where the filter is 0 between two points, its path has several pieces.
         pieces = 1 + (np.diff(moving.astype(int), axis=1) > 0).sum(1) - ~moving[:, 0]
         df, points, alpha = self.df, np.maximum(moving.sum(1), 1), 1 - level

@@ -206,8 +206,8 @@ class NestedComparison(NamedTuple):
         if (bins == n).all():
             ranks = [Rank.from_moments((n, first, gram), eps)] * len(bins)
         else:
-            each = total(neuron_moments, design)
-            ranks = [Rank.from_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
+            sums = total(neuron_moments, design)
+            ranks = [Rank.from_moments(moments, eps) for moments in zip(np.maximum(bins, 1), *sums, strict=True)]
         mean = first / n + full.center
         return cls(full=full, design=design, silent=silent, bins=bins, mean=mean, ranks=ranks)
 

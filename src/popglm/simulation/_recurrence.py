@@ -97,5 +97,5 @@ def decompose_model(model, basis, inputs):
     """Observation model with its dispersion; recurrence, linear predictor without it and time axis by `decompose_predictor`."""
     require_estimator(model, Model)
     require_fitted(model)
-    known = model_with_dispersion(model, "a simulation")
-    return known, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__)
+    observation_model = model_with_dispersion(model, "a simulation")
+    return observation_model, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__)
