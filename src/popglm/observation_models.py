@@ -69,9 +69,9 @@ def _flatten_model(model):
     return (model.scale,), tuple((name, getattr(model, name)) for name in names if name != "scale")
 
 
-def _unflatten_model(cls, others, scale):
+def _unflatten_model(cls, constants, scale):
     model = object.__new__(cls)
-    for name, value in others if scale[0] is None else (*others, ("scale", scale[0])):
+    for name, value in constants if scale[0] is None else (*constants, ("scale", scale[0])):
         object.__setattr__(model, name, value)
     return model
 
@@ -81,14 +81,14 @@ DISPERSIONS = (None, "pearson", "likelihood")
 
 def _convert_old_flags(cls):
     """Give a new class with the flags of version 0.1 those that took their place."""
-    own, old = vars(cls), warn_old_names(cls)
+    attributes, old = vars(cls), warn_old_names(cls)
     if "linear" in old:
-        cls.exponential_family = own.get("linear", False)
+        cls.exponential_family = attributes.get("linear", False)
     if "informed" in old:
-        cls.has_fisher_information = own.get("informed", False)
+        cls.has_fisher_information = attributes.get("informed", False)
     if old.keys() & {"divides", "shapes"}:
-        divides = own.get("divides", cls.dispersion == "pearson")
-        shapes = own.get("shapes", cls.dispersion == "likelihood")
+        divides = attributes.get("divides", cls.dispersion == "pearson")
+        shapes = attributes.get("shapes", cls.dispersion == "likelihood")
         cls.dispersion = "likelihood" if shapes else "pearson" if divides else None
 
 
@@ -154,9 +154,9 @@ class ObservationModel(ABC):
                 f'`dispersion` of {cls.__name__} must be None, "pearson" or "likelihood": how its scale is estimated; got '
                 f"{cls.dispersion!r}. Give a field of the model another name."
             )
-        own = vars(cls)
-        if own.keys() & {"loss", "information", "exponential_family"}:
-            cls.has_fisher_information = "information" in own or own.get("exponential_family", False)
+        attributes = vars(cls)
+        if attributes.keys() & {"loss", "information", "exponential_family"}:
+            cls.has_fisher_information = "information" in attributes or attributes.get("exponential_family", False)
 
     def __post_init__(self):
         """Replace the name or function of a link by the link."""

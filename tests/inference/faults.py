@@ -22,7 +22,7 @@ FAULTS = {
     ),
     "few clusters are as many": Fault(
         "inference/_estimates.py",
-        "self.df / np.maximum(rest, 1))",
+        "self.df / np.maximum(residual_df, 1))",
         "1)",
         "inference/test_inference.py",
         "few_clusters",

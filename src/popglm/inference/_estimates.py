@@ -42,8 +42,8 @@ class Estimates(NamedTuple):
 
         The divisor is k; for a covariance that is itself estimated from clusters it is that of Hotelling's distribution.
         """
-        rest = self.df if self.clusters is None else np.maximum(self.df + 1 - k, 0)
-        return k * (1 if self.clusters is None else self.df / np.maximum(rest, 1)), rest
+        residual_df = self.df if self.clusters is None else np.maximum(self.df + 1 - k, 0)
+        return k * (1 if self.clusters is None else self.df / np.maximum(residual_df, 1)), residual_df
 
     @property
     def not_identified(self):
@@ -91,8 +91,10 @@ class Estimates(NamedTuple):
         df, points, alpha = self.df, np.maximum(moving.sum(1), 1), 1 - level
         rank = np.maximum(self._n_identified(group), 1)
         bonferroni = stats.t.isf(alpha / 2 / points, df)
-        divisor, rest = self.f_reference(rank)
-        scheffe = np.sqrt(np.where(rest > 0, divisor * f_quantile(alpha, rank, np.maximum(rest, 1)), np.inf))
+        divisor, residual_df = self.f_reference(rank)
+        scheffe = np.sqrt(
+            np.where(residual_df > 0, divisor * f_quantile(alpha, rank, np.maximum(residual_df, 1)), np.inf)
+        )
         tube = tube_quantile(angles, np.maximum(pieces, 1), df, alpha)
         return np.where(finite, np.minimum(np.minimum(bonferroni, scheffe), tube), np.nan)
 
@@ -101,8 +103,8 @@ class Estimates(NamedTuple):
         covariance, free = self._covariance_of(group)
         projection, scale = self._identified_projection(group)
         df = self._n_identified(group)
-        divisor, rest = self.f_reference(np.maximum(df, 1))
-        usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (rest > 0)
+        divisor, residual_df = self.f_reference(np.maximum(df, 1))
+        usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (residual_df > 0)
         covariance = np.where(usable[:, None, None], covariance / (scale[:, :, None] * scale[:, None, :]), 0)
         # Ones on the diagonal for held and unidentified parts: the matrix is invertible, and these add nothing.
         padding = np.eye(len(group)) * ~free[:, None, :] + np.eye(len(group)) - projection
@@ -110,7 +112,7 @@ class Estimates(NamedTuple):
         coef = (projection @ (self.values[:, group] * free / scale)[:, :, None])[..., 0]
         statistic = (coef * np.linalg.solve(covariance, coef[:, :, None])[..., 0]).sum(1)
         statistic = np.where(usable, statistic, np.nan)
-        p = tail_probability(statistic / divisor, np.maximum(df, 1), np.maximum(rest, 1))
+        p = tail_probability(statistic / divisor, np.maximum(df, 1), np.maximum(residual_df, 1))
         return statistic, df.astype(float), p
 
     def _covariance_of(self, group):

@@ -224,7 +224,10 @@ class NestedComparison(NamedTuple):
             rank.n_params(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)
         ]
         n_full, n_reduced = np.array(free, float).T
-        df, rest = n_full - n_reduced, np.maximum(self.bins - n_full - 1, 1) if full.scale_is_estimated else np.inf
+        df, residual_df = (
+            n_full - n_reduced,
+            np.maximum(self.bins - n_full - 1, 1) if full.scale_is_estimated else np.inf,
+        )
         left_out = (full.free & ~reduced.free).any(1)
         valid = valid & ~self.silent & left_out
         reasons = {
@@ -234,7 +237,7 @@ class NestedComparison(NamedTuple):
         }
         reason = valid * np.select(list(reasons.values()), list(reasons), 0)
         statistic = np.where(valid & (reason == 0), np.maximum(statistic, 0), np.nan)
-        p_values = tail_probability(statistic / np.maximum(df, 1), df, rest)
+        p_values = tail_probability(statistic / np.maximum(df, 1), df, residual_df)
         return GroupTests(statistic=statistic, df=df, p_values=p_values), reason
 
 
