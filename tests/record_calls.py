@@ -285,8 +285,8 @@ def penalties_of_coefficients():
     coef, found = np.random.default_rng(2).normal(size=(3, 4)), {}
     for one in (UnRegularized(), Ridge(), Lasso(), ElasticNet(0.3), GroupLasso((1, 3)), Smoothness(2, order=1)):
         some, each = 0.3, np.linspace(0.1, 0.4, len(one.groups(4)))
-        shares = one.default_strength, one.squares, one.lengths, one.check(each, 4, 3)
-        parts = one.groups(4), one.differences(4), one.thresholds(each, 4), one.hessian(some, 4), one.hessian(each, 4)
+        shares = one.default_strength, one.check(each, 4, 3)
+        parts = one.groups(4), one.differences(4), one.hessian(some, 4), one.hessian(each, 4)
         values = [of(strength, coef) for of in (one.penalty, one.smooth, one.gradient) for strength in (some, each)]
         compiled = jax.jit(one.penalty)(some, coef), jax.jit(one.prox)(some, coef, 0.5), one.prox(each, coef, 0.5)
         found[repr(one)] = shares, parts, values, compiled
@@ -882,7 +882,7 @@ def models_on_a_grid():
         values = jax.jit(lambda a, b, both=of_both, one=of_one: [*(of(a, b) for of in both), *(of(b) for of in one)])
         null = model.null_mean(np.array([0.0, 3, 9, 10]), np.full(4, 10)), model.nat(np.array([0.5, 2.0]))
         support, outside = model.support, model.support.outside(np.array([-1.0, 0, 0.5, 1, 2, np.nan]))
-        flags = model.divides, model.shapes, model.linear, model.informed, model.scale, support.counts, tuple(support)
+        flags = model.scale, support.counts, support.low, support.high, support.name
         found[repr(model)] = values(eta, y), model.sample(KEY(), eta), null, outside, flags
     return found, Gamma().with_scale([0.1, 0.2]).scale
 

@@ -131,9 +131,9 @@ def make_ts_group(trains, ids, epochs):
     return nap.TsGroup(units, time_support=epochs)
 
 
-def select_columns(x, which):
+def select_columns(x, columns):
     """Select columns of a TsdFrame with their metadata, of a pandas table with their types, or of an array."""
     nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
     if pandas is not None and isinstance(x, pandas.DataFrame):
-        return x.iloc[:, which]
-    return x[:, which] if nap is not None and isinstance(x, nap.TsdFrame) else np.asarray(x)[:, which]
+        return x.iloc[:, columns]
+    return x[:, columns] if nap is not None and isinstance(x, nap.TsdFrame) else np.asarray(x)[:, columns]

@@ -130,7 +130,7 @@ def _flatten_containers(value) -> list:
     """List the objects in nested dictionaries, tuples and lists; any other object is a list of itself."""
     if type(value) in (dict, list, tuple):
         return [
-            part for some in (value.values() if type(value) is dict else value) for part in _flatten_containers(some)
+            part for item in (value.values() if type(value) is dict else value) for part in _flatten_containers(item)
         ]
     return [value]
 

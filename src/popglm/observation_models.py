@@ -10,43 +10,57 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, xlogy
 
+from popglm._checks.old_names import ADVICE, OldName, warn_old_names
+from popglm._checks.values import require_option, warn_user
 from popglm.links import EXP, IDENTITY, LINKS, LOGISTIC, Link, require_link, require_reachable_mean, resolve_link
 
 __all__ = ["Bernoulli", "Gamma", "Gaussian", "NegativeBinomial", "ObservationModel", "Poisson"]
 
 
-class Support(NamedTuple):
-    """Allowed values of y: numbers from `low` to `high`; without `low` if `above`; these two numbers only if `ends_only`."""
+SUPPORT_KINDS = ("counts", "binary", "positive", "real")
+
+
+@dataclass(frozen=True, init=False)
+class Support:
+    """Allowed values of y, from `low` to `high`, and their `kind`.
+
+    "counts" are numbers of events, "binary" allows `low` and `high` only, "positive" excludes `low`, "real" are all others.
+    """
 
     low: float
     high: float
     name: str
-    above: bool = False
-    ends_only: bool = False
+    kind: str
+
+    def __init__(self, low, high, name, kind=None, above=False, ends_only=False):
+        """Take the kind, or find it from `above` (no `low`) and `ends_only`, which described it in version 0.1."""
+        if kind is None:
+            kind = "binary" if ends_only else "positive" if above else "counts" if low == 0 else "real"
+            warn_user(f'`above` and `ends_only` of Support are now `kind="{kind}"`. {ADVICE}', FutureWarning)
+        vars(self).update(low=low, high=high, name=name, kind=require_option("kind", kind, SUPPORT_KINDS))
 
     @property
     def counts(self):
         """True if the values are numbers of events."""
-        return self.low == 0 and not self.above
+        return self.kind in ("counts", "binary")
 
     def outside(self, values):
         """Mask of the values outside the support; NaN marks a missing value and counts as inside."""
-        too_low = values <= self.low if self.above else values < self.low
+        too_low = values <= self.low if self.kind == "positive" else values < self.low
         outside = too_low | (values > self.high)
-        return outside | ((values > self.low) & (values < self.high)) if self.ends_only else outside
+        return outside | ((values > self.low) & (values < self.high)) if self.kind == "binary" else outside
 
 
-COUNTS = Support(0.0, np.inf, "counts: zero or positive numbers")
-BINARY = Support(0.0, 1.0, "0 or 1 (a spike or none)", ends_only=True)
-REAL = Support(-np.inf, np.inf, "finite numbers")
-POSITIVE = Support(0.0, np.inf, "positive numbers", above=True)
+COUNTS = Support(0.0, np.inf, "counts: zero or positive numbers", "counts")
+BINARY = Support(0.0, 1.0, "0 or 1 (a spike or none)", "binary")
+REAL = Support(-np.inf, np.inf, "finite numbers", "real")
+POSITIVE = Support(0.0, np.inf, "positive numbers", "positive")
 
 
 def _flatten_model(model):
@@ -55,11 +69,27 @@ def _flatten_model(model):
     return (model.scale,), tuple((name, getattr(model, name)) for name in names if name != "scale")
 
 
-def _unflatten_model(cls, others, scale):
+def _unflatten_model(cls, constants, scale):
     model = object.__new__(cls)
-    for name, value in others if scale[0] is None else (*others, ("scale", scale[0])):
+    for name, value in constants if scale[0] is None else (*constants, ("scale", scale[0])):
         object.__setattr__(model, name, value)
     return model
+
+
+DISPERSIONS = (None, "pearson", "likelihood")
+
+
+def _convert_old_flags(cls):
+    """Give a new class with the flags of version 0.1 those that took their place."""
+    attributes, old = vars(cls), warn_old_names(cls)
+    if "linear" in old:
+        cls.exponential_family = attributes.get("linear", False)
+    if "informed" in old:
+        cls.has_fisher_information = attributes.get("informed", False)
+    if old.keys() & {"divides", "shapes"}:
+        divides = attributes.get("divides", cls.dispersion == "pearson")
+        shapes = attributes.get("shapes", cls.dispersion == "likelihood")
+        cls.dispersion = "likelihood" if shapes else "pearson" if divides else None
 
 
 class ObservationModel(ABC):
@@ -67,8 +97,8 @@ class ObservationModel(ABC):
 
     A subclass is a frozen dataclass with a `support` and a default link. It defines `loss`, `least`, `saturated`, `variance`
     and `sample` in JAX, for arrays of shape (neurons, time). For Fisher information it defines `information`, or sets
-    ``linear = True``. With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
-    :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale if ``divides = True``, else 1.
+    ``exponential_family = True``. With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
+    :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale if ``dispersion = "pearson"``, else 1.
 
     Examples
     --------
@@ -102,21 +132,31 @@ class ObservationModel(ABC):
 
     support = COUNTS
     scale = None
-    # True if the log-likelihood is the loss divided by the scale; Pearson's chi-squared estimates the scale
-    divides = False
-    # True if the loss depends on the scale; maximum likelihood estimates the scale in turn with the coefficients
-    shapes = False
-    # True if the gradient of the loss is linear in y; the Fisher information is then the curvature at the mean of y
-    linear = False
-    # True if the class that defines `loss` also states its Fisher information, by `linear` or `information`
-    informed = False
+    # how a scale of None is estimated: "pearson" from Pearson's chi-squared, as the scale divides the loss; "likelihood" by
+    # maximum likelihood, in turn with the coefficients, as the loss depends on it; None, if there is no scale
+    dispersion = None
+    # True if the distributions, at a given scale, are an exponential family: the gradient of the loss is then linear in y, and
+    # the Fisher information is the curvature at the mean of y
+    exponential_family = False
+    # True if the class that defines `loss` also states its Fisher information, by `exponential_family` or `information`
+    has_fisher_information = False
+
+    divides = OldName("dispersion", lambda dispersion: dispersion == "pearson")
+    shapes = OldName("dispersion", lambda dispersion: dispersion == "likelihood")
+    linear, informed = OldName("exponential_family"), OldName("has_fisher_information")
 
     def __init_subclass__(cls):
         """Register the class as a pytree. JAX takes classes of `register_dataclass` with equal fields for the same class."""
         jax.tree_util.register_pytree_node(cls, _flatten_model, partial(_unflatten_model, cls))
-        own = vars(cls)
-        if own.keys() & {"loss", "information", "linear"}:
-            cls.informed = "information" in own or own.get("linear", False)
+        _convert_old_flags(cls)
+        if cls.dispersion not in DISPERSIONS:
+            raise ValueError(
+                f'`dispersion` of {cls.__name__} must be None, "pearson" or "likelihood": how its scale is estimated; got '
+                f"{cls.dispersion!r}. Give a field of the model another name."
+            )
+        attributes = vars(cls)
+        if attributes.keys() & {"loss", "information", "exponential_family"}:
+            cls.has_fisher_information = "information" in attributes or attributes.get("exponential_family", False)
 
     def __post_init__(self):
         """Replace the name or function of a link by the link."""
@@ -146,7 +186,7 @@ class ObservationModel(ABC):
 
     @abstractmethod
     def variance(self, mean):
-        """Variance of y at this mean, divided by the scale if ``divides = True``."""
+        """Variance of y at this mean, divided by the scale if ``dispersion = "pearson"``."""
 
     @abstractmethod
     def sample(self, key, eta):
@@ -158,7 +198,7 @@ class ObservationModel(ABC):
         return jax.jvp(slope, (eta,), (jnp.ones_like(eta),))[1]
 
     def information(self, eta):
-        """Fisher information: mean of the curvature over y, which is the curvature at the mean of y if ``linear = True``."""
+        """Fisher information: mean of the curvature over y; in an exponential family the curvature at the mean of y."""
         return self.curvature(eta, self.mean(eta))
 
     def deviance(self, eta, y):
@@ -167,7 +207,7 @@ class ObservationModel(ABC):
 
     def log_likelihood(self, eta, y):
         """Log-likelihood of every entry, including the terms that do not depend on parameters."""
-        return self.saturated(y) - self.deviance(eta, y) / (2 * (self.scale if self.divides else 1))
+        return self.saturated(y) - self.deviance(eta, y) / (2 * (self.scale if self.dispersion == "pearson" else 1))
 
     def pearson(self, eta, y):
         """Squared residual divided by `variance`."""
@@ -178,15 +218,15 @@ class ObservationModel(ABC):
     def null_mean(self, events, bins):
         """Mean of each neuron, and which neurons are constant; half an event keeps the link of their means finite."""
         bins = np.maximum(bins, 1)
-        mean, (low, high, *_) = events / bins, self.support
+        mean, low, high = events / bins, self.support.low, self.support.high
         at_low, at_high = mean <= low, mean >= high
         mean = np.where(at_low, low + 0.5 / bins, np.where(at_high, high - 0.5 / bins, mean))
         require_reachable_mean(self.link.low, self.link.high, mean)
         return mean, at_low | at_high
 
     def nat(self, loss):
-        """Change of the mean loss per nat of log-likelihood: 1, or if ``divides = True`` the dispersion, twice the loss."""
-        return 2 * loss if self.divides else np.ones_like(loss)
+        """Change of the mean loss per nat of log-likelihood: 1, or the scale, twice the loss, if it divides the loss."""
+        return 2 * loss if self.dispersion == "pearson" else np.ones_like(loss)
 
 
 @dataclass(frozen=True)
@@ -214,7 +254,7 @@ class Poisson(ObservationModel):
     """
 
     link: Link | Callable | str = EXP
-    linear = True
+    exponential_family = True
 
     def loss(self, eta, y):
         return self.link.inverse(eta) - y * self.link.log_inverse(eta)
@@ -256,7 +296,7 @@ class Bernoulli(ObservationModel):
     """
 
     link: Link | Callable | str = LOGISTIC
-    support = BINARY
+    support, exponential_family = BINARY, True
 
     def loss(self, eta, y):
         # `where`, since 0 times a logarithm of -inf is NaN
@@ -306,7 +346,7 @@ class Gaussian(ObservationModel):
 
     link: Link | Callable | str = IDENTITY
     scale: object = None
-    support, divides, linear = REAL, True, True
+    support, dispersion, exponential_family = REAL, "pearson", True
 
     def loss(self, eta, y):
         return (y - self.link.inverse(eta)) ** 2 / 2
@@ -352,7 +392,7 @@ class Gamma(ObservationModel):
 
     link: Link | Callable | str = EXP
     scale: object = None
-    support, divides, linear = POSITIVE, True, True
+    support, dispersion, exponential_family = POSITIVE, "pearson", True
 
     def loss(self, eta, y):
         ratio = jnp.log(y) - self.link.log_inverse(eta)
@@ -399,7 +439,7 @@ class NegativeBinomial(ObservationModel):
 
     link: Link | Callable | str = EXP
     scale: object = None
-    shapes, linear = True, True
+    dispersion, exponential_family = "likelihood", True
 
     def loss(self, eta, y):
         log_term = jnp.log1p(self.scale * self.link.inverse(eta)) / self.scale

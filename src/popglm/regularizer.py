@@ -13,6 +13,7 @@ from functools import lru_cache
 import jax
 import numpy as np
 
+from popglm._checks.old_names import OldName, alias_old_names
 from popglm._checks.values import as_number, as_positive_integer, as_share, require_flag
 
 __all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegularized"]
@@ -37,11 +38,17 @@ def divide_into_groups(name, sizes, n_features):
 
 
 class Regularizer:
-    """Base class of penalties. A subclass defines `squares`, `lengths`, `groups` and `differences`."""
+    """Base class of penalties. A subclass defines `l2_share`, `l1_share`, `groups` and `differences`."""
 
     default_strength = 1.0
-    squares = 0.0  # share of the strength for the sum of squares
-    lengths = 0.0  # share of the strength for the group norms, which are non-smooth at 0
+    l2_share = 0.0  # share of the strength for the sum of squares
+    l1_share = 0.0  # share of the strength for the group norms, which are non-smooth at 0
+
+    squares, lengths, thresholds = OldName("l2_share"), OldName("l1_share"), OldName("group_weights")
+
+    def __init_subclass__(cls):
+        """Read the names that a user's class had in version 0.1."""
+        alias_old_names(cls)
 
     def groups(self, n_features) -> np.ndarray:
         """Number of features in each group; a group is a run of adjacent features."""
@@ -66,8 +73,8 @@ class Regularizer:
     def penalty(self, strength, coef):
         """Return the penalty of each neuron."""
         value = self.smooth(strength, coef)
-        if self.lengths:
-            value = value + (self.thresholds(strength, coef.shape[-1]) * self._norms(coef)).sum(-1)
+        if self.l1_share:
+            value = value + (self.group_weights(strength, coef.shape[-1]) * self._norms(coef)).sum(-1)
         return value
 
     def smooth(self, strength, coef):
@@ -86,17 +93,17 @@ class Regularizer:
         weighted = weight * rows
         return weighted if A is None else weighted @ A
 
-    def thresholds(self, strength, n_features):
+    def group_weights(self, strength, n_features):
         """Return the weight of each group norm in the penalty."""
         sizes = self.groups(n_features)
-        return self.lengths * np.sqrt(sizes) * _part_strengths(strength, np.arange(len(sizes)))
+        return self.l1_share * np.sqrt(sizes) * _part_strengths(strength, np.arange(len(sizes)))
 
     def prox(self, strength, coef, step):
         """Return the proximal step of the group norms: groups with a norm below the threshold become 0."""
-        if not self.lengths:
+        if not self.l1_share:
             return coef
         n_features = coef.shape[-1]
-        threshold, norms = step * self.thresholds(strength, n_features), self._norms(coef)
+        threshold, norms = step * self.group_weights(strength, n_features), self._norms(coef)
         factor = (norms > threshold) * (1 - threshold / (norms + (norms == 0)))
         if factor.shape[-1] != n_features:
             factor = factor @ _group_membership(tuple(self.groups(n_features))).T
@@ -104,7 +111,7 @@ class Regularizer:
 
     def _rows(self, strength, coef):
         A, part = self.differences(coef.shape[-1])
-        return self.squares * _part_strengths(strength, part), coef if A is None else coef @ A.T, A
+        return self.l2_share * _part_strengths(strength, part), coef if A is None else coef @ A.T, A
 
     def _norms(self, coef):
         sizes = self.groups(coef.shape[-1])
@@ -172,7 +179,7 @@ class Ridge(Regularizer):
     PopulationGLM(regularizer='Ridge', regularizer_strength=0.01)
     """
 
-    squares = 1.0
+    l2_share = 1.0
 
 
 @jax.tree_util.register_static
@@ -197,7 +204,7 @@ class Lasso(Regularizer):
     array([ True, False, False])
     """
 
-    lengths = 1.0
+    l1_share = 1.0
 
 
 @jax.tree_util.register_static
@@ -229,12 +236,12 @@ class ElasticNet(Regularizer):
         as_share("l1_ratio", self.l1_ratio, " Use Lasso for 1 and Ridge for 0.", strict=True)
 
     @property
-    def lengths(self):
+    def l1_share(self):
         """Share of the absolute values."""
         return self.l1_ratio
 
     @property
-    def squares(self):
+    def l2_share(self):
         """Share of the squares."""
         return 1 - self.l1_ratio
 
@@ -269,7 +276,7 @@ class GroupLasso(Regularizer):
     """
 
     sizes: int | tuple
-    lengths = 1.0
+    l1_share = 1.0
 
     def __post_init__(self):
         """Check the settings, and store `sizes` as a number or a tuple, which are hashable."""
@@ -321,7 +328,7 @@ class Smoothness(Regularizer):
     order: int = 2
     cyclic: bool = False
     ridge: float = 1e-3
-    squares = 1.0
+    l2_share = 1.0
 
     def __post_init__(self):
         """Check the settings, and store `sizes` as a number or a tuple, which are hashable."""

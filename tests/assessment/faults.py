@@ -12,7 +12,7 @@ FAULTS = {
     ),
     "a bin that ends with its last spike": Fault(
         "assessment/_rescaling.py",
-        "steps[first] += empty + np.append(0, rest[:-1])",
+        "steps[first] += empty + np.append(0, remainder[:-1])",
         "steps[first] += empty",
         "assessment/test_assessment.py",
         "rejects",

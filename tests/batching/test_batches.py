@@ -261,7 +261,7 @@ def test_activity_that_is_not_whole_numbers_reaches_the_optimum():
 def test_many_neurons_keep_a_small_sample():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(2000, 2)), rng.poisson(0.2, (2000, 100)).astype(float)
-    sample = PopulationGLM().fit_batches([(X, y)], n_steps=1).batch_state_.solver_state.seen.sample
+    sample = PopulationGLM().fit_batches([(X, y)], n_steps=1).batch_state_.solver_state.totals.sample
     assert sum(rows.nbytes for rows in sample.arrays) < 33e6
 
 
@@ -291,7 +291,7 @@ def test_windows_seen_once_give_nearly_the_fit_to_them(monkeypatch, capacity):
     model, full = PopulationGLM().fit_batches(batches, n_steps=60), PopulationGLM().fit(X, y)
     best, null = loss(full, X, y), y.mean(0) - y.mean(0) * np.log(y.mean(0))
     share = 1 - (loss(model, X, y) - best).sum() / (null - best).sum()
-    assert (model.batch_state_.solver_state.seen.sample.share == 1) == (capacity > 10**6)
+    assert (model.batch_state_.solver_state.totals.sample.share == 1) == (capacity > 10**6)
     assert share > 0.99
 
 
@@ -306,7 +306,7 @@ def test_what_the_sample_tells_has_the_gradient_of_all_rows(monkeypatch):
         "popglm.batching._first_pass.MAX_RMS_ETA_CHANGE", 1e-9
     )  # the steps stay where they are, at the optimum
     model = PopulationGLM(regularizer="Ridge", regularizer_strength=1e-3).fit_batches(batches, n_steps=16, init=init)
-    assert model.batch_state_.solver_state.seen.sample.share < 1
+    assert model.batch_state_.solver_state.totals.sample.share < 1
     np.testing.assert_allclose(model.coef_, full.coef_, atol=0.02)
 
 

@@ -22,15 +22,15 @@ FAULTS = {
     ),
     "few clusters are as many": Fault(
         "inference/_estimates.py",
-        "self.df / np.maximum(rest, 1))",
+        "self.df / np.maximum(residual_df, 1))",
         "1)",
         "inference/test_inference.py",
         "few_clusters",
     ),
     "an estimated scale is known": Fault(
         "inference/_unpenalised_fit.py",
-        "observation_model.divides and fitted",
-        "False and fitted",
+        'observation_model.dispersion == "pearson"',
+        "False",
         "inference/test_inference.py",
         "estimated_scale",
     ),

@@ -556,7 +556,7 @@ class Quadratic(ObservationModel):
     """The loss of a Gaussian of variance 1."""
 
     link: object = "identity"
-    support, linear = Gaussian.support, True
+    support, exponential_family = Gaussian.support, True
 
     def loss(self, eta, y):
         return (y - self.link.inverse(eta)) ** 2 / 2
@@ -620,11 +620,9 @@ def test_fisher_information_of_a_model_of_ones_own(float64):
     model = GLM(StudentT()).fit(X, y)
     with pytest.raises(ValueError, match=r"StudentT does not say .* Define `information"):
         uncertainty(model, X, y)
-    assert not Huber.informed and Gaussian.informed and Bernoulli.informed
-    assert (
-        type("Said", (Huber,), {"linear": True}).informed
-        and not type("Denied", (Gaussian,), {"linear": False}).informed
-    )
+    assert not Huber.has_fisher_information and Gaussian.has_fisher_information and Bernoulli.has_fisher_information
+    assert type("Said", (Huber,), {"exponential_family": True}).has_fisher_information
+    assert not type("Denied", (Gaussian,), {"exponential_family": False}).has_fisher_information
     robust = uncertainty(model, X, y, "sandwich").coef_se
     known = uncertainty(GLM(Informed()).fit(X, y), X, y).coef_se
     np.testing.assert_allclose(known, robust, rtol=0.1)

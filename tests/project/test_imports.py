@@ -95,7 +95,7 @@ RULE = """
     _files             _design _pynapple
     links              _checks
     regularizer        _checks
-    observation_models links
+    observation_models _checks links
     basis              _checks _design _pynapple
     batching           _checks _design _files _pynapple _solver _sums
     glm                _checks _design _files _pynapple _solver _sums batching links observation_models regularizer

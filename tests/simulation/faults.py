@@ -21,7 +21,7 @@ FAULTS = {
         "simulation/_rollout.py", "jnp.where(new, start, before)", "before", "simulation/test_simulation.py", "own_past"
     ),
     "bins that are not known count in the history": Fault(
-        "simulation/_rollout.py", "y = jnp.where(drawn, y, 0)", "y = y * 1", "simulation/test_simulation.py", "own_past"
+        "simulation/_rollout.py", "y = jnp.where(valid, y, 0)", "y = y * 1", "simulation/test_simulation.py", "own_past"
     ),
     "a mean field without fluctuations": Fault(
         "simulation/_mean_field.py", "np.expm1(filters)", "filters", "simulation/test_simulation.py", "lambert"

@@ -26,7 +26,7 @@ PENALTIES = [
     (Smoothness((4, 2), order=1, cyclic=True, ridge=0.0), np.array([0.05, 0.2])),
 ]
 EACH = pytest.mark.parametrize(
-    ("penalty", "strength"), PENALTIES, ids=lambda p: str(p) if hasattr(p, "squares") else ""
+    ("penalty", "strength"), PENALTIES, ids=lambda p: str(p) if hasattr(p, "l2_share") else ""
 )
 KINKED = [Lasso(), ElasticNet(0.7), GroupLasso(2)]
 TIGHT = {"solver_kwargs": {"tol": 1e-16}}
@@ -73,12 +73,12 @@ def test_the_optimum_meets_its_conditions(precision, data, penalty, strength):
                 D = np.roll(D, -1, 0) - D if penalty.cyclic else np.diff(D, axis=0)
             slope[:, at : at + size] += s * coef[:, at : at + size] @ (D.T @ D + penalty.ridge * np.eye(size))
             at += size
-    if not penalty.lengths:
+    if not penalty.l1_share:
         np.testing.assert_allclose(slope, 0, atol=tol)
         return
     starts = np.r_[0, np.cumsum(penalty.groups(6))]
     for start, stop, s in zip(starts, starts[1:], each, strict=False):
-        cost = penalty.lengths * s * np.sqrt(stop - start)
+        cost = penalty.l1_share * s * np.sqrt(stop - start)
         w, g = coef[:, start:stop], slope[:, start:stop]
         norm = np.linalg.norm(w, axis=1)
         assert (np.linalg.norm(g, axis=1)[norm == 0] <= cost + tol).all()
@@ -107,7 +107,7 @@ def test_a_path_is_its_fits(precision, data, penalty, strength):
         model = PopulationGLM(**base).fit(X, y)
         np.testing.assert_allclose(path.coef[k], model.coef_, atol=3e-3 if precision == "float32" else 1e-7)
         np.testing.assert_allclose(path.intercept[k], model.intercept_, atol=3e-3 if precision == "float32" else 1e-7)
-        if penalty.lengths and precision == "float64":
+        if penalty.l1_share and precision == "float64":
             np.testing.assert_array_equal(path.coef[k] == 0, model.coef_ == 0)
 
 
@@ -584,4 +584,4 @@ def test_a_neuron_whose_gain_hides_in_round_off_is_done(gain, status):
     while state.status[0] == RUNNING:
         state = tell(state, one + 1, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
     assert state.status[0] == status and state.n_evaluated[0] == (2 if status == DONE else MAX_REJECTS + 1)
-    assert (ask(state) == state.point).all() == (status == DONE)  # no step goes where trials were rejected
+    assert (ask(state) == state.accepted.point).all() == (status == DONE)  # no step goes where trials were rejected

@@ -33,7 +33,7 @@ FAULTS = {
     ),
     "a tolerance without the units of y": Fault(
         "observation_models.py",
-        "return 2 * loss if self.divides else np.ones_like(loss)",
+        'return 2 * loss if self.dispersion == "pearson" else np.ones_like(loss)',
         "return np.ones_like(loss)",
         "sums/test_observation_models.py",
         "units",
@@ -53,14 +53,14 @@ FAULTS = {
     ),
     "separation is seen where there is none": Fault(
         "_sums/separation.py",
-        "(events_above + others_below == 0)",
+        "(events_above + nonevents_below == 0)",
         "(events_above == 0)",
         "sums/test_observation_models.py",
         "separates_a_part",
     ),
     "features that others make up for are degrees of freedom": Fault(
         "_sums/rank.py",
-        "return mask.sum(1) - lost",
+        "return mask.sum(1) - n_collinear",
         "return mask.sum(1)",
         "sums/test_rank.py",
         "difference_of_ranks or left_of",

@@ -110,7 +110,7 @@ def split_for_cache(values):
 def require_in_support(values, model, first=0):
     """Require y in the support of the observation model, or NaN."""
     extremes, support = require_finite("y", values, first), model.support
-    if not (support.outside(np.array(extremes)).any() or (support.ends_only and values.dtype != bool)):
+    if not (support.outside(np.array(extremes)).any() or (support.kind == "binary" and values.dtype != bool)):
         return
     outside = support.outside(values).reshape(len(values), -1)
     if outside.any():

@@ -94,7 +94,7 @@ def require_solver_state(value):
 
 def require_dispersion(model, fitted, why):
     """Require a dispersion, set by the user or estimated, if the model has one."""
-    if (model.divides or model.shapes) and model.scale is None and not fitted:
+    if model.dispersion is not None and model.scale is None and not fitted:
         name = type(model).__name__
         fix = "The default solver estimates it, in `fit` and `fit_batches`: leave out `solver_name` and `solver`"
         raise ValueError(f"{why} needs the scale of {name}. {fix}, or give the scale: {name}(scale=0.5).")

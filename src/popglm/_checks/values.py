@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 INT32 = np.iinfo(np.int32)
-INTERNAL_PACKAGES = ("popglm", "sklearn", "jaxtyping")  # warnings do not point at their lines
+INTERNAL_PACKAGES = ("popglm", "sklearn", "jaxtyping", "abc")  # warnings do not point at their lines
 
 
 def require_option(name, value, choices):

@@ -17,7 +17,7 @@ def column_center(values) -> np.ndarray | None:
 def column_mean_sd(values):
     """Mean and standard deviation of each column, from a sample of rows unless it shows a column far from 0."""
     n_rows = values.shape[0]
-    sample = np.concatenate([read_rows(values, at, at + 20) for at in range(0, n_rows, max(n_rows // 50, 20))])
+    sample = np.concatenate([read_rows(values, start, start + 20) for start in range(0, n_rows, max(n_rows // 50, 20))])
     mean, sd = pooled_mean_sd([sample], pooled_mean_sd([sample], 0)[0])
     if (np.abs(mean) > 10 * sd).any() and not is_stream(values):
         mean, sd = pooled_mean_sd(split_for_cache(values), mean)
@@ -29,9 +29,9 @@ def pooled_mean_sd(parts, shift):
     n, first, second = 0, 0.0, 0.0
     for part in parts:
         off = np.asarray(part, float) - shift
-        known = ~np.isnan(off)
-        off = np.where(known, off, 0)
-        n, first, second = n + known.sum(0), first + off.sum(0), second + (off**2).sum(0)
+        valid = ~np.isnan(off)
+        off = np.where(valid, off, 0)
+        n, first, second = n + valid.sum(0), first + off.sum(0), second + (off**2).sum(0)
     n = np.maximum(n, 1)
     mean = shift + first / n
     sd = np.sqrt(np.maximum(second / n - (first / n) ** 2, 0))

@@ -88,9 +88,9 @@ def _complete_windows(piece, ends, first, window, starts, ahead) -> np.ndarray:
     epoch = np.clip(np.searchsorted(starts, rows, "right") - 1, 0, len(starts) - 2)
     complete = (rows < starts[-1]) & (ends - starts[epoch] >= window) & (ends <= starts[epoch + 1])
     if piece.dtype.kind == "f":
-        seen = np.concatenate([[0], np.cumsum(np.isnan(piece).any(1))])
+        n_missing = np.concatenate([[0], np.cumsum(np.isnan(piece).any(1))])
         now = np.clip(ends - first, 0, len(piece))
-        complete &= seen[now] == seen[np.maximum(now - window, 0)]
+        complete &= n_missing[now] == n_missing[np.maximum(now - window, 0)]
     return complete
 
 

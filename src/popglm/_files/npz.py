@@ -72,12 +72,12 @@ def read_npz(path: Path, kind: str, version: int):
         with np.load(io.BytesIO(content), allow_pickle=False) as parts:
             arrays = {name: parts[name] for name in parts.files}
         header = json.loads(bytes(arrays.pop("header")))
-        came = header["kind"], header["version"]
-        tree = _decode(header["tree"], arrays) if came == (kind, version) else None
+        actual = header["kind"], header["version"]
+        tree = _decode(header["tree"], arrays) if actual == (kind, version) else None
     except Exception:  # a damaged zip raises nearly anything
         intact = False
     require_intact_file(intact, path, kind)
-    require_file_kind(path, came, (kind, version))
+    require_file_kind(path, actual, (kind, version))
     return tree
 
 

@@ -35,28 +35,48 @@ class History(NamedTuple):
     inverse_curvature: Float[Array, "memory neurons"]
 
 
-class SolverState(NamedTuple):
-    """State between two steps; arrays lead with the neurons."""
+class Evaluation(NamedTuple):
+    """Last accepted point of every neuron, with value and gradient there."""
 
     point: Points
     value: NeuronScalars
     gradient: Points
+
+
+class LineSearch(NamedTuple):
+    """Direction and step of every neuron's next trial, the slope along the direction, and rejected trials in a row."""
+
     direction: Points
     slope: NeuronScalars
     step: NeuronScalars
+    n_rejected: Int[Array, " neurons"]
+
+
+class SolverState(NamedTuple):
+    """State between two steps; arrays lead with the neurons."""
+
+    accepted: Evaluation
+    search: LineSearch
     history: History
     n_evaluated: Int[Array, " neurons"]
-    n_rejected: Int[Array, " neurons"]
     status: Int[Array, " neurons"]
 
     def to_tuple(self) -> tuple:
-        """Flat tuple of arrays, as files hold it."""
-        return *self[:6], *self.history, *self[7:]
+        """Flat tuple of arrays, in the order of files."""
+        direction, slope, step, n_rejected = self.search
+        return *self.accepted, direction, slope, step, *self.history, self.n_evaluated, n_rejected, self.status
 
     @classmethod
     def from_tuple(cls, arrays) -> "SolverState":
         """Build from the flat tuple of a file."""
-        return cls(*arrays[:6], History(*arrays[6:9]), *arrays[9:])
+        point, value, gradient, direction, slope, step, *pairs, n_evaluated, n_rejected, status = arrays
+        return cls(
+            accepted=Evaluation(point=point, value=value, gradient=gradient),
+            search=LineSearch(direction=direction, slope=slope, step=step, n_rejected=n_rejected),
+            history=History(*pairs),
+            n_evaluated=n_evaluated,
+            status=status,
+        )
 
 
 def initial_state(point: Points, silent: Bool[Array, " neurons"]) -> SolverState:
@@ -64,22 +84,17 @@ def initial_state(point: Points, silent: Bool[Array, " neurons"]) -> SolverState
     zeros, none = np.zeros_like(point), np.zeros(len(point), int)
     pairs = np.zeros((HISTORY_LENGTH, *point.shape))
     return SolverState(
-        point=point,
-        value=zeros[:, 0] + np.inf,
-        gradient=zeros,
-        direction=zeros,
-        slope=zeros[:, 0],
-        step=zeros[:, 0],
+        accepted=Evaluation(point=point, value=zeros[:, 0] + np.inf, gradient=zeros),
+        search=LineSearch(direction=zeros, slope=zeros[:, 0], step=zeros[:, 0], n_rejected=none),
         history=History(moves=pairs, changes=pairs, inverse_curvature=pairs[..., 0]),
         n_evaluated=none,
-        n_rejected=none,
         status=np.where(silent, DONE, RUNNING),
     )
 
 
 def ask(state: SolverState) -> Points:
     """Trial point of every neuron."""
-    return state.point + state.step[:, None] * state.direction
+    return state.accepted.point + state.search.step[:, None] * state.search.direction
 
 
 def tell(
@@ -101,34 +116,35 @@ def tell(
     tolerated does not vanish where a loss passes through 0. A neuron whose trial is rejected is done if this round-off
     may hide all that is left to gain, up to `hidden`; one with more to gain stalls after `MAX_REJECTS` rejections.
     """
-    running, first, step = state.status == RUNNING, ~np.isfinite(state.value), state.step
+    last, search, running = state.accepted, state.search, state.status == RUNNING
+    first, step = ~np.isfinite(last.value), search.step
     finite = np.isfinite(value) & np.isfinite(gradient).all(1)
     value = np.where(finite, value, np.inf)
     gradient = np.where(finite[:, None], gradient, 0)
-    slack = 8 * eps * np.maximum(np.abs(state.value), scale)
-    lower = value <= state.value + 1e-4 * step * state.slope
-    nonsmooth = state.slope - row_dot(state.gradient, state.direction)
-    level = (value <= state.value + slack) & (
-        np.abs(row_dot(gradient, state.direction) + nonsmooth) <= 0.9 * np.abs(state.slope)
+    slack = 8 * eps * np.maximum(np.abs(last.value), scale)
+    lower = value <= last.value + 1e-4 * step * search.slope
+    nonsmooth = search.slope - row_dot(last.gradient, search.direction)
+    level = (value <= last.value + slack) & (
+        np.abs(row_dot(gradient, search.direction) + nonsmooth) <= 0.9 * np.abs(search.slope)
     )
     accept = running & finite & (first | lower | level)
-    taken = accept[:, None]
+    accept_rows = accept[:, None]
 
-    move, change = ask(state) - state.point, gradient - state.gradient
+    move, change = ask(state) - last.point, gradient - last.gradient
     curvature = row_dot(move, change)
     keep = accept & ~first & (curvature > 0)
     pair = History(moves=move, changes=change, inverse_curvature=1 / np.where(keep, curvature, 1))
     history = History(*(_push(*arrays, keep) for arrays in zip(state.history, pair, strict=True)))
-    point, gradient = np.where(taken, ask(state), state.point), np.where(taken, gradient, state.gradient)
+    point, gradient = np.where(accept_rows, ask(state), last.point), np.where(accept_rows, gradient, last.gradient)
     direction, slope = precondition.search_direction(point, gradient, history, accept)
 
     with np.errstate(invalid="ignore"):  # there may be no finite value yet
-        rise = np.where(finite & ~first, value - state.value - step * state.slope, 1)
-    parabola = -state.slope * step**2 / (2 * np.where(rise > 0, rise, 1))
+        rise = np.where(finite & ~first, value - last.value - step * search.slope, 1)
+    parabola = -search.slope * step**2 / (2 * np.where(rise > 0, rise, 1))
     shorter = np.clip(np.where(finite & (rise > 0), parabola, 0.1 * step), 0.1 * step, 0.5 * step)
     # An accepted step without gain counts as a rejection.
-    n_rejected = np.where(accept & (value < state.value), 0, state.n_rejected + 1)
-    direction, slope = np.where(taken, direction, state.direction), np.where(accept, slope, state.slope)
+    n_rejected = np.where(accept & (value < last.value), 0, search.n_rejected + 1)
+    direction, slope = np.where(accept_rows, direction, search.direction), np.where(accept, slope, search.slope)
     at_optimum = running & ~accept & ~first & (-slope / 2 <= np.minimum(slack, hidden))
     done = accept & (-slope / 2 <= tol) | at_optimum
     status = np.select(
@@ -137,41 +153,51 @@ def tell(
         state.status,
     )
     return SolverState(
-        point=point,
-        value=np.where(accept, value, state.value),
-        gradient=gradient,
-        direction=np.where(at_optimum[:, None], 0, direction),  # steps in it were tried without gain
-        slope=slope,
-        step=np.where(accept, 1, shorter),
+        accepted=Evaluation(point=point, value=np.where(accept, value, last.value), gradient=gradient),
+        search=LineSearch(
+            direction=np.where(at_optimum[:, None], 0, direction),  # steps in it were tried without gain
+            slope=slope,
+            step=np.where(accept, 1, shorter),
+            n_rejected=n_rejected,
+        ),
         history=history,
         n_evaluated=state.n_evaluated + running,
-        n_rejected=n_rejected,
         status=status,
     )
 
 
-def restart_neurons(state: SolverState, which: Bool[Array, " neurons"], point: Points) -> SolverState:
-    """Set the neurons of the mask `which` to their initial state, at these points; other neurons keep their state."""
-    fresh = initial_state(point, np.zeros(len(point), bool))._replace(n_evaluated=state.n_evaluated)
+def restart_neurons(state: SolverState, mask: Bool[Array, " neurons"], point: Points) -> SolverState:
+    """Set the neurons of the mask to their initial state, at these points; other neurons keep their state."""
+    initial = initial_state(point, np.zeros(len(point), bool))
 
-    def pick(old, new, axis=0):
-        return np.where(np.expand_dims(which, [i for i in range(old.ndim) if i != axis]), new, old)
+    def select(old, new, axis=0):
+        return np.where(np.expand_dims(mask, [i for i in range(old.ndim) if i != axis]), new, old)
 
-    history = History(*(pick(*arrays, axis=1) for arrays in zip(state.history, fresh.history, strict=True)))
-    rest = {name: pick(getattr(state, name), getattr(fresh, name)) for name in state._fields if name != "history"}
-    return SolverState(history=history, **rest)
+    def select_fields(old, new, axis=0):
+        return type(old)(*(select(*arrays, axis) for arrays in zip(old, new, strict=True)))
+
+    return SolverState(
+        accepted=select_fields(state.accepted, initial.accepted),
+        search=select_fields(state.search, initial.search),
+        history=select_fields(state.history, initial.history, axis=1),
+        n_evaluated=state.n_evaluated,
+        status=select(state.status, initial.status),
+    )
 
 
-def redirect_neurons(state: SolverState, precondition, tol, which: Bool[Array, " neurons"]) -> SolverState:
-    """Recompute directions of the neurons of the mask `which` after their values or gradients have changed."""
-    direction, slope = precondition.search_direction(state.point, state.gradient, state.history, which)
+def redirect_neurons(state: SolverState, precondition, tol, mask: Bool[Array, " neurons"]) -> SolverState:
+    """Recompute directions of the neurons of the mask after their values or gradients have changed."""
+    point, _, gradient = state.accepted
+    direction, slope = precondition.search_direction(point, gradient, state.history, mask)
     status = np.where(-slope / 2 <= tol, DONE, RUNNING)
     return state._replace(
-        direction=np.where(which[:, None], direction, state.direction),
-        slope=np.where(which, slope, state.slope),
-        step=np.where(which, 1, state.step),
-        n_rejected=np.where(which, 0, state.n_rejected),
-        status=np.where(which, status, state.status),
+        search=LineSearch(
+            direction=np.where(mask[:, None], direction, state.search.direction),
+            slope=np.where(mask, slope, state.search.slope),
+            step=np.where(mask, 1, state.search.step),
+            n_rejected=np.where(mask, 0, state.search.n_rejected),
+        ),
+        status=np.where(mask, status, state.status),
     )
 
 

@@ -72,9 +72,9 @@ class SavedFit(NamedTuple):
     result: Fit | None
 
     @classmethod
-    def from_tuple(cls, saved) -> "SavedFit":
+    def from_tuple(cls, values) -> "SavedFit":
         """Build from the plain tuples of a file."""
-        state, own_factors, n_passes, scale, result = saved
+        state, own_factors, n_passes, scale, result = values
         result = None if result is None else Fit.from_tuple(result)
         return cls(SolverState.from_tuple(state), own_factors, n_passes, scale, result)
 
@@ -84,9 +84,9 @@ class SavedFit(NamedTuple):
 
 
 @contextmanager
-def neuron_progress_bar(n_neurons, wanted):
-    """Show a progress bar of the neurons that are done; yield the function that updates it, None if not `wanted`."""
-    if not wanted:
+def neuron_progress_bar(n_neurons, show):
+    """Show a progress bar of the neurons that are done; yield the function that updates it, None if not `show`."""
+    if not show:
         yield None
         return
     from tqdm.auto import tqdm
@@ -160,13 +160,13 @@ def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem
     dtype, eps = jnp.result_type(float), machine_epsilon()
     (bins, events), moments = total(first_pass_sums, design)
     require_valid_bins(bins.any())
-    fits_dispersion = objective.model.shapes and objective.model.scale is None
+    fits_dispersion = objective.model.dispersion == "likelihood" and objective.model.scale is None
     objective = objective._replace(model=broadcast_dispersion(objective.model, len(bins)))
     null = fit_null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
     problem, rank, constant = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, eps)
     min_loss = 0.0
-    if objective.model.divides:
+    if objective.model.dispersion == "pearson":
         min_loss = eps * total(null_model_loss, design, problem.objective.model, null.eta.astype(dtype)) / bins
     constants = FitConstants(
         null=null,
@@ -195,7 +195,7 @@ def run_passes(
         state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, eps, hidden)
         n_passes += 1
         if constants.fits_dispersion and not (state.status == RUNNING).any():
-            problem, state = _update_dispersion(design, problem, state, constants.null)
+            problem, state = _fit_dispersion_to_data(design, problem, state, constants.null)
         if report:
             report(state)
         if checkpoint:
@@ -214,11 +214,11 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
     done = state.status == DONE
     # A neuron that is done takes one more step, if a move has tried the curvature along its steps.
     steps = done & (state.history.inverse_curvature[0] > 0) & (constants.tol <= MAX_FINAL_STEP_TOL)
-    last = np.where(steps[:, None], state.direction, 0)
-    coef, intercept = problem.coordinates.to_model(state.point + last)
+    final_step = np.where(steps[:, None], state.search.direction, 0)
+    coef, intercept = problem.coordinates.to_model(state.accepted.point + final_step)
     stalled = (state.status == STALLED) | (state.status == FAILED)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    n_params = np.minimum((coef != 0).sum(1) + 1, constants.n_params) if penalty.lengths else constants.n_params
+    n_params = np.minimum((coef != 0).sum(1) + 1, constants.n_params) if penalty.l1_share else constants.n_params
     return Fit(
         coef=coef,
         intercept=intercept,
@@ -239,16 +239,17 @@ def replace_dispersion(problem: Problem, model, null_eta, mean_count) -> Problem
     )
 
 
-def _update_dispersion(design, problem: Problem, state: SolverState, null: NullModel):
+def _fit_dispersion_to_data(design, problem: Problem, state: SolverState, null: NullModel):
     """Estimate dispersions where the fit has ended; neurons whose dispersion has changed run again from there."""
     dtype, model = jnp.result_type(float), problem.objective.model
     slopes_at = partial(total, dispersion_slopes, design)
-    scale = fit_dispersion(slopes_at, model, *problem.coordinates.to_model(state.point)).scale
-    moved = np.abs(np.log(scale / model.scale))[:, 0] > 10 * LOG_DISPERSION_TOL[dtype.name]
-    again = moved & (state.status == DONE) & (np.isfinite(state.value))
+    point, value, _ = state.accepted
+    scale = fit_dispersion(slopes_at, model, *problem.coordinates.to_model(point)).scale
+    changed = np.abs(np.log(scale / model.scale))[:, 0] > 10 * LOG_DISPERSION_TOL[dtype.name]
+    restart = changed & (state.status == DONE) & (np.isfinite(value))
     # Other neurons keep the dispersion that their values belong to.
-    model = model.with_scale(np.where(again, scale[:, 0], model.scale[:, 0]))
-    return replace_dispersion(problem, model, null.eta, null.mean), restart_neurons(state, again, state.point)
+    model = model.with_scale(np.where(restart, scale[:, 0], model.scale[:, 0]))
+    return replace_dispersion(problem, model, null.eta, null.mean), restart_neurons(state, restart, point)
 
 
 def initial_point(problem: Problem, init, null_eta, silent) -> Points:
@@ -284,7 +285,7 @@ def _refactor_slow_neurons(design, problem: Problem, state: SolverState, running
     hessians, precondition = {}, problem.precondition
     own_factors = {neuron: factor for neuron, factor in precondition.own_factors.items() if neuron in running}
     precondition = precondition._replace(own_factors=own_factors)
-    coef, intercept = (a.astype(dtype) for a in problem.coordinates.to_model(state.point))
+    coef, intercept = (a.astype(dtype) for a in problem.coordinates.to_model(state.accepted.point))
     mean, sd = (np.asarray(a, dtype) for a in problem.coordinates)
     model, f = problem.objective.model, curved_row_hessians(n_rows)
     for group in np.array_split(running, -(-len(running) // HESSIANS_PER_PASS)):
@@ -292,7 +293,7 @@ def _refactor_slow_neurons(design, problem: Problem, state: SolverState, running
             break
         neurons = np.resize(group, HESSIANS_PER_PASS)  # always of one length, for one compilation
         sums = total(f, design, model, neurons, coef[neurons], intercept[neurons], mean, sd)
-        for neuron, hessian, rest in zip(group, *sums, strict=False):
-            if np.isfinite(hessian).all() and np.isfinite(rest):  # not at points that are too far away
-                hessians[neuron] = (hessian + rest * precondition.correlation) / problem.bins[neuron]
+        for neuron, hessian, other_curvature in zip(group, *sums, strict=False):
+            if np.isfinite(hessian).all() and np.isfinite(other_curvature):  # not at points that are too far away
+                hessians[neuron] = (hessian + other_curvature * precondition.correlation) / problem.bins[neuron]
     return problem._replace(precondition=precondition.with_own_hessians(hessians))

@@ -106,13 +106,13 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
     run = _solver_functions(name, options).run
-    found = run((coef, intercept), chunk, bins, objective, mask, _traced_step(name, options))
-    found, n_iter, error, slope = jax.tree.map(np.asarray, found)
+    params = run((coef, intercept), chunk, bins, objective, mask, _traced_step(name, options))
+    params, n_iter, error, slope = jax.tree.map(np.asarray, params)
     tol = options.get("tol", jaxopt_defaults(name)["tol"])
     # A line search that gives up also ends with a small step, so the gradient must be small, too.
     converged = silent | (error <= tol) & (slope <= 100 * tol)
-    diverged = ~np.isfinite(np.column_stack(found)).all(1) & ~silent
-    coef, intercept = (np.where(diverged[:, None], coef, found[0]), np.where(diverged, intercept, found[1]))
+    diverged = ~np.isfinite(np.column_stack(params)).all(1) & ~silent
+    coef, intercept = (np.where(diverged[:, None], coef, params[0]), np.where(diverged, intercept, params[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     none = np.zeros(0, int)
     collinear = none if np.any(objective.strength) else rank.collinear_features(mask)  # a penalty makes them unique
@@ -131,7 +131,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
 def _as_neuron_objective(objective, n_features, n_neurons=1) -> Objective:
     """Give the objective one dispersion per neuron, which these solvers do not estimate, after a check of the strengths."""
     objective.penalty.check(objective.strength, n_features, n_neurons)
-    if objective.model.shapes:
+    if objective.model.dispersion == "likelihood":
         require_dispersion(objective.model, False, "a solver by name, and every `update`,")
     return objective._replace(model=broadcast_dispersion(objective.model, n_neurons))
 
@@ -197,24 +197,26 @@ def _compile_functions(name, options, search) -> SolverFunctions:
     @jax.jit
     def init(params, X, y, objective, mask, stepsize):
         start, neurons, *data = _batch_chunk(params, X, y, mask)
-        begin = solver(stepsize).init_state
-        one = lambda args: begin(args[0], *extra(args[1], objective), args[1], *data, objective, mask)
-        return over_neurons(one, (start, neurons))
+        init_state = solver(stepsize).init_state
+        init_one = lambda args: init_state(args[0], *extra(args[1], objective), args[1], *data, objective, mask)
+        return over_neurons(init_one, (start, neurons))
 
     @jax.jit
     def update(params, state, X, y, objective, mask, stepsize):
         start, neurons, *data = _batch_chunk(params, X, y, mask)
         _require_same_state(state, jax.eval_shape(init, params, X, y, objective, mask, stepsize), name)
         step = solver(stepsize).update
-        one = lambda args: tuple(step(*args[:2], *extra(args[2], objective), args[2], *data, objective, mask))
-        (coef, intercept), state = over_neurons(one, (start, state, neurons))
+        update_one = lambda args: tuple(step(*args[:2], *extra(args[2], objective), args[2], *data, objective, mask))
+        (coef, intercept), state = over_neurons(update_one, (start, state, neurons))
         return (coef.T.reshape(params[0].shape), intercept), state
 
     @jax.jit
     def run(start, design, bins, objective, mask, stepsize):
-        go = solver(stepsize).run
-        one = lambda args: tuple(go(args[0], *extra(args[1], objective), args[1], design, bins, objective, mask))
-        end, state = over_neurons(one, (start, jnp.arange(len(bins))))
+        run_solver = solver(stepsize).run
+        run_one = lambda args: tuple(
+            run_solver(args[0], *extra(args[1], objective), args[1], design, bins, objective, mask)
+        )
+        end, state = over_neurons(run_one, (start, jnp.arange(len(bins))))
 
         def slope(args):  # length of a proximal gradient step of size 1
             (coef, _), neuron = args

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from popglm._solver.ask_tell import History, SolverState, initial_state, redirect_neurons
+from popglm._solver.ask_tell import Evaluation, History, SolverState, initial_state, redirect_neurons
 from popglm._solver.exact import (
     SOLVER_DEFAULTS,
     FitConstants,
@@ -50,31 +50,39 @@ def _max_strength_factor(design, constants: FitConstants, problem: Problem, stat
     problem = problem._replace(precondition=drop_penalised(precondition))
     problem, state, _ = run_passes(design, constants, problem, state, 0, maxiter, None, None)
     problem = problem._replace(precondition=precondition._replace(curvature=problem.precondition.curvature))
-    _, gradient = evaluate_objective(design, problem, state.point, jnp.result_type(float))
+    _, gradient = evaluate_objective(design, problem, state.accepted.point, jnp.result_type(float))
     largest = precondition.penalty.group_norms.max_factor(np.where(silent[:, None], 0, gradient))
-    return initial_state(state.point, silent), problem, max(largest, np.finfo(np.float32).tiny)
+    return initial_state(state.accepted.point, silent), problem, max(largest, np.finfo(np.float32).tiny)
 
 
 def _change_strength(
     constants: FitConstants, problem: Problem, state: SolverState, objective, factor
 ) -> tuple[Problem, SolverState]:
     """Set the penalty to that of `objective` times a factor, and adapt value, gradient and history of the state."""
-    old, before, penalty = problem.objective.strength, problem.precondition, problem.objective.penalty
-    new = objective.strength * factor
-    precondition = replace_penalty(objective._replace(strength=new), problem.coordinates, before)
-    problem = problem._replace(objective=problem.objective._replace(strength=new), precondition=precondition)
-    evaluated = np.isfinite(state.value)
+    old_strength, old_precondition, penalty = (
+        problem.objective.strength,
+        problem.precondition,
+        problem.objective.penalty,
+    )
+    strength = objective.strength * factor
+    precondition = replace_penalty(objective._replace(strength=strength), problem.coordinates, old_precondition)
+    problem = problem._replace(objective=problem.objective._replace(strength=strength), precondition=precondition)
+    point, value, gradient = state.accepted
+    evaluated = np.isfinite(value)
     if not evaluated.any():
         return problem, state
-    (coef, _), zeros = problem.coordinates.to_model(state.point), np.zeros(len(evaluated))
-    more = before.mask * problem.coordinates.gradient(penalty.gradient(new, coef) - penalty.gradient(old, coef), zeros)
-    value = state.value + penalty.penalty(new, coef) - penalty.penalty(old, coef)
-    stronger = (precondition.penalty.strength - before.penalty.strength)[:, None]
+    (coef, _), zeros = problem.coordinates.to_model(point), np.zeros(len(evaluated))
+    d_coef = penalty.gradient(strength, coef) - penalty.gradient(old_strength, coef)
+    d_point = old_precondition.mask * problem.coordinates.gradient(d_coef, zeros)
+    value = value + penalty.penalty(strength, coef) - penalty.penalty(old_strength, coef)
+    stronger = (precondition.penalty.strength - old_precondition.penalty.strength)[:, None]
     moves, changes, inverse_curvature = state.history
-    changes = changes + stronger * before.mask * (moves @ before.penalty.hessian)
+    changes = changes + stronger * old_precondition.mask * (moves @ old_precondition.penalty.hessian)
     curvature = np.einsum("mni,mni->mn", moves, changes)
     inverse_curvature = np.where(inverse_curvature > 0, 1 / np.where(curvature > 0, curvature, np.inf), 0)
-    history = History(moves=moves, changes=changes, inverse_curvature=inverse_curvature)
-    state = state._replace(value=value, gradient=state.gradient + more, history=history)
+    state = state._replace(
+        accepted=Evaluation(point=point, value=value, gradient=gradient + d_point),
+        history=History(moves=moves, changes=changes, inverse_curvature=inverse_curvature),
+    )
     tol = constants.tol * loss_per_nat(constants, problem, value) / problem.bins
     return problem, redirect_neurons(state, precondition, tol, evaluated & ~constants.null.silent)

@@ -79,12 +79,12 @@ class Preconditioner(NamedTuple):
             out[neuron] = scipy.linalg.cho_solve((lower, True), self.mask[neuron] * q[neuron], check_finite=False)
         return self.mask * out
 
-    def search_direction(self, point: Points, gradient: Points, history: History, which):
-        """Direction from each point of the neurons of the mask `which`, and the slope of the whole objective along it."""
+    def search_direction(self, point: Points, gradient: Points, history: History, neuron_mask):
+        """Direction from each point of the neurons of the mask, and the slope of the whole objective along it."""
         if self.penalty.group_norms is None:
             direction = -inverse_hessian_product(gradient, history, self)
             return direction, row_dot(gradient, direction)
-        direction, slope, neurons = np.zeros_like(point), np.zeros(len(point)), np.flatnonzero(which)
+        direction, slope, neurons = np.zeros_like(point), np.zeros(len(point)), np.flatnonzero(neuron_mask)
         if len(neurons):
             group_norms, start = self.penalty.group_norms.select(neurons), point[neurons]
             product = make_hessian_product(self._hessian_product(neurons), History(*(a[:, neurons] for a in history)))
@@ -104,14 +104,14 @@ class Preconditioner(NamedTuple):
             self.penalty.strength[neurons, None],
             self.mask[neurons],
         )
-        own = {i: self.own_factors[neuron] for i, neuron in enumerate(neurons) if neuron in self.own_factors}
+        factors = {i: self.own_factors[neuron] for i, neuron in enumerate(neurons) if neuron in self.own_factors}
 
         def product(move):
             move = mask * move
             out = curvature * (move @ self.correlation + HESSIAN_JITTER * move)
             if self.penalty.hessian.any():
                 out += strength * (move @ self.penalty.hessian)
-            for i, lower in own.items():
+            for i, lower in factors.items():
                 out[i] = lower @ (move[i] @ lower)
             return mask * out
 
@@ -201,7 +201,7 @@ def prepare_problem(objective: Objective, mask, bins, mean_count, null_eta, mome
     # The coefficient of a constant column is masked and stays 0: the intercept stands for it.
     n_features, n_neurons, penalty = len(varying), len(mask), objective.penalty
     penalty.check(objective.strength, n_features, n_neurons)
-    group_sizes = penalty.groups(n_features) if penalty.lengths else np.ones(n_features, int)
+    group_sizes = penalty.groups(n_features) if penalty.l1_share else np.ones(n_features, int)
     sd = _coordinate_sd(np.diag(covariance), varying, group_sizes)
     correlation = np.where(np.outer(varying, varying), covariance / np.outer(sd, sd), 0)
     correlation = correlation + ridge * np.eye(len(sd))
@@ -215,10 +215,10 @@ def prepare_problem(objective: Objective, mask, bins, mean_count, null_eta, mome
     unique = hessian / np.abs(hessian).max() if hessian.any() and strength.all() else np.zeros_like(hessian)
     if group_norms is not None:
         unique = unique + np.diag(np.repeat((group_norms.cost > 0).all(0), group_norms.sizes)[:-1])
-    used = varying & (np.asarray(mask) > 0).any(0)
+    active = varying & (np.asarray(mask) > 0).any(0)
     return PreparedProblem(
         problem=Problem(objective, bins, Coordinates(center, sd), precondition),
-        rank=Rank.from_correlation(correlation + unique, used, tol),
+        rank=Rank.from_correlation(correlation + unique, active, tol),
         constant=np.flatnonzero(~varying & (np.diag(moments[2]) > 0)),
     )
 
@@ -234,24 +234,27 @@ def replace_penalty(objective: Objective, coordinates: Coordinates, precondition
 def drop_penalised(precondition: Preconditioner) -> Preconditioner:
     """Restrict the preconditioner to coordinates without a group-norm penalty."""
     group_norms = precondition.penalty.group_norms
-    free = np.repeat(group_norms.cost == 0, group_norms.sizes, axis=1)
-    return precondition._replace(mask=precondition.mask * free, penalty=precondition.penalty._replace(group_norms=None))
+    unpenalised = np.repeat(group_norms.cost == 0, group_norms.sizes, axis=1)
+    return precondition._replace(
+        mask=precondition.mask * unpenalised, penalty=precondition.penalty._replace(group_norms=None)
+    )
 
 
 def _split_strength(objective: Objective, sd, n_neurons):
     """Split strengths into a profile over the parts of the penalty, a factor for each neuron, and group norms."""
     penalty, strength = objective.penalty, np.asarray(objective.strength, float)
     factor = np.broadcast_to(strength.mean(-1) if strength.ndim else strength, n_neurons)
-    typical = strength.mean(0) if strength.ndim == 2 else strength
-    profile = typical / typical.mean() if typical.any() else np.ones(())
-    if not penalty.lengths:
+    mean_strength = strength.mean(0) if strength.ndim == 2 else strength
+    profile = mean_strength / mean_strength.mean() if mean_strength.any() else np.ones(())
+    if not penalty.l1_share:
         return profile, factor, None
     sizes = penalty.groups(len(sd))
     cost = (
-        np.broadcast_to(penalty.thresholds(strength, len(sd)), (n_neurons, len(sizes))) / sd[np.cumsum(sizes) - sizes]
+        np.broadcast_to(penalty.group_weights(strength, len(sd)), (n_neurons, len(sizes)))
+        / sd[np.cumsum(sizes) - sizes]
     )
-    free = np.zeros((n_neurons, 1))  # of the intercept
-    return profile, factor, GroupNorms(cost=np.concatenate([cost, free], 1), sizes=np.append(sizes, 1))
+    intercept_cost = np.zeros((n_neurons, 1))
+    return profile, factor, GroupNorms(cost=np.concatenate([cost, intercept_cost], 1), sizes=np.append(sizes, 1))
 
 
 def _coordinate_sd(variance, varying, sizes):
@@ -269,9 +272,9 @@ def _inverse_factor(matrix, jitter):
 def _cholesky(matrix, jitter):
     """Lower Cholesky factor of the matrix plus `jitter` on its diagonal."""
     # Sums in single precision over thousands of collinear columns may need more jitter.
-    for more in (1, 10, 100):
+    for multiple in (1, 10, 100):
         try:
-            return np.linalg.cholesky(matrix + more * jitter * np.eye(len(matrix)))
+            return np.linalg.cholesky(matrix + multiple * jitter * np.eye(len(matrix)))
         except np.linalg.LinAlgError:
             continue
     return np.linalg.cholesky(matrix + 1000 * jitter * np.eye(len(matrix)))

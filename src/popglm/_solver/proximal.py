@@ -57,8 +57,8 @@ class GroupNorms(NamedTuple):
 
     def max_factor(self, gradient: Points) -> float:
         """Smallest factor of all costs for which 0 is the minimum, given the gradient at 0."""
-        norms, free = self.norms(gradient), self.cost == 0
-        return float(np.max(np.where(free, 0, norms / np.where(free, 1, self.cost))))
+        norms, unpenalised = self.norms(gradient), self.cost == 0
+        return float(np.max(np.where(unpenalised, 0, norms / np.where(unpenalised, 1, self.cost))))
 
     def select(self, neurons) -> "GroupNorms":
         """Restrict to these neurons."""
@@ -67,21 +67,21 @@ class GroupNorms(NamedTuple):
 
 def make_hessian_product(initial_product, history: History):
     """Make the function that multiplies moves with the BFGS matrix, from the product with its initial matrix."""
-    ups, downs = [], []
-    product = lambda move: initial_product(move) + _low_rank_product(ups, downs, move)
+    positive_terms, negative_terms = [], []
+    product = lambda move: initial_product(move) + _low_rank_product(positive_terms, negative_terms, move)
     for move, change, inverse_curvature in reversed(list(zip(*history, strict=True))):
         image = product(move)
         curvature = row_dot(move, image)
-        used = (inverse_curvature > 0) & (curvature > 0)
-        downs.append(image * np.where(used, 1 / np.sqrt(np.where(used, curvature, 1)), 0)[:, None])
-        ups.append(change * np.where(used, np.sqrt(inverse_curvature), 0)[:, None])
+        valid = (inverse_curvature > 0) & (curvature > 0)
+        negative_terms.append(image * np.where(valid, 1 / np.sqrt(np.where(valid, curvature, 1)), 0)[:, None])
+        positive_terms.append(change * np.where(valid, np.sqrt(inverse_curvature), 0)[:, None])
     return product
 
 
-def _low_rank_product(ups, downs, move):
+def _low_rank_product(positive_terms, negative_terms, move):
     out = np.zeros_like(move)
-    for up, down in zip(ups, downs, strict=True):
-        out += row_dot(up, move)[:, None] * up - row_dot(down, move)[:, None] * down
+    for positive, negative in zip(positive_terms, negative_terms, strict=True):
+        out += row_dot(positive, move)[:, None] * positive - row_dot(negative, move)[:, None] * negative
     return out
 
 
@@ -90,21 +90,23 @@ def minimise_quadratic(
 ):
     """Minimise every neuron's quadratic model plus penalty. `max_eigenvalue` of B is estimated, and raised where too small."""
     u, image = point, np.zeros_like(point)  # image: B (u - point)
-    v, image_v, momentum, steep = u, image, np.ones(len(u)), max_eigenvalue.astype(float)
+    v, image_v, momentum, lipschitz = u, image, np.ones(len(u)), max_eigenvalue.astype(float)
     value = 0.0
     for i in range(MAX_INNER_STEPS):
-        new = group_norms.shrink(v - mask * (gradient + image_v) / steep[:, None], group_norms.cost / steep[:, None])
+        new = group_norms.shrink(
+            v - mask * (gradient + image_v) / lipschitz[:, None], group_norms.cost / lipschitz[:, None]
+        )
         new_image = mask * product(new - point)
         move = new - v
         length = row_dot(move, move)
-        need = np.where(length > 0, row_dot(move, new_image - image_v) / np.where(length > 0, length, 1), 0)
-        uphill = row_dot(v - new, new - u) > 0
-        uphill |= need > steep * (1 + 1e-9)
-        steep = np.maximum(steep, 1.1 * need)
-        later = np.where(uphill, 1, (1 + np.sqrt(1 + 4 * momentum**2)) / 2)
-        ahead = np.where(uphill, 0, (momentum - 1) / later)[:, None]
-        v, image_v = new + ahead * (new - u), new_image + ahead * (new_image - image)
-        u, image, momentum = new, new_image, later
+        curvature_along = np.where(length > 0, row_dot(move, new_image - image_v) / np.where(length > 0, length, 1), 0)
+        restart = row_dot(v - new, new - u) > 0
+        restart |= curvature_along > lipschitz * (1 + 1e-9)
+        lipschitz = np.maximum(lipschitz, 1.1 * curvature_along)
+        next_momentum = np.where(restart, 1, (1 + np.sqrt(1 + 4 * momentum**2)) / 2)
+        extrapolation = np.where(restart, 0, (momentum - 1) / next_momentum)[:, None]
+        v, image_v = new + extrapolation * (new - u), new_image + extrapolation * (new_image - image)
+        u, image, momentum = new, new_image, next_momentum
         if i % GAIN_CHECK_INTERVAL == GAIN_CHECK_INTERVAL - 1:
             last, value = value, group_norms.change(gradient + image / 2, point, u)
             if (last - value <= MIN_RELATIVE_GAIN * np.maximum(-value, 0)).all():

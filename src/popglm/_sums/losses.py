@@ -102,7 +102,12 @@ def curved_row_hessians(n_rows):
         curvature = jnp.where(weight > 0, jnp.maximum(weight * curvature, 0), 0)
         weights, rows = jax.lax.top_k(curvature, min(n_rows, curvature.shape[1]))
         X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
-        hessians = jax.lax.map(lambda at: (at[0][:, None] * X[at[1]]).T @ X[at[1]], (weights, rows))
+
+        def hessian(weight_and_rows):
+            weight, rows = weight_and_rows
+            return (weight[:, None] * X[rows]).T @ X[rows]
+
+        hessians = jax.lax.map(hessian, (weights, rows))
         return hessians, curvature.sum(1) - weights.sum(1)
 
     return sums

@@ -22,7 +22,8 @@ def feature_moments(block):
 def neuron_moments(block):
     """Sum and Gram matrix of the rows that are valid for each neuron, one neuron at a time."""
     weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)
-    return weight @ block.X, jax.lax.map(lambda own: (own[:, None] * block.X).T @ block.X, weight)
+    gram = lambda weight: (weight[:, None] * block.X).T @ block.X
+    return weight @ block.X, jax.lax.map(gram, weight)
 
 
 def first_pass_sums(block):

@@ -24,13 +24,13 @@ class Rank(NamedTuple):
         if not len(columns):
             return cls(varying, np.zeros((n, 0)), columns)
         factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(correlation[np.ix_(columns, columns)], tol=tol, lower=1)
-        independent, rest = columns[pivots[:rank] - 1], columns[pivots[rank:] - 1]
-        null = np.zeros((n, len(rest)))
-        null[rest] = np.eye(len(rest))
+        independent, dependent = columns[pivots[:rank] - 1], columns[pivots[rank:] - 1]
+        null = np.zeros((n, len(dependent)))
+        null[dependent] = np.eye(len(dependent))
         null[independent] = -scipy.linalg.solve_triangular(
             factor[:rank, :rank], factor[rank:, :rank].T, lower=True, trans=1
         )
-        return cls(varying, np.linalg.qr(null)[0], np.sort(rest))
+        return cls(varying, np.linalg.qr(null)[0], np.sort(dependent))
 
     @classmethod
     def from_moments(cls, moments, eps) -> "Rank":
@@ -41,8 +41,8 @@ class Rank(NamedTuple):
 
     def collinear_features(self, mask) -> Int[np.ndarray, " collinear"]:
         """Collinear features, if they are collinear within any row of `mask` (neurons, features); else none."""
-        lost = self._varying_in(mask).sum(1) - self.n_params(mask)
-        return self.collinear if lost.any() else self.collinear[:0]
+        n_collinear = self._varying_in(mask).sum(1) - self.n_params(mask)
+        return self.collinear if n_collinear.any() else self.collinear[:0]
 
     def _varying_in(self, mask) -> Bool[np.ndarray, "neurons features"]:
         return (np.asarray(mask) > 0) & self.varying
@@ -54,8 +54,8 @@ class Rank(NamedTuple):
         """
         mask, k = self._varying_in(mask), len(self.collinear)
         outside = (self.null_directions[self.varying & ~row] for row in mask)
-        lost = [k - (np.linalg.svd(a, compute_uv=False) > MIN_DIRECTION_NORM).sum() for a in outside] if k else 0
-        return mask.sum(1) - lost
+        n_collinear = [k - (np.linalg.svd(a, compute_uv=False) > MIN_DIRECTION_NORM).sum() for a in outside] if k else 0
+        return mask.sum(1) - n_collinear
 
 
 def central_moments(moments, eps):

@@ -29,7 +29,7 @@ LOG_DISPERSION_TOL = {"float32": 1e-4, "float64": 1e-9}  # of the logarithm of t
 
 def broadcast_dispersion(model, n_neurons):
     """Give the model one dispersion per neuron; a loss that needs one starts from 1, others may have None."""
-    scale = 1.0 if model.scale is None and model.shapes else model.scale
+    scale = 1.0 if model.scale is None and model.dispersion == "likelihood" else model.scale
     return model if scale is None else model.with_scale(np.broadcast_to(np.asarray(scale, float).ravel(), n_neurons))
 
 
@@ -56,12 +56,12 @@ def fit_dispersion(slopes_at, model, coef, intercept):
     log_scale = np.log(np.asarray(model.scale, float)[:, 0])
     low, high = np.full_like(log_scale, np.log(MIN_DISPERSION)), np.full_like(log_scale, np.log(MAX_DISPERSION))
     for _ in range(MAX_NEWTON_STEPS):
-        slope, bend = slopes_at(model.with_scale(np.exp(log_scale)), coef, intercept)
+        slope, curvature = slopes_at(model.with_scale(np.exp(log_scale)), coef, intercept)
         low, high = np.where(slope > 0, log_scale, low), np.where(slope > 0, high, log_scale)
-        new = log_scale + log_dispersion_step(slope, bend)
+        new = log_scale + log_dispersion_step(slope, curvature)
         new = np.where((low <= new) & (new <= high), new, (low + high) / 2)
-        moved, log_scale = np.abs(new - log_scale), new
-        if moved.max() < LOG_DISPERSION_TOL[dtype.name]:
+        change, log_scale = np.abs(new - log_scale), new
+        if change.max() < LOG_DISPERSION_TOL[dtype.name]:
             break
     return model.with_scale(np.exp(log_scale))
 
@@ -90,26 +90,29 @@ class Dispersion(NamedTuple):
 
 def estimate_dispersion(model, mean, n_params, silent, sums) -> Dispersion:
     """Estimate dispersions from the totals `sums` of `chi_squared_sums`; None if the model needs no chi-squared."""
-    nobody = np.zeros(len(mean), bool)
+    no_neurons = np.zeros(len(mean), bool)
     fixed = None if model.scale is None else np.asarray(model.scale, float).ravel()
     if sums is None:
-        return Dispersion(scale=np.ones(len(mean)) if fixed is None else fixed, constant=nobody, separated=nobody)
+        return Dispersion(
+            scale=np.ones(len(mean)) if fixed is None else fixed, constant=no_neurons, separated=no_neurons
+        )
     bins, chi, null_chi = sums
-    if not model.divides:
+    if model.dispersion != "pearson":
         # Chi-squared of n bins should be about n.
-        return Dispersion(scale=np.ones(len(mean)), constant=nobody, separated=(chi < 1) & ~silent)
+        return Dispersion(scale=np.ones(len(mean)), constant=no_neurons, separated=(chi < 1) & ~silent)
     mean = mean.astype(float)
     round_off = 8 * machine_epsilon()
-    typical = np.maximum(mean**2 / np.asarray(model.variance(mean), float), 1e-30)
-    constant, min_scale = null_chi <= round_off**2 * typical * bins, np.finfo(np.float32).eps ** 2 * typical
+    # dispersion at which the standard deviation equals the mean
+    unit = np.maximum(mean**2 / np.asarray(model.variance(mean), float), 1e-30)
+    constant, min_scale = null_chi <= round_off**2 * unit * bins, np.finfo(np.float32).eps ** 2 * unit
     undefined = (bins > 0) & (bins <= n_params) & ~silent
     scale = np.maximum(chi / np.where(undefined, np.nan, np.maximum(bins - n_params, 1)), min_scale)
-    return Dispersion(scale=scale if fixed is None else fixed, constant=constant, separated=nobody)
+    return Dispersion(scale=scale if fixed is None else fixed, constant=constant, separated=no_neurons)
 
 
 def needs_chi_squared(model) -> bool:
     """Return whether a fit of this model needs Pearson's chi-squared."""
-    return model.divides or model.support.ends_only
+    return model.dispersion == "pearson" or model.support.kind == "binary"
 
 
 def dispersion_after_fit(design, model, fit) -> Dispersion:
@@ -117,9 +120,9 @@ def dispersion_after_fit(design, model, fit) -> Dispersion:
     sums, signs, dtype = None, None, jnp.result_type(float)
     if needs_chi_squared(model):
         null = np.asarray(model.link.forward(fit.null_mean.astype(float)), dtype)
-        f = _chi_squared_and_signs if model.support.ends_only else chi_squared_sums
+        f = _chi_squared_and_signs if model.support.kind == "binary" else chi_squared_sums
         sums = total(f, design, model, fit.coef, fit.intercept, null)
-    if model.support.ends_only:
+    if model.support.kind == "binary":
         sums, signs = sums
     scales = estimate_dispersion(model, fit.null_mean, fit.features.n_params, fit.silent, sums)
     if signs is None:
@@ -132,6 +135,6 @@ def _chi_squared_and_signs(block, *args):
     return chi_squared_sums(block, *args), sign_sums(block)
 
 
-def log_dispersion_step(slope, bend):
+def log_dispersion_step(slope, curvature):
     """Newton step of the logarithm of the dispersion, at most 1; where the log-likelihood is convex, a step of 1 uphill."""
-    return np.clip(np.where(bend < 0, -slope / np.where(bend < 0, bend, -1), np.sign(slope)), -1, 1)
+    return np.clip(np.where(curvature < 0, -slope / np.where(curvature < 0, curvature, -1), np.sign(slope)), -1, 1)

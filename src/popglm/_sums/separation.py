@@ -10,21 +10,21 @@ import jax.numpy as jnp
 def sign_sums(block):
     """Sums of the positive and of the negative parts of every feature, over bins with an event and over bins without."""
     event, weight = (block.y.T > 0).astype(block.X.dtype), block.weight.T
-    events, others = (jnp.where(weight > 0, bins, 0) for bins in (event, 1 - event))
+    events, nonevents = (jnp.where(weight > 0, bins, 0) for bins in (event, 1 - event))
     above, below = jnp.maximum(block.X, 0), jnp.maximum(-block.X, 0)
-    return tuple(bins @ side for bins in (events, others) for side in (above, below))
+    return tuple(bins @ side for bins in (events, nonevents) for side in (above, below))
 
 
 def separated_binary(sums, coef):
     """For binary y: features whose sign separates bins with a spike from bins without."""
-    events_above, events_below, others_above, others_below = sums
-    nonzero = events_above + events_below + others_above + others_below > 0
-    down, up = (events_above + others_below == 0), (events_below + others_above == 0)
+    events_above, events_below, nonevents_above, nonevents_below = sums
+    nonzero = events_above + events_below + nonevents_above + nonevents_below > 0
+    down, up = (events_above + nonevents_below == 0), (events_below + nonevents_above == 0)
     return (down | up) & nonzero & (coef != 0)
 
 
 def separated_counts(sums, coef):
     """For unbounded counts: features of one sign that are 0 in every bin with an event."""
-    events_above, events_below, others_above, others_below = sums
-    one_side = (others_above == 0) != (others_below == 0)
+    events_above, events_below, nonevents_above, nonevents_below = sums
+    one_side = (nonevents_above == 0) != (nonevents_below == 0)
     return (events_above + events_below == 0) & one_side & (coef != 0)

@@ -19,38 +19,38 @@ from popglm.observation_models import Bernoulli, NegativeBinomial, Poisson
 RESCALING_ALPHA = {Poisson: 0.0, Bernoulli: -1.0, NegativeBinomial: None}
 
 
-def integrate_between_events(quiet, counts, alpha, rng):
+def integrate_between_events(hazard, counts, alpha, rng):
     """Integrated rate between consecutive events of one neuron; the first interval begins with the first bin.
 
-    `quiet` is minus the log-probability of no event in each bin: the time that an empty bin takes on the clock. Bins that
+    `hazard` is minus the log-probability of no event in each bin: the time that an empty bin takes on the clock. Bins that
     were left out take no time on it, so epochs are joined, which is right because a Poisson process does not depend on its
     past. The time after the last event is no interval.
     """
     bins = np.flatnonzero(counts)
     if not len(bins):
         return np.zeros(0)
-    n, quiet = counts[bins].astype(int), quiet.astype(float)
+    n, hazard = counts[bins].astype(int), hazard.astype(float)
     bin_of = np.repeat(np.arange(len(bins)), n)
     first = np.cumsum(n) - n
     places = rng.random(len(bin_of))
     places = places[np.lexsort((places, bin_of))]
     before = np.roll(places, 1)
     before[first] = 0
-    steps = _integrate_within_bin(before, places, np.arange(len(bin_of)) - first[bin_of], quiet[bins][bin_of], alpha)
+    steps = _integrate_within_bin(before, places, np.arange(len(bin_of)) - first[bin_of], hazard[bins][bin_of], alpha)
     # An interval across bins is the rest of one bin, the empty bins between, and the start of the next bin with an event.
-    rest = _integrate_within_bin(places[first + n - 1], 1.0, n, quiet[bins], alpha)
-    clock = np.cumsum(quiet)
-    empty = (clock - quiet)[bins] - np.append(0, clock[bins[:-1]])
-    steps[first] += empty + np.append(0, rest[:-1])
+    remainder = _integrate_within_bin(places[first + n - 1], 1.0, n, hazard[bins], alpha)
+    clock = np.cumsum(hazard)
+    empty = (clock - hazard)[bins] - np.append(0, clock[bins[:-1]])
+    steps[first] += empty + np.append(0, remainder[:-1])
     return steps
 
 
-def _integrate_within_bin(start, stop, k, quiet, alpha):
+def _integrate_within_bin(start, stop, k, hazard, alpha):
     """Integrated rate of the next event between two places of a bin, as shares of it, after k events in it."""
     if alpha == 0:
-        return quiet * (stop - start)
+        return hazard * (stop - start)
     # The first is alpha times the mean; the second is 0 after the one spike of a Bernoulli bin.
-    growth, pace = np.expm1(alpha * quiet), 1 / alpha + k
+    growth, pace = np.expm1(alpha * hazard), 1 / alpha + k
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(pace == 0, 0, pace * (np.log1p(growth * stop) - np.log1p(growth * start)))
 
@@ -117,17 +117,17 @@ def rescaled_intervals(model, X, y, *, seed):
     (True, True)
     """
     seed = as_nonnegative_integer("seed", seed)
-    given = as_model_on_data(model, X, y, what="a rescaled interval")
-    alpha = as_rescaling_alpha(given.model, RESCALING_ALPHA)
-    alpha = np.broadcast_to(given.model.scale[:, 0] if alpha is None else alpha, given.n_neurons).astype(float)
-    counts = require_whole_numbers("y", np.asarray(given.y.values))
-    quiet = given.entries(minus_log_prob_zero, *given.params)
+    on_data = as_model_on_data(model, X, y, loss_purpose="a rescaled interval")
+    alpha = as_rescaling_alpha(on_data.model, RESCALING_ALPHA)
+    alpha = np.broadcast_to(on_data.model.scale[:, 0] if alpha is None else alpha, on_data.n_neurons).astype(float)
+    counts = require_whole_numbers("y", np.asarray(on_data.y.values))
+    hazard = on_data.entries(minus_log_prob_zero, *on_data.params)
     z = []
-    for n in range(given.n_neurons):
-        valid = ~np.isnan(quiet[:, n])
+    for n in range(on_data.n_neurons):
+        valid = ~np.isnan(hazard[:, n])
         rng = np.random.default_rng([seed, n])
-        z.append(-np.expm1(-integrate_between_events(quiet[valid, n], counts[valid, n], alpha[n], rng)))
-    return z[0] if is_single(model) else dict(zip(neuron_names(model, given), z, strict=True))
+        z.append(-np.expm1(-integrate_between_events(hazard[valid, n], counts[valid, n], alpha[n], rng)))
+    return z[0] if is_single(model) else dict(zip(neuron_names(model, on_data), z, strict=True))
 
 
 def ks_test(z):

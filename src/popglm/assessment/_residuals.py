@@ -60,9 +60,9 @@ def scores(model, X, y, null="scored"):
     >>> bool((assessment.scores(model, X[1000:], y[1000:])["bits-per-spike"] > 0.3).all())
     True
     """
-    given = as_model_on_data(model, X, y, "`scores`")
-    table = score_by_neuron(given, null_means(model, null, given.n_neurons, needed=True))
-    return unit_table(table, neuron_names(model, given), "neuron")
+    on_data = as_model_on_data(model, X, y, "`scores`")
+    table = score_by_neuron(on_data, null_means(model, null, on_data.n_neurons, is_compared=True))
+    return unit_table(table, neuron_names(model, on_data), "neuron")
 
 
 def deviance_residuals(model, X, y):
@@ -150,26 +150,26 @@ def pearson_residuals(model, X, y):
     return _wrap_residuals(pearson_residual_entries, model, X, y)
 
 
-def as_model_on_data(model, X, y, why=None, what="a residual"):
+def as_model_on_data(model, X, y, purpose=None, loss_purpose="a residual"):
     """Combine a fitted model with data.
 
-    `why` names, for the message of an error, what needs the dispersion of any model; `what` names what needs it only
-    where it is part of the loss.
+    `purpose` names, for the message of an error, what needs the dispersion of any model; `loss_purpose` names what needs it
+    only where it is part of the loss.
     """
     require_estimator(model, Model)
     require_fitted(model)
-    return place_on_data(model, X, y, why, what)
+    return place_on_data(model, X, y, purpose, loss_purpose)
 
 
-def neuron_names(model, given):
+def neuron_names(model, on_data):
     """Names of the neurons: those of y, else those of the fit, else their numbers."""
-    names = given.y.columns if given.y.columns is not None else fitted_neuron_names(model)
-    return list(range(given.n_neurons)) if names is None else np.asarray(names).tolist()
+    names = on_data.y.columns if on_data.y.columns is not None else fitted_neuron_names(model)
+    return list(range(on_data.n_neurons)) if names is None else np.asarray(names).tolist()
 
 
 def _wrap_residuals(entries, model, X, y):
     """Residuals by a function of blocks, as a pynapple object if X or y is one."""
-    given = as_model_on_data(model, X, y)
-    values = as_user_array(model, given.entries(entries, *given.params))
-    frame = given.X if given.X.times is not None else given.y
-    return as_pynapple(values, frame, neuron_names(model, given))
+    on_data = as_model_on_data(model, X, y)
+    values = as_user_array(model, on_data.entries(entries, *on_data.params))
+    frame = on_data.X if on_data.X.times is not None else on_data.y
+    return as_pynapple(values, frame, neuron_names(model, on_data))

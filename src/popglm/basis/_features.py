@@ -175,9 +175,9 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
             Shape (time, features), of the type that `compute_features` returns, or that was chosen by `set_output`.
         """
         features = self.compute_features(*self._split_inputs(X))
-        wanted = getattr(self, OUTPUT_CONFIG_ATTRIBUTE, {}).get("transform") or get_config()["transform_output"]
+        output = getattr(self, OUTPUT_CONFIG_ATTRIBUTE, {}).get("transform") or get_config()["transform_output"]
         # scikit-learn turns arrays into the table that was asked for
-        return features if wanted == "default" else np.asarray(as_plain_array(features))
+        return features if output == "default" else np.asarray(as_plain_array(features))
 
     def _input_widths(self):
         """Yield the number of input columns of each leaf, as this basis last saw them; a leaf may have seen others alone."""

@@ -1,7 +1,7 @@
 """Recordings in parts: counts that are binned when they are sliced, windows of a recording, and the fit by batches.
 
 The fit is a loop over checked batches (`_run`, `_batches`) in which a stepper takes in one batch after another: the default
-solver (`_batch_fit`) or one of the user (`_user_solver`).
+solver (`_default_solver`) or one of the user (`_user_solver`).
 """
 
 from popglm._public import export

@@ -29,9 +29,9 @@ class CheckedBatches:
         self.names = tuple(frame.columns for frame in source.frames) if isinstance(source, Windows) else None
         self._items, self._first = self._iterate(0, 0), None
 
-    def seek(self, pass_number, n_skipped, *, anew=False):
-        """Continue after the first batches of a pass. An iterator stays where it is, unless it was made `anew`."""
-        self._items = self._iterate(pass_number, n_skipped, anew)
+    def seek(self, pass_number, n_skipped, *, restart=False):
+        """Continue after the first batches of a pass. An iterator goes on where it is, or at its start to `restart` a run."""
+        self._items = self._iterate(pass_number, n_skipped, restart)
 
     def read_next(self):
         """Read the next batch; None at the end of a pass or of all batches."""
@@ -61,12 +61,12 @@ class CheckedBatches:
                 yield self._check(item)
                 n_batches -= 1
 
-    def _iterate(self, pass_number, n_skipped, anew=False):
+    def _iterate(self, pass_number, n_skipped, restart=False):
         """Yield what the source gives, and END_OF_PASS after each pass, until a pass is empty."""
         while True:
             if isinstance(self.source, Windows):
                 items = prefetch(self.source.of_pass(pass_number, n_skipped))
-            elif self.is_iterator and not anew:
+            elif self.is_iterator and not restart:
                 items = self.source
             else:
                 items = islice(iter(self.source), n_skipped, None)
@@ -85,7 +85,7 @@ class CheckedBatches:
         shape, names = (X.values.shape[1], y.values.shape[1]), (X.columns, y.columns)
         self.shape, self.names = self.shape or shape, self.names or names
         require_batch_shape(self.shape, shape)
-        for letter, expected, came in zip("Xy", self.names, names, strict=True):
-            require_same_names(expected, came, f"all batches must have the columns of the first in `{letter}`")
+        for letter, expected, actual in zip("Xy", self.names, names, strict=True):
+            require_same_names(expected, actual, f"all batches must have the columns of the first in `{letter}`")
         require_valid_bins(has_valid_bin(X.values, y.values))
         return X.values, y.values

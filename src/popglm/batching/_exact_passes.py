@@ -36,10 +36,10 @@ MAX_SHORTENINGS = 6
 def start_exact_passes(fit):
     """Begin the exact passes after a first one, at the refined parameters."""
     fit = renew_curvature(refine_parameters(fit))
-    state, seen = fit.state, fit.state.seen
+    state, totals = fit.state, fit.state.totals
     point = state.problem.coordinates.from_model(*state.centered_params)
-    solver = initial_state(point, seen.null.silent)
-    exact = ExactPasses(seen=seen, solver=solver, problem=state.problem, dispersion=state.dispersion)
+    solver = initial_state(point, totals.null.silent)
+    exact = ExactPasses(totals=totals, solver=solver, problem=state.problem, dispersion=state.dispersion)
     return replace(fit, state=exact)
 
 
@@ -48,11 +48,11 @@ def start_new_bins(fit):
     state = fit.state
     coef, intercept = state.centered_params
     new = NewBins(
-        seen=state.seen,
+        totals=state.totals,
         coef=coef,
         intercept=intercept,
         problem=state.problem,
-        renew_at=np.inf,
+        renewal_bins=np.inf,
         dispersion=state.dispersion,
     )
     return replace(fit, state=new)
@@ -63,7 +63,7 @@ def step_in_exact_pass(fit, X, y):
     state, model = fit.state, fit.objective.model
     coef, intercept = state.problem.coordinates.to_model(ask(state.solver))
     batch = Design(MatrixRows(X), y)
-    sums = batch_total(_pass_sums, batch, model, coef, intercept, state.seen.null)
+    sums = batch_total(_pass_sums, batch, model, coef, intercept, state.totals.null)
     loss, (bins, _) = sums.losses[0], sums.bins_and_events
     fit = fit.update(sums=sums if state.sums is None else jax.tree.map(np.add, state.sums, sums))
     return fit, float((loss / np.maximum(bins, 1))[bins > 0].mean())
@@ -73,7 +73,7 @@ def _pass_sums(block, model, coef, intercept, null) -> PassSums:
     dispersion = ()
     if needs_chi_squared(model):
         dispersion = chi_squared_sums(block, model, coef, intercept, null)
-    elif model.shapes:
+    elif model.dispersion == "likelihood":
         dispersion = dispersion_slopes(block, model, coef, intercept)
     return PassSums(
         losses=loss_and_gradient(block, model, coef, intercept),
@@ -86,71 +86,72 @@ def _pass_sums(block, model, coef, intercept, null) -> PassSums:
 
 def shows_same_bins(state: ExactPasses) -> bool:
     """True if this pass showed the bins of the first, as far as sums tell them apart from others."""
-    seen, (bins, events) = state.seen, state.sums.bins_and_events
-    _, features, gram = seen.moments
+    totals, (bins, events) = state.totals, state.sums.bins_and_events
+    _, features, gram = totals.moments
     power = np.maximum(np.diag(gram), np.finfo(float).tiny)
     feature_error = np.abs(state.sums.features - features) / np.sqrt(power)
-    y = seen.sample.rows.y
+    y = totals.sample.rows.y
     mean_magnitude = np.nan_to_num(np.abs(y)).sum(0) / np.maximum((~np.isnan(y)).sum(0), 1)
-    same_events = np.abs(events - seen.events) <= 1e3 * machine_epsilon() * (bins * mean_magnitude)
-    return bool(np.array_equal(bins, seen.bins) and same_events.all() and (feature_error < 1e-2).all())
+    same_events = np.abs(events - totals.events) <= 1e3 * machine_epsilon() * (bins * mean_magnitude)
+    return bool(np.array_equal(bins, totals.bins) and same_events.all() and (feature_error < 1e-2).all())
 
 
 def take_solver_step(fit):
     """Tell the solver the sums of a pass, and let it choose the next trial points."""
-    state, seen, model, sums = fit.state, fit.state.seen, fit.objective.model, fit.state.sums
-    bins, ridge = np.maximum(seen.bins, 1), fit.mask.shape[1] / seen.bins.max()
+    state, totals, model, sums = fit.state, fit.state.totals, fit.objective.model, fit.state.sums
+    bins, ridge = np.maximum(totals.bins, 1), fit.mask.shape[1] / totals.bins.max()
     eps, dtype = machine_epsilon(), jnp.result_type(float)
     coef, intercept = state.problem.coordinates.to_model(ask(state.solver))
     value, gradient = objective_from_sums(sums.losses, state.problem, coef, bins)
-    problem = with_sampled_hessians(state.problem, seen.sample, (coef, intercept), ridge)
+    problem = with_sampled_hessians(state.problem, totals.sample, (coef, intercept), ridge)
     nat = model.nat(np.maximum(np.where(np.isfinite(value), value, 1), eps * sums.null_loss / bins))
     tol, hidden = SOLVER_TOL[dtype.name] * nat / bins, MAX_HIDDEN_GAIN * nat / bins
     curvature = problem.precondition.curvature
     solver = tell(state.solver, value, gradient, problem.precondition, tol, curvature * nat, eps, hidden)
     fit = fit.update(problem=problem, solver=solver, sums=None, dispersion_sums=sums.dispersion)
     if fit.estimates_dispersion:
-        fit = _update_dispersion(fit)
+        fit = _step_dispersion(fit)
     is_first = (state.solver.n_evaluated == 0) & (state.solver.status == RUNNING)
     null_value = sums.null_loss / bins
-    worse = is_first & ~(value <= null_value + 1e3 * eps * np.abs(null_value))
-    if coef[worse].any():
-        fit = _restart_at_null_model(fit, worse)
+    above_null = is_first & ~(value <= null_value + 1e3 * eps * np.abs(null_value))
+    if coef[above_null].any():
+        fit = _restart_at_null_model(fit, above_null)
     return _shorten_risky_steps(fit, sums.null_loss)
 
 
-def _update_dispersion(fit):
+def _step_dispersion(fit):
     """Take a step of the dispersion of each neuron that has converged; if it changes, the neuron runs again."""
-    state, seen, model = fit.state, fit.state.seen, fit.objective.model
+    state, totals, model = fit.state, fit.state.totals, fit.objective.model
     step = log_dispersion_step(*state.dispersion_sums)
     tol = 10 * LOG_DISPERSION_TOL[jnp.result_type(float).name]
-    again = (state.solver.status == DONE) & (np.abs(step) > tol) & (seen.bins > 0)
-    dispersion = np.where(again, state.dispersion * np.exp(step), state.dispersion)
+    restart = (state.solver.status == DONE) & (np.abs(step) > tol) & (totals.bins > 0)
+    dispersion = np.where(restart, state.dispersion * np.exp(step), state.dispersion)
     dispersion = np.clip(dispersion, MIN_DISPERSION, MAX_DISPERSION)
-    again &= dispersion != state.dispersion
+    restart &= dispersion != state.dispersion
     return fit.update(
-        solver=restart_neurons(state.solver, again, state.solver.point),
-        problem=replace_dispersion(state.problem, model.with_scale(dispersion), seen.null.eta, seen.null.mean),
+        solver=restart_neurons(state.solver, restart, state.solver.accepted.point),
+        problem=replace_dispersion(state.problem, model.with_scale(dispersion), totals.null.eta, totals.null.mean),
         dispersion=dispersion,
     )
 
 
-def _restart_at_null_model(fit, worse):
+def _restart_at_null_model(fit, above_null):
     """Restart neurons where the exact fit starts: the first pass led them to a loss above that of the null model."""
-    state, null = fit.state, fit.state.seen.null
+    state, null = fit.state, fit.state.totals.null
     point = state.problem.coordinates.from_model(np.zeros(fit.mask.shape), null.eta)
-    return fit.update(solver=restart_neurons(state.solver, worse, point))
+    return fit.update(solver=restart_neurons(state.solver, above_null, point))
 
 
 def _shorten_risky_steps(fit, null_loss):
     """Shorten steps from which the sample expects a disaster, before a pass is spent on them or the run ends there."""
-    state, seen, model = fit.state, fit.state.seen, fit.state.problem.objective.model
-    losses_at = lambda point: sample_losses(seen.sample, model, *state.problem.coordinates.to_model(point))
+    state, totals, model = fit.state, fit.state.totals, fit.state.problem.objective.model
+    losses_at = lambda point: sample_losses(totals.sample, model, *state.problem.coordinates.to_model(point))
     solver = state.solver
-    limit = losses_at(solver.point) + max_loss_noise(model, seen.null, seen.bins, null_loss)
+    limit = losses_at(solver.accepted.point) + max_loss_noise(model, totals.null, totals.bins, null_loss)
     for _ in range(MAX_SHORTENINGS):
-        lost = ~(losses_at(ask(solver)) <= limit) & (solver.status == RUNNING)
-        if not lost.any():
+        risky = ~(losses_at(ask(solver)) <= limit) & (solver.status == RUNNING)
+        if not risky.any():
             break
-        solver = solver._replace(step=np.where(lost, 0.1, 1) * solver.step)
+        step = np.where(risky, 0.1, 1) * solver.search.step
+        solver = solver._replace(search=solver.search._replace(step=step))
     return fit.update(solver=solver)

@@ -59,31 +59,31 @@ class BatchSums(NamedTuple):
 
 def step_in_first_pass(fit, X, y):
     """Take in one batch of centred features. Return the next fit and the mean loss of the batch."""
-    model, state, seen = fit.objective.model, fit.state, fit.state.seen
+    model, state, totals = fit.objective.model, fit.state, fit.state.totals
     batch = Design(MatrixRows(X), y)
     bins, events = total(bins_and_events, batch)
-    null = fit_null_model(model, seen.bins + bins, seen.events + events)
+    null = fit_null_model(model, totals.bins + bins, totals.events + events)
     state = replace(state, intercept=np.where(np.isnan(state.intercept), null.eta, state.intercept))
-    state, sums = _reset_lost_neurons(state, model, batch, null, bins, events)
+    state, sums = _reset_diverged_neurons(state, model, batch, null, bins, events)
     _, *gradients = sums.losses
 
     valid = ~rows_with_nan(X)
     residuals = partial(_batch_residuals, model, state.coef, state.intercept, len(X))
-    n_rows, _, gram = moments = tuple(a + b for a, b in zip(seen.moments, sums.moments, strict=True))
+    n_rows, _, gram = moments = tuple(a + b for a, b in zip(totals.moments, sums.moments, strict=True))
     X, y = X[valid], y[valid]
     variance = np.maximum(np.diag(gram) / n_rows, np.finfo(float).tiny)
-    seen = replace(
-        seen,
-        bins=seen.bins + bins,
-        events=seen.events + events,
+    totals = replace(
+        totals,
+        bins=totals.bins + bins,
+        events=totals.events + events,
         moments=moments,
-        gradients=seen.gradients + stack_params(*gradients),
-        sample=seen.sample.add_rows(X, y, residuals, 1 + (X**2 / variance).mean(1)),
+        gradients=totals.gradients + stack_params(*gradients),
+        sample=totals.sample.add_rows(X, y, residuals, 1 + (X**2 / variance).mean(1)),
         null=null,
     )
-    fit = replace(fit, state=replace(state, seen=seen))
-    if seen.bins.max() >= state.renew_at:
-        fit = renew_curvature(fit).update(renew_at=RENEWAL_GROWTH * seen.bins.max())
+    fit = replace(fit, state=replace(state, totals=totals))
+    if totals.bins.max() >= state.renewal_bins:
+        fit = renew_curvature(fit).update(renewal_bins=RENEWAL_GROWTH * totals.bins.max())
     loss, gradient = objective_from_sums(sums.losses, fit.state.problem, state.coef, np.maximum(bins, 1))
     # The size of a nat is that of the linear predictor if the link is the identity.
     max_change = np.sqrt(np.maximum(model.nat(sums.null_loss / np.maximum(bins, 1)), 1))
@@ -103,11 +103,11 @@ def _batch_residuals(model, coef, intercept, n_rows, X, y):
     X_padded = np.concatenate([X, empty])
     y_padded = np.concatenate([y, np.zeros((len(empty), y.shape[1]), y.dtype)])
     batch = Design(MatrixRows(X_padded), y_padded)
-    here = coef.astype(dtype), intercept.astype(dtype)
-    return collect_entries(loss_residuals, batch, y.shape[1], model, *here)[: len(X)]
+    params = coef.astype(dtype), intercept.astype(dtype)
+    return collect_entries(loss_residuals, batch, y.shape[1], model, *params)[: len(X)]
 
 
-def _reset_lost_neurons(state, model, batch, null, bins, events) -> tuple[FirstPass, BatchSums]:
+def _reset_diverged_neurons(state, model, batch, null, bins, events) -> tuple[FirstPass, BatchSums]:
     """Set neurons whose parameters do not describe the batch at all back to the null model. Return also the batch's sums.
 
     Their steps went too far for rows like these: those of a feature that had hardly varied, or of an outlier.
@@ -116,11 +116,11 @@ def _reset_lost_neurons(state, model, batch, null, bins, events) -> tuple[FirstP
     loss, d_coef, _ = sums.losses
     finite = np.isfinite(loss) & np.isfinite(d_coef).all(1)
     noise = max_loss_noise(model, fit_null_model(model, bins, events), bins, sums.null_loss)
-    lost = ~finite | (loss > sums.null_loss + noise)
-    lost &= (bins > 0) & state.coef.any(1) | ~finite
-    if not lost.any():
+    diverged = ~finite | (loss > sums.null_loss + noise)
+    diverged &= (bins > 0) & state.coef.any(1) | ~finite
+    if not diverged.any():
         return state, sums
-    coef, intercept = np.where(lost[:, None], 0, state.coef), np.where(lost, null.eta, state.intercept)
+    coef, intercept = np.where(diverged[:, None], 0, state.coef), np.where(diverged, null.eta, state.intercept)
     losses = batch_total(_moments_and_losses, batch, model, coef, intercept, null).losses
     return replace(state, coef=coef, intercept=intercept), sums._replace(losses=losses)
 
@@ -135,8 +135,8 @@ def max_loss_noise(model, null, bins, null_loss):
 def _apply_newton_share(state, gradient, new_bins, X, max_change) -> FirstPass:
     """Move the parameters by the batch's share of a Newton step; `max_change` scales the largest change."""
     coordinates, precondition = state.problem.coordinates, state.problem.precondition
-    held = PRIOR_EVENTS_PER_FEATURE * coordinates.mean.size / np.maximum(precondition.curvature, 1e-9)
-    move = -(new_bins / (state.seen.bins + held))[:, None] * precondition(gradient)
+    prior_bins = PRIOR_EVENTS_PER_FEATURE * coordinates.mean.size / np.maximum(precondition.curvature, 1e-9)
+    move = -(new_bins / (state.totals.bins + prior_bins))[:, None] * precondition(gradient)
     rms_change = np.sqrt(np.einsum("nf,fg,ng->n", move, precondition.correlation, move))
     coef, intercept = coordinates.to_model(move)  # a move from coefficients 0 and intercept 0
     row_change = np.abs(X.astype(np.float32) @ coef.T.astype(np.float32) + intercept).max(0)
@@ -148,36 +148,36 @@ def _apply_newton_share(state, gradient, new_bins, X, max_change) -> FirstPass:
 
 def renew_curvature(fit):
     """Compute coordinates and curvatures anew from the bins seen so far, at the present parameters."""
-    state, seen = fit.state, fit.state.seen
+    state, totals = fit.state, fit.state.totals
     if fit.estimates_dispersion:
-        fit, objective = _update_dispersion(fit)
+        fit, objective = _fit_dispersion_to_sample(fit)
     else:
         objective = fit.objective
-    bins, n_features = np.maximum(seen.bins, 1), state.coef.shape[1]
+    bins, n_features = np.maximum(totals.bins, 1), state.coef.shape[1]
     ridge = n_features / bins.max()  # the correlations of few rows are not to be trusted in every direction
     problem = prepare_problem(
-        objective, fit.mask, bins, seen.null.mean, seen.null.eta, seen.moments, machine_epsilon(), ridge
+        objective, fit.mask, bins, totals.null.mean, totals.null.eta, totals.moments, machine_epsilon(), ridge
     ).problem
-    return fit.update(problem=with_sampled_hessians(problem, seen.sample, state.centered_params, ridge))
+    return fit.update(problem=with_sampled_hessians(problem, totals.sample, state.centered_params, ridge))
 
 
 def refine_parameters(fit):
     """Move the parameters to the optimum of all bins seen so far, as far as the sums and the sample determine it."""
     fit = renew_curvature(fit)
-    model, state, seen = fit.objective.model, fit.state, fit.state.seen
+    model, state, totals = fit.objective.model, fit.state, fit.state.totals
     coef, intercept = state.centered_params
-    null_losses = sample_losses(seen.sample, model, np.zeros_like(coef), seen.null.eta)
-    limit = null_losses + max_loss_noise(model, seen.null, seen.bins, null_losses)
-    lost = ~(sample_losses(seen.sample, model, coef, intercept) <= limit)  # too far away to find back
-    start = np.where(lost[:, None], 0, coef), np.where(lost, seen.null.eta, intercept)
-    coef, intercept = sample_optimum(seen, state.problem, start)
+    null_losses = sample_losses(totals.sample, model, np.zeros_like(coef), totals.null.eta)
+    limit = null_losses + max_loss_noise(model, totals.null, totals.bins, null_losses)
+    diverged = ~(sample_losses(totals.sample, model, coef, intercept) <= limit)  # too far away to find back
+    start = np.where(diverged[:, None], 0, coef), np.where(diverged, totals.null.eta, intercept)
+    coef, intercept = sample_optimum(totals, state.problem, start)
     fit = fit.update(coef=coef, intercept=intercept)
-    return _update_dispersion(fit)[0] if fit.estimates_dispersion else fit
+    return _fit_dispersion_to_sample(fit)[0] if fit.estimates_dispersion else fit
 
 
-def _update_dispersion(fit):
+def _fit_dispersion_to_sample(fit):
     """Set the dispersion to the most likely one for the rows of the sample. Return the fit, and its objective with that."""
-    model, sample = fit.objective.model, fit.state.seen.sample
+    model, sample = fit.objective.model, fit.state.totals.sample
     if sample.n:
         model = fit_dispersion(partial(sample.total, dispersion_slopes), model, *fit.state.centered_params)
     fit = fit.update(dispersion=np.asarray(model.scale, float)[:, 0])

@@ -28,10 +28,10 @@ class BatchResult(NamedTuple):
 
 def fit_result(fit) -> BatchResult:
     """Estimates from the batches that a `BatchFit` has seen."""
-    require_valid_bins(fit.state.seen.bins.any())
+    require_valid_bins(fit.state.totals.bins.any())
     if isinstance(fit.state, FirstPass):
         fit = refine_parameters(fit).with_dispersion()
-    state, null = fit.state, fit.state.seen.null
+    state, null = fit.state, fit.state.totals.null
     coef, intercept = fit.params
     infinite = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
     return BatchResult(
@@ -47,20 +47,20 @@ def fit_result(fit) -> BatchResult:
 
 def fitted_dispersion(fit) -> Dispersion:
     """Dispersion of each neuron from the last complete pass, or from the sample before there is one."""
-    model, state, null = fit.objective.model, fit.state, fit.state.seen.null
+    model, state, null = fit.objective.model, fit.state, fit.state.totals.null
     sums = state.dispersion_sums if isinstance(state, ExactPasses) else None
     if not needs_chi_squared(model):
         sums = None
     elif sums is None:
         params = (np.asarray(a, jnp.result_type(float)) for a in (*state.centered_params, null.eta))
-        sums = state.seen.sample.total(chi_squared_sums, model, *params)
+        sums = state.totals.sample.total(chi_squared_sums, model, *params)
     return estimate_dispersion(model, null.mean, _n_params(fit), null.silent, sums)
 
 
 def _n_params(fit):
     """Number of parameters of each neuron that the bins seen so far determine."""
     mask = fit.state.problem.precondition.mask
-    if not fit.objective.model.divides:
+    if fit.objective.model.dispersion != "pearson":
         return mask.sum(1)
     features = mask[:, :-1]
     return _feature_rank(fit, features).n_params(features) + 1
@@ -68,6 +68,6 @@ def _n_params(fit):
 
 def _feature_rank(fit, mask):
     """Rank of the features within `mask` in the bins seen so far, with the penalty."""
-    seen = fit.state.seen
-    bins, eps = np.maximum(seen.bins, 1), machine_epsilon()
-    return prepare_problem(fit.objective, mask, bins, seen.null.mean, seen.null.eta, seen.moments, eps).rank
+    totals = fit.state.totals
+    bins, eps = np.maximum(totals.bins, 1), machine_epsilon()
+    return prepare_problem(fit.objective, mask, bins, totals.null.mean, totals.null.eta, totals.moments, eps).rank

@@ -13,16 +13,16 @@ class Place(NamedTuple):
     """Place of a run in its batches: current pass, batches of this pass already used, and steps since its start."""
 
     pass_number: int = 0
-    batches_taken: int = 0
+    n_batches: int = 0
     n_steps: int = 0
 
     def after_batch(self) -> "Place":
         """Place one batch later."""
-        return self._replace(batches_taken=self.batches_taken + 1, n_steps=self.n_steps + 1)
+        return self._replace(n_batches=self.n_batches + 1, n_steps=self.n_steps + 1)
 
     def after_pass(self) -> "Place":
         """Place at the start of the next pass."""
-        return self._replace(pass_number=self.pass_number + 1, batches_taken=0)
+        return self._replace(pass_number=self.pass_number + 1, n_batches=0)
 
 
 class RunState(NamedTuple):
@@ -44,30 +44,30 @@ class SavedRun(NamedTuple):
     solver: tuple
     place: tuple  # shape of the batches, pass, batches of this pass already used
     n_steps: int
-    stopped: bool  # whether the run ended with this step
+    is_last: bool  # whether the run ended with this step
     watch: tuple
 
     @classmethod
-    def after(cls, place, stepper, shape, stopped, watch) -> "SavedRun":
+    def after(cls, place, stepper, shape, is_last, watch) -> "SavedRun":
         """Run after the step at this place."""
         return cls(
             solver=stepper.to_tuple(),
-            place=(shape, place.pass_number, place.batches_taken),
+            place=(shape, place.pass_number, place.n_batches),
             n_steps=place.n_steps,
-            stopped=stopped,
+            is_last=is_last,
             watch=watch.snapshot(place.n_steps),
         )
 
     def resume(self, batches, stepper, watch, checkpoint):
         """Continue this run, if the last batch it used is the same. Return its place and the stepper in its state."""
-        _, pass_number, batches_taken = self.place
-        n_before = (self.n_steps if batches.is_iterator else batches_taken) - 1
-        batches.seek(pass_number, n_before, anew=True)
+        _, pass_number, n_batches = self.place
+        n_before = (self.n_steps if batches.is_iterator else n_batches) - 1
+        batches.seek(pass_number, n_before, restart=True)
         X, y = require_checkpoint_batch(batches.read_next(), checkpoint.path)
         checkpoint.verify_data(batch_fingerprint(X, y), "Batches must come in the same order again. ")
         stepper = stepper.from_tuple(self.solver, X, y)
         watch.resume(self.watch, self.n_steps)
-        return Place(pass_number=pass_number, batches_taken=batches_taken, n_steps=self.n_steps), stepper
+        return Place(pass_number=pass_number, n_batches=n_batches, n_steps=self.n_steps), stepper
 
 
 def read_shape(batches, checkpoint=None):
@@ -87,7 +87,7 @@ def run_batches(batches, stepper, n_steps, place, watch, checkpoint=None):
     if checkpoint and checkpoint.saved:
         saved = SavedRun(*checkpoint.saved)
         place, stepper = saved.resume(batches, stepper, watch, checkpoint)
-        if saved.stopped:
+        if saved.is_last:
             return stepper, place
     for batch in batches.take(n_steps - place.n_steps):
         if batch is END_OF_PASS:
@@ -98,12 +98,12 @@ def run_batches(batches, stepper, n_steps, place, watch, checkpoint=None):
         X, y = batch
         stepper, loss = stepper.step(X, y)
         place = place.after_batch()
-        stopped = watch(place.n_steps, loss, stepper)
+        is_last = watch(place.n_steps, loss, stepper)
         if checkpoint:
-            seen = X.copy(), y.copy()  # the next batch may be written where this one was
-            saved = partial(SavedRun.after, place, stepper, batches.shape, stopped, watch)
-            checkpoint.save_if_due(saved, partial(batch_fingerprint, *seen))
-        if stopped:
+            batch_copy = X.copy(), y.copy()  # the next batch may be written where this one was
+            saved = partial(SavedRun.after, place, stepper, batches.shape, is_last, watch)
+            checkpoint.save_if_due(saved, partial(batch_fingerprint, *batch_copy))
+        if is_last:
             return stepper, place
     require_any_batch(place.n_steps)
     if place.n_steps < n_steps:

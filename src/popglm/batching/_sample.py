@@ -71,7 +71,7 @@ class Sample(NamedTuple):
     arrays: Rows
     n: int
     share: float
-    n_seen: int
+    n_candidates: int
 
     @classmethod
     def empty(cls, n_features, n_neurons) -> "Sample":
@@ -85,29 +85,29 @@ class Sample(NamedTuple):
             size=np.ones(capacity),
             uniform=np.zeros(capacity),
         )
-        return cls(arrays=arrays, n=0, share=1.0, n_seen=0)
+        return cls(arrays=arrays, n=0, share=1.0, n_candidates=0)
 
     @classmethod
-    def from_rows(cls, rows: Rows, share, n_seen) -> "Sample":
+    def from_rows(cls, rows: Rows, share, n_candidates) -> "Sample":
         """Sample of copies of these rows, with room for more."""
         n, sample = len(rows.X), cls.empty(rows.X.shape[1], rows.y.shape[1])
         for array, values in zip(sample.arrays, rows, strict=True):
             array[:n] = values
-        return sample._replace(n=n, share=share, n_seen=n_seen)
+        return sample._replace(n=n, share=share, n_candidates=n_candidates)
 
     @classmethod
     def from_tuple(cls, values) -> "Sample":
         """Sample with the values of a file."""
-        *rows, share, n_seen = values
-        return cls.from_rows(Rows(*rows), share, n_seen)
+        *rows, share, n_candidates = values
+        return cls.from_rows(Rows(*rows), share, n_candidates)
 
     def to_tuple(self) -> tuple:
         """Values for a file."""
-        return *self.rows, self.share, self.n_seen
+        return *self.rows, self.share, self.n_candidates
 
     def copy(self) -> "Sample":
         """Sample with arrays of its own, so that rows may be appended to both."""
-        return Sample.from_rows(self.rows, self.share, self.n_seen)
+        return Sample.from_rows(self.rows, self.share, self.n_candidates)
 
     @property
     def rows(self) -> Rows:
@@ -121,19 +121,21 @@ class Sample(NamedTuple):
 
     def add_rows(self, X, y, residuals, size) -> "Sample":
         """Take in the rows of a batch; the function `residuals` makes the residuals of those that are kept."""
-        uniform = (self.n_seen + 1 + np.arange(len(X))) * GOLDEN_FRACTION % 1  # as good as random, and evenly spread
-        return self._replace(n_seen=self.n_seen + len(X))._add(X, y, residuals, size, uniform)
+        uniform = (
+            (self.n_candidates + 1 + np.arange(len(X))) * GOLDEN_FRACTION % 1
+        )  # as good as random, and evenly spread
+        return self._replace(n_candidates=self.n_candidates + len(X))._add(X, y, residuals, size, uniform)
 
     def _add(self, X, y, residuals, size, uniform):
-        taken = np.flatnonzero(uniform < self.share * size)
-        n = self.n + len(taken)
+        selected = np.flatnonzero(uniform < self.share * size)
+        n = self.n + len(selected)
         if n > len(self.arrays.X):
             share, rows = self.share / 2, self.rows
-            stays = rows.uniform < share * rows.size
-            smaller = Sample.from_rows(Rows(*(array[stays] for array in rows)), share, self.n_seen)
+            in_sample = rows.uniform < share * rows.size
+            smaller = Sample.from_rows(Rows(*(array[in_sample] for array in rows)), share, self.n_candidates)
             return smaller._add(X, y, residuals, size, uniform)
-        X, y = X[taken], y[taken]
-        rows = Rows(X=X, y=y, residual=residuals(X, y), size=size[taken], uniform=uniform[taken])
+        X, y = X[selected], y[selected]
+        rows = Rows(X=X, y=y, residual=residuals(X, y), size=size[selected], uniform=uniform[selected])
         for array, values in zip(self.arrays, rows, strict=True):
             array[self.n : n] = values
         return self._replace(n=n)
@@ -170,33 +172,33 @@ def with_sampled_hessians(problem: Problem, sample: Sample, params, ridge) -> Pr
         return problem
     hessians, n_bins = sample.hessians(problem.objective.model, *params, problem.coordinates)
     trust, diagonal = n_bins / (n_bins + TRUSTED_ROWS_PER_FEATURE * n_features), ridge * np.eye(n_features + 1)
-    own = {
+    blended = {
         neuron: t * (hessian + c * diagonal) + (1 - t) * c * precondition.correlation
         for neuron, (hessian, c, t) in enumerate(zip(hessians, precondition.curvature, trust, strict=True))
         if np.isfinite(hessian).all()
     }
-    return problem._replace(precondition=precondition.with_own_hessians(own))
+    return problem._replace(precondition=precondition.with_own_hessians(blended))
 
 
-def sample_optimum(seen, problem: Problem, start):
+def sample_optimum(totals, problem: Problem, start):
     """Coefficients and intercepts, neurons first, that minimise S and the penalty, from `start` on.
 
-    `seen` holds the gradients and bins of all rows, and the sample.
+    `totals` holds the gradients and bins of all rows, and the sample.
     """
     model, coordinates, precondition = problem.objective.model, problem.coordinates, problem.precondition
-    dtype = seen.sample.arrays.X.dtype
-    block, residual = seen.sample.block()
+    dtype = totals.sample.arrays.X.dtype
+    block, residual = totals.sample.block()
     weight, tiny = block.weight.astype(float), np.finfo(float).tiny  # each neuron has bins of its own
     # Effective number of bins: as many, were they to count alike.
     n_effective = np.maximum(weight.sum(0) ** 2 / np.maximum((weight**2).sum(0), tiny), 1)
-    scale, bins = seen.bins / np.maximum(weight.sum(0), tiny), np.maximum(seen.bins, 1)
+    scale, bins = totals.bins / np.maximum(weight.sum(0), tiny), np.maximum(totals.bins, 1)
     scaled_gradient = lambda sums: scale[:, None] * stack_params(*sums)
-    linear = seen.gradients - scaled_gradient(_block_total(residual_gradient, block, residual))
+    linear = totals.gradients - scaled_gradient(_block_total(residual_gradient, block, residual))
     missing = np.maximum(1 - n_effective / bins, 0)
-    held = NULL_CURVATURE_WEIGHT * missing * block.X.shape[1] / n_effective * precondition.curvature
+    proximal_weight = NULL_CURVATURE_WEIGHT * missing * block.X.shape[1] / n_effective * precondition.curvature
     first = coordinates.from_model(*start)
     eps = ROUND_OFF_FACTOR * float(jnp.finfo(dtype).eps)
-    state = initial_state(first, seen.null.silent)
+    state = initial_state(first, totals.null.silent)
     for _ in range(MAX_SAMPLE_EVALUATIONS):
         coef, intercept = coordinates.to_model(point := ask(state))
         loss, *slopes = _block_total(loss_and_gradient, block, model, coef.astype(dtype), intercept.astype(dtype))
@@ -205,13 +207,17 @@ def sample_optimum(seen, problem: Problem, start):
             slope = scaled_gradient(slopes) + linear
             loss = scale * loss + (linear * stack_params(coef, intercept)).sum(1)
         value, gradient = objective_from_sums((loss, slope[:, :-1], slope[:, -1]), problem, coef, bins)
-        pull = held[:, None] * ((point - first) @ precondition.correlation)
-        value, gradient = value + (pull * (point - first)).sum(1) / 2, gradient + precondition.mask * pull
+        proximal_gradient = proximal_weight[:, None] * ((point - first) @ precondition.correlation)
+        value, gradient = (
+            value + (proximal_gradient * (point - first)).sum(1) / 2,
+            gradient + precondition.mask * proximal_gradient,
+        )
         tol = SAMPLE_TOL_NATS * nat / bins
         state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, eps)
         if not (state.status == RUNNING).any():
             break
-    return coordinates.to_model(state.point + np.where(state.status == DONE, 1, 0)[:, None] * state.direction)
+    final_step = np.where(state.status == DONE, 1, 0)[:, None] * state.search.direction
+    return coordinates.to_model(state.accepted.point + final_step)
 
 
 def sample_losses(sample: Sample, model, coef, intercept):

@@ -4,25 +4,25 @@ from popglm._solver.ask_tell import SolverState
 from popglm._solver.preconditioner import Coordinates, Preconditioner, Problem
 from popglm._sums.losses import fit_null_model
 from popglm.batching._sample import Sample
-from popglm.batching._state import ExactPasses, FirstPass, NewBins, PassSums, Seen, set_objective
+from popglm.batching._state import ExactPasses, FirstPass, NewBins, PassSums, Totals, set_objective
 
 
 def state_to_tuple(state: FirstPass | ExactPasses, dispersion_is_fixed) -> tuple:
     """Values of a state for a file; the objective is left out, as it follows from the settings."""
     state = set_objective(state, None)
-    seen, exact = state.seen, isinstance(state, ExactPasses)
+    totals, exact = state.totals, isinstance(state, ExactPasses)
     coef, intercept = state.centered_params
     return (
         coef,
         intercept,
-        seen.center,
-        seen.bins,
-        seen.events,
-        seen.moments,
-        seen.gradients,
-        seen.sample.to_tuple(),
+        totals.center,
+        totals.bins,
+        totals.events,
+        totals.moments,
+        totals.gradients,
+        totals.sample.to_tuple(),
         state.problem,
-        float("inf") if exact else state.renew_at,
+        float("inf") if exact else state.renewal_bins,
         state.solver if exact else None,
         state.sums if exact else None,
         state.dispersion,
@@ -34,9 +34,10 @@ def state_to_tuple(state: FirstPass | ExactPasses, dispersion_is_fixed) -> tuple
 
 def state_from_tuple(values, model) -> FirstPass | ExactPasses:
     """State with the values of a file, still without an objective."""
-    coef, intercept, center, bins, events, moments, gradients, sample, problem, renew_at, *rest = values
-    solver, sums, dispersion, _, dispersion_sums, sees_new_bins = rest
-    seen = Seen(
+    coef, intercept, *values = values
+    center, bins, events, moments, gradients, sample, *values = values
+    problem, renewal_bins, solver, sums, dispersion, _, dispersion_sums, is_new_bins = values
+    totals = Totals(
         center=center,
         bins=bins,
         events=events,
@@ -54,12 +55,17 @@ def state_from_tuple(values, model) -> FirstPass | ExactPasses:
             precondition=Preconditioner.from_tuple(precondition),
         )
     if solver is None:
-        phase = NewBins if sees_new_bins else FirstPass
+        phase = NewBins if is_new_bins else FirstPass
         return phase(
-            seen=seen, coef=coef, intercept=intercept, problem=problem, renew_at=renew_at, dispersion=dispersion
+            totals=totals,
+            coef=coef,
+            intercept=intercept,
+            problem=problem,
+            renewal_bins=renewal_bins,
+            dispersion=dispersion,
         )
     return ExactPasses(
-        seen=seen,
+        totals=totals,
         solver=SolverState.from_tuple(solver),
         problem=problem,
         sums=None if sums is None else PassSums(*sums),

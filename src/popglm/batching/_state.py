@@ -15,7 +15,7 @@ from popglm.batching._sample import Sample
 
 
 @dataclass(frozen=True)
-class Seen:
+class Totals:
     """Sums over all bins seen; a bin that comes again in an exact pass is not added again.
 
     Features are those of the user minus `center`, the mean of the first batch, so that none lies far from 0.
@@ -30,7 +30,7 @@ class Seen:
     null: NullModel | None
 
     @classmethod
-    def nothing(cls, n_neurons, n_features) -> "Seen":
+    def empty(cls, n_neurons, n_features) -> "Totals":
         """Sums before the first batch."""
         zeros = np.zeros(n_neurons)
         return cls(
@@ -48,11 +48,11 @@ class Seen:
 class FirstPass:
     """Phase in which every batch moves the parameters, and is added to the sums."""
 
-    seen: Seen
+    totals: Totals
     coef: np.ndarray  # (neurons, features)
     intercept: np.ndarray  # for the centred features; NaN is set by the first batch
     problem: Problem | None = None  # coordinates and curvatures, None before the first batch
-    renew_at: float = 0.0  # number of bins at which the curvatures are computed again
+    renewal_bins: float = 0.0  # number of bins at which the curvatures are computed again
     dispersion: np.ndarray | None = None  # of each neuron, None if the loss has none
 
     @property
@@ -91,7 +91,7 @@ class PassSums(NamedTuple):
 class ExactPasses:
     """Phase in which the batches show the bins of the first pass again, so that every pass is one step of the exact solver."""
 
-    seen: Seen
+    totals: Totals
     solver: SolverState
     problem: Problem
     sums: PassSums | None = None  # of the batches of the present pass
@@ -101,9 +101,9 @@ class ExactPasses:
     @property
     def centered_params(self):
         """Coefficients and intercepts for the centred features; a step that the solver has not rejected is taken in advance."""
-        solver = self.solver
-        step = np.where(self.converged, 1, solver.step * (solver.n_rejected == 0))
-        return self.problem.coordinates.to_model(solver.point + step[:, None] * solver.direction)
+        search = self.solver.search
+        step = np.where(self.converged, 1, search.step * (search.n_rejected == 0))
+        return self.problem.coordinates.to_model(self.solver.accepted.point + step[:, None] * search.direction)
 
     @property
     def converged(self):

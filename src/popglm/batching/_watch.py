@@ -56,9 +56,9 @@ class Watch:
 
 
 @contextmanager
-def show_step_progress(n_steps, wanted):
-    """Show a bar with the loss of the last batches and the time left, if `wanted`; yield the function that moves it."""
-    if not wanted:
+def show_step_progress(n_steps, show):
+    """Show a bar with the loss of the last batches and the time left, if `show`; yield the function that moves it."""
+    if not show:
         yield lambda loss, n=1: None
         return
     from tqdm.auto import tqdm

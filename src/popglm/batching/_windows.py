@@ -73,8 +73,8 @@ class Windows:
         while size // 2 >= stop - start:
             size //= 2
         first = max(min(start, epoch[1] - size), epoch[0])
-        some = read_rows(values, first, min(first + size, epoch[1]))
-        return _fill_window(some[start - first : stop - first], self.n_bins)
+        rows = read_rows(values, first, min(first + size, epoch[1]))
+        return _fill_window(rows[start - first : stop - first], self.n_bins)
 
     def _cut(self, number):
         """Tiles (start, stop) of rows that cover every epoch once, each with its epoch (start, stop)."""

@@ -18,12 +18,12 @@ def fitted_observation_model(model):
     return resolve_settings(model).objective.model if fitted is None else fitted
 
 
-def model_with_dispersion(model, why):
-    """Observation model with the scale of each neuron, if it has one; `why` says what needs a scale, None that nothing does."""
+def model_with_dispersion(model, purpose):
+    """Observation model with the scale of each neuron, if it has one; `purpose` names what needs a scale, if anything does."""
     observation, estimated = fitted_observation_model(model), getattr(model, "scale_", None)
-    if why:
-        require_dispersion(observation, estimated is not None, why)
-    if not (observation.divides or observation.shapes):
+    if purpose:
+        require_dispersion(observation, estimated is not None, purpose)
+    if observation.dispersion is None:
         return observation
     if estimated is None:
         return broadcast_dispersion(observation, len(model.intercept_))
@@ -70,20 +70,21 @@ def checked_X_y(model, X, y):
     return X, y
 
 
-def place_on_data(model, X, y, why=None, what="a residual") -> ModelOnData:
-    """Model and the data that it is compared with. `why` needs any scale; `what` needs one inside the loss only."""
+def place_on_data(model, X, y, purpose=None, loss_purpose="a residual") -> ModelOnData:
+    """Model and the data that it is compared with. `purpose` needs any scale; `loss_purpose` needs one inside the loss only."""
     X, y = checked_X_y(model, X, y)
-    observation = model_with_dispersion(model, why or (what if fitted_observation_model(model).shapes else None))
+    in_loss = fitted_observation_model(model).dispersion == "likelihood"
+    observation = model_with_dispersion(model, purpose or (loss_purpose if in_loss else None))
     coef, intercept = core_params(model)
     rows = as_design_rows(X.values)
     return ModelOnData(observation, coef, intercept, X=X, y=y, rows=rows, design=Design(rows, y.values))
 
 
-def null_means(model, null, n_neurons, needed):
+def null_means(model, null, n_neurons, is_compared):
     """Means of the null model, per neuron; None for those of the y that is scored."""
     if not isinstance(null, str):
         return as_null_means(null, n_neurons, fitted_observation_model(model).support)
-    if require_option("null", null, NULL_SOURCES) == "scored" or not needed:
+    if require_option("null", null, NULL_SOURCES) == "scored" or not is_compared:
         return None
     require_train_mean(model)
     return model._train_mean

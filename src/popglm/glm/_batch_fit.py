@@ -21,7 +21,6 @@ from popglm._solver.problem import Convergence
 from popglm._solver.threads import one_thread
 from popglm._sums.scale import broadcast_dispersion
 from popglm.batching import Windows
-from popglm.batching._batch_fit import DEFAULT_SOLVER, BatchFit
 from popglm.batching._batches import CheckedBatches
 from popglm.batching._checks import (
     as_init_pair,
@@ -29,6 +28,7 @@ from popglm.batching._checks import (
     require_same_stepper,
     require_stepper,
 )
+from popglm.batching._default_solver import DEFAULT_SOLVER, BatchFit
 from popglm.batching._run import Place, RunState, read_shape, run_batches
 from popglm.batching._user_solver import UserSolver
 from popglm.batching._watch import Watch, show_step_progress
@@ -70,7 +70,7 @@ def fit_by_batches(
 
     batches = CheckedBatches(batches, settings.objective.model, settings.y_dims, state and state.shape)
     place = Place() if state is None else state.place._replace(n_steps=0)
-    batches.seek(place.pass_number, place.batches_taken)
+    batches.seek(place.pass_number, place.n_batches)
     user_callback = callback and (lambda n, loss, params: callback(n, loss, _as_user_params(settings, params)))
     score = held_out and (lambda *parameters: _held_out_score(settings, held_out, batches, *parameters))
     with saver or nullcontext():  # on leaving it, the file is written
@@ -94,9 +94,9 @@ def _require_suited_solver(settings: Settings, solver, held_out):
     (model, penalty, _), name = settings.objective, settings.solver_name
     if name is not None:
         warn_unsuited_solver(name, settings.options)
-    if solver is not None and penalty.lengths:
+    if solver is not None and penalty.l1_share:
         require_nonsmooth_solver(type(penalty).__name__, type(solver).__name__)
-    if (name is not None or solver is not None) and (model.shapes or held_out is not None):
+    if (name is not None or solver is not None) and (model.dispersion == "likelihood" or held_out is not None):
         require_dispersion(model, False, "a solver that you name or bring")
 
 
@@ -129,7 +129,7 @@ def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -
     require_n_features(n_features, X.values.shape[1], settings.estimator)
     require_same_names(feature_names(batches.names[0]), feature_names(X.columns))
     require_n_neurons(n_neurons, y.values.shape[1])
-    if model.divides or model.shapes:
+    if model.dispersion is not None:
         model = broadcast_dispersion(model, n_neurons) if dispersion is None else model.with_scale(dispersion)
     rows = as_design_rows(X.values)
     on_data = ModelOnData(model, coef, intercept, X=X, y=y, rows=rows, design=Design(rows, y.values))
@@ -165,7 +165,7 @@ def _as_fitted(settings: Settings, result, names, n_steps, watch) -> Fitted:
 def _fingerprint(settings: Settings, batches, params, state, solver, checks) -> dict:
     """Settings and data that a checkpoint of this fit is compared by; of a solver object it is the name only."""
     mask = None if settings.feature_mask is None else as_real_array("feature_mask", settings.feature_mask, (2,))
-    place = () if state is None else (state.place.pass_number, state.place.batches_taken)
+    place = () if state is None else (state.place.pass_number, state.place.n_batches)
     fingerprint = {
         "held_out": checks,
         "init": params and [values_checksum(*params), *place],

@@ -32,7 +32,7 @@ def require_path_settings(penalty, solver, strengths):
         raise ValueError(f"`fit_path` is for the default solver; got solver_name={solver!r}. Use solver_name=None.")
     if not penalty.default_strength:
         raise ValueError('`fit_path` needs a penalty; got "UnRegularized". Set regularizer="Lasso", for example.')
-    if strengths is None and not penalty.lengths:
+    if strengths is None and not penalty.l1_share:
         why = "no strength makes all coefficients 0, where a path could begin"
         fix = "Write strengths=numpy.geomspace(1e-5, 1, 11)."
         raise ValueError(f"`strengths` must be given for {type(penalty).__name__}: {why}. {fix}")

@@ -27,15 +27,17 @@ def require_drawable(means, limit, support, ids):
 
 def draw_in_blocks(key, model, eta, ids=None):
     """Draw activity of shape (time, neurons), a block of rows at a time; NaN where the linear predictor is NaN."""
-    known, rows = ~np.isnan(eta), SIZES.block_rows
-    mean = np.asarray(model.mean(jnp.where(known, eta, 0)))
-    require_drawable(np.where(known, mean, 0), MAX_DRAWABLE_MEAN, model.support, ids)
-    search = can_draw_by_search(model, np.max(mean, initial=0, where=known))
+    valid, rows = ~np.isnan(eta), SIZES.block_rows
+    mean = np.asarray(model.mean(jnp.where(valid, eta, 0)))
+    require_drawable(np.where(valid, mean, 0), MAX_DRAWABLE_MEAN, model.support, ids)
+    search = can_draw_by_search(model, np.max(mean, initial=0, where=valid))
     out = np.full(eta.shape, np.nan, eta.dtype)
-    for i, at in enumerate(range(0, len(eta), rows)):
-        some = zero_pad(np.where(known, eta, 0)[at : at + rows], rows)
-        out[at : at + rows] = np.asarray(_draw_rows(jax.random.fold_in(key, i), model, some, search))[: len(eta) - at]
-    return np.where(known, out, np.nan)
+    for i, start in enumerate(range(0, len(eta), rows)):
+        block = zero_pad(np.where(valid, eta, 0)[start : start + rows], rows)
+        out[start : start + rows] = np.asarray(_draw_rows(jax.random.fold_in(key, i), model, block, search))[
+            : len(eta) - start
+        ]
+    return np.where(valid, out, np.nan)
 
 
 @partial(jax.jit, static_argnums=3)
@@ -67,13 +69,13 @@ def counts_by_search(uniform, mean, scale=None):
         grown = scale * mean
         none, spread = jnp.exp(-jnp.log1p(grown) / scale), 2 * (1 + grown)
         after = lambda probability, count: probability * mean / (1 + grown) * (1 + scale * (count - 1)) / count
-    most = mean + 12 * spread + 12  # beyond, rounding would climb for ever
+    max_count = mean + 12 * spread + 12  # beyond, rounding would climb for ever
 
     def climb(state):
-        count, probability, left = state
-        count = jnp.where((left > 0) & (count < most), count + 1, count)
+        count, probability, remainder = state
+        count = jnp.where((remainder > 0) & (count < max_count), count + 1, count)
         probability = after(probability, jnp.maximum(count, 1))
-        return count, probability, jnp.where(left > 0, left - probability, left)
+        return count, probability, jnp.where(remainder > 0, remainder - probability, remainder)
 
     start = (jnp.zeros_like(mean), none, uniform - none)
-    return jax.lax.while_loop(lambda s: jnp.any((s[2] > 0) & (s[0] < most)), climb, start)[0]
+    return jax.lax.while_loop(lambda s: jnp.any((s[2] > 0) & (s[0] < max_count)), climb, start)[0]

@@ -54,8 +54,8 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
 def _as_fitted(settings: Settings, design, fit, center, names) -> Fitted:
     """Result of a solver in the features of the user, which are `center` more than those of the design."""
     model = settings.objective.model
-    known = model if fit.dispersion is None else model.with_scale(fit.dispersion[:, 0])
-    dispersion = dispersion_after_fit(design, known, fit)
+    fitted_model = model if fit.dispersion is None else model.with_scale(fit.dispersion[:, 0])
+    dispersion = dispersion_after_fit(design, fitted_model, fit)
     intercept = (fit.intercept - fit.coef.astype(float) @ center).astype(fit.intercept.dtype)
     return Fitted(
         observation_model=model,

@@ -50,12 +50,12 @@ class Model(RegressorMixin, BaseEstimator, ABC):
     def __repr__(self, N_CHAR_MAX=700):
         """Settings that differ from their defaults, arrays by their shape; and of a fit its size and convergence."""
         defaults = {name: value.default for name, value in inspect.signature(type(self)).parameters.items()}
-        shown = [
+        settings = [
             f"{name}=array of shape {np.shape(value)}" if np.ndim(value) else f"{name}={value!r}"
             for name, value in self.get_params(deep=False).items()
             if np.ndim(value) or (value is not defaults[name] and value != defaults[name])
         ]
-        text = f"{type(self).__name__}({', '.join(shown)})"
+        text = f"{type(self).__name__}({', '.join(settings)})"
         if not hasattr(self, "coef_"):
             return text
         n_neurons, converged = len(self.intercept_), getattr(self, "converged_", None)
@@ -191,7 +191,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         on_data = place_on_data(self, X, y, "`score`")
         require_spike_counts(score_type, on_data.model)
         aggregate = aggregate_sample_scores and (lambda scores: aggregate_sample_scores(as_user_array(self, scores)))
-        null = null_means(self, null, on_data.n_neurons, needed=score_type != "log-likelihood")
+        null = null_means(self, null, on_data.n_neurons, is_compared=score_type != "log-likelihood")
         return score_model(score_type, on_data, aggregate, null)
 
     def simulate(self, key, X):

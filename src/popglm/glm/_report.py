@@ -60,7 +60,7 @@ def _warn_of_findings(fitted: Fitted, strength):
             "finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are right. Leave "
             "it out, use a Ridge penalty",
         )
-    if model.shapes and model.scale is None:
+    if model.dispersion == "likelihood" and model.scale is None:
         smallest = MAX_POISSON_DISPERSION[jnp.result_type(float).name]
         warn_of_neurons(
             (dispersion < smallest) & ~findings.silent,
@@ -82,14 +82,14 @@ def _warn_of_collinear(collinear, names):
 
 def warn_of_silent(model, silent, null_mean, neurons):
     """Warn of neurons that have no event, or an event in every bin."""
-    every = silent & (null_mean > 0.5) if model.support.ends_only else np.zeros_like(silent)
+    always_active = silent & (null_mean > 0.5) if model.support.kind == "binary" else np.zeros_like(silent)
     text = "no event in any valid bin, so its coefficients are 0 and its rate is that of half an event. Leave it out"
-    warn_of_neurons(silent & ~every, neurons, text)
+    warn_of_neurons(silent & ~always_active, neurons, text)
     text = "an event in every valid bin, so its coefficients are 0 and half a bin counts as one without. Leave it out"
-    warn_of_neurons(every, neurons, text)
+    warn_of_neurons(always_active, neurons, text)
 
 
-def warn_of_neurons(which, names, text):
+def warn_of_neurons(mask, names, text):
     """Warn of some neurons by name, if there are any."""
-    if np.any(which):
-        warn_user(f"neuron {list_names(np.flatnonzero(which), names)}: {text}, or look at its data.", RuntimeWarning)
+    if np.any(mask):
+        warn_user(f"neuron {list_names(np.flatnonzero(mask), names)}: {text}, or look at its data.", RuntimeWarning)

@@ -58,11 +58,11 @@ def score_model(kind, on_data, aggregate, null):
     out neurons without an event in y, on which the null model is perfect.
     """
     bins, mean, silent = _null_statistics(on_data, null)
-    counted = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else ~silent & (bins > 0)
+    included = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else ~silent & (bins > 0)
     if aggregate is None:
-        measure = partial(_mean_log_likelihood, on_data.design, bins, counted)
+        measure = partial(_mean_log_likelihood, on_data.design, bins, included)
     else:
-        measure = partial(_aggregate_log_likelihoods, aggregate, on_data, counted)
+        measure = partial(_aggregate_log_likelihoods, aggregate, on_data, included)
 
     model_ll = measure(model_log_likelihoods, *on_data.params)
     if kind == "log-likelihood":
@@ -118,17 +118,17 @@ def _bits_per_spike(gain, spikes):
     return np.where(spikes > 0, gain / (np.log(2) * np.where(spikes > 0, spikes, 1)), np.where(gain == 0, 0, np.nan))
 
 
-def _mean_log_likelihood(design, bins, counted, entries, *args):
+def _mean_log_likelihood(design, bins, included, entries, *args):
     """Mean log-likelihood over the valid bins of the counted neurons, without an array of all bins."""
     sums = total(sum_over_rows(entries), design, *args)
-    return sums[counted].sum() / max(bins[counted].sum(), 1)
+    return sums[included].sum() / max(bins[included].sum(), 1)
 
 
-def _aggregate_log_likelihoods(function, on_data, counted, entries, *args):
+def _aggregate_log_likelihoods(function, on_data, included, entries, *args):
     """Apply the user's function to the log-likelihoods of all rows with a valid entry; invalid entries are NaN."""
     samples = on_data.entries(entries, *args)
     valid = ~np.isnan(samples)
-    samples = np.where(valid & ~counted, 0, samples)
+    samples = np.where(valid & ~included, 0, samples)
     return as_aggregate_scores(function(samples[valid.any(1)]))
 
 
@@ -169,7 +169,7 @@ def as_null_means(value, n_neurons, support):
     means = means.astype(float) if means.dtype != bool else np.full(means.shape, np.nan)
     possible = np.isfinite(means) & (means > support.low) & (means < support.high)
     if means.shape not in ((), (n_neurons,)) or not possible.all():
-        expected = f"'scored', 'train' or {n_neurons} {describe_range(*support[:2])} means per bin"
+        expected = f"'scored', 'train' or {n_neurons} {describe_range(support.low, support.high)} means per bin"
         came = f"an array of shape {means.shape} with values from {means.min():g} to {means.max():g}"
         raise ValueError(f"`null` must be {expected}; got {came}.")
     return np.broadcast_to(means, n_neurons)

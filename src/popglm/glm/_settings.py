@@ -81,7 +81,7 @@ def resolve_settings(estimator) -> Settings:
     options, name = as_solver_options(estimator.solver_kwargs), estimator.solver_name
     if name is not None:
         require_option("solver_name", name, JAXOPT_SOLVERS)
-    if penalty.lengths:
+    if penalty.l1_share:
         require_nonsmooth_solver(type(penalty).__name__, name)
     defaults = SOLVER_DEFAULTS if name is None else jaxopt_defaults(name)
     require_solver_options(name or "the default solver", options, defaults)

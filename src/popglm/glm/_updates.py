@@ -56,7 +56,7 @@ def _step_solver(settings: Settings):
     """Name and options of the solver that takes single steps: gradient descent if none is named, proximal if it must be."""
     if settings.solver_name is not None:
         return settings.solver_name, settings.options
-    return "ProximalGradient" if settings.objective.penalty.lengths else "GradientDescent", {}
+    return "ProximalGradient" if settings.objective.penalty.l1_share else "GradientDescent", {}
 
 
 def _as_batch(settings: Settings, X, y):

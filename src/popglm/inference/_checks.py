@@ -34,10 +34,10 @@ def require_unpenalised(penalty, strength, name):
 
 def require_fisher_information(model):
     """Require the mean of the curvature of the loss over y."""
-    if not model.informed:
+    if not model.has_fisher_information:
         raise ValueError(
             f"{type(model).__name__} does not say what its Fisher information is. Define `information(self, eta)`, the mean of "
-            "its curvature over y; or `linear = True`, if the slope of its loss is linear in y; or take "
+            "its curvature over y; or `exponential_family = True`, if the slope of its loss is linear in y; or take "
             'kind="sandwich".'
         )
 

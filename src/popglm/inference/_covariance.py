@@ -109,8 +109,8 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
     if result.silent.any():
         warn_neurons(result.silent, y.columns, "nothing to fit, so no standard errors")
     far = require_near_optimum(result.distance, result.silent, y.columns)
-    lost = not_identified(result.null_directions, result.conditional_se, np.eye(fit.coef.shape[1] + 1)).T
-    warn_not_identified(lost, result.silent | far, X.columns)
+    undetermined = not_identified(result.null_directions, result.conditional_se, np.eye(fit.coef.shape[1] + 1)).T
+    warn_not_identified(undetermined, result.silent | far, X.columns)
     if labels is not None:
         require_clusters(result.clusters)
     covariance = np.where(far[:, None, None], np.nan, result.covariance)
@@ -140,7 +140,7 @@ def _separated_coefficients(fit):
         return np.zeros(fit.coef.shape, bool)
     rows = as_design_rows(fit.data.X.values, centered=False)
     sums = total(sign_sums, Design(rows, fit.data.y.values))
-    separated = separated_binary if support.ends_only else separated_counts
+    separated = separated_binary if support.kind == "binary" else separated_counts
     return separated(sums, fit.coef)
 
 

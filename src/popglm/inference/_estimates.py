@@ -42,8 +42,8 @@ class Estimates(NamedTuple):
 
         The divisor is k; for a covariance that is itself estimated from clusters it is that of Hotelling's distribution.
         """
-        rest = self.df if self.clusters is None else np.maximum(self.df + 1 - k, 0)
-        return k * (1 if self.clusters is None else self.df / np.maximum(rest, 1)), rest
+        residual_df = self.df if self.clusters is None else np.maximum(self.df + 1 - k, 0)
+        return k * (1 if self.clusters is None else self.df / np.maximum(residual_df, 1)), residual_df
 
     @property
     def not_identified(self):
@@ -63,8 +63,8 @@ class Estimates(NamedTuple):
         """
         covariance, free = self._covariance_of(group)
         finite = np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
-        both = finite[:, :, None] & finite[:, None, :]
-        variance = np.einsum("pk,nkj,pj->pn", weights, np.where(both, covariance, 0), weights, optimize=True)
+        finite_pairs = finite[:, :, None] & finite[:, None, :]
+        variance = np.einsum("pk,nkj,pj->pn", weights, np.where(finite_pairs, covariance, 0), weights, optimize=True)
         missing = (weights != 0).astype(int) @ ~finite.T > 0
         variance[missing | self._points_not_identified(group, weights) | ~free.any(1)] = np.nan
         return weights @ self.values[:, group].T, np.sqrt(np.maximum(variance, 0))
@@ -82,17 +82,19 @@ class Estimates(NamedTuple):
         length = np.linalg.norm(paths, axis=2, keepdims=True)
         moving = (length[..., 0] > 1e-9 * length.max(1)) & ~self._points_not_identified(group, kernel).T
         paths = np.where(moving[..., None], paths / np.where(length > 0, length, 1), 0)
-        both = moving[:, 1:] & moving[:, :-1]
+        finite_pairs = moving[:, 1:] & moving[:, :-1]
         # A direction and its opposite are one.
         angles = np.arccos(np.clip((paths[:, 1:] * paths[:, :-1]).sum(2), -1, 1))
-        angles = np.where(both, np.minimum(angles, np.pi - angles), 0).sum(1)
+        angles = np.where(finite_pairs, np.minimum(angles, np.pi - angles), 0).sum(1)
         # Where the filter is 0 between two points, its path has several pieces.
         pieces = 1 + (np.diff(moving.astype(int), axis=1) > 0).sum(1) - ~moving[:, 0]
         df, points, alpha = self.df, np.maximum(moving.sum(1), 1), 1 - level
         rank = np.maximum(self._n_identified(group), 1)
         bonferroni = stats.t.isf(alpha / 2 / points, df)
-        divisor, rest = self.f_reference(rank)
-        scheffe = np.sqrt(np.where(rest > 0, divisor * f_quantile(alpha, rank, np.maximum(rest, 1)), np.inf))
+        divisor, residual_df = self.f_reference(rank)
+        scheffe = np.sqrt(
+            np.where(residual_df > 0, divisor * f_quantile(alpha, rank, np.maximum(residual_df, 1)), np.inf)
+        )
         tube = tube_quantile(angles, np.maximum(pieces, 1), df, alpha)
         return np.where(finite, np.minimum(np.minimum(bonferroni, scheffe), tube), np.nan)
 
@@ -101,8 +103,8 @@ class Estimates(NamedTuple):
         covariance, free = self._covariance_of(group)
         projection, scale = self._identified_projection(group)
         df = self._n_identified(group)
-        divisor, rest = self.f_reference(np.maximum(df, 1))
-        usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (rest > 0)
+        divisor, residual_df = self.f_reference(np.maximum(df, 1))
+        usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (residual_df > 0)
         covariance = np.where(usable[:, None, None], covariance / (scale[:, :, None] * scale[:, None, :]), 0)
         # Ones on the diagonal for held and unidentified parts: the matrix is invertible, and these add nothing.
         padding = np.eye(len(group)) * ~free[:, None, :] + np.eye(len(group)) - projection
@@ -110,7 +112,7 @@ class Estimates(NamedTuple):
         coef = (projection @ (self.values[:, group] * free / scale)[:, :, None])[..., 0]
         statistic = (coef * np.linalg.solve(covariance, coef[:, :, None])[..., 0]).sum(1)
         statistic = np.where(usable, statistic, np.nan)
-        p = tail_probability(statistic / divisor, np.maximum(df, 1), np.maximum(rest, 1))
+        p = tail_probability(statistic / divisor, np.maximum(df, 1), np.maximum(residual_df, 1))
         return statistic, df.astype(float), p
 
     def _covariance_of(self, group):

@@ -176,7 +176,7 @@ def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None) -> Cova
                 free=free[neuron],
                 mean=moments.mean[neuron].astype(float),
                 power=moments.power[neuron],
-                moved=np.append(coef[neuron] != 0, True),
+                nonzero=np.append(coef[neuron] != 0, True),
             )
             covariance = inverse.matrix * divisor[neuron]
             if meat:
@@ -189,8 +189,8 @@ def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None) -> Cova
             )
             result.residual_df[neuron] = moments.bins[neuron] - (se > 0).sum() + inverse.null_directions.shape[1]
             directions.append(uncentering @ inverse.null_directions)
-    most = max(a.shape[1] for a in directions)
-    padded = [np.pad(a, ((0, 0), (0, most - a.shape[1]))) for a in directions]
+    n_directions = max(a.shape[1] for a in directions)
+    padded = [np.pad(a, ((0, 0), (0, n_directions - a.shape[1]))) for a in directions]
     return result._replace(null_directions=np.stack(padded))
 
 
@@ -253,15 +253,15 @@ class _InverseInformation(NamedTuple):
     mean: Float[np.ndarray, " features"]
 
     @classmethod
-    def from_information(cls, information, *, free, mean, power, moved) -> "_InverseInformation":
+    def from_information(cls, information, *, free, mean, power, nonzero) -> "_InverseInformation":
         """Invert on the directions that the data determine; the others are null directions.
 
         A feature is constant, as for the fit, if its variance is below the round-off of its `power`. Its coefficient is
-        exchangeable with the intercept, unless it was not `moved` from 0.
+        exchangeable with the intercept, unless it is 0 (not `nonzero`).
         """
         eps, diagonal = machine_epsilon(), np.diag(information)
         varies = (diagonal > 8 * eps * power) & np.isfinite(diagonal)
-        varying, constant = free & varies, np.flatnonzero(free & ~varies & moved)
+        varying, constant = free & varies, np.flatnonzero(free & ~varies & nonzero)
         se = np.where(varying, 1 / np.sqrt(np.where(varying, diagonal, 1)), 0)
         block = np.ix_(varying, varying)
         values, vectors = np.linalg.eigh((information * np.outer(se, se))[block])

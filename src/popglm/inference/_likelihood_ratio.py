@@ -206,8 +206,8 @@ class NestedComparison(NamedTuple):
         if (bins == n).all():
             ranks = [Rank.from_moments((n, first, gram), eps)] * len(bins)
         else:
-            each = total(neuron_moments, design)
-            ranks = [Rank.from_moments(own, eps) for own in zip(np.maximum(bins, 1), *each, strict=True)]
+            sums = total(neuron_moments, design)
+            ranks = [Rank.from_moments(moments, eps) for moments in zip(np.maximum(bins, 1), *sums, strict=True)]
         mean = first / n + full.center
         return cls(full=full, design=design, silent=silent, bins=bins, mean=mean, ranks=ranks)
 
@@ -217,14 +217,17 @@ class NestedComparison(NamedTuple):
         The statistic is twice the difference of log-likelihoods. It is NaN, too, where the dispersion is.
         """
         full, model = self.full, self.full.observation_model
-        reduced_model = model if model.divides else reduced.observation_model
+        reduced_model = model if model.dispersion == "pearson" else reduced.observation_model
         params = *full.centered_params, *reduced.centered_params
         statistic = 2 * total(_log_likelihood_difference, self.design, model, reduced_model, *params)
         free = [
             rank.n_params(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)
         ]
         n_full, n_reduced = np.array(free, float).T
-        df, rest = n_full - n_reduced, np.maximum(self.bins - n_full - 1, 1) if full.scale_is_estimated else np.inf
+        df, residual_df = (
+            n_full - n_reduced,
+            np.maximum(self.bins - n_full - 1, 1) if full.scale_is_estimated else np.inf,
+        )
         left_out = (full.free & ~reduced.free).any(1)
         valid = valid & ~self.silent & left_out
         reasons = {
@@ -234,7 +237,7 @@ class NestedComparison(NamedTuple):
         }
         reason = valid * np.select(list(reasons.values()), list(reasons), 0)
         statistic = np.where(valid & (reason == 0), np.maximum(statistic, 0), np.nan)
-        p_values = tail_probability(statistic / np.maximum(df, 1), df, rest)
+        p_values = tail_probability(statistic / np.maximum(df, 1), df, residual_df)
         return GroupTests(statistic=statistic, df=df, p_values=p_values), reason
 
 

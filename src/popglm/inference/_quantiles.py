@@ -4,10 +4,10 @@ import numpy as np
 from scipy import special, stats
 
 
-def tail_probability(ratio, df, rest):
-    """Probability that F(df, rest) exceeds `ratio`; for infinite `rest`, that chi-squared over its degrees of freedom does."""
-    finite = np.where(np.isfinite(rest), rest, 1.0)
-    return np.where(np.isfinite(rest), stats.f.sf(ratio, df, finite), stats.chi2.sf(ratio * df, df))
+def tail_probability(ratio, df, residual_df):
+    """Probability that F(df, residual_df) exceeds `ratio`; that chi-squared / df does, if `residual_df` is infinite."""
+    finite = np.where(np.isfinite(residual_df), residual_df, 1.0)
+    return np.where(np.isfinite(residual_df), stats.f.sf(ratio, df, finite), stats.chi2.sf(ratio * df, df))
 
 
 def f_quantile(alpha, rank, df):

@@ -86,8 +86,10 @@ class Uncertainty:
     @property
     def covariance(self):
         """Covariance of the estimates, the intercept last: (neurons, features + 1, features + 1); no first axis for GLM."""
-        lost = self._estimates.not_identified
-        covariance = np.where(lost[:, :, None] | lost[:, None, :], np.nan, self._estimates.covariance)
+        not_identified = self._estimates.not_identified
+        covariance = np.where(
+            not_identified[:, :, None] | not_identified[:, None, :], np.nan, self._estimates.covariance
+        )
         return covariance[0] if self._single else covariance
 
     @property

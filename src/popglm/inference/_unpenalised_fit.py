@@ -54,7 +54,8 @@ class UnpenalisedFit(NamedTuple):
             coef=coef,
             intercept=intercept,
             free=as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0,
-            scale_is_estimated=observation_model.divides and fitted_observation_model(model).scale is None,
+            scale_is_estimated=observation_model.dispersion == "pearson"
+            and fitted_observation_model(model).scale is None,
         )
 
     @property
@@ -72,7 +73,7 @@ class UnpenalisedFit(NamedTuple):
     def loss_divisor(self) -> Float[np.ndarray, " neurons"]:
         """Dispersion that divides each neuron's loss; 1 where none does."""
         model = self.observation_model
-        return np.asarray(model.scale, float)[:, 0] if model.divides else np.ones(len(self.coef))
+        return np.asarray(model.scale, float)[:, 0] if model.dispersion == "pearson" else np.ones(len(self.coef))
 
 
 def params_in_double(model):

@@ -250,12 +250,12 @@ def _with_dispersion(model, train, coef, intercept):
 
     The estimate is the mean of Pearson's chi-squared where the dispersion divides the loss, and the most likely one inside it.
     """
-    if not (model.divides or model.shapes):
+    if model.dispersion is None:
         return model
     by_strength = lambda scaled: jax.tree.map(lambda scale: jnp.reshape(scale, (*intercept.shape, 1)), scaled)
     if model.scale is not None:
         return by_strength(model.with_scale(np.full(intercept.size, model.scale, float)))
-    if model.shapes:
+    if model.dispersion == "likelihood":
         slopes_at = lambda scaled, *params: [
             np.ravel(a) for a in total(_dispersion_slopes, train, by_strength(scaled), *params)
         ]

@@ -227,13 +227,13 @@ class EpochSplit(Splitter):
         epochs = X.epochs if self.epochs is None else self.epochs
         epoch = np.searchsorted(epochs.start, X.times, side="right") - 1
         epoch[X.times > epochs.end[epoch]] = -1
-        used, number = np.unique(epoch[epoch >= 0], return_inverse=True)
-        if len(used) < self.n_splits:
-            came = f"`n_splits` is {self.n_splits}, but rows lie in {len(used)} epoch(s) only"
+        labels, number = np.unique(epoch[epoch >= 0], return_inverse=True)
+        if len(labels) < self.n_splits:
+            came = f"`n_splits` is {self.n_splits}, but rows lie in {len(labels)} epoch(s) only"
             raise ValueError(f"{came}. Use fewer splits, or BlockSplit, which cuts epochs.")
-        turn = np.arange(len(used))
+        turn = np.arange(len(labels))
         if self.seed is not None:
-            turn = np.random.default_rng(self.seed).permutation(len(used))
+            turn = np.random.default_rng(self.seed).permutation(len(labels))
         fold = np.full(len(positions), -1)
         fold[epoch >= 0] = turn[number] % self.n_splits
         return fold
@@ -249,9 +249,9 @@ def _row_positions(X, n_rows):
     return np.rint((times - times.min()) / np.median(np.diff(np.sort(times)))).astype(int), None
 
 
-def _distance_to_nearest(positions, others):
-    """Distance of each position to the nearest of the others."""
-    others = np.sort(others)
-    i = np.searchsorted(others, positions)
-    after, before = others[np.minimum(i, len(others) - 1)], others[np.maximum(i - 1, 0)]
+def _distance_to_nearest(positions, targets):
+    """Distance of each position to the nearest target."""
+    targets = np.sort(targets)
+    i = np.searchsorted(targets, positions)
+    after, before = targets[np.minimum(i, len(targets) - 1)], targets[np.maximum(i - 1, 0)]
     return np.minimum(np.abs(after - positions), np.abs(positions - before))

@@ -94,9 +94,9 @@ def random_coupling(
     peak = coupled * np.where(excites, excitation, -inhibition) * rng.uniform(0.5, 1.5, (n, n))
     center = rng.uniform(0, len(area) - 1, (n, n))
     coef = peak[:, None] * np.exp(-(((functions[:, None] - center[:, None]) / 0.7) ** 2) / 2)
-    own = -refractoriness * np.select([functions == 0, functions == 1], [1, 1 / 3])
-    own = own - adaptation * ((functions > 1) & (functions >= len(area) - 2))
-    coef[np.arange(n), :, np.arange(n)] = own
+    self_coupling = -refractoriness * np.select([functions == 0, functions == 1], [1, 1 / 3])
+    self_coupling = self_coupling - adaptation * ((functions > 1) & (functions >= len(area) - 2))
+    coef[np.arange(n), :, np.arange(n)] = self_coupling
     target = bin_size * rng.uniform(low, high, n)
     intercept = np.log(target) - np.einsum("nkm,k,n->m", coef, area, target)
     return coef.reshape(-1, n), intercept

@@ -29,8 +29,8 @@ def decompose_predictor(coef, intercept, basis, inputs, model_name):
         expected = "the basis of the model's features"
         raise TypeError(f"`basis` must be {expected}; got {basis!r}. For example history + stimulus.")
     n, terms = len(intercept), list(_flatten_sum(basis))
-    rest = iter(as_simulation_inputs(inputs, len(basis._leaves)))
-    inputs = [[next(rest) for _ in term._leaves] for term in terms]
+    input_iterator = iter(as_simulation_inputs(inputs, len(basis._leaves)))
+    inputs = [[next(input_iterator) for _ in term._leaves] for term in terms]
     recurrent = [any(x is None for x in term_inputs) for term_inputs in inputs]
     for term in compress(terms, recurrent):
         if not isinstance(term, Conv):
@@ -41,7 +41,10 @@ def decompose_predictor(coef, intercept, basis, inputs, model_name):
         require_causal_kernel(term)
     external = [not is_recurrent for is_recurrent in recurrent]
     X, widths = _input_features(compress(terms, external), compress(inputs, external))
-    widths = [n * t.kernel.shape[1] if own else next(widths) for t, own in zip(terms, recurrent, strict=True)]
+    widths = [
+        n * t.kernel.shape[1] if is_recurrent else next(widths)
+        for t, is_recurrent in zip(terms, recurrent, strict=True)
+    ]
     if sum(widths) != coef.shape[1]:
         raise ValueError(
             f"`basis` and `inputs` make {sum(widths)} features, and the {model_name} has {coef.shape[1]}. Give the basis of "
@@ -96,5 +99,5 @@ def decompose_model(model, basis, inputs):
     """Observation model with its dispersion; recurrence, linear predictor without it and time axis by `decompose_predictor`."""
     require_estimator(model, Model)
     require_fitted(model)
-    known = model_with_dispersion(model, "a simulation")
-    return known, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__)
+    observation_model = model_with_dispersion(model, "a simulation")
+    return observation_model, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__)

@@ -74,14 +74,14 @@ def simulate_recurrence(
         chunk = rows[block * BINS_PER_BLOCK : (block + n_chunk) * BINS_PER_BLOCK]
         chunk = np.pad(chunk, (0, n_chunk * BINS_PER_BLOCK - len(chunk)), constant_values=-1)
         eta = np.where((chunk >= 0)[:, None], bins.eta[chunk], np.nan)
-        drawn = ~np.isnan(eta).any(1)
-        data = np.where(drawn[:, None], eta, 0).astype(dtype), drawn, np.maximum(chunk, 0).astype(np.int32)
+        valid = ~np.isnan(eta).any(1)
+        data = np.where(valid[:, None], eta, 0).astype(dtype), valid, np.maximum(chunk, 0).astype(np.int32)
         data = tuple(jnp.asarray(a.reshape(n_chunk, BINS_PER_BLOCK, *a.shape[1:])) for a in data)
         new = jnp.asarray(zero_pad(begins[block : block + n_chunk], n_chunk))
         carry, results = _simulate_chunk(key, model, parts, cap, start, carry, (*data, new), search=search)
         for whole, values in zip((activity, means), results, strict=True):
-            whole[chunk[drawn]] = np.asarray(values).reshape(-1, len(limit))[drawn]
-        require_no_explosion(means, limit, bins.times, chunk[drawn], model.support, ids, fix)
+            whole[chunk[valid]] = np.asarray(values).reshape(-1, len(limit))[valid]
+        require_no_explosion(means, limit, bins.times, chunk[valid], model.support, ids, fix)
     return activity, means
 
 
@@ -112,7 +112,7 @@ def _simulate_chunk(key, model, parts, cap, start, carry, data, *, search):
     n_functions, n_neurons = near.shape[0], coef.shape[1]
 
     def block(before, inputs):
-        eta, drawn, row, new = inputs
+        eta, valid, row, new = inputs
         before = jnp.where(new, start, before)
         recent = before[::-1]
         if far is not None:
@@ -121,15 +121,15 @@ def _simulate_chunk(key, model, parts, cap, start, carry, data, *, search):
 
         def one_bin(recent, inputs):
             # `recent` holds the bins since the block began, or the whole short window, the latest first.
-            eta, drawn, row = inputs
+            eta, valid, row = inputs
             eta = eta + (near @ recent).T.reshape(-1) @ coef
             capped = jnp.where(eta < cap, eta, cap)[:, None]
             y = draw_activity(jax.random.fold_in(key, row), model, capped, search)[:, 0]
-            y = jnp.where(drawn, y, 0)
+            y = jnp.where(valid, y, 0)
             return jnp.concatenate([y[None], recent[:-1]]), (y, model.mean(eta[:, None])[:, 0])
 
-        recent, drawn_and_means = jax.lax.scan(one_bin, recent, (eta, drawn, row))
+        recent, activity_and_means = jax.lax.scan(one_bin, recent, (eta, valid, row))
         before = recent[::-1] if far is None else jnp.concatenate([before, recent[::-1]])[BINS_PER_BLOCK:]
-        return before, drawn_and_means
+        return before, activity_and_means
 
     return jax.lax.scan(block, carry, data)

@@ -85,25 +85,26 @@ def stability(model, basis, inputs=None):
 
 def typical_activity(model, observation_model):
     """Typical size of each neuron's activity: that in the data of the fit, or a default after `update`."""
-    unknown = np.full(
-        len(model.intercept_), 0.98 if observation_model.support.ends_only else float(observation_model.divides)
-    )
+    default = 0.98 if observation_model.support.kind == "binary" else float(observation_model.dispersion == "pearson")
+    unknown = np.full(len(model.intercept_), default)
     mean = np.abs(np.asarray(train_mean(model, unknown), float))
-    if observation_model.divides:
+    if observation_model.dispersion == "pearson":
         mean = mean + np.sqrt(np.asarray(observation_model.variance(mean)) * np.ravel(observation_model.scale))
     return mean
 
 
 def explosion_limit(observation_model, typical):
     """Mean at which each neuron's activity counts as exploding."""
-    limit = 1e4 * typical.max() if observation_model.divides else max(MAX_MEAN_COUNT, 10 * typical.max())
-    return np.full(len(typical), np.inf if observation_model.support.ends_only else limit)
+    if observation_model.support.kind == "binary":
+        return np.full(len(typical), np.inf)
+    has_unit = observation_model.dispersion == "pearson"
+    return np.full(len(typical), 1e4 * typical.max() if has_unit else max(MAX_MEAN_COUNT, 10 * typical.max()))
 
 
 def estimate_stability(model, observation_model, recurrence, eta) -> Stability:
     """Stability of a fitted model, given its recurrence and its linear predictor without recurrence (time, neurons)."""
     typical = typical_activity(model, observation_model)
-    only_0_and_1 = observation_model.support.ends_only
+    only_0_and_1 = observation_model.support.kind == "binary"
     limit = (1 + typical) / 2 if only_0_and_1 else explosion_limit(observation_model, typical)
     field = MeanField.from_recurrence(observation_model, recurrence.filters, eta, limit)
     start = np.asarray(train_mean(model, np.zeros(len(typical))), float)

@@ -27,7 +27,7 @@ from popglm.batching._exact_passes import (
 from popglm.batching._first_pass import step_in_first_pass
 from popglm.batching._result import BatchResult, fit_result, fitted_dispersion
 from popglm.batching._saved_state import state_from_tuple, state_to_tuple
-from popglm.batching._state import ExactPasses, FirstPass, NewBins, Seen, set_objective
+from popglm.batching._state import ExactPasses, FirstPass, NewBins, Totals, set_objective
 
 DEFAULT_SOLVER = "the default solver"
 
@@ -50,21 +50,21 @@ class BatchFit:
     def start(cls, objective: Objective, mask, coef, intercept) -> "BatchFit":
         """Fit before its first batch, at these parameters; that batch sets an intercept of NaN."""
         model, dispersion = objective.model, None
-        if model.shapes:
+        if model.dispersion == "likelihood":
             dispersion = np.asarray(broadcast_dispersion(model, len(coef)).scale, float)[:, 0]
         fit = cls(
             objective=objective,
             mask=mask,
-            state=FirstPass(seen=Seen.nothing(*coef.shape), coef=coef, intercept=intercept, dispersion=dispersion),
-            estimates_dispersion=model.shapes and model.scale is None,
+            state=FirstPass(totals=Totals.empty(*coef.shape), coef=coef, intercept=intercept, dispersion=dispersion),
+            estimates_dispersion=model.dispersion == "likelihood" and model.scale is None,
         )
         return fit.with_dispersion()
 
     def step(self, X, y) -> tuple["BatchFit", float]:
         """Take in one batch, arrays (rows, features) and (rows, neurons). Return the next fit and the batch's mean loss."""
         record_rows(y)
-        fit = self if self.state.seen.center is not None else self._center(X)
-        X = X - fit.state.seen.center  # in double precision; the design rounds it
+        fit = self if self.state.totals.center is not None else self._center(X)
+        X = X - fit.state.totals.center  # in double precision; the design rounds it
         step = step_in_exact_pass if isinstance(fit.state, ExactPasses) else step_in_first_pass
         fit, loss = step(fit, X, y)
         return fit.with_dispersion(), loss
@@ -85,7 +85,7 @@ class BatchFit:
     def params(self):
         """Coefficients (neurons, features) and intercepts, for the features of the user."""
         coef, intercept = self.state.centered_params
-        center = self.state.seen.center
+        center = self.state.totals.center
         return coef, intercept - (0 if center is None else coef @ center)
 
     @property
@@ -104,15 +104,15 @@ class BatchFit:
 
     def resume(self, state) -> "BatchFit":
         """Fit in the `state` of an earlier one. It keeps its own parameters, except in exact passes, and a given dispersion."""
-        seen, dispersion = state.seen, self.state.dispersion
+        totals, dispersion = state.totals, self.state.dispersion
         if self.estimates_dispersion and state.dispersion is not None:
             dispersion = state.dispersion
-        null = fit_null_model(self.objective.model, seen.bins, seen.events)
-        seen = replace(seen, sample=seen.sample.copy(), null=null)
-        state = replace(state, seen=seen, dispersion=dispersion)
+        null = fit_null_model(self.objective.model, totals.bins, totals.events)
+        totals = replace(totals, sample=totals.sample.copy(), null=null)
+        state = replace(state, totals=totals, dispersion=dispersion)
         if isinstance(state, FirstPass):
             coef, intercept = self.state.centered_params
-            state = replace(state, coef=coef, intercept=intercept + coef @ seen.center)
+            state = replace(state, coef=coef, intercept=intercept + coef @ totals.center)
         return self._restore(state)
 
     @property
@@ -147,4 +147,4 @@ class BatchFit:
         center, sd = pooled_mean_sd([X], pooled_mean_sd([X], 0)[0])
         require_small_offset(center, sd)
         coef, intercept = self.state.centered_params
-        return self.update(seen=replace(self.state.seen, center=center), intercept=intercept + coef @ center)
+        return self.update(totals=replace(self.state.totals, center=center), intercept=intercept + coef @ center)
