@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BOOK := $(BIN)/jupyter-book build . -n -W --keep-going
 LOCK := requirements.lock
+TESTS ?= tests
+COMPARE ?= main
 # The first interpreter that runs and is one of the supported versions; `make PYTHON=... env` overrides.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test test-full lint lab lock bench clean
+.PHONY: help env book test test-full coverage lint lab lock bench dist clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -38,6 +40,14 @@ test-full: test ## the same, many killed runs, a record of many calls, and wheth
 	$(BIN)/python tests/record.py
 	$(BIN)/python tests/faults.py
 
+coverage: $(READY) ## which changed lines no test runs: all tests of the package, or make TESTS=tests/glm COMPARE=main coverage
+	mkdir -p _build/coverage
+	rm -f _build/coverage/*
+	NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -q -n 2 --ignore=tests/book $(TESTS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage xml --quiet -o _build/coverage/lines.xml
+	$(BIN)/diff-cover _build/coverage/lines.xml --compare-branch=$(COMPARE) --format markdown:_build/coverage/lines.md
+
 lint: $(READY) ## check the code, the prose and the workflows
 	$(BIN)/python tests/lint.py
 
@@ -60,6 +70,9 @@ lock: ## renew the lock file (needs uv): one set of versions for Python 3.11 to 
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		benchmarks/requirements.in --output-file benchmarks/requirements.lock
+
+dist: $(READY) ## build the wheel and the source archive into dist, and test the wheel in an environment of its own
+	$(BIN)/python tests/release.py $(if $(TAG),--tag $(TAG))
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) $(PEERS) benchmarks/.cache _build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,7 @@
-"""Checks the code, the prose, the workflows and the lock file without running anything: `make lint`."""
+"""Checks the code, the prose, the workflows and the lock file without running anything: `make lint`.
+
+`python tests/lint.py style spelling` runs some of the checks; the hooks in .pre-commit-config.yaml do so, one by one.
+"""
 
 import re
 import shutil
@@ -14,13 +17,25 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 WORKFLOWS = sorted(map(str, (ROOT / ".github/workflows").glob("*.yml")))
-CHECKS = {
+FORMS = sorted(map(str, (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")))
+DEPENDABOT, HOOKS = ".github/dependabot.yml", ".pre-commit-config.yaml"
+YAML = ["_config.yml", "_toc.yml", ".readthedocs.yaml", "CITATION.cff", DEPENDABOT, HOOKS, *FORMS, *WORKFLOWS]
+SCHEMAS = {  # name: (schema of check-jsonschema, files)
+    "workflows": ("github-workflows", WORKFLOWS),
+    "Read the Docs": ("readthedocs", [".readthedocs.yaml"]),
+    "Dependabot": ("dependabot", [DEPENDABOT]),
+    "issue forms": ("github-issue-forms", FORMS),
+    "citation": ("citation-file-format", ["CITATION.cff"]),
+}
+COMMANDS = {
     "style": ["ruff", "check", "."],
     "layout": ["ruff", "format", "--check", "."],
     "spelling": ["codespell", "."],
-    "YAML": ["yamllint", "--strict", "_config.yml", "_toc.yml", ".readthedocs.yaml", *WORKFLOWS],
-    "workflows": ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS],
-    "Read the Docs": ["check-jsonschema", "--builtin-schema", "vendor.readthedocs", ".readthedocs.yaml"],
+    "YAML": ["yamllint", "--strict", *YAML],
+    **{
+        name: ["check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files]
+        for name, (schema, files) in SCHEMAS.items()
+    },
     "actionlint": ["actionlint", *WORKFLOWS],
 }
 
@@ -78,22 +93,36 @@ def front_matter() -> list[str]:
     return [f"{page}: differs" for head in heads if head != usual for page in heads[head]] + sorted(stray)
 
 
+def run_command(name: str) -> bool:
+    """Run the command of a check, and return whether it passed."""
+    program, *arguments = COMMANDS[name]
+    path = shutil.which(program, path=str(BIN)) or shutil.which(program)
+    if path is None and program == "actionlint":  # no package of it installs without a download of its own
+        print(f"-- {name}: not installed, NOT checked")
+        return True
+    print(f"-- {name}", flush=True)
+    return path is not None and subprocess.run([path, *arguments], cwd=ROOT, check=False).returncode == 0
+
+
+def run_function(name: str) -> bool:
+    """Print what a check of this file finds, and return whether that is nothing."""
+    print(f"-- {name}")
+    wrong = FUNCTIONS[name]()
+    print(*wrong, sep="\n", end="\n" if wrong else "")
+    return not wrong
+
+
+FUNCTIONS = {"lock file": lock_file, "front matter": front_matter}
+CHECKS = dict.fromkeys(COMMANDS, run_command) | dict.fromkeys(FUNCTIONS, run_function)
+
+
 def main() -> int:
-    """Run every check, and say which failed."""
-    failed = []
-    for name, (program, *arguments) in CHECKS.items():
-        path = shutil.which(program, path=str(BIN)) or shutil.which(program)
-        if path is None and program == "actionlint":  # no package of it installs without a download of its own
-            print(f"-- {name}: not installed, NOT checked")
-            continue
-        print(f"-- {name}", flush=True)
-        if path is None or subprocess.run([path, *arguments], cwd=ROOT, check=False).returncode:
-            failed.append(name)
-    for check in (lock_file, front_matter):
-        print(f"-- {check.__name__.replace('_', ' ')}")
-        if wrong := check():
-            print(*wrong, sep="\n")
-            failed.append(check.__name__.replace("_", " "))
+    """Run the checks named on the command line, or all, and say which failed."""
+    names = sys.argv[1:] or list(CHECKS)
+    if unknown := set(names) - set(CHECKS):
+        print(f"There is no check {', '.join(sorted(unknown))}; the checks are {', '.join(CHECKS)}.")
+        return 2
+    failed = [name for name in names if not CHECKS[name](name)]
     print(f"FAILED: {', '.join(failed)}" if failed else "All checks passed.")
     return int(bool(failed))
 
