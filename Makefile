@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test test-full coverage lint lab lock bench dist clean
+.PHONY: help env book check test test-full coverage lint lab lock bench dist clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -35,8 +35,11 @@ book: $(READY) ## execute the pages and build the book into _build/html
 test: $(READY) ## run every test: the package, the pages, the strict build (twice), the built site
 	$(BIN)/python tests/run.py
 
-test-full: test ## the same, many killed runs, a record of many calls, and whether the tests notice when the code is wrong
-	KILLS=30 $(BIN)/python -m pytest -q tests/files/test_checkpoint.py -k killed
+check: lint ## lint and the fast laws, two minutes: before each commit
+	$(BIN)/python tests/run.py fast
+
+test-full: $(READY) ## every case and many killed runs, a record of many calls, and whether the tests notice when the code is wrong
+	FULL=1 $(BIN)/python tests/run.py
 	$(BIN)/python tests/record.py
 	$(BIN)/python tests/faults.py
 

@@ -1,5 +1,11 @@
 """Runs every test, in stages with time budgets: `make test`, or `python tests/run.py [stage ...]` for some of them.
 
+The stage "fast" is a part of "unit" for `make check`: laws and messages of every folder that take two minutes together.
+
+With FULL=1, as in `make test-full`, tests run all their cases instead of a sample (`tests/samples.py`), and the tests of
+the package run what XLA has optimised, as the pages always do. Without, they compile it without optimisations: a quarter
+of their time is saved, the sums are the same but for their last digits.
+
 A budget is what the stage should take on two fast cores. It is reported, and a stage fails only at `LIMIT` times its budget,
 when it is stopped: a slow machine is no fault. One line per stage ends the report; the exit status is 0 only if every stage
 ran tests and passed.
@@ -16,9 +22,29 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--durations=5"]
-BY_FILE = ["-n", "2", "--dist", "loadfile"]  # the tests of one file share a book
+BY_FILE = ["-n", "2", "--dist", "loadfile"]  # the tests of one file share a book, or what was compiled
+FAST = [
+    "basis/test_bases.py",
+    "basis/test_basis_messages.py",
+    "checks/test_checks_messages.py",
+    "checks/test_old_names.py",
+    "design/test_features.py",
+    "design/test_design_messages.py",
+    "glm/test_glm_messages.py",
+    "glm/test_score.py",
+    "glm/test_sklearn.py",
+    "glm/test_update.py",
+    "model_selection/test_splits.py",
+    "plotting/test_plotting.py",
+    "project/test_decisions.py",
+    "project/test_faults.py",
+    "project/test_habits.py",
+    "project/test_imports.py",
+    "simulation/test_simulation_messages.py",
+]
 STAGES = {  # name: (budget in seconds, what it is, command)
-    "unit": (540, "the package", [*PYTEST, "-n", "2", "tests", "--ignore=tests/book"]),
+    "unit": (360, "the package", [*PYTEST, *BY_FILE, "tests", "--ignore=tests/book"]),
+    "fast": (90, "what is quick of the package", [*PYTEST, *BY_FILE, *(f"tests/{file}" for file in FAST)]),
     "pages": (420, "the pages of the book, run one by one", [*PYTEST, "-n", "2", "--nbmake", "book"]),
     "builds": (
         180,
@@ -27,6 +53,7 @@ STAGES = {  # name: (budget in seconds, what it is, command)
     ),
     "browser": (240, "the built book in a browser", [*PYTEST, "-rs", "tests/book/test_browser.py"]),
 }
+DEFAULT = [name for name in STAGES if name != "fast"]  # which is a part of "unit"
 LIMIT = 7
 ONE_THREAD = dict.fromkeys(("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -36,7 +63,10 @@ def run(name: str) -> tuple[str, float]:
     budget, what, command = STAGES[name]
     print(f"\n{'=' * 100}\n== {name}: {what} (budget {budget} s)\n{'=' * 100}", flush=True)
     start = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | ONE_THREAD, start_new_session=True)
+    environment = os.environ | ONE_THREAD
+    if name in ("unit", "fast") and os.environ.get("FULL") != "1":
+        environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     try:
         status = process.wait(timeout=LIMIT * budget)
         outcome = {0: "passed", 5: "FAILED: no tests ran"}.get(status, "FAILED")
@@ -51,7 +81,7 @@ def run(name: str) -> tuple[str, float]:
 
 def main() -> int:
     """Run the stages named on the command line, or all."""
-    names = sys.argv[1:] or list(STAGES)
+    names = sys.argv[1:] or DEFAULT
     if unknown := set(names) - set(STAGES):
         print(f"There is no stage {', '.join(sorted(unknown))}; the stages are {', '.join(STAGES)}.")
         return 2

@@ -1,7 +1,17 @@
 """Small data sets that several tests use, and the forms in which they come."""
 
+import os
+
 import numpy as np
 import pynapple as nap
+
+FULL = os.environ.get("FULL") == "1"  # `make test-full`: every case, not a sample
+
+
+def sample_cases(cases, n):
+    """Return n of the cases, spread evenly over their order with the first and the last one; with FULL=1 all of them."""
+    cases = list(cases)
+    return cases if FULL else [cases[round(i)] for i in np.linspace(0, len(cases) - 1, n)]
 
 
 def small_data(seed=0, n_bins=600, n_features=4, n_neurons=3):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pynapple as nap
 import pytest
-from samples import Rows, framed
+from samples import Rows, framed, sample_cases
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
@@ -96,7 +96,7 @@ def test_equals_what_its_parts_make(precision, small_chunks, inputs, name):
     assert len(set(X.columns)) == X.shape[1]
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("name", sample_cases(DESIGNS, 4))
 def test_lazy_and_built_give_the_same_fits(precision, small_chunks, inputs, name):
     """Fit, predict and score, of all rows, a slice, an index, and epochs."""
     basis, names = DESIGNS[name]

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pynapple as nap
 import pytest
+from samples import FULL, sample_cases
 
 from popglm._files.checkpoint import Checkpoint
 from popglm.basis import RaisedCosineLogConv
@@ -25,7 +26,7 @@ from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import NegativeBinomial, Poisson
 from popglm.regularizer import GroupLasso
 
-KILLS = int(os.environ.get("KILLS", "3"))  # processes killed per way to fit; `make test-full` kills more
+KILLS = 30 if FULL else 2  # processes killed per way to fit
 PLAIN = {"solver_name": "GradientDescent", "solver_kwargs": {"stepsize": 0.1, "acceleration": False}}
 EXACT = {"solver_kwargs": {"tol": 1e-9}}  # more than ten passes, so that neurons get factors of their own
 X = np.random.default_rng(0).normal(size=(6000, 12))
@@ -131,7 +132,7 @@ def interrupted_every(n, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:neuron")
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("name", sample_cases(FITS, 8))
 def test_a_run_that_is_stopped_and_started_again_is_the_run(monkeypatch, tmp_path, population, name):
     settings, fit = FITS[name]
     path = tmp_path / "run.npz"
