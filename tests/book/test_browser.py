@@ -65,6 +65,7 @@ class Watched:
         self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=mode)
         self.context.grant_permissions(["clipboard-read", "clipboard-write"])
         self.context.add_init_script(f"localStorage.setItem('mode', '{mode}'); localStorage.setItem('theme', '{mode}')")
+        self.context.set_default_timeout(120_000)  # a slow machine is no fault
         self.tab = self.context.new_page()
         self.tab.on("console", self._console)
         self.tab.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
@@ -111,11 +112,22 @@ def watch(browser, address):
         assert watched.problems == []
 
 
+@pytest.fixture(scope="session")
+def screens(browser, address):
+    """One watched tab per screen, open for all pages: what they share is loaded once."""
+    tabs = {screen: Watched(browser, address, *screen) for screen in SCREENS}
+    yield tabs
+    for watched in tabs.values():
+        watched.context.close()
+
+
 @pytest.mark.parametrize(("width", "mode"), SCREENS)
 @pytest.mark.parametrize("page", PAGES)
-def test_page(watch, page, width, mode):
+def test_page(screens, page, width, mode):
     """Trap 7: no error, no failed or foreign request, no overflow, and nothing serious that axe-core finds."""
-    tab = watch(width, mode).open(page)
+    watched = screens[width, mode]
+    watched.problems.clear()
+    tab = watched.open(page)
     assert tab.get_attribute("html", "data-theme") == mode
     wide = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0, f"{wide} px wider than the screen"
@@ -128,6 +140,7 @@ def test_page(watch, page, width, mode):
         if rule["impact"] in ("serious", "critical")
     }
     assert serious == {}
+    assert watched.problems == []
 
 
 def test_start(watch):

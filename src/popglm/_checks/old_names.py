@@ -1,11 +1,11 @@
-"""Earlier names of attributes that users' own classes may define: read for one more version, with a warning."""
+"""Earlier names of attributes that users' own classes may define: read until version 0.3, with a warning."""
 
 from inspect import get_annotations
 from operator import attrgetter
 
 from popglm._checks.values import warn_user
 
-ADVICE = "Rename it: the next version will not read the earlier name."
+ADVICE = "Rename it: version 0.3, not before April 2027, will not read the earlier name."
 
 
 class _Alias(property):
