@@ -6,10 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
-from builds import build, write_page
+from builds import Build, build, write_page
 from nbclient import NotebookClient
 from popglm_book.buttons import repository
 from popglm_book.kernel import kernel_environment
@@ -177,3 +178,13 @@ print((time.process_time() - cpu) / (time.perf_counter() - wall))
         [sys.executable, "-c", code], env=environment, text=True, capture_output=True, check=True
     ).stdout
     assert float(ratio) < 1.3
+
+
+def test_what_counts_as_a_problem():
+    """Every warning and error does, but not the messages of a kernel that ends."""
+    end = "ERROR:tornado.general:Uncaught exception in ZMQStream callback\nTraceback (most recent call last):\n  File ...\n"
+    judge = lambda output, status=0: Build(status, f"reading\n{output}done\n", 1.0, Path()).problems
+    assert judge(end) == ""
+    assert judge(end + "page.md: WARNING: no title\n") == "page.md: WARNING: no title"
+    assert judge("ERROR:tornado.general:Something else\nTraceback (most recent call last):\n").count("\n") == 1
+    assert judge(end, status=1).startswith("reading")
