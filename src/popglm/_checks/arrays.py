@@ -138,9 +138,9 @@ def require_valid_bins(has_valid_bins):
 def require_small_offset(mean, sd):
     """Require features that do not lie so far from 0 that round-off hides their variation."""
     dtype = jnp.result_type(float)
-    lost = (np.abs(mean) * jnp.finfo(dtype).eps > 0.002 * sd) & (sd > 0)
-    if lost.any():
-        feature = int(np.argmax(lost))
+    unresolved = (np.abs(mean) * jnp.finfo(dtype).eps > 0.002 * sd) & (sd > 0)
+    if unresolved.any():
+        feature = int(np.argmax(unresolved))
         distance = f"{abs(mean[feature]) / sd[feature]:.1g} standard deviations from 0"
         raise ValueError(
             f"feature {feature} of X lies {distance}, more than {dtype} can tell apart. Subtract its mean."

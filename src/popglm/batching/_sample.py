@@ -121,9 +121,8 @@ class Sample(NamedTuple):
 
     def add_rows(self, X, y, residuals, size) -> "Sample":
         """Take in the rows of a batch; the function `residuals` makes the residuals of those that are kept."""
-        uniform = (
-            (self.n_candidates + 1 + np.arange(len(X))) * GOLDEN_FRACTION % 1
-        )  # as good as random, and evenly spread
+        # as good as random, and evenly spread
+        uniform = (self.n_candidates + 1 + np.arange(len(X))) * GOLDEN_FRACTION % 1
         return self._replace(n_candidates=self.n_candidates + len(X))._add(X, y, residuals, size, uniform)
 
     def _add(self, X, y, residuals, size, uniform):
@@ -208,10 +207,8 @@ def sample_optimum(totals, problem: Problem, start):
             loss = scale * loss + (linear * stack_params(coef, intercept)).sum(1)
         value, gradient = objective_from_sums((loss, slope[:, :-1], slope[:, -1]), problem, coef, bins)
         proximal_gradient = proximal_weight[:, None] * ((point - first) @ precondition.correlation)
-        value, gradient = (
-            value + (proximal_gradient * (point - first)).sum(1) / 2,
-            gradient + precondition.mask * proximal_gradient,
-        )
+        value = value + (proximal_gradient * (point - first)).sum(1) / 2
+        gradient = gradient + precondition.mask * proximal_gradient
         tol = SAMPLE_TOL_NATS * nat / bins
         state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, eps)
         if not (state.status == RUNNING).any():
