@@ -7,12 +7,16 @@ import numpy as np
 
 
 class Frame(NamedTuple):
-    """Array with the time axis of a pynapple object: times in seconds, epochs, names of columns; None for plain arrays."""
+    """Array with the time axis of a pynapple object: times in seconds, epochs, names of columns; None for plain arrays.
+
+    `bin_size` is the distance of neighbouring bins in seconds, None if only the times tell.
+    """
 
     values: object
     times: np.ndarray | None
     epochs: object | None
     columns: np.ndarray | None
+    bin_size: float | None = None
 
 
 class HasFrame:
@@ -120,6 +124,13 @@ def bin_frame(n_bins, bin_size) -> Frame:
     import pynapple as nap
 
     return Frame(None, (np.arange(n_bins) + 0.5) * bin_size, nap.IntervalSet(0, n_bins * bin_size), None)
+
+
+def make_ts(times, epochs):
+    """Make a Ts of times in these epochs."""
+    import pynapple as nap
+
+    return nap.Ts(times, time_support=epochs)
 
 
 def make_ts_group(trains, ids, epochs):

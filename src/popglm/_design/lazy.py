@@ -182,7 +182,7 @@ class LazyFeatures(HasFrame):
     def frame(self) -> Frame:
         """Features with their time axis."""
         named = self._frame.times is not None  # columns of `compute_features` have names then, too
-        return Frame(self, self.t, self.time_support, self.columns if named else None)
+        return Frame(self, self.t, self.time_support, self.columns if named else None, self._frame.bin_size)
 
     def span(self, *, centered=False) -> LazyRows:
         """Rows for a design."""

@@ -66,9 +66,9 @@ class Conv(Leaf):
     def _n_functions(self):
         return self.kernel.shape[1]
 
-    def look(self, inputs, *, anew=False):
+    def look(self, inputs, name="the input", *, anew=False):
         frame = self._as_frame(inputs)
-        require_regular_bins(frame)
+        require_regular_bins(frame, name)
         require_epoch_duration(frame)
         self.n_inputs_ = 1 if len(frame.values.shape) == 1 else frame.values.shape[1]
         return frame

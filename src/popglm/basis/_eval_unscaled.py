@@ -95,7 +95,7 @@ class CategoryEval(UnscaledEval):
         self.reference = reference
         self.label = label
 
-    def look(self, inputs, *, anew=False):
+    def look(self, inputs, name="the input", *, anew=False):
         require_binned("inputs", inputs)
         frame = as_frame(inputs)
         values = np.asarray(frame.values[:] if is_stream(frame.values) else as_plain_array(frame.values))

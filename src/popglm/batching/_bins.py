@@ -1,0 +1,82 @@
+"""Bins of epochs and where their edges lie, without an array of all edges."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from popglm._checks.times import TOLERANCE
+
+NANOSECOND = 1e-9  # pynapple rounds edges of bins to it
+MAX_ROUNDED = 2**53 * NANOSECOND  # later times have no digit for a nanosecond
+
+
+class Bins(NamedTuple):
+    r"""Bins of one size in pieces, each a run of neighbouring bins of one epoch.
+
+    Bin k of an epoch that starts at a begins at :math:`a + k\,\Delta`. If the bin size is a whole number of nanoseconds, this
+    is rounded to nanoseconds, as in pynapple. Other bins begin a nanosecond early, so that a time on an edge belongs to the
+    later bin, however it was rounded.
+    """
+
+    size: float
+    rounded: bool
+    start: np.ndarray  # of the epoch of each piece
+    end: np.ndarray
+    skipped: np.ndarray  # bins of the epoch before the piece
+    row: np.ndarray  # first row of each piece, and the number of rows
+
+    def edges(self, rows, piece):
+        """Left edges of bins; rows after the end of a piece go on."""
+        number = self.skipped[piece] + rows - self.row[piece]
+        sums = self._sums(number, piece)
+        return np.where(number == 0, self.start[piece], sums if self.rounded else sums - NANOSECOND)
+
+    def centers(self):
+        """Centres of all bins."""
+        piece = np.repeat(np.arange(len(self.start)), np.diff(self.row))
+        number = np.arange(self.row[-1]) + (self.skipped - self.row[:-1])[piece]
+        return np.where(number == 0, self.start[piece], self._sums(number, piece)) + self.size / 2
+
+    def _sums(self, number, piece):
+        sums = self.start[piece] + number * self.size
+        return np.round(sums, 9) if self.rounded else sums
+
+    def find_pieces(self, start, stop):
+        """Pieces that hold the rows from `start` to `stop`."""
+        first, last = np.searchsorted(self.row, [start, stop - 1], side="right")
+        return range(first - 1, last) if start < stop else range(0)
+
+    def select(self, rows):
+        """Bins of some rows, in increasing order."""
+        piece = np.searchsorted(self.row, rows, side="right") - 1
+        begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(piece, prepend=-1) != 0))
+        first, piece = rows[begins], piece[begins]
+        return self._replace(
+            start=self.start[piece],
+            end=self.end[piece],
+            skipped=self.skipped[piece] + first - self.row[piece],
+            row=np.append(begins, len(rows)),
+        )
+
+
+def make_bins(begin, end, size) -> Bins:
+    """Bins of epochs: those whose centre lies in the epoch, as pynapple makes them."""
+    whole = abs(size / NANOSECOND - round(size / NANOSECOND)) < 1e-3
+    rounded = bool(whole and np.abs(end).max(initial=0) < MAX_ROUNDED)
+    pieces, none = np.arange(len(begin)), np.zeros(len(begin) + 1, int)
+    bins = Bins(size, rounded, begin, end, none[:-1], none)
+    n_bins = ((end - begin) / size).astype(int)
+    n_bins += bins.edges(n_bins, pieces) + size / 2 <= end
+    return bins._replace(row=np.append(0, np.cumsum(n_bins)))
+
+
+def missing_shares(bins) -> np.ndarray:
+    """Share of the last bin of each epoch that lies after its end; 0 for less than the tolerance of clocks."""
+    missing = np.diff(bins.row) - (bins.end - bins.start) / bins.size
+    return np.where(missing > TOLERANCE, missing, 0)
+
+
+def drop_partial(bins) -> Bins:
+    """Bins without those that the end of an epoch cuts."""
+    n_bins = np.diff(bins.row) - (missing_shares(bins) > 0)
+    return bins._replace(row=np.append(0, np.cumsum(n_bins)))
