@@ -97,8 +97,8 @@ FAULTS = {
     ),
     "virtual counts: a spike on an edge counts in the bin before": Fault(
         "batching/_lazy_counts.py",
-        "guess + (times >= edges[guess + 1])",
-        "guess + (times > edges[guess + 1])",
+        'np.searchsorted(begins, inside, side="right")',
+        "np.searchsorted(begins, inside)",
         "design/test_streams.py",
         "pynapple",
     ),
@@ -111,8 +111,8 @@ FAULTS = {
     ),
     "counts restricted from the start of the epoch": Fault(
         "batching/_bins.py",
-        "skipped=self.skipped[piece] + first - self.row[piece]",
-        "skipped=self.skipped[piece]",
+        "skipped=number,",
+        "skipped=0 * number,",
         "batching/test_clocks.py",
         "follow",
     ),

@@ -25,38 +25,38 @@ class Bins(NamedTuple):
     skipped: np.ndarray  # bins of the epoch before the piece
     row: np.ndarray  # first row of each piece, and the number of rows
 
-    def edges(self, rows, piece):
-        """Left edges of bins; rows after the end of a piece go on."""
-        number = self.skipped[piece] + rows - self.row[piece]
-        sums = self._sums(number, piece)
-        return np.where(number == 0, self.start[piece], sums if self.rounded else sums - NANOSECOND)
+    def edges(self, start, stop):
+        """Edges of the bins of the rows from `start` to `stop`: a time t is in one if begin <= t < end."""
+        piece, number = self._locate(np.arange(start, stop))
+        after_epoch = np.nextafter(self.end[piece], np.inf)  # the end of an epoch belongs to it
+        return self._begin(piece, number), np.minimum(self._begin(piece, number + 1), after_epoch)
 
     def centers(self):
         """Centres of all bins."""
-        piece = np.repeat(np.arange(len(self.start)), np.diff(self.row))
-        number = np.arange(self.row[-1]) + (self.skipped - self.row[:-1])[piece]
-        return np.where(number == 0, self.start[piece], self._sums(number, piece)) + self.size / 2
+        piece, number = self._locate(np.arange(self.row[-1]))
+        return self._sums(piece, number) + self.size / 2
 
-    def _sums(self, number, piece):
-        sums = self.start[piece] + number * self.size
-        return np.round(sums, 9) if self.rounded else sums
+    def _locate(self, rows):
+        """Piece of each row, and its number among the bins of the epoch."""
+        piece = np.searchsorted(self.row, rows, side="right") - 1
+        return piece, rows + (self.skipped - self.row[:-1])[piece]
 
-    def find_pieces(self, start, stop):
-        """Pieces that hold the rows from `start` to `stop`."""
-        first, last = np.searchsorted(self.row, [start, stop - 1], side="right")
-        return range(first - 1, last) if start < stop else range(0)
+    def _begin(self, piece, number):
+        early = 0 if self.rounded else NANOSECOND
+        return self._sums(piece, number) - np.where(number > 0, early, 0)
+
+    def _sums(self, piece, number):
+        start = self.start[piece]
+        sums = start + number * self.size
+        return np.where(number > 0, np.round(sums, 9), start) if self.rounded else sums
 
     def select(self, rows):
         """Bins of some rows, in increasing order."""
-        piece = np.searchsorted(self.row, rows, side="right") - 1
-        begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(piece, prepend=-1) != 0))
-        first, piece = rows[begins], piece[begins]
-        return self._replace(
-            start=self.start[piece],
-            end=self.end[piece],
-            skipped=self.skipped[piece] + first - self.row[piece],
-            row=np.append(begins, len(rows)),
-        )
+        piece, number = self._locate(rows)
+        row = np.flatnonzero((np.diff(number, prepend=-1) != 1) | (np.diff(piece, prepend=-1) != 0))
+        piece, number = piece[row], number[row]
+        row = np.append(row, len(rows))
+        return self._replace(start=self.start[piece], end=self.end[piece], skipped=number, row=row)
 
 
 def make_bins(begin, end, size) -> Bins:
@@ -66,7 +66,7 @@ def make_bins(begin, end, size) -> Bins:
     pieces, none = np.arange(len(begin)), np.zeros(len(begin) + 1, int)
     bins = Bins(size, rounded, begin, end, none[:-1], none)
     n_bins = ((end - begin) / size).astype(int)
-    n_bins += bins.edges(n_bins, pieces) + size / 2 <= end
+    n_bins += bins._begin(pieces, n_bins) + size / 2 <= end
     return bins._replace(row=np.append(0, np.cumsum(n_bins)))
 
 

@@ -100,20 +100,18 @@ class LazyCounts(HasFrame):
         return self._count(0, len(self)).astype(dtype or self.dtype, copy=False)
 
     def _count(self, start, stop):
-        out = np.zeros((stop - start, len(self._trains)), self.dtype)
-        bins = self._bins
-        for piece in bins.find_pieces(start, stop):
-            a, b = max(start, bins.row[piece]), min(stop, bins.row[piece + 1])
-            if a >= b:
-                continue
-            edges = bins.edges(np.arange(a, b + 1), piece)
-            for neuron, times in enumerate(self._trains):
-                lowest, highest = np.searchsorted(times, [edges[0], edges[-1]])
-                inside = times[lowest:highest]
-                inside = inside[: np.searchsorted(inside, bins.end[piece], "right")]
-                numbers = _bin_numbers(inside, edges, bins.size)
-                out[a - start : b - start, neuron] = np.bincount(numbers, minlength=b - a)
-        return out
+        n_bins, n_neurons = stop - start, len(self._trains)
+        if not n_bins:
+            return np.zeros((0, n_neurons), self.dtype)
+        begins, ends = self._bins.edges(start, stop)
+        entries = []  # of the matrix, one for each spike
+        for neuron, times in enumerate(self._trains):
+            first, last = np.searchsorted(times, [begins[0], ends[-1]])
+            inside = times[first:last]
+            rows = np.searchsorted(begins, inside, side="right") - 1
+            entries.append(rows[inside < ends[rows]] * n_neurons + neuron)
+        counts = np.bincount(np.concatenate(entries), minlength=n_bins * n_neurons)
+        return counts.reshape(n_bins, n_neurons)
 
 
 def count_lazily(units, bin_size, epochs=None, *, partial="keep"):
@@ -189,10 +187,3 @@ def count_lazily(units, bin_size, epochs=None, *, partial="keep"):
     else:
         warn_partial_bins(missing_shares(bins), int(bins.row[-1]))
     return LazyCounts(trains, np.asarray(units.index), epochs, bins)
-
-
-def _bin_numbers(times, edges, bin_size):
-    """Number of the bin of each time, by division, corrected where that rounds across an edge."""
-    guess = np.clip(((times - edges[0]) / bin_size).astype(int), 0, len(edges) - 2)
-    guess -= times < edges[guess]
-    return guess + (times >= edges[guess + 1])
