@@ -10,7 +10,7 @@ import pytest
 from popglm._checks.times import require_aligned
 from popglm._pynapple import as_frame
 from popglm.basis import HistoryConv, IdentityEval, RaisedCosineLogConv
-from popglm.batching import count_lazily
+from popglm.batching import count_lazily, random_windows
 from popglm.glm import GLM, PopulationGLM
 
 SIZES = {"1/30": F(1, 30), "1/60": F(1, 60), "1/1000": F(1, 1000), "0.005": F(1, 200)}
@@ -143,6 +143,11 @@ def test_counts_follow_restricted_features(size):
     built = PopulationGLM().fit(np.asarray(X), dense[rows])
     np.testing.assert_allclose(PopulationGLM().fit(X, part).coef_, built.coef_, rtol=1e-4, atol=1e-5)
     later = nap.IntervalSet([3.5, 6.0], [5.5, 9.0])
+    anew = RaisedCosineLogConv(2, window_size=10)
+    alone = anew.compute_features(nap.TsdFrame(t=counts.t, d=dense).restrict(TRIALS))
+    np.testing.assert_array_equal(np.asarray(anew.lazy_features(part)), alone.values)
+    windows = random_windows(X, part, n_bins=100, seed=0)
+    assert sum(np.nansum(y) for _, y in windows) == dense[rows].sum()
     again = nap.Tsd(t=part.t, d=np.arange(len(part))).restrict(later).values.astype(int)
     np.testing.assert_array_equal(np.asarray(part.restrict(later)), dense[rows][again])
     assert part.restrict(nap.IntervalSet(8, 9)).shape == (0, 2)
@@ -180,13 +185,15 @@ def test_behaviour_comes_to_the_bins(size, rate):
         recent.append(number if number >= 0 and (center < 9 or frames[number] >= 9) else np.nan)
     np.testing.assert_array_equal(values.values, recent)
     np.testing.assert_allclose(values.t, counts.t, atol=2e-9)
+    between = camera.interpolate(counts.timeline).restrict(nap.IntervalSet([0, 9.5], [6.5, 19.5]))
+    np.testing.assert_allclose(between.values, np.interp(between.t, camera.t, camera.values), atol=1e-5)
     X = IdentityEval().lazy_features(values)
     require_aligned(as_frame(X), as_frame(counts))
 
 
 @pytest.mark.parametrize("rate", [30, 60])
 def test_a_stimulus_that_acts_at_lag_3_is_found_there(rate):
-    """Brought to the bins by `value_from`; `bin_average` sets two of three frames at 60 Hz a bin early."""
+    """Brought to the bins by `value_from`; `bin_average` sets frames at 60 Hz a bin early."""
     rng, n = np.random.default_rng(0), 4000
     light = rng.normal(size=n)
     y = rng.poisson(np.exp(np.r_[np.zeros(3), 0.8 * light[:-3]] - 1))
@@ -197,6 +204,8 @@ def test_a_stimulus_that_acts_at_lag_3_is_found_there(rate):
     brought = counts.timeline.value_from(series, mode="before")
     model = PopulationGLM().fit(HistoryConv(5).lazy_features(brought), counts)
     np.testing.assert_allclose(model.coef_[:, 0], [0, 0, 0.8, 0, 0], atol=0.06)
+    averaged = series.bin_average(1 / rate)
+    assert (averaged.values[1:-1] == light[1 + (rate == 60) :][: n - 2]).mean() > 0.99
 
 
 def test_values_that_joined_epochs_are_named():

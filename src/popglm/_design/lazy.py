@@ -171,7 +171,10 @@ class LazyFeatures(HasFrame):
         return np.asarray(selected)[0] if isinstance(first, int | np.integer) else selected
 
     def restrict(self, epochs):
-        """Select the rows inside epochs, a pynapple IntervalSet. Their history from before an epoch is kept."""
+        """Select the rows inside epochs, a pynapple IntervalSet. Their history from before an epoch is kept.
+
+        Rows on either end are inside. ``counts.restrict(epochs)`` of counts, lazy or not, keeps the same rows.
+        """
         rows, inside = rows_in_epochs(self.frame, require_restriction(self, epochs))
         selected = self[rows]
         return selected._with(selected._index, self._frame._replace(epochs=inside))
