@@ -124,7 +124,8 @@ def _describe_mending(row, later, bin_size, latest, one, other):
         digits = latest >= 1e7  # seconds: no digit is left for a nanosecond
         rounded = "few digits for times since 1970" if digits else "a nanosecond"
         reason = f"pynapple rounds each bin of `count` to {rounded}: use `popglm.batching.count_lazily`"
-        return f"{drift} If that is done, {reason}{', or subtract the start of the recording from all times' if digits else ''}."
+        subtract = ", or subtract the start of the recording from all times" if digits else ""
+        return f"{drift} If that is done, {reason}{subtract}."
     shift = f"{abs(later):.6g}"
     signs = ("-", "+") if later > 0 else ("+", "-")
     lines = [f"nap.IntervalSet(epochs.start {sign} {shift}, epochs.end {sign} {shift})" for sign in signs]
