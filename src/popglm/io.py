@@ -236,7 +236,7 @@ def load(path):
     GLM(inverse_link_function='softplus')
     """
     path = as_readable_path("path", path)
-    tree, foreign, model = read_npz(path, MODEL_FILE_KIND, MODEL_FILE_VERSION), [], None
+    tree, foreign, model = read_npz(path, MODEL_FILE_KIND, MODEL_FILE_VERSION), [], None  # type: ignore[var-annotated]
     try:
         model = _decode_value(tree, foreign)
     except Exception:  # a header not written by `save` can raise anything

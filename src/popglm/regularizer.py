@@ -236,12 +236,12 @@ class ElasticNet(Regularizer):
         as_share("l1_ratio", self.l1_ratio, " Use Lasso for 1 and Ridge for 0.", strict=True)
 
     @property
-    def l1_share(self):
+    def l1_share(self):  # type: ignore[override]
         """Share of the absolute values."""
         return self.l1_ratio
 
     @property
-    def l2_share(self):
+    def l2_share(self):  # type: ignore[override]
         """Share of the squares."""
         return 1 - self.l1_ratio
 

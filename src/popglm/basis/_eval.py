@@ -86,7 +86,7 @@ class Eval(Leaf):
             low, high = _widen_bounds(*bounds)
             n_outside = sum(int(((chunk < low) | (chunk > high)).sum()) for chunk in _read_chunks(values))
             n_values = values.shape[0] * self.n_inputs_
-            warn_outside_bounds(n_outside, n_values, *bounds, learned=self.bounds is None)
+            warn_outside_bounds(n_outside, n_values, *bounds, learned=self.bounds is None)  # type: ignore[misc]
         self._evaluate_rows(read_rows(values, 0, TRIAL_ROWS))
         return frame
 

@@ -106,7 +106,7 @@ class Node(Basis):
             raise ValueError(f"a {type(self).__name__} needs at least one basis; got none.")
         for basis in bases:
             require_basis(basis, Basis, self._operator)
-        unpack = lambda b: b.bases if type(b) is type(self) and b.label is None else (b,)
+        unpack = lambda b: b.bases if type(b) is type(self) and b.label is None else (b,)  # type: ignore[has-type]
         self.bases = tuple(deepcopy(part) for basis in bases for part in unpack(basis))
         self.label = label
 
@@ -139,7 +139,7 @@ class Node(Basis):
         names = self._names
         if key in names:
             return self.bases[names.index(key)]
-        if isinstance(key, Integral) and not isinstance(key, bool) and -len(names) <= key < len(names):
+        if isinstance(key, Integral) and not isinstance(key, bool) and -len(names) <= key < len(names):  # type: ignore[operator]
             return self.bases[key]
         raise KeyError(f"the parts of this basis are {', '.join(map(repr, names))}; got {key!r}.")
 

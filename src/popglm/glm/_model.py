@@ -91,7 +91,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
             self.n_iter_, self.converged_, _ = fitted.convergence
         if fitted.null_mean is not None:
             self._train_mean = fitted.null_mean
-        self._columns, features = fitted.names
+        self._columns, features = fitted.names  # type: ignore[assignment]
         if feature_names(features) is not None:
             self.feature_names_in_ = np.asarray(features, object)
 

@@ -159,7 +159,7 @@ def _cluster_labels(clusters, X, y):
                 f'clusters="epochs" needs a pynapple X or y with several epochs; got {len(epochs)}. Give a number of bins, '
                 "such as clusters=1000, or one label for each bin."
             )
-        labels = np.searchsorted(epochs.start, frame.times, "right")
+        labels = np.searchsorted(epochs.start, frame.times, "right")  # type: ignore[call-overload, union-attr]
     elif isinstance(clusters, int | np.integer) and not isinstance(clusters, bool):
         n = as_positive_integer("clusters", clusters, " number of bins")
         starts, rows = epoch_starts(frame, length), np.arange(length)

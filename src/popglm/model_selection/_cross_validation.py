@@ -118,7 +118,7 @@ class CrossValidation:
             bins = bins.sum(1, keepdims=True)
             with np.errstate(invalid="ignore"):
                 scores = np.nansum(sums, 2, keepdims=True) / bins[:, None]
-        chosen = self.strengths[_strength_index(*_mean_and_error(scores, bins), rule)]
+        chosen = self.strengths[_strength_index(*_mean_and_error(scores, bins), rule)]  # type: ignore[call-arg]
         return float(chosen[0]) if chosen.size == 1 else chosen[None]
 
 

@@ -74,7 +74,7 @@ class Splitter(ABC):
             name = type(self).__name__
             raise ValueError(
                 f"{name} needs `window`, the bins of the past that a row of X sees, since X is not lazy and cannot say. "
-                f"Write {name}(window=basis.window_size){self._hint}."
+                f"Write {name}(window=basis.window_size){self._hint}."  # type: ignore[attr-defined]
             )
         fold = self._folds(X, positions)
         for k in range(self.n_splits):
