@@ -6,7 +6,7 @@ of users have aliases (`popglm._types`) that mean nothing at run time. All that 
 """
 
 from inspect import isclass
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 from beartype import BeartypeConf, beartype
 from jaxtyping import AbstractArray
@@ -18,7 +18,7 @@ def check(function):
     """Check the arguments of a function or its result: jaxtyping asks for one after the other, with the same shapes."""
     hints = function.__annotations__
     if hints.get("return", Any) is not Any:  # arguments were checked by the call before
-        function.__annotations__ = {"return": hints["return"]}
+        function.__annotations__ = {} if hints["return"] is Self else {"return": hints["return"]}
     elif not function.__module__.removeprefix("popglm.").startswith("_"):
         function.__annotations__ = {name: hint for name, hint in hints.items() if holds_shape(hint)}
     return CHECK(function)
