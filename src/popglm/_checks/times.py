@@ -1,8 +1,10 @@
 """Checks of time axes: regular bins, epochs, and alignment of X and y."""
 
+from typing import Any
+
 import numpy as np
 
-from popglm._pynapple import epoch_starts, is_epochs, is_ts_group
+from popglm._pynapple import Epochs, Frame, SpikeTrains, epoch_starts, is_epochs, is_ts_group
 
 PYNAPPLE_GAP = 1.5e-6  # seconds; pynapple ends an epoch that touches the next a microsecond early
 TOLERANCE = 0.02  # of a bin: times closer than this are those of the same bin
@@ -17,7 +19,7 @@ RESTRICT_COUNTS = (
 )
 
 
-def require_regular_bins(frame, name="the input"):
+def require_regular_bins(frame: Frame, name: str = "the input") -> None:
     """Require bins at equal distance inside every epoch: after removal of a bin, distant bins would look adjacent."""
     if frame.times is None:
         return
@@ -45,17 +47,18 @@ def require_regular_bins(frame, name="the input"):
         raise ValueError(f"{where}, in which {came}. {fix}")
 
 
-def _follows_in_epoch(frame):
+def _follows_in_epoch(frame: Frame) -> np.ndarray:
     """Return for each row but the first whether it follows the one before in the same epoch."""
-    return ~np.isin(np.arange(1, len(frame.times)), epoch_starts(frame, len(frame.times)))
+    n_rows = len(frame.times)  # type: ignore[arg-type]
+    return ~np.isin(np.arange(1, n_rows), epoch_starts(frame, n_rows))
 
 
-def _describe_epochs(epochs):
+def _describe_epochs(epochs: Epochs) -> str:
     """Describe the number of epochs and their ends."""
     return f"{len(epochs)} epoch(s) from {epochs.start[0]:.6g} to {epochs.end[-1]:.6g} s"
 
 
-def require_enough_digits(times, bin_size):
+def require_enough_digits(times: np.ndarray, bin_size: float) -> None:
     """Require times at which double precision tells apart parts of a bin as small as the tolerance."""
     latest = np.abs(times).max(initial=0)
     if np.spacing(latest) > TOLERANCE * bin_size:
@@ -63,14 +66,14 @@ def require_enough_digits(times, bin_size):
         raise ValueError(f"times must have digits for parts of a bin of {bin_size:.6g} s; {came}. {SUBTRACT_START}")
 
 
-def require_epoch_duration(frame):
+def require_epoch_duration(frame: Frame) -> None:
     """Require epochs with a duration: pynapple drops others, but not their rows."""
-    if frame.epochs is not None and len(frame.times) and not len(frame.epochs):
-        came, fix = f"{len(frame.times)} row(s) in none", "Give its time_support, or a plain array."
+    if frame.epochs is not None and len(frame.times) and not len(frame.epochs):  # type: ignore[arg-type]
+        came, fix = f"{len(frame.times)} row(s) in none", "Give its time_support, or a plain array."  # type: ignore[arg-type]
         raise ValueError(f"the epochs of a pynapple object must have a duration; got {came}. {fix}")
 
 
-def require_complete_window(starts, window, *, alone=False):
+def require_complete_window(starts: np.ndarray, window: int, *, alone: bool = False) -> None:
     """Require an epoch that holds a complete window, and one more row unless `alone`, where the row is part of the window."""
     longest = int(np.diff(starts).max())
     if longest < window + (not alone):
@@ -80,14 +83,14 @@ def require_complete_window(starts, window, *, alone=False):
         raise ValueError(f"an epoch must be {expected}; the longest has {longest}. {fix}")
 
 
-def require_same_n_rows(n, n_other, one="X", other="y", hint=""):
+def require_same_n_rows(n: int, n_other: int, one: str = "X", other: str = "y", hint: str = "") -> None:
     """Require the same number of rows."""
     if n != n_other:
         fix = f"Restrict both to the same epochs.{hint}"
         raise ValueError(f"{one} and {other} must have the same number of rows; got {n} and {n_other}. {fix}")
 
 
-def require_aligned(X, y, one="X", other="y"):
+def require_aligned(X: Frame, y: Frame, one: str = "X", other: str = "y") -> None:
     """Require the same number of rows and, if both have times, the same times within the tolerance."""
     hint = "" if X.epochs is None or y.epochs is None else RESTRICT_COUNTS
     require_same_n_rows(X.values.shape[0], y.values.shape[0], one, other, hint)
@@ -106,15 +109,15 @@ def require_aligned(X, y, one="X", other="y"):
         raise ValueError(f"{one} and {other} must share their times; {came}. {fix}")
 
 
-def find_bin_size(frame):
+def find_bin_size(frame: Frame) -> float:
     """Distance of neighbouring bins; infinite where no two rows are neighbours in an epoch."""
     if frame.bin_size is not None:
         return frame.bin_size
-    step = np.abs(np.diff(frame.times))[_follows_in_epoch(frame)]
+    step = np.abs(np.diff(np.asarray(frame.times)))[_follows_in_epoch(frame)]
     return step[step > 0].min(initial=np.inf)
 
 
-def _describe_mending(row, later, bin_size, latest, one, other):
+def _describe_mending(row: int, later: float, bin_size: float, latest: float, one: str, other: str) -> str:
     """Say how times that differ are mended: the first row that is off, and by how much there, tell why they do."""
     same = "Count both with one bin size in the same epochs."
     if abs(later) >= bin_size or bin_size == np.inf:
@@ -135,27 +138,27 @@ def _describe_mending(row, later, bin_size, latest, one, other):
     )
 
 
-def require_restriction(X, epochs):
+def require_restriction(X: Any, epochs: Any) -> Epochs:
     """Require epochs, and features with a time axis."""
     if X.t is None:
         raise ValueError("`restrict` needs features with a time axis, made of a pynapple object; these have none.")
     return require_interval_set(epochs)
 
 
-def require_interval_set(epochs):
+def require_interval_set(epochs: Any) -> Epochs:
     """Require epochs of pynapple."""
     if not is_epochs(epochs):
         raise TypeError(f"`epochs` must be a pynapple IntervalSet; got {type(epochs).__name__}.")
     return epochs
 
 
-def join_touching(epochs):
+def join_touching(epochs: Epochs) -> np.ndarray:
     """Return ends of epochs; of one that touches the next it is the next start, from which pynapple took 1e-6 s."""
     end, following = epochs.end, np.append(epochs.start[1:], np.inf)
     return np.where(following - end < PYNAPPLE_GAP, following, end)
 
 
-def require_ts_group(units):
+def require_ts_group(units: Any) -> SpikeTrains:
     """Require spike times of several neurons."""
     if not is_ts_group(units):
         raise TypeError(f"`units` must be a pynapple TsGroup of spike times; got {type(units).__name__}.")

@@ -25,13 +25,13 @@ class Bins(NamedTuple):
     skipped: np.ndarray  # bins of the epoch before the piece
     row: np.ndarray  # first row of each piece, and the number of rows
 
-    def edges(self, start, stop):
+    def edges(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Edges of the bins of the rows from `start` to `stop`: a time t is in one if begin <= t < end."""
         piece, number = self._locate(np.arange(start, stop))
         after_epoch = np.nextafter(self.end[piece], np.inf)  # the end of an epoch belongs to it
         return self._begin(piece, number), np.minimum(self._begin(piece, number + 1), after_epoch)
 
-    def centers(self):
+    def centers(self) -> np.ndarray:
         """Centres of all bins."""
         piece, number = self._locate(np.arange(self.row[-1]))
         return self._sums(piece, number) + self.size / 2
@@ -50,7 +50,7 @@ class Bins(NamedTuple):
         sums = start + number * self.size
         return np.where(number > 0, np.round(sums, 9), start) if self.rounded else sums
 
-    def select(self, rows):
+    def select(self, rows: np.ndarray) -> "Bins":
         """Bins of some rows, in increasing order."""
         piece, number = self._locate(rows)
         row = np.flatnonzero((np.diff(number, prepend=-1) != 1) | (np.diff(piece, prepend=-1) != 0))
@@ -59,7 +59,7 @@ class Bins(NamedTuple):
         return self._replace(start=self.start[piece], end=self.end[piece], skipped=number, row=row)
 
 
-def make_bins(begin, end, size) -> Bins:
+def make_bins(begin: np.ndarray, end: np.ndarray, size: float) -> Bins:
     """Bins of epochs: those whose centre lies in the epoch, as pynapple makes them."""
     whole = abs(size / NANOSECOND - round(size / NANOSECOND)) < 1e-3
     rounded = bool(whole and np.abs(end).max(initial=0) < MAX_ROUNDED)
@@ -70,13 +70,13 @@ def make_bins(begin, end, size) -> Bins:
     return bins._replace(row=np.append(0, np.cumsum(n_bins)))
 
 
-def missing_shares(bins) -> np.ndarray:
+def missing_shares(bins: Bins) -> np.ndarray:
     """Share of the last bin of each epoch that lies after its end; 0 for less than the tolerance of clocks."""
     missing = np.diff(bins.row) - (bins.end - bins.start) / bins.size
     return np.where(missing > TOLERANCE, missing, 0)
 
 
-def drop_partial(bins) -> Bins:
+def drop_partial(bins: Bins) -> Bins:
     """Bins without those that the end of an epoch cuts."""
     n_bins = np.diff(bins.row) - (missing_shares(bins) > 0)
     return bins._replace(row=np.append(0, np.cumsum(n_bins)))

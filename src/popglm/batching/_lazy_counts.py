@@ -1,12 +1,15 @@
 """Counts that are binned when they are sliced."""
 
+from typing import Any, Literal
+
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from popglm._checks.index import as_row_and_column
 from popglm._checks.times import require_enough_digits, require_interval_set, require_ts_group
 from popglm._checks.values import as_number, require_option
-from popglm._pynapple import Frame, HasFrame, make_ts, rows_in_epochs
-from popglm.batching._bins import NANOSECOND, drop_partial, make_bins, missing_shares
+from popglm._pynapple import Epochs, Frame, HasFrame, SpikeTrains, Timestamps, make_ts, rows_in_epochs
+from popglm.batching._bins import NANOSECOND, Bins, drop_partial, make_bins, missing_shares
 from popglm.batching._checks import warn_lost_spikes, warn_partial_bins
 
 
@@ -29,34 +32,34 @@ class LazyCounts(HasFrame):
     ndim = 2
     dtype = np.dtype(np.int64)
 
-    def __init__(self, trains, names, epochs, bins):
+    def __init__(self, trains: list[np.ndarray], names: np.ndarray, epochs: Epochs, bins: Bins) -> None:
         self._trains, self.columns, self.time_support, self._bins = trains, names, epochs, bins
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """(time, neurons)."""
         return int(self._bins.row[-1]), len(self._trains)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of bins."""
         return self.shape[0]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Shape and bin size."""
         return f"LazyCounts(shape={self.shape}, bin_size={self._bins.size} s)"
 
     @property
-    def made_of(self):
+    def made_of(self) -> tuple[np.ndarray, ...]:
         """Spike times of each neuron, from which the counts are made."""
         return tuple(self._trains)
 
     @property
-    def t(self):
+    def t(self) -> Float[np.ndarray, " time"]:
         """Centres of the bins in seconds."""
         return self._bins.centers()
 
     @property
-    def timeline(self):
+    def timeline(self) -> Timestamps:
         """Centres of the bins, a pynapple Ts: ``counts.timeline.value_from(position, mode="before")``.
 
         Each is a nanosecond late, so that a sample on the centre of a bin is one before it, however it was rounded.
@@ -70,7 +73,7 @@ class LazyCounts(HasFrame):
         """Counts with times, epochs and names of the neurons."""
         return Frame(self, self.t, self.time_support, self.columns, self._bins.size)
 
-    def restrict(self, epochs):
+    def restrict(self, epochs: Epochs) -> "LazyCounts":
         """Select the bins whose centres lie inside epochs, a pynapple IntervalSet; they stay lazy, and the bins they are.
 
         These are the rows that ``lazy_features(counts).restrict(epochs)`` keeps. Counts made by ``count_lazily(units, bin_size,
@@ -79,7 +82,7 @@ class LazyCounts(HasFrame):
         rows, inside = rows_in_epochs(self.frame, require_interval_set(epochs))
         return LazyCounts(self._trains, self.columns, inside, self._bins.select(rows))
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         """Counts of selected bins, an array (bins, neurons); a slice without gaps reads only the spikes in it."""
         rows, columns = as_row_and_column(key, self.shape, "lazy counts", twice=True)
         if rows is None:
@@ -95,7 +98,7 @@ class LazyCounts(HasFrame):
         out = out[0] if single else out
         return out if columns is None else out[..., columns]
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Shaped[np.ndarray, "time neurons"]:
         """Counts of all bins."""
         return self._count(0, len(self)).astype(dtype or self.dtype, copy=False)
 
@@ -114,7 +117,9 @@ class LazyCounts(HasFrame):
         return counts.reshape(n_bins, n_neurons)
 
 
-def count_lazily(units, bin_size, epochs=None, *, partial="keep"):
+def count_lazily(
+    units: SpikeTrains, bin_size: float, epochs: Epochs | None = None, *, partial: Literal["keep", "drop"] = "keep"
+) -> LazyCounts:
     r"""Counts of spikes in bins, never all in memory: the values, times and columns of ``units.count(bin_size, epochs)``.
 
     Bin t of an epoch that starts at a counts the spikes s of each neuron with
