@@ -38,13 +38,6 @@ def require_n_neurons(expected, got):
         raise ValueError(f"y has {got} neurons, but the model has {expected}. Keep the neurons and their order.")
 
 
-def require_same_names(expected, came, text="The feature names should match those that were passed during fit"):
-    """Require the expected names of columns, in their order, if both are known."""
-    if expected is not None and came is not None and list(expected) != list(came):
-        one, other = next((a, b) for a, b in zip(expected, came, strict=True) if a != b)
-        raise ValueError(f"{text}, in the same order; expected {one!r} where {other!r} came. Select columns by name.")
-
-
 def as_feature_mask(mask, n_features, n_neurons):
     """Convert a mask of 0 and 1 to (neurons, features); all 1 if it is None."""
     if mask is None:

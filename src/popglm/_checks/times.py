@@ -4,9 +4,11 @@ import numpy as np
 
 from popglm._pynapple import epoch_starts, is_epochs, is_ts_group
 
+MIN_GAP = 1.5  # bins from one row to the next, from which on bins are missing between them
 
-def require_regular_bins(frame):
-    """Require bins at equal distance inside every epoch: after removal of a bin, distant bins would look adjacent."""
+
+def require_regular_bins(frame, *, gaps=False):
+    """Require bins at equal distance inside every epoch, or distant bins would look adjacent; or with `gaps` of whole bins."""
     if frame.times is None:
         return
     step = np.diff(frame.times)
@@ -18,11 +20,34 @@ def require_regular_bins(frame):
         return
     size = np.median(step[inside])
     odd = inside & (np.abs(step - size) > 0.01 * size)
+    if gaps:
+        odd &= step < MIN_GAP * size
     if odd.any():
         row = int(np.argmax(odd))
         came = f"after {frame.times[row]:.6f} s comes {frame.times[row + 1]:.6f} s, where {size:.6g} s is usual"
         fix = "Leave out time with `restrict(epochs)`, not by indexing; bin irregular samples with `bin_average`."
         raise ValueError(f"bins inside an epoch must follow each other at one distance; {came}. {fix}")
+
+
+def stretch_starts(frame, length) -> np.ndarray:
+    """First row of each stretch of rows that follow each other in time, and the number of rows.
+
+    Epochs are stretches; where rows are missing, by the times or by the index of a table, another one begins.
+    """
+    starts, clock = epoch_starts(frame, length), _row_clock(frame)
+    if clock is None or length < 2:
+        return starts
+    steps = np.diff(clock)
+    usual = np.median(steps)
+    return np.union1d(starts, 1 + np.flatnonzero((steps > MIN_GAP * usual) | (steps < usual / 2)))
+
+
+def _row_clock(frame):
+    """Times of the rows, or the index of a table if that is one of numbers or dates; else None."""
+    if frame.times is not None or frame.index is None:
+        return frame.times
+    index = np.asarray(frame.index)
+    return index.astype(np.int64 if index.dtype.kind in "mMiu" else float) if index.dtype.kind in "mMiuf" else None
 
 
 def require_epoch_duration(frame):
@@ -38,7 +63,7 @@ def require_complete_window(starts, window, *, alone=False):
     if longest < window + (not alone):
         length = "at least as long as" if alone else "longer than"
         expected = f"{length} the window of {window} bins to have a row with a complete history"
-        fix = "Use a shorter window or longer epochs (rows are bins, columns are inputs)."
+        fix = "Use a shorter window or longer epochs (rows are bins, columns are inputs; a gap between rows ends an epoch)."
         raise ValueError(f"an epoch must be {expected}; the longest has {longest}. {fix}")
 
 
@@ -50,8 +75,9 @@ def require_same_n_rows(n, n_other, one="X", other="y"):
 
 
 def require_aligned(X, y, one="X", other="y"):
-    """Require the same number of rows and, if both have times, the same times to the microsecond."""
+    """Require the same number of rows and, if both have them, the same times to the microsecond and the same index."""
     require_same_n_rows(X.values.shape[0], y.values.shape[0], one, other)
+    _require_same_index(X.index, y.index, one, other)
     if X.times is None or y.times is None:
         return
     off = np.abs(X.times - y.times)
@@ -60,6 +86,16 @@ def require_aligned(X, y, one="X", other="y"):
         came = f"row {row} is at {X.times[row]:.6f} s in {one} and at {y.times[row]:.6f} s in {other}"
         fix = "Count both with one bin size in the same epochs."
         raise ValueError(f"{one} and {other} must share their times; {came}. {fix}")
+
+
+def _require_same_index(X, y, one, other):
+    """Require the same index of two tables, where both have one."""
+    if X is None or y is None or X.equals(y):
+        return
+    row = next((i for i, (a, b) in enumerate(zip(X, y, strict=True)) if a != b), 0)
+    came = f"row {row} is {X[row]!r} in {one} and {y[row]!r} in {other}"
+    fix = "Select the rows of both by name, as by y.loc[X.index], or give one as a plain array (`.to_numpy()`)."
+    raise ValueError(f"{one} and {other} must have the same index; {came}. {fix}")
 
 
 def require_restriction(X, epochs):

@@ -180,9 +180,10 @@ class LazyFeatures(HasFrame):
 
     @property
     def frame(self) -> Frame:
-        """Features with their time axis."""
-        named = self._frame.times is not None  # columns of `compute_features` have names then, too
-        return Frame(self, self.t, self.time_support, self.columns if named else None)
+        """Features with their time axis or index; named where inputs come from pynapple or pandas, as `compute_features`."""
+        index = None if self._frame.index is None else self._pick(self._frame.index)
+        named = self._frame.times is not None or index is not None
+        return Frame(self, self.t, self.time_support, self.columns if named else None, index)
 
     def span(self, *, centered=False) -> LazyRows:
         """Rows for a design."""

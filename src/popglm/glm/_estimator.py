@@ -1,5 +1,6 @@
 """The estimator: a model with its ways to be fitted. Every method is its docstring and a few lines; the work is elsewhere."""
 
+from popglm.glm._access import params_names
 from popglm.glm._batch_fit import fit_by_batches
 from popglm.glm._exact_fit import fit_to_data
 from popglm.glm._model import Model
@@ -266,7 +267,8 @@ class Estimator(Model):
         >>> np.exp(intercept).round(3).tolist()  # the mean counts
         [0.5, 1.0]
         """
-        return initial_params(resolve_settings(self), X, y)
+        params, self._params_names = initial_params(resolve_settings(self), X, y)
+        return params
 
     def initialize_state(self, X, y, params):
         """State of the solver before the first `update`.
@@ -305,7 +307,7 @@ class Estimator(Model):
         ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
         >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
         """
-        return initial_solver_state(resolve_settings(self), X, y, params)
+        return initial_solver_state(resolve_settings(self), X, y, params, params_names(self))
 
     def update(self, params, state, X, y):
         """One step of the solver on one batch.
@@ -343,7 +345,7 @@ class Estimator(Model):
         >>> params[0].shape
         (5, 3)
         """
-        params, state, fitted = update_params(resolve_settings(self), params, state, X, y)
+        params, state, fitted = update_params(resolve_settings(self), params, state, X, y, params_names(self))
         if fitted is not None:
             self._store(fitted)
         return params, state

@@ -1,5 +1,6 @@
 """The two estimators, GLM of one neuron and PopulationGLM of many that share their features, and the paths of their fits."""
 
+from popglm.glm._checks import require_no_selector
 from popglm.glm._estimator import Estimator
 
 
@@ -83,7 +84,8 @@ class PopulationGLM(Estimator):
     ----------
     coef_ : shape (features, neurons)
         Column n holds the coefficients of neuron n. For coupling, ``coef_.reshape(n_neurons, n_basis, n_neurons)``
-        is (sender, function, receiver).
+        is (sender, function, receiver). Selectors of scikit-learn (`RFE`, `SelectFromModel`) expect the transpose: tell them
+        ``importance_getter=lambda model: model.coef_.T``.
     intercept_ : shape (neurons,)
     n_iter_, converged_ : shape (neurons,)
         Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
@@ -123,6 +125,18 @@ class PopulationGLM(Estimator):
         self.solver_name = solver_name
         self.solver_kwargs = solver_kwargs
         self.feature_mask = feature_mask
+
+    @property
+    def coef_(self):
+        """Coefficients, shape (features, neurons); selectors of features, which expect (neurons, features), are refused."""
+        require_no_selector()
+        if "coef_" not in self.__dict__:
+            raise AttributeError("this PopulationGLM has no coefficients yet. Call `fit` or `update` first.")
+        return self.__dict__["coef_"]
+
+    @coef_.setter
+    def coef_(self, value):
+        self.__dict__["coef_"] = value
 
     def __sklearn_tags__(self):
         """Several neurons."""
