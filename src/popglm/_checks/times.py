@@ -37,9 +37,9 @@ def stretch_starts(frame, length) -> np.ndarray:
     starts, clock = epoch_starts(frame, length), _row_clock(frame)
     if clock is None or length < 2:
         return starts
-    steps = np.diff(clock)
-    usual = np.median(steps)
-    return np.union1d(starts, 1 + np.flatnonzero((steps > MIN_GAP * usual) | (steps < usual / 2)))
+    steps, rows = np.diff(clock), np.setdiff1d(np.arange(1, length), starts)
+    usual = np.median(steps[rows - 1]) if len(rows) else 0
+    return np.union1d(starts, rows[(steps[rows - 1] > MIN_GAP * usual) | (steps[rows - 1] < usual / 2)])
 
 
 def _row_clock(frame):
