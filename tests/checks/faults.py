@@ -33,8 +33,8 @@ FAULTS = {
     ),
     "history crosses a gap that an index made": Fault(
         "_checks/times.py",
-        "(steps[rows - 1] > MIN_GAP * usual)",
-        "(steps[rows - 1] > 1e9 * usual)",
+        "(steps > MIN_GAP * usual)",
+        "(steps > 1e9 * usual)",
         "design/test_features.py",
         "neighbour",
     ),

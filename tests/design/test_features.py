@@ -143,6 +143,10 @@ def test_rows_of_a_table_in_another_order_are_no_neighbours(recording):
     table = lambda index: pd.DataFrame(counts, index=index)
     with pytest.raises(ValueError, match=r"longer than the window of 10 bins.*a gap between rows ends an epoch"):
         basis.compute_features(table(np.random.default_rng(0).permutation(60)))
+    some = np.sort(np.random.default_rng(1).permutation(600)[:240])  # most of these rows are no neighbours
+    runs = np.split(np.arange(240), np.flatnonzero(np.diff(some) > 1) + 1)
+    X = RaisedCosineLogConv(2, window_size=3).compute_features(pd.DataFrame(np.ones((600, 1))).iloc[some])
+    assert np.isfinite(X.to_numpy()).all(1).sum() == sum(max(len(run) - 3, 0) for run in runs)
     trials = framed(counts, [20, 40])
     for index in (np.r_[:20, :40], np.repeat([7, 8], [20, 40])):
         np.testing.assert_array_equal(basis.compute_features(table(index)), basis.compute_features(trials))

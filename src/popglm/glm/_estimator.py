@@ -46,8 +46,8 @@ class Estimator(Model):
         Raises
         ------
         ValueError
-            If a setting is unknown, shapes or timestamps of X and y differ, or no bin is valid; or if the checkpoint is
-            damaged, or of another fit or other data.
+            If a setting is unknown, shapes, timestamps or indices of X and y differ, or no bin is valid; or if the checkpoint
+            is damaged, or of another fit or other data.
         TypeError
             If X or y does not hold real numbers.
         OSError
@@ -198,8 +198,8 @@ class Estimator(Model):
         Raises
         ------
         ValueError
-            If there is no batch, or one has no valid bin or other features or neurons than the first; or if the checkpoint
-            is damaged, or of another fit or other data.
+            If there is no batch, or one has no valid bin or other features, neurons, names or bins than the first; or if the
+            checkpoint is damaged, or of another fit or other data.
         TypeError
             If `batches` does not give pairs.
         OSError
@@ -327,7 +327,8 @@ class Estimator(Model):
         Raises
         ------
         ValueError
-            If the batch does not belong to the parameters, its timestamps differ, or it has no valid bin.
+            If the batch does not belong to the parameters, by shape or by the names and bins of the data that they come from;
+            if its timestamps differ, or it has no valid bin.
         TypeError
             If the state belongs to another solver.
 

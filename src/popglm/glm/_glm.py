@@ -33,6 +33,8 @@ class GLM(Estimator):
         Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
     scale_ : shape (1,)
         Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
+    bin_size_ : float
+        In seconds, if X or y has times. New data must have the same, and the same names of columns in the same order.
 
     References
     ----------
@@ -91,6 +93,8 @@ class PopulationGLM(Estimator):
         Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
     scale_ : shape (neurons,)
         Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
+    bin_size_ : float
+        In seconds, if X or y has times. New data must have the same, and the same names of columns in the same order.
 
     References
     ----------
