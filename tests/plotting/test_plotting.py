@@ -117,8 +117,8 @@ def test_parts_that_are_not_known_are_not_drawn(population, basis):
     drawn = [band for band in bands if band.width > 0]
     assert len(drawn) == 3 and len(ax.lines) == 5
     np.testing.assert_allclose([band.ymax for band in drawn], np.exp(high[0][:, [0, 2, 3]]).max(0), rtol=1e-5)
-    coef = np.where(np.arange(4) == 1, np.nan, coef)
-    assert [np.isnan(line.get_ydata()).all() for line in plotting.filters(basis, coef).lines[1:]] == [
+    curves = np.where(np.arange(4) == 1, np.nan, basis.kernel @ coef)
+    assert [np.isnan(line.get_ydata()).all() for line in plotting.filters(basis.lags, curves).lines[1:]] == [
         False,
         True,
         False,

@@ -34,10 +34,9 @@ def filters(kernel, coef, bands=None, ax=None, *, bin_size=None, labels=None):
     ----------
     kernel
         A convolution, or its `kernel`, functions of shape (lags, functions); of an array of your own the first row is lag 1.
-        Or the lags in bins, shape (lags,), if `coef` holds the filters themselves.
+        Or the lags in bins, shape (lags,), if `coef` holds the filters themselves, of which NaN are not drawn.
     coef
-        Coefficients, shape (functions,) or (functions, filters), such as ``coef_.reshape(n, n_basis, n)[sender]``. A filter
-        that is NaN is not drawn.
+        Coefficients, shape (functions,) or (functions, filters), such as ``coef_.reshape(n, n_basis, n)[sender]``.
     bands
         A pair (low, high) of bands around the filters, before the exponential, each with the shape of the filters. A band that
         is NaN, as of a silent receiver, is not drawn.
@@ -66,7 +65,8 @@ def filters(kernel, coef, bands=None, ax=None, *, bin_size=None, labels=None):
     ('lag (ms)', [5.0, 200.0])
     """
     kernel, lags = split_kernel(kernel)
-    kernel, values = as_finite_array("kernel", kernel, (1, 2)), as_finite_array("coef", coef, (1, 2), missing=True)
+    kernel = as_finite_array("kernel", kernel, (1, 2))
+    values = as_finite_array("coef", coef, (1, 2), missing=kernel.ndim == 1)
     values = values[:, None] if values.ndim == 1 else values
     if kernel.ndim == 1:
         lags = require_increasing("kernel", kernel)
