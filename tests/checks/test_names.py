@@ -10,6 +10,8 @@ import pynapple as nap
 import pytest
 
 from popglm import assessment, io
+from popglm._checks.names import bin_size_of
+from popglm._pynapple import as_frame
 from popglm.basis import IdentityEval, RaisedCosineLogConv
 from popglm.batching import random_windows
 from popglm.glm import GLM, PopulationGLM
@@ -193,6 +195,10 @@ def test_rows_that_were_selected_have_the_bins_of_the_recording():
         assert getattr(PopulationGLM(regularizer="Ridge").fit(f.X[rows], f.y[rows]), "bin_size_", BIN_SIZE) == BIN_SIZE
     trials = nap.IntervalSet([2.0, 2.5, 3.0], [2.05, 2.51, 3.1])
     assert f.model.score(f.X.restrict(trials), f.y.restrict(trials)) < 0
+    long = nap.Tsd(t=np.arange(30_000) * BIN_SIZE, d=np.zeros(30_000)).restrict(
+        nap.IntervalSet(np.arange(0, 300, 3), np.arange(2, 302, 3))
+    )
+    assert bin_size_of(as_frame(long)) == BIN_SIZE
     assert f.model.score(framed(FEATURES, [7, 9], 0.01001), COUNTS) == f.model.score(FEATURES, COUNTS)
 
 

@@ -104,7 +104,8 @@ def bin_size_of(frame: Frame) -> float | None:
     if frame.times is None or len(frame.times) < 2:
         return None
     times = np.asarray(frame.times[:N_ROWS_SEEN])
-    steps = np.delete(np.diff(times), np.setdiff1d(epoch_starts(frame, len(times)), [0, len(times)]) - 1)
+    inside = np.setdiff1d(np.arange(1, len(times)), epoch_starts(frame._replace(times=times), len(times)))
+    steps = np.diff(times)[inside - 1]
     steps = steps[steps > 0]
     usual = steps[steps <= (1 + MAX_BIN_DIFFERENCE) * steps.min(initial=np.inf)]
     return round(float(np.median(usual)), 9) if 2 * len(usual) > len(steps) else None
