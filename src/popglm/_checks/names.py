@@ -6,7 +6,7 @@ words, and are compared with numbers only: they may be the ids of units.
 """
 
 import numbers
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,8 @@ BATCHES = {
 class Names(NamedTuple):
     """Names of the features and of the neurons, and the size of a bin in seconds; None where there are none."""
 
-    features: np.ndarray | None = None
-    neurons: np.ndarray | None = None
+    features: Any = None
+    neurons: Any = None
     bin_size: float | None = None
 
 
@@ -44,7 +44,7 @@ def names_of(X: Frame, y: Frame | None = None) -> Names:
     return Names(X.columns, y.columns, bin_size_of(y) if bin_size is None else bin_size)
 
 
-def join_names(expected: Names, came: Names, texts=FIT) -> Names:
+def join_names(expected: Names, came: Names, texts: dict[str, str] = FIT) -> Names:
     """Require that new data have the names and the bins that are expected, and return all that is known of both."""
     for part, text in texts.items():
         require_same_names(getattr(expected, part), getattr(came, part), text)
@@ -52,7 +52,7 @@ def join_names(expected: Names, came: Names, texts=FIT) -> Names:
     return Names(*map(_better_known, expected, came))
 
 
-def keep_feature_names(estimator, names):
+def keep_feature_names(estimator: Any, names: Any) -> None:
     """Keep names of features on an estimator: words in `feature_names_in_`, as scikit-learn does, others beside it."""
     for attribute in ("feature_names_in_", "_feature_ids"):
         estimator.__dict__.pop(attribute, None)
@@ -62,12 +62,12 @@ def keep_feature_names(estimator, names):
         estimator._feature_ids = np.asarray(names)
 
 
-def kept_feature_names(estimator):
+def kept_feature_names(estimator: Any) -> Any:
     """Names of features that were kept on an estimator, or None."""
     return getattr(estimator, "feature_names_in_", getattr(estimator, "_feature_ids", None))
 
 
-def require_same_names(expected, came, text):
+def require_same_names(expected: Any, came: Any, text: str) -> None:
     """Require the expected names of columns, in their order, if both are known; `text` says what must match."""
     if are_same_names(expected, came):
         return
@@ -81,7 +81,7 @@ def require_same_names(expected, came, text):
     raise ValueError(f"{text}, in the same order; expected {one!r} where {other!r} came. {fix}.")
 
 
-def are_same_names(expected, came) -> bool:
+def are_same_names(expected: Any, came: Any) -> bool:
     """Return whether both are the same names in the same order, or one of them says nothing."""
     if expected is None or came is None:
         return True
@@ -90,8 +90,10 @@ def are_same_names(expected, came) -> bool:
 
 
 def require_same_bin_size(
-    expected, came, fix="Bin these data as those of the fit, or give plain arrays of selected rows."
-):
+    expected: float | None,
+    came: float | None,
+    fix: str = "Bin these data as those of the fit, or give plain arrays of selected rows.",
+) -> None:
     """Require bins of the expected size, in seconds, if both are known."""
     if expected is None or came is None or abs(came - expected) <= MAX_BIN_DIFFERENCE * expected:
         return
@@ -111,26 +113,26 @@ def bin_size_of(frame: Frame) -> float | None:
     return round(float(np.median(usual)), 9) if 2 * len(usual) > len(steps) else None
 
 
-def _better_known(one, other):
+def _better_known(one: Any, other: Any) -> Any:
     """The first, unless it is unknown, or numbers that an array was given where the other says more."""
     if one is None or (other is not None and not isinstance(one, float) and _are_counted(list(one))):
         return other
     return one
 
 
-def _differ_in_kind(counted, names):
+def _differ_in_kind(counted: list, names: list) -> bool:
     """Return whether one list is 0, 1, 2, ..., as of an array, and the other holds more than numbers."""
     return len(counted) == len(names) and _are_counted(counted) and not _are_numbers(names)
 
 
-def _plain(name):
+def _plain(name: Any) -> Any:
     """Name without the type that NumPy has for it, for a message."""
     return name.item() if isinstance(name, np.generic) else name
 
 
-def _are_counted(names):
+def _are_counted(names: list) -> bool:
     return _are_numbers(names) and names == list(range(len(names)))
 
 
-def _are_numbers(names):
+def _are_numbers(names: list) -> bool:
     return all(isinstance(name, numbers.Real) for name in names)

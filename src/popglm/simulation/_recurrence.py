@@ -113,4 +113,4 @@ def decompose_model(model, basis, inputs):
     require_fitted(model)
     observation_model = model_with_dispersion(model, "a simulation")
     names = fitted_names(model).features
-    return observation_model, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__, names)
+    return observation_model, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__, names)  # type: ignore[call-arg]
