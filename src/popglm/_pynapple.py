@@ -24,7 +24,7 @@ class Frame(NamedTuple):
     times: np.ndarray | None
     epochs: Any
     columns: np.ndarray | None
-    index: object | None = None
+    index: Any = None  # type: ignore[assignment]
 
 
 class HasFrame:

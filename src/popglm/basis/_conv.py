@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -39,9 +40,9 @@ class KernelWithLags(np.ndarray):
     @classmethod
     def at(cls, lags, kernel):
         """The kernel at these lags."""
-        kernel = np.array(kernel).view(cls)
-        kernel.lags = lags
-        return kernel
+        out: Any = np.array(kernel).view(cls)
+        out.lags = lags
+        return out
 
 
 class Conv(Leaf):
