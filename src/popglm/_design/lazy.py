@@ -161,7 +161,7 @@ class LazyFeatures(HasFrame):
 
     # Selection
 
-    def _pick(self, values: Any) -> np.ndarray:
+    def _pick(self, values: Any) -> Any:
         return values if self._index is None else values[self._index]
 
     def _with(self, index: np.ndarray | None, frame: Frame | None = None) -> "LazyFeatures":
