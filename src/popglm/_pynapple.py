@@ -16,15 +16,16 @@ else:  # names for checkers and readers only: nothing is imported, and tests che
 
 
 class Frame(NamedTuple):
-    """Array with the time axis of a pynapple object: times in seconds, epochs, names of columns; None for plain arrays.
+    """Array with the time axis of a pynapple object (times in seconds, epochs), names of columns, and the index of a table.
 
-    `bin_size` is the distance of neighbouring bins in seconds, None if only the times tell.
+    All are None for plain arrays. `bin_size` is the distance of neighbouring bins in seconds, None if only the times tell.
     """
 
     values: Any
     times: np.ndarray | None
     epochs: Any
     columns: np.ndarray | None
+    index: Any = None
     bin_size: float | None = None
 
 
@@ -34,14 +35,24 @@ class HasFrame:
     frame: Any
 
 
+class NamedArray(HasFrame):
+    """Array whose columns have names, as X or y."""
+
+    def __init__(self, values: Any, columns: Any):
+        self.frame = Frame(values, None, None, columns)
+
+
 def as_frame(x: Any) -> Frame:
-    """Split a Tsd, TsdFrame or TsdTensor into array and time axis; other values get a frame without times."""
+    """Split a pynapple object into array and time axis, a pandas object into its names and index; others have neither."""
     nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
     if isinstance(x, HasFrame):
         return x.frame
+    if pandas is not None and isinstance(x, pandas.DataFrame):
+        return Frame(x, None, None, np.asarray(x.columns), x.index)
+    if pandas is not None and isinstance(x, pandas.Series):
+        return Frame(x, None, None, None if x.name is None else as_object_array([x.name]), x.index)
     if nap is None or not isinstance(x, (nap.Tsd, nap.TsdFrame, nap.TsdTensor)):
-        table = pandas is not None and isinstance(x, pandas.DataFrame)
-        return Frame(x, None, None, np.asarray(x.columns) if table else None)
+        return Frame(x, None, None, None)
     columns = np.asarray(x.columns) if isinstance(x, nap.TsdFrame) else None
     return Frame(x.values, x.t, x.time_support, columns)
 
@@ -54,6 +65,13 @@ def as_plain_array(x: Any) -> Any:
     kinds = x.dtypes if isinstance(x, pandas.DataFrame) else [x.dtype]
     numeric = all(pandas.api.types.is_numeric_dtype(kind) for kind in kinds)
     return x.to_numpy(float, na_value=np.nan) if numeric and np.asarray(x).dtype == object else x
+
+
+def as_object_array(values: Any) -> np.ndarray:
+    """Array of objects, one for each value, even if these are tuples."""
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out
 
 
 def as_pynapple(values: Any, frame: Frame, columns: Any = None, metadata: Any = None) -> Any:
@@ -70,11 +88,19 @@ def as_pynapple(values: Any, frame: Frame, columns: Any = None, metadata: Any = 
     return nap.TsdFrame(t=frame.times, d=values, time_support=frame.epochs, columns=columns, metadata=metadata)
 
 
+def as_feature_table(values: Any, frame: Frame, metadata: Any) -> Any:
+    """Convert features to a TsdFrame, or to a table of pandas where the frame has an index but no times."""
+    if frame.times is not None or frame.index is None:
+        return as_pynapple(values, frame, frame.columns, metadata)
+    return sys.modules["pandas"].DataFrame(values, frame.index, frame.columns)
+
+
 def unit_table(columns: dict, index: Any, name: str) -> Any:
-    """Make a pandas table with a row for each unit; pandas comes with pynapple."""
+    """Make a pandas table with a row for each unit; pandas comes with pynapple. Names of several levels stay levels."""
     import pandas
 
-    return pandas.DataFrame(columns, index=pandas.Index(index, name=name))
+    index = pandas.Index(index)
+    return pandas.DataFrame(columns, index=index if index.nlevels > 1 else index.rename(name))
 
 
 def column_metadata(x: Any, name: str) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 """Assessment: scores by hand, residuals of statsmodels, and rescaled time that rejects what is wrong, and only that."""
 
 import numpy as np
+import pandas as pd
 import pynapple as nap
 import pytest
 import statsmodels.api as sm
@@ -90,6 +91,21 @@ def test_rows_have_the_names_of_units(population, basis):
     assert assessment.scores(model, X.values, named.values).index.tolist() == [0, 1, 2, 3]  # those of the fit
     lazy = assessment.scores(model, basis.lazy_features(population.counts), population.counts)
     np.testing.assert_allclose(lazy, table, atol=1e-5, rtol=1e-5)
+
+
+def test_names_of_several_levels_and_names_that_repeat(scored):
+    model, X, y = scored
+    names = pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)])
+    table = assessment.scores(model, X, pd.DataFrame(y, columns=names))
+    assert table.index.equals(names) and table.loc[("a", 2)].equals(
+        assessment.scores(model, X, y).loc[1].rename(("a", 2))
+    )
+    z = assessment.rescaled_intervals(model, X, pd.DataFrame(y, columns=names), seed=0)
+    assert list(z) == names.tolist() and assessment.ks_test(z).index.equals(names)
+    repeated = assessment.rescaled_intervals(model, X, pd.DataFrame(y, columns=[0, 1, 0]), seed=0)
+    assert list(repeated) == [0, 1, 2]
+    for one, other in zip(repeated.values(), z.values(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_models_without_spikes_have_no_bits_per_spike():

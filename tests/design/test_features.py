@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pynapple as nap
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from samples import framed
 
 from popglm._design.convolve import split_kernel
-from popglm.basis import RaisedCosineLogConv
+from popglm.basis import IdentityEval, RaisedCosineLogConv
 
 
 def by_hand(counts, kernel, starts):
@@ -119,10 +120,39 @@ def test_functions_that_the_window_cannot_tell_apart_are_named():
         RaisedCosineLogConv(5, window_size=3).compute_features(np.ones(20))
 
 
-def test_a_removed_bin_is_no_neighbour(recording):
-    """Bins taken out by indexing would make neighbours of bins that are not."""
+@pytest.mark.parametrize("kind", ["pynapple", "pandas", "array beside pynapple"])
+def test_a_removed_bin_is_no_neighbour(recording, kind):
+    """Where an index took bins out, history starts anew; other irregular times are refused."""
+    basis, kept = RaisedCosineLogConv(2, window_size=10), np.setdiff1d(np.arange(90), [40, 41, 60])
+    counts = recording[:90][kept]
+    if kind == "pynapple":
+        X = basis.compute_features(counts).values
+    elif kind == "pandas":
+        X = basis.compute_features(pd.DataFrame(recording.values[:90], index=0.01 * np.arange(90)).iloc[kept])
+    else:
+        X = (basis + IdentityEval()).compute_features(counts.values, counts[:, 0]).values[:, :6]
+    expected = basis.compute_features(framed(counts.values, [40, 18, 29])).values
+    np.testing.assert_array_equal(X, expected)
     with pytest.raises(ValueError, match=r"bins inside an epoch .*restrict\(epochs\)"):
-        RaisedCosineLogConv(2, window_size=10).compute_features(recording[np.arange(270) != 40])
+        basis.compute_features(nap.TsdFrame(t=np.sort(np.random.default_rng(0).random(87)), d=counts.values))
+
+
+def test_rows_of_a_table_in_another_order_are_no_neighbours(recording):
+    """Shuffled rows have no history; trials that are set below each other begin anew; words as an index say nothing."""
+    basis, counts = RaisedCosineLogConv(2, window_size=10), recording.values[:60]
+    table = lambda index: pd.DataFrame(counts, index=index)
+    with pytest.raises(ValueError, match=r"longer than the window of 10 bins.*a gap between rows ends an epoch"):
+        basis.compute_features(table(np.random.default_rng(0).permutation(60)))
+    some = np.sort(np.random.default_rng(1).permutation(600)[:240])  # most of these rows are no neighbours
+    runs = np.split(np.arange(240), np.flatnonzero(np.diff(some) > 1) + 1)
+    X = RaisedCosineLogConv(2, window_size=3).compute_features(pd.DataFrame(np.ones((600, 1))).iloc[some])
+    assert np.isfinite(X.to_numpy()).all(1).sum() == sum(max(len(run) - 3, 0) for run in runs)
+    trials = framed(counts, [20, 40])
+    for index in (np.r_[:20, :40], np.repeat([7, 8], [20, 40])):
+        np.testing.assert_array_equal(basis.compute_features(table(index)), basis.compute_features(trials))
+    np.testing.assert_array_equal(
+        basis.compute_features(table([f"bin {i}" for i in range(60)])), basis.compute_features(counts)
+    )
 
 
 def test_a_missing_bin_hides_the_rows_that_see_it():

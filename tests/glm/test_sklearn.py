@@ -1,19 +1,23 @@
 """scikit-learn's contract: its own checks, and clone, Pipeline and GridSearchCV with NumPy and pynapple."""
 
 import pickle
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pynapple as nap
 import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_selection import RFE, SelectFromModel, SequentialFeatureSelector
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from popglm.basis import BSplineEval, FourierEval, RaisedCosineLogConv
+from popglm.basis import BSplineEval, FourierEval, IdentityEval, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
+from popglm.model_selection import BlockSplit
 from popglm.observation_models import Poisson
 from popglm.regularizer import Ridge
 
@@ -128,6 +132,89 @@ def test_cross_validation_of_one_neuron(frames):
     X, y = frames
     scores = cross_val_score(GLM(regularizer="Ridge", regularizer_strength=0.1), X, y[:, 0], cv=KFold(3))
     assert scores.shape == (3,) and np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("cut", ["pynapple", "pandas", "dates in pandas"])
+def test_history_does_not_cross_what_cross_validation_cuts_out(recording, cut):
+    """Scores of a pipeline are those of features that were made before the rows were cut."""
+    counts, conv = recording.values[:90], RaisedCosineLogConv(2, window_size=10)
+    if cut == "pynapple":
+        frame = nap.TsdFrame(t=np.arange(90) * 0.01, d=counts)
+    else:
+        index = pd.date_range("2026-01-01", periods=90, freq="10ms") if cut == "dates in pandas" else None
+        frame = pd.DataFrame(counts, index=index)
+    model = PopulationGLM(regularizer="Ridge", regularizer_strength=0.01)
+    scores = cross_val_score(make_pipeline(conv, model), frame, frame, cv=KFold(3), error_score="raise")
+    X, expected = conv.compute_features(counts), []
+    for train, test in KFold(3).split(X):
+        begins = np.isin(np.arange(90) - 10, train)  # rows of training whose history lies in training, too
+        train, test = train[begins[train]], test[10:]
+        expected.append(model.fit(X[train], counts[train]).score(X[test], counts[test]))
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
+def test_a_plain_array_does_not_show_a_cut(recording):
+    counts, conv = recording.values[:90], RaisedCosineLogConv(2, window_size=10)
+    pipeline = make_pipeline(conv, PopulationGLM(regularizer="Ridge"))
+    with pytest.raises(ValueError, match=r"history would cross the cut.*X = basis.lazy_features\(inputs\)"):
+        cross_val_score(pipeline, counts, counts, cv=KFold(2), error_score="raise")
+    assert np.isfinite(pipeline.fit(counts, counts).score(counts, counts))
+    X = conv.lazy_features(counts)  # as the message advises
+    assert np.isfinite(cross_val_score(pipeline[-1], X, counts, cv=BlockSplit(2), error_score="raise")).all()
+
+
+def test_selectors_take_the_features_that_matter():
+    """As scikit-learn's own models of several targets; without `importance_getter` they would read another axis."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = rng.poisson(np.exp(X[:, [1, 3, 3, 3]] * [0.8, 0.8, 0.4, -0.4] - 0.5))
+    needed, getter = [False, True, False, True], lambda model: model.coef_.T
+    for selector in (RFE, partial(SelectFromModel, max_features=2, threshold=-np.inf)):
+        with pytest.raises(ValueError, match=r"select wrong features.*importance_getter=lambda model: model.coef_.T"):
+            selector(PopulationGLM()).fit(X, y).get_support()
+        assert selector(PopulationGLM(), importance_getter=getter).fit(X, y).get_support().tolist() == needed
+    one = RFE(GLM(), n_features_to_select=1).fit(X, y[:, 0])
+    assert one.get_support().tolist() == [False, True, False, False] and one.predict(X).shape == (300,)
+    model = PopulationGLM().fit(X, y)
+    forward = SequentialFeatureSelector(model, n_features_to_select=2, cv=KFold(2))
+    assert forward.fit(X, y).get_support().tolist() == needed
+    assert not hasattr(PopulationGLM(), "coef_")
+
+
+def test_a_basis_keeps_the_names_of_columns():
+    """As transformers of scikit-learn: `fit` keeps them, and `transform` refuses others, or another order."""
+    values = np.random.default_rng(0).random((50, 2))
+    table = pd.DataFrame(values, columns=["speed", "place"], index=np.arange(50) * 0.1)
+    frame = nap.TsdFrame(t=np.arange(50.0), d=values, columns=[7, 9])
+    splines, both = BSplineEval(3, order=2), BSplineEval(3, order=2) + FourierEval(1, bounds=(0, 1))
+    for basis, names in (
+        (splines, ["speed:0", "speed:1", "speed:2", "place:0", "place:1", "place:2"]),
+        (both, ["0/speed:0", "0/speed:1", "0/speed:2", "1/place:0", "1/place:1"]),
+        (splines * IdentityEval(), ["speed:0*place:0", "speed:1*place:0", "speed:2*place:0"]),
+    ):
+        X = basis.fit_transform(table)
+        assert X.columns.tolist() == basis.get_feature_names_out().tolist() == names and X.index.equals(table.index)
+        assert basis.feature_names_in_.tolist() == ["speed", "place"]
+        np.testing.assert_array_equal(X, basis.transform(values))
+        with pytest.raises(ValueError, match=r"feature names should match.*expected 'speed' where 'place' came"):
+            basis.transform(table[["place", "speed"]])
+        with pytest.raises(ValueError, match=r"feature names should match|must have 2 columns"):
+            basis.transform(table[["speed"]])
+        with pytest.raises(ValueError, match="`input_features` should match"):
+            basis.get_feature_names_out(["place", "speed"])
+        with pytest.raises(ValueError, match="expected 7 where 9 came"):
+            basis.fit(frame).transform(frame[:, [1, 0]])
+        assert not hasattr(basis, "feature_names_in_")
+    X = both.compute_features(table["speed"], table["place"])
+    lazy = both.lazy_features(table["speed"], table["place"])
+    assert lazy.columns == X.columns.tolist() == names_of(both, table) and lazy[3:].frame.index.equals(X.index[3:])
+    model = GLM(regularizer="Ridge")
+    assert make_pipeline(both, model).fit(table, np.ones(50))[-1].feature_names_in_.tolist() == names_of(both, table)
+    np.testing.assert_array_equal(model.predict(lazy), model.predict(X))
+
+
+def names_of(basis, table):
+    return basis.fit(table).get_feature_names_out().tolist()
 
 
 def test_features_have_names():

@@ -3,6 +3,13 @@
 from tests.faults import Fault
 
 FAULTS = {
+    "a kernel of the future is drawn in the past": Fault(
+        "plotting/_figures.py",
+        "if lags is None else lags",
+        "if True else lags",
+        "plotting/test_plotting.py",
+        "their_lags",
+    ),
     "couplings are drawn from receiver to sender": Fault(
         "plotting/_figures.py",
         "values.ndim == 3 else values).T",

@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from scipy import stats
 
 from popglm import plotting
+from popglm.basis import RaisedCosineLinearConv
 from popglm.glm import PopulationGLM
+from popglm.inference import uncertainty
 from popglm.plotting._figures import MAX_TICKS
 
 Z = np.random.default_rng(0).uniform(size=50)
@@ -82,6 +84,71 @@ def test_filters_by_lag_are_those_by_kernel(basis):
     by_lag = plotting.filters(np.arange(1, 41), basis.kernel @ coef)
     np.testing.assert_allclose(by_kernel.get_xydata(), lines(by_lag)[0].get_xydata())
     assert by_lag.get_xlabel() == "lag (bins)"
+
+
+@pytest.mark.parametrize(
+    ("causality", "ends"), [("causal", [10, 110]), ("acausal", [-50, 50]), ("anti-causal", [-110, -10])]
+)
+def test_filters_lie_at_their_lags(causality, ends):
+    """Whether the basis is given or its kernel; an array made from a kernel of the future does not say where it lies."""
+    basis = RaisedCosineLinearConv(4, window_size=11, predictor_causality=causality)
+    for kernel in (basis, basis.kernel):
+        drawn = plotting.filters(kernel, [0, 1, 0, 0], bin_size=0.01).lines[-1]
+        np.testing.assert_allclose(drawn.get_xdata()[[0, -1]], ends)
+        np.testing.assert_allclose(drawn.get_ydata(), np.exp(basis.kernel[:, 1]))
+    np.testing.assert_array_equal(basis.lags, basis.evaluate_on_grid()[0])
+    if causality != "causal":
+        with pytest.raises(ValueError, match=r"first row is not lag 1.*filters\(basis.lags, values\)"):
+            plotting.filters(basis.kernel[::-1], np.zeros(4))
+        assert plotting.filters(basis.lags, basis.kernel[:, 1]).lines[-1].get_xdata()[0] == ends[0] / 10
+
+
+def test_parts_that_are_not_known_are_not_drawn(population, basis):
+    """A silent receiver has no band; the others are drawn as without it."""
+    counts = population.counts.values.copy()
+    counts[:, 1] = 0
+    with pytest.warns(RuntimeWarning, match="neuron 1: no"):
+        model = PopulationGLM().fit(X := basis.lazy_features(counts), counts)
+        low, high = uncertainty(model, X, counts).bands(basis.kernel)
+    coef = model.coef_.reshape(4, 5, 4)[0]
+    assert np.isnan(low[0, :-1, 1]).all() and np.isfinite(low[0][:, [0, 2, 3]]).all()
+    ax = plotting.filters(basis, coef, (low[0], high[0]))
+    bands = [path.get_extents() for band in ax.collections for path in band.get_paths()]
+    drawn = [band for band in bands if band.width > 0]
+    assert len(drawn) == 3 and len(ax.lines) == 5
+    np.testing.assert_allclose([band.ymax for band in drawn], np.exp(high[0][:, [0, 2, 3]]).max(0), rtol=1e-5)
+    curves = np.where(np.arange(4) == 1, np.nan, basis.kernel @ coef)
+    assert [np.isnan(line.get_ydata()).all() for line in plotting.filters(basis.lags, curves).lines[1:]] == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    path = plotting.regularisation_path([0.1, 1], [[1.0, np.nan], [0.5, np.nan]])
+    assert np.isnan(path.lines[2].get_ydata()).all()
+
+
+class Quantity(np.ndarray):
+    """Times with a unit, as the packages quantities and neo have them."""
+
+    units, magnitude = "ms", property(np.asarray)
+
+    def rescale(self, unit):
+        """Times in another unit."""
+        return (self * {"s": 1e-3}[unit]).view(Quantity)
+
+
+def test_times_of_spikes_are_seconds_whatever_their_unit():
+    for train in (
+        np.array([100.0, 400.0]).view(Quantity),
+        nap.Ts([100, 400], time_units="ms"),
+        nap.Tsd(t=[0.1, 0.4], d=[7, 9]),
+    ):
+        ax = plotting.raster({7: train})
+        np.testing.assert_allclose(ax.collections[0].get_positions(), [0.1, 0.4])
+    unknown = np.array([100.0, 400.0]).view(type("Times", (np.ndarray,), {"units": "ticks"}))
+    with pytest.raises(TypeError, match="times of unit 7 have units"):
+        plotting.raster({7: unknown})
 
 
 def test_couplings_have_receivers_as_rows_and_0_in_the_middle(population):
@@ -221,6 +288,9 @@ def test_a_part_is_an_interval_and_a_table_becomes_a_matrix():
         assert [len(row.get_positions()) for row in plotting.raster(units).collections] == [2, 1]
     ax = plotting.coupling_matrix(TABLE.pivot(index="sender", columns="receiver", values="strength"))
     np.testing.assert_array_equal(ax.images[0].get_array().filled(np.nan), [[np.nan, -1], [0.5, np.nan]])
+    named = TABLE.replace({"sender": {0: 12, 1: 3}, "receiver": {0: 12, 1: 3}})
+    ax = plotting.coupling_matrix(named.pivot(index="sender", columns="receiver", values="strength"))
+    assert [word.get_text() for word in ax.get_xticklabels() + ax.get_yticklabels()] == ["3", "12", "3", "12"]
 
 
 def test_names_and_epochs_are_checked():

@@ -41,15 +41,6 @@ def require_n_neurons(expected: int, got: int) -> None:
         raise ValueError(f"y has {got} neurons, but the model has {expected}. Keep the neurons and their order.")
 
 
-def require_same_names(
-    expected: Any, came: Any, text: str = "The feature names should match those that were passed during fit"
-) -> None:
-    """Require the expected names of columns, in their order, if both are known."""
-    if expected is not None and came is not None and list(expected) != list(came):
-        one, other = next((a, b) for a, b in zip(expected, came, strict=True) if a != b)
-        raise ValueError(f"{text}, in the same order; expected {one!r} where {other!r} came. Select columns by name.")
-
-
 def as_feature_mask(mask: Any, n_features: int, n_neurons: int) -> Float[np.ndarray, "neurons features"]:
     """Convert a mask of 0 and 1 to (neurons, features); all 1 if it is None."""
     if mask is None:

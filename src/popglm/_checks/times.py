@@ -8,6 +8,7 @@ from popglm._pynapple import Epochs, Frame, SpikeTrains, epoch_starts, is_epochs
 
 PYNAPPLE_GAP = 1.5e-6  # seconds; pynapple ends an epoch that touches the next a microsecond early
 TOLERANCE = 0.02  # of a bin: times closer than this are those of the same bin
+MIN_GAP = 1.5  # bins from one row to the next, from which on bins are missing between them
 SUBTRACT_START = (
     "Subtract the start of the recording from all times: `nap.Ts(units[n].t - start)` for the spikes of each neuron, "
     "`nap.IntervalSet(epochs.start - start, epochs.end - start)` for epochs."
@@ -19,8 +20,8 @@ RESTRICT_COUNTS = (
 )
 
 
-def require_regular_bins(frame: Frame, name: str = "the input") -> None:
-    """Require bins at equal distance inside every epoch: after removal of a bin, distant bins would look adjacent."""
+def require_regular_bins(frame: Frame, name: str = "the input", *, gaps: bool = False) -> None:
+    """Require bins at equal distance inside every epoch, or distant bins would look adjacent; or with `gaps` of whole bins."""
     if frame.times is None:
         return
     step = np.diff(frame.times)
@@ -32,6 +33,8 @@ def require_regular_bins(frame: Frame, name: str = "the input") -> None:
         return
     size = np.median(step[inside])
     odd = inside & (np.abs(step - size) > TOLERANCE * size)
+    if gaps:
+        odd &= step < MIN_GAP * size
     if odd.any():
         require_enough_digits(frame.times, size)
         row = int(np.argmax(odd))
@@ -66,6 +69,30 @@ def require_enough_digits(times: np.ndarray, bin_size: float) -> None:
         raise ValueError(f"times must have digits for parts of a bin of {bin_size:.6g} s; {came}. {SUBTRACT_START}")
 
 
+def stretch_starts(frame: Frame, length: int) -> np.ndarray:
+    """First row of each stretch of rows that follow each other in time, and the number of rows.
+
+    Epochs are stretches; where rows are missing, by the times or by the index of a table, another one begins.
+    """
+    starts, clock = epoch_starts(frame, length), _row_clock(frame)
+    if clock is None or length < 2:
+        return starts
+    rows = np.setdiff1d(np.arange(1, length), starts)
+    steps = np.diff(clock)[rows - 1]
+    forward = steps[steps >= 0]
+    # Of rows chosen at random few are neighbours; the least step of all may be a slip of the clock.
+    usual = np.quantile(forward, 0.05, method="lower") if len(forward) else 0
+    return np.union1d(starts, rows[(steps > MIN_GAP * usual) | (steps < usual / 2)])
+
+
+def _row_clock(frame: Frame) -> np.ndarray | None:
+    """Times of the rows, or the index of a table if that is one of numbers or dates; else None."""
+    if frame.times is not None or frame.index is None:
+        return frame.times
+    index = np.asarray(frame.index)
+    return index.astype(np.int64 if index.dtype.kind in "mMiu" else float) if index.dtype.kind in "mMiuf" else None
+
+
 def require_epoch_duration(frame: Frame) -> None:
     """Require epochs with a duration: pynapple drops others, but not their rows."""
     if frame.epochs is not None and len(frame.times) and not len(frame.epochs):  # type: ignore[arg-type]
@@ -79,7 +106,7 @@ def require_complete_window(starts: np.ndarray, window: int, *, alone: bool = Fa
     if longest < window + (not alone):
         length = "at least as long as" if alone else "longer than"
         expected = f"{length} the window of {window} bins to have a row with a complete history"
-        fix = "Use a shorter window or longer epochs (rows are bins, columns are inputs)."
+        fix = "Use a shorter window or longer epochs (rows are bins, columns are inputs; a gap between rows ends an epoch)."
         raise ValueError(f"an epoch must be {expected}; the longest has {longest}. {fix}")
 
 
@@ -91,9 +118,10 @@ def require_same_n_rows(n: int, n_other: int, one: str = "X", other: str = "y", 
 
 
 def require_aligned(X: Frame, y: Frame, one: str = "X", other: str = "y") -> None:
-    """Require the same number of rows and, if both have times, the same times within the tolerance."""
+    """Require the same number of rows and, if both have them, the same times within the tolerance and the same index."""
     hint = "" if X.epochs is None or y.epochs is None else RESTRICT_COUNTS
     require_same_n_rows(X.values.shape[0], y.values.shape[0], one, other, hint)
+    _require_same_index(X.index, y.index, one, other)
     if X.times is None or y.times is None:
         return
     later = y.times - X.times
@@ -136,6 +164,16 @@ def _describe_mending(row: int, later: float, bin_size: float, latest: float, on
         f"If features were restricted to epochs, restrict the counts of the whole recording:{RESTRICT_COUNTS} "
         f"If one is a series of samples, count in epochs shifted by {shift} s: {other} in {lines[0]}, or {one} in {lines[1]}."
     )
+
+
+def _require_same_index(X: Any, y: Any, one: str, other: str) -> None:
+    """Require the same index of two tables, where both have one."""
+    if X is None or y is None or X.equals(y):
+        return
+    row = next((i for i, (a, b) in enumerate(zip(X, y, strict=True)) if a != b), 0)
+    came = f"row {row} is {X[row]!r} in {one} and {y[row]!r} in {other}"
+    fix = "Select the rows of both by name, as by y.loc[X.index], or give one as a plain array (`.to_numpy()`)."
+    raise ValueError(f"{one} and {other} must have the same index; {came}. {fix}")
 
 
 def require_restriction(X: Any, epochs: Any) -> Epochs:

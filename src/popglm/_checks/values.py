@@ -9,6 +9,7 @@ import numbers
 import sys
 import warnings
 from collections.abc import Callable, Collection, Sequence
+from types import FrameType
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 INT32 = np.iinfo(np.int32)
+OWN_FRAMES = ("popglm", "jaxtyping", "beartype")  # of this package, and what stands between them in tests
 INTERNAL_PACKAGES = ("popglm", "sklearn", "jaxtyping", "abc")  # warnings do not point at their lines
 
 
@@ -144,6 +146,22 @@ def list_names(indices: Any, names: Any) -> str:
     """Join the names at these indices, or the indices if `names` is None; at most ten."""
     listed = [str(n if names is None else names[n]) for n in indices[:10]]
     return ", ".join(listed) + (", ..." if len(indices) > 10 else "")
+
+
+def is_called_from(module: str) -> bool:
+    """Return whether a function of this module, or of one below it, is among those that called."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and not f"{frame.f_globals.get('__name__', '')}.".startswith(f"{module}."):
+        frame = frame.f_back
+    return frame is not None
+
+
+def calling_module() -> str:
+    """Name of the module whose code called this package."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in OWN_FRAMES:
+        frame = frame.f_back
+    return frame.f_globals.get("__name__", "")
 
 
 def warn_user(text: str, category: type[Warning] = UserWarning) -> None:

@@ -161,7 +161,7 @@ class LazyFeatures(HasFrame):
 
     # Selection
 
-    def _pick(self, values: np.ndarray) -> np.ndarray:
+    def _pick(self, values: Any) -> Any:
         return values if self._index is None else values[self._index]
 
     def _with(self, index: np.ndarray | None, frame: Frame | None = None) -> "LazyFeatures":
@@ -193,9 +193,11 @@ class LazyFeatures(HasFrame):
 
     @property
     def frame(self) -> Frame:
-        """Features with their time axis."""
-        named = self._frame.times is not None  # columns of `compute_features` have names then, too
-        return Frame(self, self.t, self.time_support, self.columns if named else None, self._frame.bin_size)
+        """Features with their time axis or index; named where inputs come from pynapple or pandas, as `compute_features`."""
+        index = None if self._frame.index is None else self._pick(self._frame.index)
+        named = self._frame.times is not None or index is not None
+        columns = self.columns if named else None
+        return Frame(self, self.t, self.time_support, columns, index, self._frame.bin_size)
 
     def span(self, *, centered: bool = False) -> LazyRows:
         """Rows for a design."""

@@ -100,8 +100,8 @@ def rescaled_intervals(
     Returns
     -------
     z : array, shape (spikes,), or dict of such arrays
-        An array for GLM, a dictionary of one for each neuron, named as in y, for PopulationGLM. The first interval begins with
-        the recording.
+        An array for GLM, a dictionary of one for each neuron, named as in y, for PopulationGLM; where several neurons have one
+        name, they are numbered instead. The first interval begins with the recording.
 
     Raises
     ------
@@ -135,7 +135,10 @@ def rescaled_intervals(
         valid = ~np.isnan(hazard[:, n])
         rng = np.random.default_rng([seed, n])
         z.append(-np.expm1(-integrate_between_events(hazard[valid, n], counts[valid, n], alpha[n], rng)))
-    return z[0] if is_single(model) else dict(zip(neuron_names(model, on_data), z, strict=True))
+    if is_single(model):
+        return z[0]
+    names = neuron_names(on_data)
+    return dict(zip(names if len(set(names)) == len(z) else range(len(z)), z, strict=True))
 
 
 def ks_test(z: Numbers | Mapping[Any, Numbers]) -> Table:

@@ -7,7 +7,7 @@ from popglm._pynapple import as_pynapple, unit_table
 from popglm._sums.scores import deviance_residual_entries, pearson_residual_entries
 from popglm._types import ActivityArray, Counts, Features, Numbers, Table
 from popglm.glm import GLM, PopulationGLM
-from popglm.glm._access import as_user_array, fitted_neuron_names, null_means, place_on_data
+from popglm.glm._access import as_user_array, null_means, place_on_data
 from popglm.glm._model import Model
 from popglm.glm._score import score_by_neuron
 
@@ -64,7 +64,7 @@ def scores(model: GLM | PopulationGLM, X: Features, y: Counts, null: str | Numbe
     """
     on_data = as_model_on_data(model, X, y, "`scores`")
     table = score_by_neuron(on_data, null_means(model, null, on_data.n_neurons, is_compared=True))
-    return unit_table(table, neuron_names(model, on_data), "neuron")
+    return unit_table(table, neuron_names(on_data), "neuron")
 
 
 def deviance_residuals(model: GLM | PopulationGLM, X: Features, y: Counts) -> ActivityArray:
@@ -163,10 +163,9 @@ def as_model_on_data(model, X, y, purpose=None, loss_purpose="a residual"):
     return place_on_data(model, X, y, purpose, loss_purpose)
 
 
-def neuron_names(model, on_data):
-    """Names of the neurons: those of y, else those of the fit, else their numbers."""
-    names = on_data.y.columns if on_data.y.columns is not None else fitted_neuron_names(model)
-    return list(range(on_data.n_neurons)) if names is None else np.asarray(names).tolist()
+def neuron_names(on_data):
+    """Names of the neurons: those of y or of the fit, else their numbers."""
+    return list(range(on_data.n_neurons)) if on_data.y.columns is None else np.asarray(on_data.y.columns).tolist()
 
 
 def _wrap_residuals(entries, model, X, y):
@@ -174,4 +173,4 @@ def _wrap_residuals(entries, model, X, y):
     on_data = as_model_on_data(model, X, y)
     values = as_user_array(model, on_data.entries(entries, *on_data.params))
     frame = on_data.X if on_data.X.times is not None else on_data.y
-    return as_pynapple(values, frame, neuron_names(model, on_data))
+    return as_pynapple(values, frame, on_data.y.columns)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from popglm._checks.values import as_number, as_positive_integer, require_flag, warn_user
+from popglm._checks.values import as_number, as_positive_integer, is_called_from, require_flag, warn_user
 
 MAX_GRID_BYTES = 1e9
 
@@ -24,6 +24,16 @@ def warn_rank_deficient(kernel):
     if rank < kernel.shape[1]:
         came = f"the {kernel.shape[1]} functions of this basis have rank {rank} over a window of {len(kernel)} bins"
         warn_user(f"{came}: their coefficients are not unique. Use fewer functions or a longer window.")
+
+
+def require_visible_cuts(frame):
+    """Require times or an index under scikit-learn's cross-validation, since rows of a plain array do not show a cut."""
+    if frame.times is None and frame.index is None and is_called_from("sklearn.model_selection"):
+        raise ValueError(
+            "a convolution inside a cross-validated pipeline got a plain array, which does not show where rows were cut out, "
+            "so that history would cross the cut. Make the features once, X = basis.lazy_features(inputs), and cross-validate "
+            "the model alone; or give the pipeline a pynapple object or a table of pandas."
+        )
 
 
 def as_raised_cosine_settings(n_basis_funcs, width, decay=False):

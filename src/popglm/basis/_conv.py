@@ -2,18 +2,24 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float
 
-from popglm._checks.times import require_complete_window, require_epoch_duration, require_regular_bins
+from popglm._checks.times import (
+    require_complete_window,
+    require_epoch_duration,
+    require_regular_bins,
+    stretch_starts,
+)
 from popglm._checks.values import count_bins_ahead
 from popglm._design.arrays import compact_integers
 from popglm._design.streams import is_stream
 from popglm._design.terms import ConvTerm
-from popglm._pynapple import Frame, epoch_starts
+from popglm._pynapple import Frame
 from popglm._types import Inputs, Points
-from popglm.basis._checks import as_window_size, warn_rank_deficient
+from popglm.basis._checks import as_window_size, require_visible_cuts, warn_rank_deficient
 from popglm.basis._leaf import Leaf
 from popglm.basis._shapes import (
     BSplineShape,
@@ -24,6 +30,19 @@ from popglm.basis._shapes import (
     RaisedCosineLinearShape,
     RaisedCosineLogShape,
 )
+
+
+class KernelWithLags(np.ndarray):
+    """Kernel whose first row is not lag 1, with the `lags` of its rows, which figures need; None in arrays made from it."""
+
+    lags = None
+
+    @classmethod
+    def at(cls, lags, kernel):
+        """The kernel at these lags."""
+        out: Any = np.array(kernel).view(cls)
+        out.lags = lags
+        return out
 
 
 class Conv(Leaf):
@@ -38,7 +57,8 @@ class Conv(Leaf):
     - "acausal": W lags from ``-(W // 2)`` on; for an odd W as many in the future as in the past, with 0 between them.
 
     Row 0 of the kernel belongs to the lowest lag, for every causality. Rows whose window is not complete are NaN: at the
-    start of each epoch, at its end, or both. No window crosses a gap between epochs.
+    start of each epoch, at its end, or both. No window crosses a gap between epochs, or one that an index left in the rows of a
+    pynapple object or of a table of pandas.
 
     Your own convolution is a subclass with `shape`, the functions on [0, 1]:
 
@@ -60,10 +80,17 @@ class Conv(Leaf):
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
 
     @property
+    def lags(self) -> np.ndarray:
+        """Lags in bins of the rows of the kernel, ascending; positive ones lie in the past."""
+        window = as_window_size(self.window_size)
+        return np.arange(1, window + 1) - count_bins_ahead(self.predictor_causality, window)
+
+    @property
     def kernel(self) -> Float[np.ndarray | Array, "window basis"]:
         """Functions over the window, of shape (window_size, n_basis_funcs). Row 0 is the lowest lag."""
-        window = as_window_size(self.window_size)
-        return self.shape(np.linspace(0, 1, window))
+        lags = self.lags
+        kernel = self.shape(np.linspace(0, 1, len(lags)))
+        return kernel if lags[0] == 1 else KernelWithLags.at(lags, kernel)
 
     @property
     def _n_functions(self):
@@ -71,26 +98,26 @@ class Conv(Leaf):
 
     def look(self, inputs: Inputs, name: str = "the input", *, anew: bool = False) -> Frame:
         frame = self._as_frame(inputs)
-        require_regular_bins(frame, name)
+        require_regular_bins(frame, name, gaps=True)
         require_epoch_duration(frame)
+        if anew:
+            require_visible_cuts(frame)
         self.n_inputs_ = 1 if len(frame.values.shape) == 1 else frame.values.shape[1]
         return frame
 
     def _term(self, frames):
         frame, window = next(frames), as_window_size(self.window_size)
         values, ahead = frame.values, count_bins_ahead(self.predictor_causality, window)
-        starts = epoch_starts(frame, values.shape[0])
+        starts = stretch_starts(frame, values.shape[0])
         require_complete_window(starts, window, alone=0 < ahead <= window)
-        kernel = self.kernel
+        kernel = np.asarray(self.kernel)
         warn_rank_deficient(kernel)
         if not is_stream(values):
             values = np.array(compact_integers(values, keep=True))
         return ConvTerm(values, kernel, starts, ahead)
 
     def _grid(self, n_samples):
-        kernel = self.kernel
-        ahead = count_bins_ahead(self.predictor_causality, len(kernel))
-        return [np.arange(1, len(kernel) + 1) - ahead], kernel
+        return [self.lags], np.asarray(self.kernel)
 
 
 class RaisedCosineLogConv(RaisedCosineLogShape, Conv):

@@ -12,10 +12,11 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 
 from popglm._checks.arrays import as_real_array
+from popglm._checks.names import FIT, keep_feature_names, kept_feature_names, require_same_names
 from popglm._checks.times import find_bin_size, require_aligned
 from popglm._checks.values import as_positive_integer
 from popglm._design.lazy import LazyFeatures
-from popglm._pynapple import as_frame, as_plain_array, as_pynapple, select_columns
+from popglm._pynapple import as_feature_table, as_frame, as_object_array, as_plain_array, select_columns
 from popglm._types import FeatureArray, Inputs
 from popglm.basis._checks import require_all_columns
 
@@ -66,14 +67,15 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         features
             Shape (time, features), input-major: all functions of the first column, then of the second. For a sum, the
             features of its bases side by side. A TsdFrame with columns named "input:function" if an input comes
-            from pynapple, else a NumPy array. A row is NaN if one of its features is unknown: its window is not
-            complete (near the ends of each epoch) or holds a NaN, or a value is NaN or out of bounds.
+            from pynapple, such a table if one comes from pandas, else a NumPy array. A row is NaN if one of its features is
+            unknown: its window is not complete (near the ends of each epoch) or holds a NaN, or a value is NaN or out of
+            bounds.
 
         Raises
         ------
         ValueError
             If the numbers of inputs and bases differ, or the times of inputs differ; if every epoch is shorter than
-            ``window_size + 1`` bins, bins are missing inside an epoch, or an input is infinite.
+            ``window_size + 1`` bins, times are not regular, or an input is infinite.
         TypeError
             If an input holds spike times instead of counts, or no real numbers.
 
@@ -89,7 +91,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         (100, 21)
         """
         X = self.lazy_features(*inputs)
-        return as_pynapple(np.asarray(X), X.frame, X.columns, X.metadata)
+        return as_feature_table(np.asarray(X), X.frame, X.metadata)
 
     def lazy_features(self, *inputs: Inputs) -> LazyFeatures:
         """Return the features as a matrix that is computed block by block when it is used, and never stored.
@@ -129,14 +131,21 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         frames = [leaf.look(x, name) for leaf, x, name in zip(leaves, inputs, names, strict=True)]
         self._saw = tuple(leaf.n_inputs_ for leaf in leaves)
         timed = [i for i, frame in enumerate(frames) if frame.times is not None]
-        clock = max(timed, key=lambda i: len(frames[i].epochs), default=0)  # the input with most gaps
+        indexed = [i for i, frame in enumerate(frames) if frame.index is not None]
+        for i in indexed[1:]:
+            require_aligned(frames[indexed[0]], frames[i], names[indexed[0]], names[i])
+        first = max(timed, key=lambda i: len(frames[i].epochs), default=0)  # the input with most gaps
         for i, frame in enumerate(frames):
-            if i != clock:
-                require_aligned(frames[clock], frame, names[clock], names[i])
-        clock = frames[clock]
-        clock = clock if clock.times is None else clock._replace(bin_size=find_bin_size(clock))
-        timed = [f if f.times is not None else f._replace(times=clock.times, epochs=clock.epochs) for f in frames]
-        term = self._term(iter(timed))
+            if i != first:
+                require_aligned(frames[first], frame, names[first], names[i])
+        clock = frames[first]._replace(index=frames[indexed[0]].index if indexed else None)
+        if clock.times is not None:
+            clock = clock._replace(bin_size=find_bin_size(clock))
+        on_clock = [
+            f._replace(index=clock.index) if f.times is not None else clock._replace(values=f.values, columns=f.columns)
+            for f in frames
+        ]
+        term = self._term(iter(on_clock))
         columns = self._columns(
             list(range(leaf.n_inputs_) if f.columns is None else f.columns)
             for leaf, f in zip(leaves, frames, strict=True)
@@ -151,17 +160,24 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X
-            Shape (time, columns): one column for each input, or the numbers of columns set by `set_input_shape`.
+            Shape (time, columns): one column for each input, or the numbers of columns set by `set_input_shape`. Names of
+            columns are kept, as words in `feature_names_in_`.
         y
             Not used.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If scikit-learn's cross-validation gives a plain array to a convolution, which does not show where it was cut.
         """
         for leaf, x in zip(self._leaves, self._split_inputs(X), strict=True):
             leaf.look(x, anew=True)
         self._saw = tuple(leaf.n_inputs_ for leaf in self._leaves)
+        keep_feature_names(self, as_frame(X).columns)
         return self
 
     def transform(self, X: Inputs) -> FeatureArray:
@@ -176,7 +192,13 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         -------
         features
             Shape (time, features), of the type that `compute_features` returns, or that was chosen by `set_output`.
+
+        Raises
+        ------
+        ValueError
+            If the columns of X have other names than those of `fit`, or are in another order.
         """
+        require_same_names(kept_feature_names(self), as_frame(X).columns, FIT["features"])
         features = self.compute_features(*self._split_inputs(X))
         output = getattr(self, OUTPUT_CONFIG_ATTRIBUTE, {}).get("transform") or get_config()["transform_output"]
         # scikit-learn turns arrays into the table that was asked for
@@ -200,7 +222,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         Parameters
         ----------
         input_features
-            Names of the columns of X; by default numbers that start at 0 for each input.
+            Names of the columns of X; by default those of `fit`, or numbers that start at 0 for each input.
 
         Returns
         -------
@@ -218,10 +240,15 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         >>> BSplineEval(3, order=2, bounds=(0, 1)).fit([[0.2], [0.4]]).get_feature_names_out(["place"]).tolist()
         ['place:0', 'place:1', 'place:2']
         """
-        widths = list(self._input_widths())
+        widths, fitted = list(self._input_widths()), kept_feature_names(self)
+        if input_features is None and fitted is not None and len(fitted) == sum(widths):
+            input_features = fitted
         if input_features is None:
             units = map(range, widths)
         else:
+            require_same_names(
+                fitted, input_features, "`input_features` should match the names that were passed during fit"
+            )
             require_all_columns(widths, len(input_features))
             units = iter(np.split(np.asarray(input_features, object), np.cumsum(widths)[:-1]))
         return np.asarray(self._columns(units).names, object)
@@ -289,4 +316,5 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
 
 def _as_metadata_array(values):
     """Return an array of the values' type if they have one type, else an array of objects."""
-    return np.asarray(values, None if len({type(value) for value in values}) == 1 else object)
+    kinds = {type(value) for value in values}
+    return np.asarray(values) if len(kinds) == 1 and tuple not in kinds else as_object_array(values)

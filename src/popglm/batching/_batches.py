@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from popglm._checks.arrays import require_valid_bins
-from popglm._checks.models import require_same_names
+from popglm._checks.names import BATCHES, NO_NAMES, join_names, names_of
 from popglm._checks.values import require_pair
 from popglm._design.inputs import as_X_y, has_valid_bin
 from popglm._design.streams import prefetch
@@ -15,18 +15,18 @@ END_OF_PASS, END_OF_BATCHES = object(), object()
 
 
 class CheckedBatches:
-    """Batches (X, y) from a source: arrays of one shape and with one order of columns, pass after pass.
+    """Batches (X, y) from a source: arrays of one shape, with the same columns and bins, pass after pass.
 
-    `shape` (features, neurons) and `names` of the columns of X and y are those of the first batch, unless known before.
+    `shape` (features, neurons) and `names` are those of the first batches, unless known before.
     An iterator as source goes on where it stands and has no second pass; its end is not that of a pass, since another
     iterator may go on from there.
     """
 
-    def __init__(self, source, model, y_dims, shape=None):
+    def __init__(self, source, model, y_dims, shape=None, names=NO_NAMES):
         self.source, self.is_iterator = source, isinstance(source, Iterator)
         self._model, self._y_dims = model, y_dims
         self.shape = shape
-        self.names = tuple(frame.columns for frame in source.frames) if isinstance(source, Windows) else None
+        self.names = join_names(names, names_of(*source.frames), BATCHES) if isinstance(source, Windows) else names
         self._items, self._first = self._iterate(0, 0), None
 
     def seek(self, pass_number, n_skipped, *, restart=False):
@@ -82,10 +82,9 @@ class CheckedBatches:
     def _check(self, item):
         """X and y of one batch as arrays, alike in shape and columns to the first."""
         X, y = as_X_y(*require_pair(item, "`batches` must give pairs (X, y)"), self._model, self._y_dims, built=True)  # type: ignore[call-arg, misc]
-        shape, names = (X.values.shape[1], y.values.shape[1]), (X.columns, y.columns)
-        self.shape, self.names = self.shape or shape, self.names or names
+        shape = (X.values.shape[1], y.values.shape[1])
+        self.shape = self.shape or shape
         require_batch_shape(self.shape, shape)
-        for letter, expected, actual in zip("Xy", self.names, names, strict=True):
-            require_same_names(expected, actual, f"all batches must have the columns of the first in `{letter}`")
+        self.names = join_names(self.names, names_of(X, y), BATCHES)
         require_valid_bins(has_valid_bin(X.values, y.values))
         return X.values, y.values

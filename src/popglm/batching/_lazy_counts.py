@@ -71,7 +71,7 @@ class LazyCounts(HasFrame):
     @property
     def frame(self) -> Frame:
         """Counts with times, epochs and names of the neurons."""
-        return Frame(self, self.t, self.time_support, self.columns, self._bins.size)
+        return Frame(self, self.t, self.time_support, self.columns, bin_size=self._bins.size)
 
     def restrict(self, epochs: Epochs) -> "LazyCounts":
         """Select the bins whose centres lie inside epochs, a pynapple IntervalSet; they stay lazy, and the bins they are.

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import NamedTuple
 
+from popglm._checks.names import Names
 from popglm._checks.values import warn_user
 from popglm._files.fingerprint import batch_fingerprint
 from popglm.batching._batches import END_OF_PASS
@@ -34,7 +35,7 @@ class RunState(NamedTuple):
     solver: str
     solver_state: object
     shape: tuple[int, int]  # features and neurons
-    names: tuple  # of the columns of X and of y, None where they have none
+    names: Names
     place: Place
 
 

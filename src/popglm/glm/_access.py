@@ -2,12 +2,13 @@
 
 import jax.numpy as jnp
 
-from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons, require_same_names
+from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons
+from popglm._checks.names import Names, join_names, kept_feature_names, names_of, require_same_names
 from popglm._checks.values import require_option
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._pynapple import as_frame
 from popglm._sums.scale import broadcast_dispersion
-from popglm.glm._fitted import feature_names
 from popglm.glm._score import NULL_SOURCES, ModelOnData, as_null_means, require_train_mean
 from popglm.glm._settings import resolve_settings
 
@@ -51,23 +52,34 @@ def fitted_neuron_names(model):
     return model._columns
 
 
+def fitted_names(model) -> Names:
+    """Names of the features and neurons of the fit, and the size of its bins; None where the data had none."""
+    return Names(kept_feature_names(model), model._columns, getattr(model, "bin_size_", None))
+
+
+def params_names(model) -> Names:
+    """Names of the parameters that `update` gets: those of `initialize_params`, or of the fit if that came later."""
+    return getattr(model, "_params_names", fitted_names(model))
+
+
 def train_mean(model, default=None):
     """Mean of y in the fit, per neuron; `default` after a bare `update`."""
     return getattr(model, "_train_mean", default)
 
 
 def require_same_features(model, X):
-    """Refuse features that are not as many as in the fit, or have other names."""
+    """Refuse features that are not as many as in the fit, or have other names or bins."""
     require_n_features(len(model.coef_), X.values.shape[1], type(model).__name__)
-    require_same_names(getattr(model, "feature_names_in_", None), feature_names(X.columns))
+    join_names(fitted_names(model), names_of(X))
 
 
 def checked_X_y(model, X, y):
-    """Features and activity, checked and aligned, as many as in the fit."""
+    """Features and activity, checked and aligned, as many as in the fit; columns without a name have that of the fit."""
     X, y = as_X_y(X, y, fitted_observation_model(model), (1,) if model._single else (2,))
-    require_same_features(model, X)
+    require_n_features(len(model.coef_), X.values.shape[1], type(model).__name__)
     require_n_neurons(len(model.intercept_), y.values.shape[1])
-    return X, y
+    names = join_names(fitted_names(model), names_of(X, y))
+    return X._replace(columns=names.features), y._replace(columns=names.neurons)
 
 
 def place_on_data(model, X, y, purpose=None, loss_purpose="a residual") -> ModelOnData:
@@ -83,6 +95,7 @@ def place_on_data(model, X, y, purpose=None, loss_purpose="a residual") -> Model
 def null_means(model, null, n_neurons, is_compared):
     """Means of the null model, per neuron; None for those of the y that is scored."""
     if not isinstance(null, str):
+        require_same_names(model._columns, as_frame(null).index, "`null` should have the names of the neurons")
         return as_null_means(null, n_neurons, fitted_observation_model(model).support)
     if require_option("null", null, NULL_SOURCES) == "scored" or not is_compared:
         return None

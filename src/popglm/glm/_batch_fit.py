@@ -6,12 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm._checks.arrays import as_real_array
-from popglm._checks.models import (
-    require_dispersion,
-    require_n_features,
-    require_n_neurons,
-    require_same_names,
-)
+from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons
+from popglm._checks.names import NO_NAMES, join_names, names_of
 from popglm._checks.values import as_positive_integer, require_flag, require_function, require_pair
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
@@ -33,7 +29,7 @@ from popglm.batching._run import Place, RunState, read_shape, run_batches
 from popglm.batching._user_solver import UserSolver
 from popglm.batching._watch import Watch, show_step_progress
 from popglm.glm._checks import require_nonsmooth_solver, warn_unsuited_solver
-from popglm.glm._fitted import Findings, Fitted, Names, Parameters, feature_names
+from popglm.glm._fitted import Findings, Fitted, Parameters
 from popglm.glm._score import ModelOnData, score_model
 from popglm.glm._settings import Settings
 
@@ -68,7 +64,8 @@ def fit_by_batches(
         checks = held_out and [check_every, patience, values_checksum(*held_out)]
         saver = Checkpoint(checkpoint, _fingerprint(settings, batches, params, state, solver, checks))
 
-    batches = CheckedBatches(batches, settings.objective.model, settings.y_dims, state and state.shape)
+    shape, names = (None, NO_NAMES) if state is None else (state.shape, state.names)
+    batches = CheckedBatches(batches, settings.objective.model, settings.y_dims, shape, names)
     place = Place() if state is None else state.place._replace(n_steps=0)
     batches.seek(place.pass_number, place.n_batches)
     user_callback = callback and (lambda n, loss, params: callback(n, loss, _as_user_params(settings, params)))
@@ -81,10 +78,9 @@ def fit_by_batches(
                 stepper = stepper.resume(state.solver_state)
             watch = Watch(report, user_callback, score, check_every, patience)
             stepper, place = run_batches(batches, stepper, n_steps, place, watch, saver)
-        names = batches.names or state.names  # a run that begins at the end of its last pass takes no batch
-        fitted = _as_fitted(settings, stepper.result(), names, place.n_steps, watch)
+        fitted = _as_fitted(settings, stepper.result(), batches.names, place.n_steps, watch)
     state = RunState(
-        solver=stepper.name, solver_state=stepper.plain_state, shape=batches.shape, names=names, place=place
+        solver=stepper.name, solver_state=stepper.plain_state, shape=batches.shape, names=batches.names, place=place
     )
     return fitted, state, watch.history
 
@@ -121,14 +117,14 @@ def _as_user_params(settings: Settings, params):
 
 
 def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -> float:
-    """Mean log-likelihood of held-out data, which must have the columns of the batches."""
+    """Mean log-likelihood of held-out data, which must have the columns and bins of the batches."""
     model = settings.objective.model
     coef, intercept = (jnp.asarray(np.asarray(a, jnp.result_type(float))) for a in params)
     n_neurons, n_features = coef.shape
     X, y = as_X_y(*held_out, model, settings.y_dims)  # type: ignore[call-arg]
     require_n_features(n_features, X.values.shape[1], settings.estimator)
-    require_same_names(feature_names(batches.names[0]), feature_names(X.columns))
     require_n_neurons(n_neurons, y.values.shape[1])
+    join_names(batches.names, names_of(X, y))
     if model.dispersion is not None:
         model = broadcast_dispersion(model, n_neurons) if dispersion is None else model.with_scale(dispersion)
     rows = as_design_rows(X.values)
@@ -151,11 +147,10 @@ def _as_fitted(settings: Settings, result, names, n_steps, watch) -> Fitted:
     params, dispersion = watch.best((result.coef, result.intercept), dispersion)
     coef, intercept = _as_user_params(settings, tuple(np.asarray(a, dtype) for a in params))
     n_iter = np.full(len(result.converged), n_steps)
-    features, neurons = names
     return Fitted(
         observation_model=settings.objective.model,
         parameters=Parameters(coef=coef, intercept=intercept, dispersion=dispersion),
-        names=Names(neurons=neurons, features=features),
+        names=names,
         convergence=Convergence(n_iter=n_iter, converged=result.converged, stalled=result.failed),
         findings=findings,
         null_mean=null_mean,

@@ -7,7 +7,15 @@ from dataclasses import is_dataclass
 import numpy as np
 
 from popglm._checks.arrays import as_real_array
-from popglm._checks.values import as_number, as_positive_integer, as_share, require_option, trace_function, warn_user
+from popglm._checks.values import (
+    as_number,
+    as_positive_integer,
+    as_share,
+    calling_module,
+    require_option,
+    trace_function,
+    warn_user,
+)
 from popglm._solver.jaxopt import has_line_search, has_momentum
 
 OPTION_CHOICES = {  # options that are words
@@ -43,6 +51,15 @@ def require_default_solver(name, checkpoint):
     if checkpoint is not None and name is not None:
         fix = "Leave out `solver_name`, or take its steps by `fit_batches`."
         raise ValueError(f"`checkpoint` is for the default solver; {name!r} runs in one piece. {fix}")
+
+
+def require_no_selector():
+    """Refuse to give coefficients (features, neurons) to a selector of scikit-learn, which reads (targets, features)."""
+    if calling_module() == "sklearn.feature_selection._base":
+        raise ValueError(
+            "selectors of scikit-learn expect `coef_` of shape (targets, features); that of a PopulationGLM is (features, "
+            "neurons), so they would select wrong features. Write importance_getter=lambda model: model.coef_.T."
+        )
 
 
 def as_instance(name, value, classes, kind):

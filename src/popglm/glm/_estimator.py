@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from popglm._types import Batches, Counts, Features, FilePath, Numbers, Params
+from popglm.glm._access import params_names
 from popglm.glm._batch_fit import fit_by_batches
 from popglm.glm._exact_fit import fit_to_data
 from popglm.glm._model import Model
@@ -57,8 +58,8 @@ class Estimator(Model):
         Raises
         ------
         ValueError
-            If a setting is unknown, shapes or timestamps of X and y differ, or no bin is valid; or if the checkpoint is
-            damaged, or of another fit or other data.
+            If a setting is unknown, shapes, timestamps or indices of X and y differ, or no bin is valid; or if the checkpoint
+            is damaged, or of another fit or other data.
         TypeError
             If X or y does not hold real numbers.
         OSError
@@ -211,8 +212,8 @@ class Estimator(Model):
         Raises
         ------
         ValueError
-            If there is no batch, or one has no valid bin or other features or neurons than the first; or if the checkpoint
-            is damaged, or of another fit or other data.
+            If there is no batch, or one has no valid bin or other features, neurons, names or bins than the first; or if the
+            checkpoint is damaged, or of another fit or other data.
         TypeError
             If `batches` does not give pairs.
         OSError
@@ -280,7 +281,8 @@ class Estimator(Model):
         >>> np.exp(intercept).round(3).tolist()  # the mean counts
         [0.5, 1.0]
         """
-        return initial_params(resolve_settings(self), X, y)
+        params, self._params_names = initial_params(resolve_settings(self), X, y)
+        return params
 
     def initialize_state(self, X: Features, y: Counts, params: Params) -> Any:
         """State of the solver before the first `update`.
@@ -319,7 +321,7 @@ class Estimator(Model):
         ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
         >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
         """
-        return initial_solver_state(resolve_settings(self), X, y, params)
+        return initial_solver_state(resolve_settings(self), X, y, params, params_names(self))
 
     def update(self, params: Params, state: Any, X: Features, y: Counts) -> tuple[Params, Any]:
         """One step of the solver on one batch.
@@ -339,7 +341,8 @@ class Estimator(Model):
         Raises
         ------
         ValueError
-            If the batch does not belong to the parameters, its timestamps differ, or it has no valid bin.
+            If the batch does not belong to the parameters, by shape or by the names and bins of the data that they come from;
+            if its timestamps differ, or it has no valid bin.
         TypeError
             If the state belongs to another solver.
 
@@ -357,7 +360,7 @@ class Estimator(Model):
         >>> params[0].shape
         (5, 3)
         """
-        params, state, fitted = update_params(resolve_settings(self), params, state, X, y)
+        params, state, fitted = update_params(resolve_settings(self), params, state, X, y, params_names(self))
         if fitted is not None:
             self._store(fitted)
         return params, state

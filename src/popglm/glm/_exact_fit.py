@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 
 from popglm._checks.arrays import require_constant
+from popglm._checks.names import names_of
 from popglm._checks.values import require_flag
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
@@ -18,7 +19,7 @@ from popglm._solver.exact import fit_exactly, neuron_progress_bar
 from popglm._solver.jaxopt import jaxopt_fit
 from popglm._sums.scale import dispersion_after_fit
 from popglm.glm._checks import require_default_solver
-from popglm.glm._fitted import Findings, Fitted, Names, Parameters
+from popglm.glm._fitted import Findings, Fitted, Parameters
 from popglm.glm._settings import Settings
 
 
@@ -48,7 +49,7 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
         else:
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
         require_constant(X.values, y.values, fit.features.constant)
-        return _as_fitted(settings, design, fit, center, Names(neurons=y.columns, features=X.columns))
+        return _as_fitted(settings, design, fit, center, names_of(X, y))
 
 
 def _as_fitted(settings: Settings, design, fit, center, names) -> Fitted:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from popglm._checks.names import Names
 from popglm._solver.problem import Convergence
 from popglm.observation_models import ObservationModel
 
@@ -29,18 +30,6 @@ class Findings(NamedTuple):
     separated: np.ndarray
     separated_features: np.ndarray | None
     collinear: np.ndarray
-
-
-class Names(NamedTuple):
-    """Names of the neurons and of the features, where the data had any."""
-
-    neurons: list | np.ndarray | None
-    features: list | np.ndarray | None
-
-
-def feature_names(columns):
-    """Names of features as scikit-learn keeps them: strings, or None."""
-    return columns if columns is not None and all(isinstance(name, str) for name in columns) else None
 
 
 class Fitted(NamedTuple):

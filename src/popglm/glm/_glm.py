@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from popglm._types import LinkLike, Numbers, Strength
+from popglm.glm._checks import require_no_selector
 from popglm.glm._estimator import Estimator
 from popglm.links import Link
 from popglm.observation_models import ObservationModel
@@ -38,6 +39,8 @@ class GLM(Estimator):
         Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
     scale_ : shape (1,)
         Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
+    bin_size_ : float
+        In seconds, if X or y has times. New data must have the same, and the same names of columns in the same order.
 
     References
     ----------
@@ -89,12 +92,15 @@ class PopulationGLM(Estimator):
     ----------
     coef_ : shape (features, neurons)
         Column n holds the coefficients of neuron n. For coupling, ``coef_.reshape(n_neurons, n_basis, n_neurons)``
-        is (sender, function, receiver).
+        is (sender, function, receiver). Selectors of scikit-learn (`RFE`, `SelectFromModel`) expect the transpose: tell them
+        ``importance_getter=lambda model: model.coef_.T``.
     intercept_ : shape (neurons,)
     n_iter_, converged_ : shape (neurons,)
         Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
     scale_ : shape (neurons,)
         Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
+    bin_size_ : float
+        In seconds, if X or y has times. New data must have the same, and the same names of columns in the same order.
 
     References
     ----------
@@ -129,6 +135,18 @@ class PopulationGLM(Estimator):
         self.solver_name = solver_name
         self.solver_kwargs = solver_kwargs
         self.feature_mask = feature_mask
+
+    @property
+    def coef_(self) -> Any:
+        """Coefficients, shape (features, neurons); selectors of features, which expect (neurons, features), are refused."""
+        require_no_selector()
+        if "coef_" not in self.__dict__:
+            raise AttributeError("this PopulationGLM has no coefficients yet. Call `fit` or `update` first.")
+        return self.__dict__["coef_"]
+
+    @coef_.setter
+    def coef_(self, value: Any) -> None:
+        self.__dict__["coef_"] = value
 
     def __sklearn_tags__(self) -> Any:
         """Several neurons."""

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from popglm._checks.models import require_fitted
+from popglm._checks.names import keep_feature_names
 from popglm._checks.values import require_function, require_key, require_option
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_features
@@ -27,7 +28,7 @@ from popglm.glm._access import (
     require_same_features,
 )
 from popglm.glm._draw import draw_in_blocks
-from popglm.glm._fitted import Fitted, feature_names
+from popglm.glm._fitted import Fitted
 from popglm.glm._score import SCORE_TYPES, require_spike_counts, score_model
 from popglm.glm._settings import OBSERVATION_MODELS
 from popglm.observation_models import COUNTS
@@ -36,7 +37,8 @@ FITTED_ATTRIBUTES = (
     "observation_model_",
     "_columns",
     "_train_mean",
-    "feature_names_in_",
+    "_params_names",
+    "bin_size_",
     "batch_state_",
     "history_",
     "n_iter_",
@@ -95,9 +97,10 @@ class Model(RegressorMixin, BaseEstimator, ABC):
             self.n_iter_, self.converged_, _ = fitted.convergence
         if fitted.null_mean is not None:
             self._train_mean = fitted.null_mean
-        self._columns, features = fitted.names  # type: ignore[assignment]
-        if feature_names(features) is not None:
-            self.feature_names_in_ = np.asarray(features, object)
+        features, self._columns, bin_size = fitted.names
+        keep_feature_names(self, features)
+        if bin_size is not None:
+            self.bin_size_ = bin_size
 
     def predict(self, X: Features) -> ActivityArray:
         r"""Mean per bin, :math:`f(x_t^\top w_n + b_n)`: a count, a probability or an activity; NaN where the features are.
@@ -118,7 +121,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         sklearn.exceptions.NotFittedError
             Before `fit` or `update`.
         ValueError
-            If X has another number of features than the model.
+            If X has another number of features than the model, other names, another order, or bins of another size.
 
         Examples
         --------
@@ -158,7 +161,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X, y
-            Features and activity, best of data that the fit has not seen.
+            Features and activity, best of data that the fit has not seen, with the columns of the fit in their order.
         score_type
             "log-likelihood", "pseudo-r2-McFadden", "pseudo-r2-Cohen", or, for models of counts, "bits-per-spike".
         aggregate_sample_scores
@@ -178,7 +181,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         ------
         ValueError
             If `score_type` or `null` is unknown, "train" is asked for after `update` instead of `fit`, or bits per spike of
-            a model that has no spikes.
+            a model that has no spikes; if X or y has other names than in the fit, another order, or bins of another size.
 
         References
         ----------
@@ -229,7 +232,8 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         sklearn.exceptions.NotFittedError
             Before `fit` or `update`.
         ValueError
-            If X has another number of features than the model, a scale is not known, or a mean is too large to draw from.
+            If X has another number of features than the model, other names or bins, a scale is not known, or a mean is too
+            large to draw from.
 
         Examples
         --------

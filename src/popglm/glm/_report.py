@@ -33,8 +33,8 @@ def warn_of_fit(fitted: Fitted, strength, stopped_early=STOPPED_EARLY, stalled=S
 
 def _warn_of_findings(fitted: Fitted, strength):
     """Warn of neurons with nothing to fit, without a finite optimum, or with too little noise."""
-    model, findings, (neurons, features) = fitted.observation_model, fitted.findings, fitted.names
-    dispersion = fitted.parameters.dispersion
+    model, findings, dispersion = fitted.observation_model, fitted.findings, fitted.parameters.dispersion
+    features, neurons, _ = fitted.names
     warn_of_silent(model, findings.silent, fitted.null_mean, neurons)
     warn_of_neurons(
         findings.constant, neurons, "the same y in every valid bin, so the scale is that of round-off. Leave it out"

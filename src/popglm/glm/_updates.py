@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from popglm._checks.arrays import require_valid_bins
+from popglm._checks.names import Names, join_names, names_of
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y, has_valid_bin
 from popglm._design.total import total
@@ -11,33 +12,34 @@ from popglm._solver.jaxopt import jaxopt_init, jaxopt_update
 from popglm._sums.losses import fit_null_model
 from popglm._sums.moments import bins_and_events
 from popglm.glm._checks import warn_unsuited_solver
-from popglm.glm._fitted import Fitted, Names, Parameters
+from popglm.glm._fitted import Fitted, Parameters
 from popglm.glm._settings import Settings
 
 
 def initial_params(settings: Settings, X, y):
-    """Parameters of the null model: coefficients 0, and intercepts at the mean counts of y."""
+    """Parameters of the null model (coefficients 0, intercepts at the mean counts of y), and the names of the data."""
     model = settings.objective.model
     X, y = as_X_y(X, y, model, settings.y_dims)
     bins, events = total(bins_and_events, Design(as_design_rows(X.values), y.values))
     require_valid_bins(bins.any())
     intercept = jnp.asarray(fit_null_model(model, bins, events).eta, jnp.result_type(float))
-    return settings.as_user_array(jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)), intercept
+    coef = jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)
+    return (settings.as_user_array(coef), intercept), names_of(X, y)
 
 
-def initial_solver_state(settings: Settings, X, y, params):
-    """State of the solver before its first step, for a batch and parameters."""
+def initial_solver_state(settings: Settings, X, y, params, names: Names):
+    """State of the solver before its first step, for a batch and parameters; `names` are those of the parameters."""
     name, options = _step_solver(settings)
     warn_unsuited_solver(name, options)
-    X, y, mask = _as_batch(settings, X, y)
+    X, y, mask, _ = _as_batch(settings, X, y, names)
     params = settings.checked_params(params, X.values.shape[1], y.values.shape[1])
     return jaxopt_init(name, options, settings.objective, params, X.values, settings.as_user_array(y.values), mask)
 
 
-def update_params(settings: Settings, params, state, X, y):
+def update_params(settings: Settings, params, state, X, y, names: Names):
     """Take one step on a batch: the next parameters and state, and them as a fit; None while JAX traces."""
     name, options = _step_solver(settings)
-    X, y, mask = _as_batch(settings, X, y)
+    X, y, mask, names = _as_batch(settings, X, y, names)
     params, state = jaxopt_update(
         name, options, settings.objective, params, state, X.values, settings.as_user_array(y.values), mask
     )
@@ -47,7 +49,7 @@ def update_params(settings: Settings, params, state, X, y):
     fitted = Fitted(
         observation_model=settings.objective.model,
         parameters=Parameters(coef=params[0], intercept=params[1]),
-        names=Names(neurons=y.columns, features=X.columns),
+        names=names,
     )
     return params, state, fitted
 
@@ -59,8 +61,9 @@ def _step_solver(settings: Settings):
     return "ProximalGradient" if settings.objective.penalty.l1_share else "GradientDescent", {}
 
 
-def _as_batch(settings: Settings, X, y):
-    """A batch with a valid bin, and the mask in the precision of the parameters."""
+def _as_batch(settings: Settings, X, y, names: Names):
+    """A batch with a valid bin and the names of the parameters, the mask in their precision, and all names that are known."""
     X, y = as_X_y(X, y, settings.objective.model, settings.y_dims, built=True)
     require_valid_bins(has_valid_bin(X.values, y.values))
-    return X, y, settings.mask(X.values.shape[1], y.values.shape[1]).astype(jnp.result_type(float))
+    mask = settings.mask(X.values.shape[1], y.values.shape[1]).astype(jnp.result_type(float))
+    return X, y, mask, join_names(names, names_of(X, y))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from popglm._checks.models import as_feature_mask, require_n_neurons
+from popglm._checks.names import Names, join_names
 from popglm._design.arrays import machine_epsilon
 from popglm._design.design import Design
 from popglm._design.total import total
@@ -15,7 +16,7 @@ from popglm._sums.moments import first_pass_sums, neuron_moments
 from popglm._sums.rank import Rank
 from popglm._types import Counts, Features, Groups, Numbers
 from popglm.glm import GLM, PopulationGLM
-from popglm.glm._access import as_user_array
+from popglm.glm._access import as_user_array, fitted_names
 from popglm.inference._checks import (
     COLLINEAR,
     LESS_LIKELY,
@@ -96,6 +97,7 @@ def likelihood_ratio_test(
     indices = as_reduced_columns(columns, n_features, len(reduced.coef_))
     reduced_coef, intercept = params_in_double(reduced)
     require_n_neurons(n_neurons, len(intercept))
+    _require_names_of_reduced(reduced, fit.data, indices)
     free, coef = np.zeros((n_neurons, n_features), bool), np.zeros((n_neurons, n_features))
     free[:, indices] = as_feature_mask(reduced.feature_mask, len(indices), n_neurons) > 0
     coef[:, indices] = reduced_coef
@@ -109,6 +111,12 @@ def likelihood_ratio_test(
     tests, reasons = comparison.likelihood_ratio(nested, ~far)
     warn_missing_tests(reasons, names)
     return tests
+
+
+def _require_names_of_reduced(reduced, data, indices):
+    """Require that the reduced model was fitted to these features and neurons, where it knows their names."""
+    features = None if data.X.columns is None else [data.X.columns[i] for i in indices]
+    join_names(fitted_names(reduced), Names(features, data.y.columns))
 
 
 def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features: Groups) -> GroupTests:

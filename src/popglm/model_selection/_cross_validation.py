@@ -20,6 +20,7 @@ from popglm._design.inputs import as_design_rows, as_X_y
 from popglm._design.lazy import LazyFeatures
 from popglm._design.streams import read_rows
 from popglm._design.total import total
+from popglm._pynapple import NamedArray
 from popglm._sums.losses import linear_predictor, weighted_sum
 from popglm._sums.scale import dispersion_slopes, fit_dispersion
 from popglm._types import Counts, Features, Numbers
@@ -196,13 +197,12 @@ def cross_validate_path(
     if isinstance(splits, numbers.Integral):
         splits = BlockSplit(splits)
     pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
-    features, counts = frame.values, np.asarray(counts.values)
+    features, names, counts = frame.values, counts.columns, np.asarray(counts.values)
     scores, bins = [], []
     for train, test in as_train_test_pairs(pairs, len(counts)):
         target = _take_rows(counts, train)
-        fold = clone(model).fit_path(
-            _take_rows(features, train), target[:, 0] if settings.single else target, strengths=path.strengths
-        )
+        target = NamedArray(target[:, 0] if settings.single else target, names)
+        fold = clone(model).fit_path(_take_rows(features, train), target, strengths=path.strengths)
         designs = (_make_design(features, counts, rows) for rows in (train, test))
         fold_scores, fold_bins = _score_test_rows(observation, fold, *designs)
         scores.append(fold_scores)

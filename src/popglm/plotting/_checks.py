@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from popglm._checks.arrays import as_finite_array
+from popglm._checks.names import are_same_names
 from popglm._checks.values import require_pair
 
 
@@ -15,10 +16,32 @@ def require_n_entries(name, values, length, what):
         raise ValueError(f"`{name}` must have {expected}; got shape {np.shape(values)}.")
 
 
+def split_kernel(kernel):
+    """Return the functions over lags, and the lags of their rows where a basis or its kernel knows them, else None."""
+    lags = getattr(kernel, "lags", None)
+    if hasattr(kernel, "kernel"):
+        return kernel.kernel, lags
+    if lags is None and hasattr(kernel, "lags"):
+        fix = "Give the basis itself, or the lags and the filters: filters(basis.lags, values)."
+        raise ValueError(f"`kernel` is made of one whose first row is not lag 1, so its lags are not known. {fix}")
+    return kernel, lags
+
+
+def as_seconds(name, times):
+    """Return times as an array in seconds; those with units of their own (quantities, astropy, pint) are converted."""
+    for convert in ("rescale", "to_value", "m_as"):
+        if hasattr(times, convert):
+            times = getattr(times, convert)("s")
+            return np.asarray(getattr(times, "magnitude", times), float)
+    if hasattr(times, "units") or hasattr(times, "unit"):
+        raise TypeError(f"{name} have units that are not known here; expected numbers, in seconds.")
+    return times
+
+
 def as_bands(value, shape):
-    """Return the lower and the upper band, each with the shape of the filters."""
+    """Return the lower and the upper band, each with the shape of the filters; NaN where there is none."""
     require_pair(value, "`bands` must be a pair (low, high) of arrays", kinds=tuple | list | np.ndarray)
-    bands = [as_finite_array(f"bands[{i}]", part, (1, 2)) for i, part in enumerate(value)]
+    bands = [as_finite_array(f"bands[{i}]", part, (1, 2), missing=True) for i, part in enumerate(value)]
     low, high = (part[:, None] if part.ndim == 1 else part for part in bands)
     if low.shape != shape or high.shape != shape:
         expected, came = f"the shape of the filters, (lags, filters) = {shape}", f"{low.shape} and {high.shape}"
@@ -48,10 +71,9 @@ def require_coupling_matrix(coupling):
 
 
 def require_same_units(ids, columns):
-    """Raise unless the columns of the rates are the units, in their order."""
-    ids, columns = (np.asarray(names).tolist() for names in (ids, columns))
-    if ids != columns:
-        came = f"expected {ids[:8]} and got {columns[:8]}"
+    """Raise unless the columns of the rates are the units, in their order, or have no names."""
+    if not are_same_names(ids, columns):
+        came = f"expected {list(ids)[:8]} and got {np.asarray(columns).tolist()[:8]}"
         raise ValueError(f"`rates` must have the units as columns, in their order; {came}. Select them by name.")
 
 

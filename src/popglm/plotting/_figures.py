@@ -13,11 +13,13 @@ from popglm._pynapple import Epochs, SpikeTrains, as_frame, epoch_ends, event_ti
 from popglm._types import Kernel, Numbers, Range
 from popglm.plotting._checks import (
     as_bands,
+    as_seconds,
     require_coupling_matrix,
     require_drawable_grid,
     require_n_entries,
     require_same_units,
     require_spike_trains,
+    split_kernel,
 )
 
 if TYPE_CHECKING:
@@ -46,12 +48,13 @@ def filters(
     Parameters
     ----------
     kernel
-        Functions of the basis, shape (lags, functions): `kernel` of a convolution; its first row is lag 1. Or the lags in
-        bins, shape (lags,), if `coef` holds the filters themselves.
+        A convolution, or its `kernel`, functions of shape (lags, functions); of an array of your own the first row is lag 1.
+        Or the lags in bins, shape (lags,), if `coef` holds the filters themselves, of which NaN are not drawn.
     coef
         Coefficients, shape (functions,) or (functions, filters), such as ``coef_.reshape(n, n_basis, n)[sender]``.
     bands
-        A pair (low, high) of bands around the filters, before the exponential, each with the shape of the filters.
+        A pair (low, high) of bands around the filters, before the exponential, each with the shape of the filters. A band that
+        is NaN, as of a silent receiver, is not drawn.
     ax
         Axes to draw on; None makes a new figure.
     bin_size
@@ -66,7 +69,7 @@ def filters(
     Raises
     ------
     ValueError
-        If the shapes do not match.
+        If the shapes do not match, or the lags of the kernel are not known.
 
     Examples
     --------
@@ -76,14 +79,16 @@ def filters(
     >>> ax.get_xlabel(), ax.lines[-1].get_xdata()[[0, -1]].tolist()
     ('lag (ms)', [5.0, 200.0])
     """
-    kernel, values = as_finite_array("kernel", kernel, (1, 2)), as_finite_array("coef", coef, (1, 2))
+    kernel, lags = split_kernel(kernel)
+    kernel = as_finite_array("kernel", kernel, (1, 2))
+    values = as_finite_array("coef", coef, (1, 2), missing=kernel.ndim == 1)
     values = values[:, None] if values.ndim == 1 else values
     if kernel.ndim == 1:
         lags = require_increasing("kernel", kernel)
         require_n_entries("coef", values, len(kernel), "lags")
     else:
         require_n_entries("coef", values, kernel.shape[1], "functions of the kernel")
-        lags, values = np.arange(1, len(kernel) + 1), kernel @ values
+        lags, values = np.arange(1, len(kernel) + 1) if lags is None else lags, kernel @ values
     unit = 1 if bin_size is None else 1000 * as_number("bin_size", bin_size, 0, strict=True)
     words = as_names("labels", labels, values.shape[1], "names, one for each of the filters")
     between = [] if bands is None else np.exp(as_bands(bands, values.shape))
@@ -118,11 +123,12 @@ def coupling_matrix(
     coupling
         One number for each pair, shape (senders, receivers); or filters, shape (senders, lags, receivers), whose sums over
         lags are drawn: the log of the total gain after an event. The filters of a fit are ``numpy.einsum("lk,nkm->nlm",
-        basis.kernel, coef_.reshape(n, n_basis, n))``. NaN is left blank.
+        basis.kernel, coef_.reshape(n, n_basis, n))``. NaN is left blank. A table of pandas names the units.
     ax
         Axes to draw on; None makes a new figure.
     units
-        Ids of the units if senders and receivers are the same, or a pair (senders, receivers) of lists.
+        Ids of the units if senders and receivers are the same, or a pair (senders, receivers) of lists; None takes those of a
+        table, else numbers.
     limit
         Size of the coupling with the last colour.
     label
@@ -150,6 +156,9 @@ def coupling_matrix(
     words = ("coupling (log gain)", "sum of the filter (log gain)")[values.ndim - 2]
     matrix = (values.sum(1) if values.ndim == 3 else values).T
     n_receivers, n_senders = matrix.shape
+    if units is None and values.ndim == 2:
+        frame = as_frame(coupling)
+        units = (frame.index, frame.columns) if frame.index is not None else None
     pair = units if is_sender_receiver_pair(units) else (units, units)
     senders, receivers = (
         as_names("units", ids, n, f"names, one for each of the {what}")
@@ -181,7 +190,8 @@ def raster(
     Parameters
     ----------
     units
-        A TsGroup; a dictionary of spike times by id; or a list of arrays of times. Times in seconds.
+        A TsGroup; a dictionary of spike times by id; or a list of arrays of times. Times in seconds, if they have no units of
+        their own.
     rates
         Spikes per second, a TsdFrame with the units as columns, or a pair (times, rates) of shapes (time,) and
         (time, units): the result of `predict`, divided by the bin size. Gaps in the recording are blank.
@@ -210,7 +220,7 @@ def raster(
     if trains is None:
         require_spike_trains(units)
         trains = dict(units) if isinstance(units, Mapping) else dict(enumerate(units))
-        trains = {name: (event_times(times) or {0: times})[0] for name, times in trains.items()}
+        trains = {name: _as_times(f"times of unit {name}", times) for name, times in trains.items()}
     if not len(trains):
         raise ValueError("`units` must hold the spike times of at least one unit; got none.")
     spikes = [
@@ -257,7 +267,8 @@ def regularisation_path(
     strengths
         Shape (strengths,), above 0, increasing: `regularizer_strength`, in nats per bin.
     coef
-        Coefficients at each strength, shape (strengths, features) or (strengths, features, neurons); one line for each.
+        Coefficients at each strength, shape (strengths, features) or (strengths, features, neurons); one line for each. Parts
+        that are NaN are not drawn.
     ax
         Axes to draw on; None makes a new figure.
     labels
@@ -282,7 +293,7 @@ def regularisation_path(
     ('log', 4)
     """
     strengths = require_increasing("strengths", as_finite_array("strengths", strengths, (1,)), 0)
-    values = as_finite_array("coef", coef, (1, 2, 3))
+    values = as_finite_array("coef", coef, (1, 2, 3), missing=True)
     require_n_entries("coef", values, len(strengths), "strengths")
     values = values.reshape(len(strengths), -1)
     words = as_names("labels", labels, values.shape[1], "names, one for each of the lines")
@@ -392,6 +403,14 @@ def _rate_colours(background, colour):
     return LinearSegmentedColormap.from_list("rate", [low, low + 0.75 * (high - low)])
 
 
+def _as_times(name, train):
+    """Times of a spike train in seconds: of a Ts or Tsd its times, of an array its values."""
+    events, frame = event_times(train), as_frame(train)
+    if events is not None:
+        return events[0]
+    return as_seconds(name, train) if frame.times is None else frame.times
+
+
 def _rate_image(rates, ids, start, end):
     """Return rates on an even time axis, with NaN in gaps, and the extent of the image."""
     frame = as_frame(rates)
@@ -399,12 +418,12 @@ def _rate_image(rates, ids, start, end):
     fix = " predict gives a TsdFrame if X is one; divide by the bin size."
     timed = frame.times is not None
     times, values = (frame.times, frame.values) if timed else require_pair(rates, expected, fix)
+    times = as_seconds("times of the rates", times)
     times = require_increasing("times of the rates", as_finite_array("times of the rates", times, (1,)))
     values = as_finite_array("rates", values, (1, 2), missing=True).reshape(len(np.atleast_1d(values)), -1)
     require_n_entries("rates", values, len(times), "times")
     require_n_entries("rates", values.T, len(ids), "units")
-    if frame.columns is not None:
-        require_same_units(ids, frame.columns)
+    require_same_units(ids, frame.columns)
     inside = (times >= start) & (times <= end)
     times, values = times[inside], values[inside]
     if len(times) < 2:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from popglm._checks.arrays import as_finite_array, as_real_array, require_shape
+from popglm._checks.names import require_same_names
 from popglm._checks.values import as_number, count_bins_ahead, list_names
 from popglm._pynapple import as_frame
 
@@ -70,16 +71,21 @@ def require_time_grid(frame, duration, bin_size):
         raise ValueError(f"`bin_size` must be {expected}; got {bin_size!r}. It is that of the counts of the fit.")
 
 
-def as_history(value, window, n_neurons):
-    """Activity before the first bin as (window, neurons), the latest bin last, with zeros before it."""
+def as_history(value, window, n_neurons, names=None):
+    """Activity before the first bin as (window, neurons), the latest bin last, with zeros before it.
+
+    `names` are those of the neurons, if they are known.
+    """
     out = np.zeros((window, n_neurons))
     if value is None:
         return out
-    values = as_real_array("history", as_frame(value).values, (1, 2))
+    frame = as_frame(value)
+    values = as_real_array("history", frame.values, (1, 2))
     values = values[:, None] if values.ndim == 1 else values
     if values.shape[1] != n_neurons:
         expected = f"shape (bins, neurons) with {n_neurons} neurons, the latest bin last"
         raise ValueError(f"`history` must have {expected}; got {values.shape}.")
+    require_same_names(names, frame.columns, "`history` must have the neurons of the fit as columns")
     values = values[-window:].astype(float)
     if not np.isfinite(values).all():
         raise ValueError(f"the last {window} bins of `history` must be finite. Fill them, or start earlier.")

@@ -5,13 +5,14 @@ from itertools import chain, compress, pairwise
 import numpy as np
 
 from popglm._checks.models import require_estimator, require_fitted
+from popglm._checks.names import require_same_names
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows
 from popglm._design.total import collect_entries
 from popglm._sums.scores import linear_predictor_rows
 from popglm.basis import Conv
 from popglm.basis._tree import Basis, Sum
-from popglm.glm._access import core_params, model_with_dispersion
+from popglm.glm._access import core_params, fitted_names, model_with_dispersion
 from popglm.glm._model import Model
 from popglm.simulation._checks import (
     as_simulation_inputs,
@@ -20,10 +21,10 @@ from popglm.simulation._checks import (
 from popglm.simulation._rollout import Recurrence
 
 
-def decompose_predictor(coef, intercept, basis, inputs, model_name):
+def decompose_predictor(coef, intercept, basis, inputs, model_name, names=None):
     """Recurrence, linear predictor without it (time, neurons), and time axis of the inputs; None for both without inputs.
 
-    `coef` is (neurons, features); None among the inputs stands for the activity.
+    `coef` is (neurons, features), whose `names` are None if they are not known; None among the inputs stands for the activity.
     """
     if not isinstance(basis, Basis):
         expected = "the basis of the model's features"
@@ -57,11 +58,22 @@ def decompose_predictor(coef, intercept, basis, inputs, model_name):
     )
     if X is None:
         return recurrence, None, None
+    if names is not None:
+        _require_same_inputs([names[a:b] for a, b in compress(pairwise(edges), external)], X)
     external = np.concatenate(list(compress(weights, external)), 1)
     rows = as_design_rows(X)
     design = Design(rows)
     eta = rows.gather(collect_entries(linear_predictor_rows, design, n, external, intercept))
     return recurrence, eta, X.frame
+
+
+def _require_same_inputs(names, X):
+    """Require that known inputs have the names that they had in the fit, whatever the bases are called in sums."""
+    column = lambda name: str(name).split("/")[-1]
+    came = None if X.frame.columns is None else list(map(column, X.frame.columns))
+    require_same_names(
+        list(map(column, chain.from_iterable(names))), came, "the names of `inputs` should match those of the fit"
+    )
 
 
 def _flatten_sum(basis):
@@ -100,4 +112,5 @@ def decompose_model(model, basis, inputs):
     require_estimator(model, Model)
     require_fitted(model)
     observation_model = model_with_dispersion(model, "a simulation")
-    return observation_model, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__)  # type: ignore[call-arg]
+    names = fitted_names(model).features
+    return observation_model, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__, names)  # type: ignore[call-arg]

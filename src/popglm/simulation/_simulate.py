@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from popglm._checks.names import require_same_bin_size
 from popglm._checks.times import require_regular_bins
 from popglm._checks.values import as_number, require_key
 from popglm._pynapple import bin_frame, epoch_starts, select_columns
 from popglm._types import Numbers
 from popglm.basis._tree import Basis
 from popglm.glm import GLM, PopulationGLM
-from popglm.glm._access import fitted_neuron_names, is_single
+from popglm.glm._access import fitted_names, fitted_neuron_names, is_single
 from popglm.simulation._checks import EXPLODING_FIT_FIX, as_history, as_n_bins, require_time_grid
 from popglm.simulation._recording import Population, make_recording
 from popglm.simulation._recurrence import decompose_model
@@ -50,7 +51,7 @@ def simulate(
         One for each basis, in the order of `lazy_features`: None for the activity, else an input of `lazy_features`. By default
         all are activity. The simulation has the bins of the inputs, and their epochs if they are from pynapple.
     duration, bin_size : float
-        In seconds, where no input gives them; the bin size is that of the counts of the fit.
+        In seconds, where no input gives them; the bin size must be that of the counts of the fit.
     history
         Activity before the first bin of each epoch, shape (bins, neurons), the latest bin last; for example the counts of the
         fit. By default zeros, from which a coupled population may overshoot.
@@ -66,8 +67,8 @@ def simulate(
     sklearn.exceptions.NotFittedError
         If the model is not fitted.
     ValueError
-        If basis and inputs do not give the features of the model, or if its rates run away: beyond 20 spikes per bin and ten
-        times the highest mean count of the fit.
+        If basis and inputs do not give the features of the model, by number and name, or bins of another size than those of
+        the fit; or if its rates run away: beyond 20 spikes per bin and ten times the highest mean count of the fit.
 
     Warns
     -----
@@ -99,7 +100,10 @@ def simulate(
     else:
         require_regular_bins(frame)
         bin_size = float(np.median(np.diff(frame.times)))
-    history = as_history(history, len(recurrence.kernel), len(model.intercept_))
+    require_same_bin_size(
+        fitted_names(model).bin_size, bin_size, "Simulate in bins of the size of the fit, `bin_size_`."
+    )
+    history = as_history(history, len(recurrence.kernel), len(model.intercept_), fitted_neuron_names(model))
     warn_unstable(estimate_stability(model, observation_model, recurrence, eta))
     limit = explosion_limit(observation_model, typical_activity(model, observation_model))
     bins = BinsToDraw(starts=epoch_starts(frame, len(eta)), eta=eta, times=frame.times)
