@@ -14,10 +14,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammaln, xlogy
+from jax.scipy.special import xlogy
 
 from popglm._checks.old_names import ADVICE, OldName, warn_old_names
 from popglm._checks.values import require_option, warn_user
+from popglm._densities import count_deviance, saturated_negative_binomial, saturated_poisson, stirling_remainder
 from popglm.links import EXP, IDENTITY, LINKS, LOGISTIC, Link, require_link, require_reachable_mean, resolve_link
 
 __all__ = ["Bernoulli", "Gamma", "Gaussian", "NegativeBinomial", "ObservationModel", "Poisson"]
@@ -263,7 +264,10 @@ class Poisson(ObservationModel):
         return y - xlogy(y, y)
 
     def saturated(self, y):
-        return xlogy(y, y) - y - gammaln(y + 1)
+        return saturated_poisson(y)
+
+    def deviance(self, eta, y):
+        return count_deviance(y, self.link.inverse(eta), self.link.log_inverse(eta))
 
     def variance(self, mean):
         return mean
@@ -402,7 +406,7 @@ class Gamma(ObservationModel):
         return 0 * y
 
     def saturated(self, y):
-        return -jnp.log(2 * np.pi * self.scale) / 2 - _stirling_remainder(1 / self.scale) - jnp.log(y)
+        return -jnp.log(2 * np.pi * self.scale) / 2 - stirling_remainder(1 / self.scale) - jnp.log(y)
 
     def variance(self, mean):
         return mean**2
@@ -449,7 +453,10 @@ class NegativeBinomial(ObservationModel):
         return (1 + self.scale * y) * jnp.log1p(self.scale * y) / self.scale - xlogy(y, y)
 
     def saturated(self, y):
-        return _log_rising_factorial(1 / self.scale, y) - gammaln(y + 1) - self.least(y)
+        return saturated_negative_binomial(y, self.scale)
+
+    def deviance(self, eta, y):
+        return count_deviance(y, self.link.inverse(eta), self.link.log_inverse(eta), self.scale)
 
     def variance(self, mean):
         return mean + self.scale * mean**2
@@ -459,27 +466,6 @@ class NegativeBinomial(ObservationModel):
         gain_key, count_key = jax.random.split(key)
         gain = self.scale * jax.random.gamma(gain_key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
         return jax.random.poisson(count_key, mean * gain)
-
-
-def _stirling_remainder(x):
-    """log Gamma(x) - ((x - 1/2) log x - x + log(2 pi) / 2), without the difference of two large numbers."""
-    big = jnp.maximum(x, 10)
-    small = jnp.minimum(x, 10)
-    direct = gammaln(small) - (small - 0.5) * jnp.log(small) + small - np.log(2 * np.pi) / 2
-    return jnp.where(x > 10, _stirling_series(big), direct)
-
-
-def _log_rising_factorial(r, y):
-    """log Gamma(r + y) - log Gamma(r) - y log r, by Stirling's formula above 12; about y (y - 1) / 2r for large r."""
-    shift = 12
-    start = r + shift
-    series = (y + start - 0.5) * jnp.log1p(y / start) - y + _stirling_series(start + y) - _stirling_series(start)
-    return series + y * jnp.log1p(shift / r) - sum(jnp.log1p(y / (r + k)) for k in range(shift))
-
-
-def _stirling_series(x):
-    """Remainder of Stirling's formula, for x of at least 10."""
-    return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / x**2) / x**2) / x**2) / x**2) / x
 
 
 def __dir__():
