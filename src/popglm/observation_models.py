@@ -203,12 +203,19 @@ class ObservationModel(ABC):
         return self.curvature(eta, self.mean(eta))
 
     def deviance(self, eta, y):
-        """Unit deviance of every entry: twice the difference of the loss and its smallest value, without the scale."""
+        """Unit deviance of every entry: twice the difference of the loss and its smallest value, without the scale.
+
+        Log-likelihoods, their differences and residuals are made of it. Define it, if the difference of the two would lose digits.
+        """
         return 2 * (self.loss(eta, y) - self.least(y))
+
+    def shortfall(self, eta, y):
+        """Log-likelihood that every entry lacks of that of the saturated model: half its deviance, divided by the dispersion."""
+        return self.deviance(eta, y) / (2 * (self.scale if self.dispersion == "pearson" else 1))
 
     def log_likelihood(self, eta, y):
         """Log-likelihood of every entry, including the terms that do not depend on parameters."""
-        return self.saturated(y) - self.deviance(eta, y) / (2 * (self.scale if self.dispersion == "pearson" else 1))
+        return self.saturated(y) - self.shortfall(eta, y)
 
     def pearson(self, eta, y):
         """Squared residual divided by `variance`."""

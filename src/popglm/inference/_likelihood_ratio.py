@@ -242,7 +242,9 @@ class NestedComparison(NamedTuple):
 
 
 def _log_likelihood_difference(block, full, reduced, *params):
-    """Difference of the log-likelihoods of two fits, of each neuron."""
-    one = full.log_likelihood(linear_predictor(block, *params[:2]), block.y.T)
-    other = reduced.log_likelihood(linear_predictor(block, *params[2:]), block.y.T)
-    return weighted_sum(block.weight.T, one - other)
+    """Difference of the log-likelihoods of two fits, of each neuron; a sum of differences, of which the small are kept apart."""
+    y = block.y.T
+    gain = reduced.shortfall(linear_predictor(block, *params[2:]), y) - full.shortfall(
+        linear_predictor(block, *params[:2]), y
+    )
+    return weighted_sum(block.weight.T, gain + (full.saturated(y) - reduced.saturated(y)))
