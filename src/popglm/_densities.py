@@ -1,7 +1,7 @@
 """Densities of counts as a saturated value minus half a deviance, each without a difference of large numbers.
 
-Loader (2000), *Fast and Accurate Computation of Binomial Probabilities*, writes densities so, and R computes them so: an error is
-relative to the deviance of an entry, about 1, and not to ``y * log(mean)``.
+R computes densities so, after Loader (2000), *Fast and Accurate Computation of Binomial Probabilities*: errors are relative
+to the deviance of an entry, which is about 1, and not to ``y * log(mean)``.
 """
 
 import jax.numpy as jnp
@@ -19,8 +19,10 @@ STIRLING_COEFFICIENTS = 1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 
 def count_deviance(y, mean, log_mean, alpha=0.0):
     r"""Unit deviance of counts with variance :math:`\mu + \alpha \mu^2`: Poisson's if alpha is 0, else negative binomial.
 
-    It is :math:`2 y \log \frac{y (1 + \alpha\mu)}{\mu (1 + \alpha y)} - \frac{2}{\alpha} \log \frac{1 + \alpha y}{1 + \alpha\mu}`.
-    Both logarithms are 2 atanh(x), of some x that is small where y is near the mean. Their leading terms x are taken together.
+    .. math:: 2 y \log \frac{y (1 + \alpha\mu)}{\mu (1 + \alpha y)} - \frac{2}{\alpha} \log \frac{1 + \alpha y}{1 + \alpha\mu}
+
+    Both logarithms are 2 atanh(x), with an x that is small where y is near the mean. The leading terms, in x, nearly cancel and
+    are taken together; what is left of each logarithm is small.
     """
     mean = jnp.minimum(mean, MAX_MEAN)
     residual, total = y - mean, y + mean

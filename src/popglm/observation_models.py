@@ -141,6 +141,8 @@ class ObservationModel(ABC):
     exponential_family = False
     # True if the class that defines `loss` also states its Fisher information, by `exponential_family` or `information`
     has_fisher_information = False
+    # True if the distribution of y - eta is the same for every eta: y far from 0 is then centred before it is rounded
+    location_family = False
 
     divides = OldName("dispersion", lambda dispersion: dispersion == "pearson")
     shapes = OldName("dispersion", lambda dispersion: dispersion == "likelihood")
@@ -205,12 +207,12 @@ class ObservationModel(ABC):
     def deviance(self, eta, y):
         """Unit deviance of every entry: twice the difference of the loss and its smallest value, without the scale.
 
-        Log-likelihoods, their differences and residuals are made of it. Define it, if the difference of the two would lose digits.
+        Log-likelihoods, their differences and residuals are made of it. Define it where this difference would lose digits.
         """
         return 2 * (self.loss(eta, y) - self.least(y))
 
     def shortfall(self, eta, y):
-        """Log-likelihood that every entry lacks of that of the saturated model: half its deviance, divided by the dispersion."""
+        """Log-likelihood that every entry lacks of the saturated model's: half its deviance, divided by the dispersion."""
         return self.deviance(eta, y) / (2 * (self.scale if self.dispersion == "pearson" else 1))
 
     def log_likelihood(self, eta, y):
@@ -358,6 +360,11 @@ class Gaussian(ObservationModel):
     link: Link | Callable | str = IDENTITY
     scale: object = None
     support, dispersion, exponential_family = REAL, "pearson", True
+
+    @property
+    def location_family(self):
+        """True for the identity link."""
+        return self.link == IDENTITY
 
     def loss(self, eta, y):
         return (y - self.link.inverse(eta)) ** 2 / 2

@@ -9,7 +9,9 @@ from jax import Array
 
 from popglm._checks.arrays import as_real_array, require_valid_bins
 from popglm._checks.values import describe_range
+from popglm._design.centering import center_y
 from popglm._design.design import Design, DesignRows
+from popglm._design.inputs import as_design_rows
 from popglm._design.total import collect_entries, total
 from popglm._sums.moments import bins_and_events
 from popglm._sums.scores import (
@@ -28,7 +30,10 @@ NULL_SOURCES = ("scored", "train")
 
 
 class ModelOnData(NamedTuple):
-    """A model with its parameters and the data that it is compared with, as frames of the user and as a design."""
+    """A model with its parameters and the data that it is compared with, as frames of the user and as a design.
+
+    Intercepts and the y of the design are `y_center` less than those of the user.
+    """
 
     model: object
     coef: Array
@@ -37,6 +42,16 @@ class ModelOnData(NamedTuple):
     y: object
     rows: DesignRows
     design: Design
+    y_center: np.ndarray
+
+    @classmethod
+    def from_frames(cls, model, coef, intercept, X, y) -> "ModelOnData":
+        """Make the design of the user's X and y, with the activity centred where it lies far from 0."""
+        dtype, rows = jnp.result_type(float), as_design_rows(X.values)
+        activity, y_center = center_y(y.values, model)
+        intercept = jnp.asarray((np.asarray(intercept, float) - y_center).astype(dtype))
+        design = Design(rows, activity)
+        return cls(model, jnp.asarray(coef, dtype), intercept, X=X, y=y, rows=rows, design=design, y_center=y_center)
 
     @property
     def n_neurons(self):
@@ -91,7 +106,7 @@ def score_by_neuron(on_data, null):
     """Tabulate bins, mean and all scores of each neuron."""
     sums, silent = _sum_scores(on_data, null)
     with np.errstate(invalid="ignore"):
-        table = {"bins": sums.bins.astype(int), "mean": sums.events / sums.bins}
+        table = {"bins": sums.bins.astype(int), "mean": sums.events / sums.bins + on_data.y_center}
         table["log-likelihood"] = sums.log_likelihood / sums.bins
     table["deviance"] = sums.deviance
     left_out = silent & (null is None)  # the null model is perfect on silent neurons
@@ -115,11 +130,12 @@ def _null_means(on_data):
     """Mean of y of each neuron, and whether it is silent; no features are needed for it."""
     bins, events = total(bins_and_events, on_data.design)
     require_valid_bins(bins.any())
-    return on_data.model.null_mean(events, bins)
+    mean, silent = on_data.model.null_mean(events, bins)
+    return mean + on_data.y_center, silent
 
 
 def _null_predictor(on_data, mean):
-    return jnp.asarray(on_data.model.link.forward(mean), on_data.coef.dtype)
+    return jnp.asarray(on_data.model.link.forward(mean) - on_data.y_center, on_data.coef.dtype)
 
 
 def _compare_aggregates(kind, on_data, aggregate, null) -> Comparison:

@@ -242,7 +242,7 @@ class NestedComparison(NamedTuple):
 
 
 def _log_likelihood_difference(block, full, reduced, *params):
-    """Difference of the log-likelihoods of two fits, of each neuron; a sum of differences, of which the small are kept apart."""
+    """Difference of the log-likelihoods of two fits, of each neuron: a sum of differences of bins, each of two small numbers."""
     y = block.y.T
     gain = reduced.shortfall(linear_predictor(block, *params[2:]), y) - full.shortfall(
         linear_predictor(block, *params[:2]), y
