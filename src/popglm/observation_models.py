@@ -160,6 +160,9 @@ class ObservationModel(ABC):
         attributes = vars(cls)
         if attributes.keys() & {"loss", "information", "exponential_family"}:
             cls.has_fisher_information = "information" in attributes or attributes.get("exponential_family", False)
+        if attributes.keys() & {"loss", "least"}:  # what a class above says of its own loss is not true of this one
+            cls.deviance = attributes.get("deviance", ObservationModel.deviance)
+            cls.location_family = attributes.get("location_family", False)
 
     def __post_init__(self):
         """Replace the name or function of a link by the link."""

@@ -88,6 +88,7 @@ def test_a_public_module_shows_its_public_names_and_no_others(module):
 RULE = """
     _public
     _pynapple
+    _densities
     _checks            _pynapple
     _design            _checks _pynapple
     _sums              _design
@@ -95,7 +96,7 @@ RULE = """
     _files             _design _pynapple
     links              _checks
     regularizer        _checks
-    observation_models _checks links
+    observation_models _checks _densities links
     basis              _checks _design _pynapple
     batching           _checks _design _files _pynapple _solver _sums
     glm                _checks _design _files _pynapple _solver _sums batching links observation_models regularizer

@@ -242,9 +242,7 @@ class NestedComparison(NamedTuple):
 
 
 def _log_likelihood_difference(block, full, reduced, *params):
-    """Difference of the log-likelihoods of two fits, of each neuron: a sum of differences of bins, each of two small numbers."""
-    y = block.y.T
-    gain = reduced.shortfall(linear_predictor(block, *params[2:]), y) - full.shortfall(
-        linear_predictor(block, *params[:2]), y
-    )
-    return weighted_sum(block.weight.T, gain + (full.saturated(y) - reduced.saturated(y)))
+    """Difference of the log-likelihoods of two fits, of each neuron: a sum over bins of differences of small numbers."""
+    y, fits = block.y.T, ((full, params[:2]), (reduced, params[2:]))
+    lacks, lacks_more = (model.shortfall(linear_predictor(block, *fit), y) for model, fit in fits)
+    return weighted_sum(block.weight.T, lacks_more - lacks + (full.saturated(y) - reduced.saturated(y)))
