@@ -100,6 +100,7 @@ class ObservationModel(ABC):
     and `sample` in JAX, for arrays of shape (neurons, time). For Fisher information it defines `information`, or sets
     ``exponential_family = True``. With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
     :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale if ``dispersion = "pearson"``, else 1.
+    Where both losses are large, as for counts, define `deviance` itself: scores, residuals and tests are made of it.
 
     Examples
     --------
@@ -340,7 +341,8 @@ class Bernoulli(ObservationModel):
 class Gaussian(ObservationModel):
     r"""Real numbers: :math:`y_t \sim \mathcal{N}(\mu_t, \sigma^2)` with :math:`\mu_t = f(\eta_t)`.
 
-    The loss is :math:`(y_t - \mu_t)^2 / 2`.
+    The loss is :math:`(y_t - \mu_t)^2 / 2`. With the identity link, `fit` and scores centre y that lies far from 0, such as a
+    voltage with an offset, before they round it to single precision; `fit_batches` does not: subtract the offset there.
 
     Parameters
     ----------
