@@ -6,6 +6,8 @@ to the deviance of an entry, which is about 1, and not to ``y * log(mean)``.
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 # Below this, `atanh_excess` is a series, which needs as many terms for the precision of its argument.
 MAX_SERIES, SERIES_TERMS = 0.1, {"float32": 4, "float64": 8}
@@ -16,7 +18,7 @@ MIN_STIRLING = {"float32": 4, "float64": 8}
 STIRLING_COEFFICIENTS = 1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156
 
 
-def count_deviance(y, mean, log_mean, alpha=0.0):
+def count_deviance(y: ArrayLike, mean: Array, log_mean: ArrayLike, alpha: ArrayLike = 0.0) -> Array:
     r"""Unit deviance of counts with variance :math:`\mu + \alpha \mu^2`: Poisson's if alpha is 0, else negative binomial.
 
     .. math:: 2 y \log \frac{y (1 + \alpha\mu)}{\mu (1 + \alpha y)} - \frac{2}{\alpha} \log \frac{1 + \alpha y}{1 + \alpha\mu}
@@ -35,38 +37,38 @@ def count_deviance(y, mean, log_mean, alpha=0.0):
     return 4 * residual * (leading + y / over_mean * of_mean - of_alpha / over_alpha)
 
 
-def _log_ratio(y, mean, log_mean):
+def _log_ratio(y: ArrayLike, mean: Array, log_mean: ArrayLike) -> Array:
     """log(y / mean), by the ratio unless the mean is tiny; y = 0 counts as 1, as it multiplies the result."""
     y = jnp.where(y > 0, y, 1)
     return jnp.where(mean < MIN_MEAN, jnp.log(y) - log_mean, jnp.log(y / jnp.maximum(mean, MIN_MEAN)))
 
 
-def atanh_excess(x, twice_atanh):
+def atanh_excess(x: Array, twice_atanh: Array) -> Array:
     """atanh(x) / x - 1, which is about x**2 / 3; `twice_atanh` is used where x is not small."""
     near = jnp.abs(x) < MAX_SERIES
     return jnp.where(near, _excess_series(jnp.where(near, x, 0)), twice_atanh / jnp.where(near, 1, 2 * x) - 1)
 
 
-def _excess_series(x):
+def _excess_series(x: Array) -> Array:
     square, series = x**2, 0.0
     for j in range(SERIES_TERMS[x.dtype.name], 0, -1):
         series = square * (1 / (2 * j + 1) + series)
     return series
 
 
-def saturated_poisson(y):
+def saturated_poisson(y: ArrayLike) -> Array:
     """Poisson log-likelihood of counts y where the mean is y."""
     some = jnp.where(y > 0, y, 1)
     return jnp.where(y > 0, -jnp.log(2 * np.pi * some) / 2 - stirling_remainder(some), 0)
 
 
-def saturated_negative_binomial(y, alpha):
+def saturated_negative_binomial(y: ArrayLike, alpha: ArrayLike) -> Array:
     """Negative binomial log-likelihood of counts y where the mean is y."""
     change = stirling_remainder(y + 1 / alpha) - stirling_remainder(1 / alpha)
     return saturated_poisson(y) - jnp.log1p(alpha * y) / 2 + change
 
 
-def stirling_remainder(x):
+def stirling_remainder(x: ArrayLike) -> Array:
     """log Gamma(x) - ((x - 1/2) log x - x + log(2 pi) / 2): small terms of its recurrence, then Stirling's series."""
     x = jnp.asarray(x, jnp.result_type(float))
     n_steps = MIN_STIRLING[x.dtype.name]
@@ -75,7 +77,7 @@ def stirling_remainder(x):
     return jnp.where(x < n_steps, steps, 0) + _stirling_series(large)
 
 
-def _stirling_step(x, k):
+def _stirling_step(x: Array, k: int) -> Array:
     """Remainder at x + k minus that at x + k + 1."""
     inverse = 1 / (2 * (x + k) + 1)
     if 1 / (2 * k + 1) < MAX_SERIES:
@@ -83,7 +85,7 @@ def _stirling_step(x, k):
     return atanh_excess(inverse, jnp.log1p(1 / (x + k)))
 
 
-def _stirling_series(x):
+def _stirling_series(x: Array) -> Array:
     square, series = 1 / x**2, 0.0
     for coefficient in reversed(STIRLING_COEFFICIENTS):
         series = coefficient + square * series

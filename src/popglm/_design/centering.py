@@ -1,5 +1,8 @@
 """Mean and standard deviation of columns, the center of columns that lie far from 0, and y without it."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from popglm._checks.arrays import require_small_offset, split_for_cache
@@ -9,7 +12,7 @@ from popglm._design.streams import is_stream, read_rows
 MIN_OFFSET = 10
 
 
-def column_center(values) -> np.ndarray | None:
+def column_center(values: Any) -> np.ndarray | None:
     """Return the means of columns too far from 0 for float32 to keep their variation (0 for others); None if no such column."""
     mean, sd = column_mean_sd(values)
     require_small_offset(mean, sd)
@@ -20,22 +23,22 @@ def column_center(values) -> np.ndarray | None:
 class CenteredStream:
     """Two-dimensional y minus the center of each column, when it is sliced."""
 
-    def __init__(self, values, center):
+    def __init__(self, values: Any, center: np.ndarray) -> None:
         self.values, self.center, self.shape, self.dtype = values, center, values.shape, np.dtype(float)
 
     @property
-    def made_of(self):
+    def made_of(self) -> tuple[Any]:
         """Array that this reads from."""
         return (self.values,)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: slice) -> np.ndarray:
         return read_rows(self.values, rows.start, rows.stop) - self.center
 
 
-def center_y(y, model):
+def center_y(y: Any, model: Any) -> tuple[Any, np.ndarray]:
     """Subtract from y the means of neurons far from 0, in double precision, if the model allows it; return also these means."""
     center = np.zeros(y.shape[1])
     if not model.location_family:
@@ -47,12 +50,12 @@ def center_y(y, model):
     return CenteredStream(y, center) if is_stream(y) else y - center, center
 
 
-def shift_intercept(intercept, shift):
+def shift_intercept(intercept: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Add to each intercept what the data were shifted by; it stays in double precision, unless nothing was shifted."""
     return intercept + shift if np.any(shift) else intercept
 
 
-def column_mean_sd(values):
+def column_mean_sd(values: Any) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column, from a sample of rows unless it shows a column far from 0."""
     n_rows = values.shape[0]
     sample = np.concatenate([read_rows(values, start, start + 20) for start in range(0, n_rows, max(n_rows // 50, 20))])
@@ -62,7 +65,7 @@ def column_mean_sd(values):
     return mean, sd
 
 
-def pooled_mean_sd(parts, shift):
+def pooled_mean_sd(parts: Iterable[np.ndarray], shift: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column without its NaN; `shift`, near the mean, keeps the digits of the variance."""
     n, first, second = 0, 0.0, 0.0
     for part in parts:
