@@ -15,10 +15,11 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammaln, xlogy
+from jax.scipy.special import xlogy
 
 from popglm._checks.old_names import ADVICE, OldName, warn_old_names
 from popglm._checks.values import require_option, warn_user
+from popglm._densities import count_deviance, saturated_negative_binomial, saturated_poisson, stirling_remainder
 from popglm._types import Entries, Numbers, PerNeuron
 from popglm.links import EXP, IDENTITY, LINKS, LOGISTIC, Link, require_link, require_reachable_mean, resolve_link
 
@@ -101,6 +102,7 @@ class ObservationModel(ABC):
     and `sample` in JAX, for arrays of shape (neurons, time). For Fisher information it defines `information`, or sets
     ``exponential_family = True``. With the unit deviance :math:`d = 2\,(\ell(\eta, y) - \ell_{\min}(y))` the log-likelihood is
     :math:`\log p(y \mid \mu = y) - d / 2\varphi`, where :math:`\varphi` is the scale if ``dispersion = "pearson"``, else 1.
+    Where both losses are large, as for counts, define `deviance` itself: scores, residuals and tests are made of it.
 
     Examples
     --------
@@ -118,7 +120,7 @@ class ObservationModel(ABC):
     ...         return self.link.log_inverse(eta) + y / self.link.inverse(eta)
     ...     def least(self, y):
     ...         return jnp.log(y) + 1
-    ...     def saturated(self, y):
+    ...     def saturated(self, y: Entries) -> Entries:
     ...         return -jnp.log(y) - 1
     ...     def variance(self, mean):
     ...         return mean**2
@@ -142,6 +144,8 @@ class ObservationModel(ABC):
     exponential_family = False
     # True if the class that defines `loss` also states its Fisher information, by `exponential_family` or `information`
     has_fisher_information = False
+    # True if the distribution of y - eta is the same for every eta: y far from 0 is then centred before it is rounded
+    location_family = False
 
     divides = OldName("dispersion", lambda dispersion: dispersion == "pearson")
     shapes = OldName("dispersion", lambda dispersion: dispersion == "likelihood")
@@ -159,6 +163,9 @@ class ObservationModel(ABC):
         attributes = vars(cls)
         if attributes.keys() & {"loss", "information", "exponential_family"}:
             cls.has_fisher_information = "information" in attributes or attributes.get("exponential_family", False)
+        if attributes.keys() & {"loss", "least"}:  # what a class above says of its own loss is not true of this one
+            cls.deviance = attributes.get("deviance", ObservationModel.deviance)
+            cls.location_family = attributes.get("location_family", False)
 
     def __post_init__(self) -> None:
         """Replace the name or function of a link by the link."""
@@ -204,12 +211,19 @@ class ObservationModel(ABC):
         return self.curvature(eta, self.mean(eta))
 
     def deviance(self, eta: Entries, y: Entries) -> Entries:
-        """Unit deviance of every entry: twice the difference of the loss and its smallest value, without the scale."""
+        """Unit deviance of every entry: twice the difference of the loss and its smallest value, without the scale.
+
+        Log-likelihoods, their differences and residuals are made of it. Define it where this difference would lose digits.
+        """
         return 2 * (self.loss(eta, y) - self.least(y))
+
+    def shortfall(self, eta: Entries, y: Entries) -> Entries:
+        """Log-likelihood that every entry lacks of the saturated model's: half its deviance, divided by the dispersion."""
+        return self.deviance(eta, y) / (2 * (self.scale if self.dispersion == "pearson" else 1))
 
     def log_likelihood(self, eta: Entries, y: Entries) -> Entries:
         """Log-likelihood of every entry, including the terms that do not depend on parameters."""
-        return self.saturated(y) - self.deviance(eta, y) / (2 * (self.scale if self.dispersion == "pearson" else 1))
+        return self.saturated(y) - self.shortfall(eta, y)
 
     def pearson(self, eta: Entries, y: Entries) -> Entries:
         """Squared residual divided by `variance`."""
@@ -265,7 +279,10 @@ class Poisson(ObservationModel):
         return y - xlogy(y, y)
 
     def saturated(self, y: Entries) -> Entries:
-        return xlogy(y, y) - y - gammaln(y + 1)
+        return saturated_poisson(y)
+
+    def deviance(self, eta: Entries, y: Entries) -> Entries:
+        return count_deviance(y, self.link.inverse(eta), self.link.log_inverse(eta))
 
     def variance(self, mean: Entries) -> Entries:
         return mean
@@ -326,7 +343,8 @@ class Bernoulli(ObservationModel):
 class Gaussian(ObservationModel):
     r"""Real numbers: :math:`y_t \sim \mathcal{N}(\mu_t, \sigma^2)` with :math:`\mu_t = f(\eta_t)`.
 
-    The loss is :math:`(y_t - \mu_t)^2 / 2`.
+    The loss is :math:`(y_t - \mu_t)^2 / 2`. With the identity link, `fit` and scores centre y that lies far from 0, such as a
+    voltage with an offset, before they round it to single precision; `fit_batches` does not: subtract the offset there.
 
     Parameters
     ----------
@@ -349,6 +367,11 @@ class Gaussian(ObservationModel):
     link: Link | Callable | str = IDENTITY
     scale: object = None
     support, dispersion, exponential_family = REAL, "pearson", True
+
+    @property
+    def location_family(self) -> bool:  # type: ignore[override]  # of classes of a user it is an attribute
+        """True for the identity link."""
+        return self.link == IDENTITY
 
     def loss(self, eta: Entries, y: Entries) -> Entries:
         return (y - self.link.inverse(eta)) ** 2 / 2
@@ -404,7 +427,7 @@ class Gamma(ObservationModel):
         return 0 * y
 
     def saturated(self, y: Entries) -> Entries:
-        return -jnp.log(2 * np.pi * self.scale) / 2 - _stirling_remainder(1 / self.scale) - jnp.log(y)
+        return -jnp.log(2 * np.pi * self.scale) / 2 - stirling_remainder(1 / self.scale) - jnp.log(y)
 
     def variance(self, mean: Entries) -> Entries:
         return mean**2
@@ -451,7 +474,10 @@ class NegativeBinomial(ObservationModel):
         return (1 + self.scale * y) * jnp.log1p(self.scale * y) / self.scale - xlogy(y, y)
 
     def saturated(self, y: Entries) -> Entries:
-        return _log_rising_factorial(1 / self.scale, y) - gammaln(y + 1) - self.least(y)
+        return saturated_negative_binomial(y, self.scale)
+
+    def deviance(self, eta: Entries, y: Entries) -> Entries:
+        return count_deviance(y, self.link.inverse(eta), self.link.log_inverse(eta), self.scale)
 
     def variance(self, mean: Entries) -> Entries:
         return mean + self.scale * mean**2
@@ -461,27 +487,6 @@ class NegativeBinomial(ObservationModel):
         gain_key, count_key = jax.random.split(key)
         gain = self.scale * jax.random.gamma(gain_key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
         return jax.random.poisson(count_key, mean * gain)
-
-
-def _stirling_remainder(x):
-    """log Gamma(x) - ((x - 1/2) log x - x + log(2 pi) / 2), without the difference of two large numbers."""
-    big = jnp.maximum(x, 10)
-    small = jnp.minimum(x, 10)
-    direct = gammaln(small) - (small - 0.5) * jnp.log(small) + small - np.log(2 * np.pi) / 2
-    return jnp.where(x > 10, _stirling_series(big), direct)
-
-
-def _log_rising_factorial(r, y):
-    """log Gamma(r + y) - log Gamma(r) - y log r, by Stirling's formula above 12; about y (y - 1) / 2r for large r."""
-    shift = 12
-    start = r + shift
-    series = (y + start - 0.5) * jnp.log1p(y / start) - y + _stirling_series(start + y) - _stirling_series(start)
-    return series + y * jnp.log1p(shift / r) - sum(jnp.log1p(y / (r + k)) for k in range(shift))
-
-
-def _stirling_series(x):
-    """Remainder of Stirling's formula, for x of at least 10."""
-    return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / x**2) / x**2) / x**2) / x**2) / x
 
 
 def __dir__():

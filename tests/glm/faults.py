@@ -8,10 +8,17 @@ FAULTS = {
     ),
     "silent neurons counted in pseudo-R2": Fault(
         "glm/_score.py",
-        "null is not None else ~silent & (bins > 0)",
-        "null is not None else bins > 0",
+        "| ~silent & (sums.bins > 0)",
+        "| (sums.bins > 0)",
         "glm/test_score.py",
         "mcfadden",
+    ),
+    "a null model far from y": Fault(
+        "glm/_score.py",
+        "link.forward(mean) - on_data.y_center",
+        "link.forward(mean)",
+        "sums/test_densities.py",
+        "fitted_as_near_it and array",
     ),
     "nats that are said to be bits": Fault(
         "glm/_score.py", "gain / (np.log(2) * np", "gain / (1.0 * np", "assessment/test_assessment.py", "bits"

@@ -6,6 +6,7 @@ import pytest
 from samples import small_data
 from scipy.stats import poisson
 
+from popglm._design.total import total
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._score import SCORE_TYPES, ModelOnData
 from popglm.links import resolve_link
@@ -141,3 +142,21 @@ def test_log_likelihood_is_normalised(y):
             poisson.logpmf(y, np.exp(eta)), rel=1e-5
         )
     assert float(Poisson().saturated(np.float32(y))) == pytest.approx(poisson.logpmf(y, y), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "passes"),
+    [
+        ({}, 1),
+        ({"score_type": MCFADDEN, "null": "train"}, 1),
+        ({"score_type": COHEN}, 2),
+        ({"score_type": "bits-per-spike"}, 2),
+    ],
+)
+def test_the_null_model_is_summed_in_the_pass_of_the_model(scored, monkeypatch, settings, passes):
+    """Only means of the y that is scored are counted before."""
+    model, X, y = scored
+    summed = []
+    monkeypatch.setattr("popglm.glm._score.total", lambda f, *args: summed.append(f) or total(f, *args))
+    model.score(X, y, **settings)
+    assert len(summed) == passes

@@ -89,6 +89,7 @@ RULE = """
     _public
     _types
     _pynapple
+    _densities
     _checks            _pynapple
     _design            _checks _pynapple
     _sums              _design
@@ -96,7 +97,7 @@ RULE = """
     _files             _design _pynapple
     links              _checks
     regularizer        _checks
-    observation_models _checks links
+    observation_models _checks _densities links
     basis              _checks _design _pynapple
     batching           _checks _design _files _pynapple _solver _sums
     glm                _checks _design _files _pynapple _solver _sums batching links observation_models regularizer

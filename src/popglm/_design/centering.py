@@ -1,4 +1,4 @@
-"""Mean and standard deviation of columns, and the center of columns that lie far from 0."""
+"""Mean and standard deviation of columns, the center of columns that lie far from 0, and y without it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,13 +8,51 @@ import numpy as np
 from popglm._checks.arrays import require_small_offset, split_for_cache
 from popglm._design.streams import is_stream, read_rows
 
+# Columns whose mean is more standard deviations from 0 are centred; all others keep their numbers.
+MIN_OFFSET = 10
+
 
 def column_center(values: Any) -> np.ndarray | None:
     """Return the means of columns too far from 0 for float32 to keep their variation (0 for others); None if no such column."""
     mean, sd = column_mean_sd(values)
     require_small_offset(mean, sd)
-    far = (np.abs(mean) > 10 * sd) & (sd > 0)
+    far = (np.abs(mean) > MIN_OFFSET * sd) & (sd > 0)
     return np.where(far, mean, 0) if far.any() else None
+
+
+class CenteredStream:
+    """Two-dimensional y minus the center of each column, when it is sliced."""
+
+    def __init__(self, values: Any, center: np.ndarray) -> None:
+        self.values, self.center, self.shape, self.dtype = values, center, values.shape, np.dtype(float)
+
+    @property
+    def made_of(self) -> tuple[Any]:
+        """Array that this reads from."""
+        return (self.values,)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return read_rows(self.values, rows.start, rows.stop) - self.center
+
+
+def center_y(y: Any, model: Any) -> tuple[Any, np.ndarray]:
+    """Subtract from y the means of neurons far from 0, in double precision, if the model allows it; return also these means."""
+    center = np.zeros(y.shape[1])
+    if not model.location_family:
+        return y, center
+    mean, sd = column_mean_sd(y)
+    center = np.where((np.abs(mean) > MIN_OFFSET * sd) & (sd > 0), mean, 0)
+    if not center.any():
+        return y, center
+    return CenteredStream(y, center) if is_stream(y) else y - center, center
+
+
+def shift_intercept(intercept: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Add to each intercept what the data were shifted by; it stays in double precision, unless nothing was shifted."""
+    return intercept + shift if np.any(shift) else intercept
 
 
 def column_mean_sd(values: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +60,7 @@ def column_mean_sd(values: Any) -> tuple[np.ndarray, np.ndarray]:
     n_rows = values.shape[0]
     sample = np.concatenate([read_rows(values, start, start + 20) for start in range(0, n_rows, max(n_rows // 50, 20))])
     mean, sd = pooled_mean_sd([sample], pooled_mean_sd([sample], 0)[0])
-    if (np.abs(mean) > 10 * sd).any() and not is_stream(values):
+    if (np.abs(mean) > MIN_OFFSET * sd).any() and not is_stream(values):
         mean, sd = pooled_mean_sd(split_for_cache(values), mean)
     return mean, sd
 

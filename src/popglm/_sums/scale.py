@@ -25,8 +25,7 @@ MIN_DISPERSION, MAX_DISPERSION = 1e-6, 1e6  # at the minimum a negative binomial
 MAX_NEWTON_STEPS = 60
 
 
-# A dispersion below this is none: in single precision its likelihood differs from Poisson's by round-off only.
-MAX_POISSON_DISPERSION = {"float32": 1e-4, "float64": 1.1e-6}
+MAX_POISSON_DISPERSION = 1.1e-6  # a dispersion below this ended at the minimum: there is none
 LOG_DISPERSION_TOL = {"float32": 1e-4, "float64": 1e-9}  # of the logarithm of the dispersion
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from popglm._design.blocks import Block
 from popglm._sums.losses import Coef, Entries, PerNeuron, linear_predictor, weighted_sum
+from popglm._sums.moments import bins_and_events
 
 
 def linear_predictor_rows(block: Block, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
@@ -41,17 +43,35 @@ def observed_counts(block: Block) -> Entries:
     return block.y.T
 
 
-def score_sums(block: Block, model: Any, coef: Coef, intercept: PerNeuron, null: PerNeuron) -> tuple[PerNeuron, ...]:
-    """Sums of each neuron: deviance, events, log-likelihoods of the model, the null model and the saturated model."""
-    deviance = model.deviance(linear_predictor(block, coef, intercept), block.y.T)
+def log_likelihood_sums(block: Block, model: Any, coef: Coef, intercept: PerNeuron) -> tuple[PerNeuron, PerNeuron]:
+    """Valid bins of each neuron, and its log-likelihood."""
+    entries = model_log_likelihoods(block, model, coef, intercept)
+    return bins_and_events(block)[0], weighted_sum(block.weight.T, entries)
+
+
+class ScoreSums(NamedTuple):
+    """Sums of each neuron: `gain` in log-likelihood over the null model, `shortfall` from the saturated model."""
+
+    bins: np.ndarray | Array
+    events: np.ndarray | Array
+    log_likelihood: np.ndarray | Array
+    gain: np.ndarray | Array
+    shortfall: np.ndarray | Array
+    deviance: np.ndarray | Array
+
+
+def score_sums(block: Block, model: Any, coef: Coef, intercept: PerNeuron, null: PerNeuron) -> ScoreSums:
+    """Sum a block for all scores. Differences are taken bin by bin, as those of large sums would lose digits."""
+    eta, y = linear_predictor(block, coef, intercept), block.y.T
+    bins, events = bins_and_events(block)
+    shortfall = model.shortfall(eta, y)
     entries = (
-        deviance,
-        observed_counts(block),
-        model_log_likelihoods(block, model, coef, intercept),
-        null_log_likelihoods(block, model, null),
-        saturated_log_likelihoods(block, model),
+        model.saturated(y) - shortfall,
+        model.shortfall(null[:, None], y) - shortfall,
+        shortfall,
+        model.deviance(eta, y),
     )
-    return tuple(weighted_sum(block.weight.T, values) for values in entries)
+    return ScoreSums(bins, events, *(weighted_sum(block.weight.T, values) for values in entries))
 
 
 def deviance_residual_entries(block: Block, model: Any, coef: Coef, intercept: PerNeuron) -> Entries:
@@ -70,12 +90,6 @@ def minus_log_prob_zero(block: Block, model: Any, coef: Coef, intercept: PerNeur
     """Minus the log of the probability that a bin has no event; for a Poisson process the expected number of events."""
     eta = linear_predictor(block, coef, intercept)
     return -model.log_likelihood(eta, jnp.zeros_like(eta))
-
-
-@lru_cache
-def sum_over_rows(f: Callable) -> Callable:
-    """Make the function for `total` that sums entries ``f(block, *args)`` over the rows of a block."""
-    return lambda block, *args: weighted_sum(block.weight.T, f(block, *args))
 
 
 @lru_cache

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons
 from popglm._checks.names import Names, join_names, kept_feature_names, names_of, require_same_names
 from popglm._checks.values import require_option
-from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._design.inputs import as_X_y
 from popglm._pynapple import as_frame
 from popglm._sums.scale import broadcast_dispersion
 from popglm.glm._score import NULL_SOURCES, ModelOnData, as_null_means, require_train_mean
@@ -87,9 +86,7 @@ def place_on_data(model, X, y, purpose=None, loss_purpose="a residual") -> Model
     X, y = checked_X_y(model, X, y)
     in_loss = fitted_observation_model(model).dispersion == "likelihood"
     observation = model_with_dispersion(model, purpose or (loss_purpose if in_loss else None))
-    coef, intercept = core_params(model)
-    rows = as_design_rows(X.values)
-    return ModelOnData(observation, coef, intercept, X=X, y=y, rows=rows, design=Design(rows, y.values))
+    return ModelOnData.from_frames(observation, core_params(model)[0], model.intercept_, X, y)
 
 
 def null_means(model, null, n_neurons, is_compared):

@@ -9,8 +9,7 @@ from popglm._checks.arrays import as_real_array
 from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons
 from popglm._checks.names import NO_NAMES, join_names, names_of
 from popglm._checks.values import as_positive_integer, require_flag, require_function, require_pair
-from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._design.inputs import as_X_y
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import frame_fingerprint, objective_fingerprint, options_fingerprint, values_checksum
 from popglm._solver.problem import Convergence
@@ -119,7 +118,7 @@ def _as_user_params(settings: Settings, params):
 def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -> float:
     """Mean log-likelihood of held-out data, which must have the columns and bins of the batches."""
     model = settings.objective.model
-    coef, intercept = (jnp.asarray(np.asarray(a, jnp.result_type(float))) for a in params)
+    coef, intercept = params
     n_neurons, n_features = coef.shape
     X, y = as_X_y(*held_out, model, settings.y_dims)  # type: ignore[call-arg]
     require_n_features(n_features, X.values.shape[1], settings.estimator)
@@ -127,8 +126,7 @@ def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -
     join_names(batches.names, names_of(X, y))
     if model.dispersion is not None:
         model = broadcast_dispersion(model, n_neurons) if dispersion is None else model.with_scale(dispersion)
-    rows = as_design_rows(X.values)
-    on_data = ModelOnData(model, coef, intercept, X=X, y=y, rows=rows, design=Design(rows, y.values))
+    on_data = ModelOnData.from_frames(model, coef, intercept, X, y)
     return score_model("log-likelihood", on_data, aggregate=None, null=None)
 
 

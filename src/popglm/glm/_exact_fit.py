@@ -2,9 +2,12 @@
 
 from contextlib import nullcontext
 
+import numpy as np
+
 from popglm._checks.arrays import require_constant
 from popglm._checks.names import names_of
 from popglm._checks.values import require_flag
+from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
 from popglm._files.checkpoint import Checkpoint
@@ -32,11 +35,12 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
     n_features, n_neurons = X.values.shape[1], y.values.shape[1]
     rows = as_design_rows(X.values, centered=exact)
     center = rows.offset(n_features)
-    design = Design(rows, y.values, whole=not exact)
+    activity, y_center = center_y(y.values, settings.objective.model) if exact else (y.values, np.zeros(n_neurons))
+    design = Design(rows, activity, whole=not exact)
     mask, start, saver = settings.mask(n_features, n_neurons), None, None
     if init_params is not None:
         coef, intercept = settings.core_params(init_params, mask, "init_params")
-        start = coef, intercept + coef @ center
+        start = coef, intercept + coef @ center - y_center
     if checkpoint is not None:
         saver = Checkpoint(checkpoint, _fingerprint(settings, mask, X, y, start))
         saver.verify_data(design_fingerprint(design))
@@ -49,15 +53,15 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
         else:
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
         require_constant(X.values, y.values, fit.features.constant)
-        return _as_fitted(settings, design, fit, center, names_of(X, y))
+        return _as_fitted(settings, design, fit, center, y_center, names_of(X, y))
 
 
-def _as_fitted(settings: Settings, design, fit, center, names) -> Fitted:
-    """Result of a solver in the features of the user, which are `center` more than those of the design."""
+def _as_fitted(settings: Settings, design, fit, center, y_center, names) -> Fitted:
+    """Result of a solver in the data of the user, of which X is `center` and y `y_center` more than in the design."""
     model = settings.objective.model
     fitted_model = model if fit.dispersion is None else model.with_scale(fit.dispersion[:, 0])
     dispersion = dispersion_after_fit(design, fitted_model, fit)
-    intercept = (fit.intercept - fit.coef.astype(float) @ center).astype(fit.intercept.dtype)
+    intercept = shift_intercept(fit.intercept, y_center - fit.coef.astype(float) @ center)
     return Fitted(
         observation_model=model,
         parameters=Parameters(
@@ -72,7 +76,7 @@ def _as_fitted(settings: Settings, design, fit, center, names) -> Fitted:
             separated_features=dispersion.separated_features,
             collinear=fit.features.collinear,
         ),
-        null_mean=fit.null_mean,
+        null_mean=shift_intercept(fit.null_mean, y_center),
     )
 
 

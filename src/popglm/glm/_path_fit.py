@@ -6,6 +6,7 @@ import numpy as np
 
 from popglm._checks.arrays import as_finite_array, require_increasing
 from popglm._checks.values import as_positive_integer, require_flag
+from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
 from popglm._solver.exact import neuron_progress_bar
@@ -49,7 +50,8 @@ def fit_along_path(settings: Settings, X, y, strengths, n_strengths, progress) -
     X, y = as_X_y(X, y, objective.model, settings.y_dims)
     n_features, n_neurons = X.values.shape[1], y.values.shape[1]
     rows = as_design_rows(X.values, centered=True)
-    design, mask = Design(rows, y.values), settings.mask(n_features, n_neurons)
+    activity, y_center = center_y(y.values, objective.model)
+    design, mask = Design(rows, activity), settings.mask(n_features, n_neurons)
     if strengths is not None:
         strengths = require_increasing("strengths", as_finite_array("strengths", strengths, (1,)), 0, PATH_FIX)
     with neuron_progress_bar(n_neurons, progress) as report:
@@ -58,7 +60,8 @@ def fit_along_path(settings: Settings, X, y, strengths, n_strengths, progress) -
         )
     center = rows.offset(n_features)
     coef = np.stack([fit.coef for fit in fits])
-    intercept = np.stack([fit.intercept - fit.coef.astype(float) @ center for fit in fits]).astype(coef.dtype)
+    intercept = np.stack([fit.intercept for fit in fits])
+    intercept = shift_intercept(intercept, y_center - coef.astype(float) @ center)
     converged = np.stack([fit.convergence.converged for fit in fits])
     warn_of_silent(objective.model, fits[0].silent, fits[0].null_mean, y.columns)
     warn_of_neurons(~converged.all(0), y.columns, PATH_STOPPED_EARLY)

@@ -1,6 +1,5 @@
 """Warnings of a fit: neurons and features for which its numbers mean less than they seem to."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from popglm._checks.values import list_names, warn_user
@@ -61,11 +60,10 @@ def _warn_of_findings(fitted: Fitted, strength):
             "it out, use a Ridge penalty",
         )
     if model.dispersion == "likelihood" and model.scale is None:
-        smallest = MAX_POISSON_DISPERSION[jnp.result_type(float).name]
         warn_of_neurons(
-            (dispersion < smallest) & ~findings.silent,
+            (dispersion < MAX_POISSON_DISPERSION) & ~findings.silent,
             neurons,
-            f"no overdispersion, so `scale_` is below {smallest:g}, and the fit is Poisson's. Take "
+            f"no overdispersion, so `scale_` is below {MAX_POISSON_DISPERSION:g}, and the fit is Poisson's. Take "
             'observation_model="Poisson"',
         )
 

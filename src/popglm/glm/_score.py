@@ -9,26 +9,31 @@ from jax import Array
 
 from popglm._checks.arrays import as_real_array, require_valid_bins
 from popglm._checks.values import describe_range
+from popglm._design.centering import center_y
 from popglm._design.design import Design, DesignRows
+from popglm._design.inputs import as_design_rows
 from popglm._design.total import collect_entries, total
 from popglm._sums.moments import bins_and_events
 from popglm._sums.scores import (
+    log_likelihood_sums,
     model_log_likelihoods,
     null_log_likelihoods,
     observed_counts,
     rows_first,
     saturated_log_likelihoods,
     score_sums,
-    sum_over_rows,
 )
 
-BITS_PER_SPIKE = "bits-per-spike"
-SCORE_TYPES = ("log-likelihood", "pseudo-r2-McFadden", "pseudo-r2-Cohen", BITS_PER_SPIKE)
+MCFADDEN, COHEN, BITS_PER_SPIKE = "pseudo-r2-McFadden", "pseudo-r2-Cohen", "bits-per-spike"
+SCORE_TYPES = ("log-likelihood", MCFADDEN, COHEN, BITS_PER_SPIKE)
 NULL_SOURCES = ("scored", "train")
 
 
 class ModelOnData(NamedTuple):
-    """A model with its parameters and the data that it is compared with, as frames of the user and as a design."""
+    """A model with its parameters and the data that it is compared with, as frames of the user and as a design.
+
+    Intercepts and the y of the design are `y_center` less than those of the user.
+    """
 
     model: object
     coef: Array
@@ -37,6 +42,16 @@ class ModelOnData(NamedTuple):
     y: object
     rows: DesignRows
     design: Design
+    y_center: np.ndarray
+
+    @classmethod
+    def from_frames(cls, model, coef, intercept, X, y) -> "ModelOnData":
+        """Make the design of the user's X and y, with the activity centred where it lies far from 0."""
+        dtype, rows = jnp.result_type(float), as_design_rows(X.values)
+        activity, y_center = center_y(y.values, model)
+        intercept = jnp.asarray((np.asarray(intercept, float) - y_center).astype(dtype))
+        design = Design(rows, activity)
+        return cls(model, jnp.asarray(coef, dtype), intercept, X=X, y=y, rows=rows, design=design, y_center=y_center)
 
     @property
     def n_neurons(self):
@@ -51,85 +66,105 @@ class ModelOnData(NamedTuple):
         return self.rows.gather(collect_entries(rows_first(f), self.design, self.n_neurons, *args))
 
 
+class Comparison(NamedTuple):
+    """Log-likelihood of a model, what it gains on the null model, and what it lacks of the saturated one; with the events."""
+
+    log_likelihood: np.ndarray
+    gain: np.ndarray | None = None
+    shortfall: np.ndarray | None = None
+    events: np.ndarray | None = None
+
+    def score(self, kind):
+        """Score of this kind, from sums or from means."""
+        if kind == "log-likelihood":
+            return self.log_likelihood
+        if kind == BITS_PER_SPIKE:
+            return _bits_per_spike(self.gain, np.asarray(self.events))
+        missed = self.gain - self.log_likelihood if kind == MCFADDEN else self.gain + self.shortfall
+        return np.where(missed == 0, 0, self.gain / np.where(missed == 0, 1, missed))
+
+
 def score_model(kind, on_data, aggregate, null):
     """Score a model by the mean over valid bins and neurons, or by `aggregate` of the array (time, neurons).
 
     `null` holds the means of the null model, one per neuron. None takes them from y; a score relative to it then leaves
     out neurons without an event in y, on which the null model is perfect.
     """
-    bins, mean, silent = _null_statistics(on_data, null)
-    included = np.ones(len(bins), bool) if kind == "log-likelihood" or null is not None else ~silent & (bins > 0)
-    if aggregate is None:
-        measure = partial(_mean_log_likelihood, on_data.design, bins, included)
-    else:
-        measure = partial(_aggregate_log_likelihoods, aggregate, on_data, included)
-
-    model_ll = measure(model_log_likelihoods, *on_data.params)
+    if aggregate is not None:
+        return _as_float_or_array(_compare_aggregates(kind, on_data, aggregate, null).score(kind))
     if kind == "log-likelihood":
-        return _as_float_or_array(model_ll)
-    null_ll = measure(null_log_likelihoods, on_data.model, _null_predictor(on_data, mean))
-    if kind == BITS_PER_SPIKE:
-        return _as_float_or_array(_bits_per_spike(model_ll - null_ll, measure(observed_counts)))
-    saturated_ll = measure(saturated_log_likelihoods, on_data.model) if kind == "pseudo-r2-Cohen" else 0
-    return _as_float_or_array(_pseudo_r2(model_ll, null_ll, saturated_ll))
+        bins, log_likelihood = total(log_likelihood_sums, on_data.design, *on_data.params)
+        require_valid_bins(bins.any())
+        return float(log_likelihood.sum() / bins.sum())
+    sums, silent = _sum_scores(on_data, null)
+    included = (null is not None) | ~silent & (sums.bins > 0)
+    compared = (sums.log_likelihood, sums.gain, sums.shortfall, sums.events)
+    return float(Comparison(*(values[included].sum() for values in compared)).score(kind))
 
 
 def score_by_neuron(on_data, null):
-    """Tabulate bins, mean and all scores of each neuron, in one pass after that of the null model."""
-    bins, mean, silent = _null_statistics(on_data, null)
-    args = *on_data.params, _null_predictor(on_data, mean)
-    deviance, events, *likelihoods = total(score_sums, on_data.design, *args)
+    """Tabulate bins, mean and all scores of each neuron."""
+    sums, silent = _sum_scores(on_data, null)
     with np.errstate(invalid="ignore"):
-        table = {"bins": bins.astype(int), "mean": events / bins, "log-likelihood": likelihoods[0] / bins}
-    table["deviance"] = deviance
-    if null is None:  # the null model is perfect on silent neurons
-        likelihoods = np.where(silent, 0, likelihoods)
-    model_ll, null_ll, saturated_ll = likelihoods
-    table |= {
-        "pseudo-r2-McFadden": _pseudo_r2(model_ll, null_ll, 0),
-        "pseudo-r2-Cohen": _pseudo_r2(model_ll, null_ll, saturated_ll),
-    }
-    if on_data.model.support.counts:
-        table[BITS_PER_SPIKE] = _bits_per_spike(model_ll - null_ll, events)
-    return table
+        table = {"bins": sums.bins.astype(int), "mean": sums.events / sums.bins + on_data.y_center}
+        table["log-likelihood"] = sums.log_likelihood / sums.bins
+    table["deviance"] = sums.deviance
+    left_out = silent & (null is None)  # the null model is perfect on silent neurons
+    compared = (sums.log_likelihood, sums.gain, sums.shortfall, sums.events)
+    comparison = Comparison(*(np.where(left_out, 0, values) for values in compared))
+    kinds = SCORE_TYPES[1:] if on_data.model.support.counts else (MCFADDEN, COHEN)
+    return table | {kind: comparison.score(kind) for kind in kinds}
 
 
-def _null_statistics(on_data, null):
-    """Valid bins of each neuron, its mean under the null model, and whether it is silent."""
+def _sum_scores(on_data, null):
+    """Sums of all scores in one pass, and which neurons are silent. Means of y for the null model are counted before it."""
+    mean, silent = null, None
+    if null is None:
+        mean, silent = _null_means(on_data)
+    sums = total(score_sums, on_data.design, *on_data.params, _null_predictor(on_data, mean))
+    require_valid_bins(sums.bins.any())
+    return sums, np.zeros(len(sums.bins), bool) if silent is None else silent
+
+
+def _null_means(on_data):
+    """Mean of y of each neuron, and whether it is silent; no features are needed for it."""
     bins, events = total(bins_and_events, on_data.design)
     require_valid_bins(bins.any())
     mean, silent = on_data.model.null_mean(events, bins)
-    return bins, mean if null is None else null, silent
+    return mean + on_data.y_center, silent
 
 
 def _null_predictor(on_data, mean):
-    return jnp.asarray(on_data.model.link.forward(mean), on_data.coef.dtype)
+    return jnp.asarray(on_data.model.link.forward(mean) - on_data.y_center, on_data.coef.dtype)
 
 
-def _pseudo_r2(model_ll, null_ll, saturated_ll):
-    """Share of the distance between null and saturated model that the model covers; 0 where there is no distance."""
-    missing, range_ = np.asarray(saturated_ll - model_ll), np.asarray(saturated_ll - null_ll)
-    return np.where(range_ == 0, 0, 1 - missing / np.where(range_ == 0, 1, range_))
+def _compare_aggregates(kind, on_data, aggregate, null) -> Comparison:
+    """Compare what the user's function makes of the entries of all rows."""
+    model, silent = on_data.model, np.zeros(on_data.n_neurons, bool)
+    if null is None and kind != "log-likelihood":
+        null, silent = _null_means(on_data)
+    measure = partial(_aggregate, aggregate, on_data, silent)
+    log_likelihood = measure(model_log_likelihoods, *on_data.params)
+    if kind == "log-likelihood":
+        return Comparison(log_likelihood)
+    gain = log_likelihood - measure(null_log_likelihoods, model, _null_predictor(on_data, null))
+    events = measure(observed_counts) if kind == BITS_PER_SPIKE else None
+    shortfall = measure(saturated_log_likelihoods, model) - log_likelihood if kind == COHEN else None
+    return Comparison(log_likelihood, gain, shortfall, events)
+
+
+def _aggregate(function, on_data, left_out, entries, *args):
+    """Apply the user's function to the entries of all rows with a valid one, in double precision; invalid ones are NaN."""
+    samples = on_data.entries(entries, *args).astype(float)
+    valid = ~np.isnan(samples)
+    samples = np.where(valid & left_out, 0, samples)
+    require_valid_bins(valid.any())
+    return as_aggregate_scores(function(samples[valid.any(1)]))
 
 
 def _bits_per_spike(gain, spikes):
     """Convert a gain in nats to bits per spike; without a spike it is 0 if the gain is 0, else NaN."""
-    gain, spikes = np.asarray(gain), np.asarray(spikes)
     return np.where(spikes > 0, gain / (np.log(2) * np.where(spikes > 0, spikes, 1)), np.where(gain == 0, 0, np.nan))
-
-
-def _mean_log_likelihood(design, bins, included, entries, *args):
-    """Mean log-likelihood over the valid bins of the counted neurons, without an array of all bins."""
-    sums = total(sum_over_rows(entries), design, *args)
-    return sums[included].sum() / max(bins[included].sum(), 1)
-
-
-def _aggregate_log_likelihoods(function, on_data, included, entries, *args):
-    """Apply the user's function to the log-likelihoods of all rows with a valid entry; invalid entries are NaN."""
-    samples = on_data.entries(entries, *args)
-    valid = ~np.isnan(samples)
-    samples = np.where(valid & ~included, 0, samples)
-    return as_aggregate_scores(function(samples[valid.any(1)]))
 
 
 def _as_float_or_array(value):

@@ -155,7 +155,7 @@ def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None) -> Cova
         silent=moments.silent,
         clusters=None if labels is None else np.zeros(n_neurons, int),
     )
-    clustered = None if labels is None else _ClusterScores(ClusteredRows(fit.data.rows, labels), fit.data.y.values)
+    clustered = None if labels is None else _ClusterScores(ClusteredRows(fit.data.rows, labels), fit.data.activity)
     matrices = information_matrices(kind == "fisher", kind == "sandwich" and labels is None)
     n_rows = max(n_params, 0 if labels is None else int(labels.max()))
     size = int(np.clip(MAX_MATRIX_ENTRIES // (n_params * n_rows), 1, min(MAX_NEURONS_PER_PASS, n_neurons)))

@@ -253,7 +253,7 @@ class NestedComparison(NamedTuple):
 
 
 def _log_likelihood_difference(block, full, reduced, *params):
-    """Difference of the log-likelihoods of two fits, of each neuron."""
-    one = full.log_likelihood(linear_predictor(block, *params[:2]), block.y.T)
-    other = reduced.log_likelihood(linear_predictor(block, *params[2:]), block.y.T)
-    return weighted_sum(block.weight.T, one - other)
+    """Difference of the log-likelihoods of two fits, of each neuron: a sum over bins of differences of small numbers."""
+    y, fits = block.y.T, ((full, params[:2]), (reduced, params[2:]))
+    lacks, lacks_more = (model.shortfall(linear_predictor(block, *fit), y) for model, fit in fits)
+    return weighted_sum(block.weight.T, lacks_more - lacks + (full.saturated(y) - reduced.saturated(y)))

@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from popglm._checks.models import as_feature_mask, require_estimator, require_fitted
+from popglm._design.centering import center_y
 from popglm._design.design import Design, DesignRows
 from popglm._design.inputs import as_design_rows
 from popglm._pynapple import Frame
-from popglm.glm._access import checked_X_y, core_params, fitted_observation_model, model_with_dispersion
+from popglm.glm._access import checked_X_y, fitted_observation_model, model_with_dispersion
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
 from popglm.inference._checks import require_unpenalised
@@ -18,15 +19,17 @@ from popglm.observation_models import ObservationModel
 
 
 class FitData(NamedTuple):
-    """X and y of a fit, and the features as centred rows of a design."""
+    """X and y of a fit, and both as a design takes them: centred rows, and the activity, which is `y_center` less than y."""
 
     X: Frame
     y: Frame
     rows: DesignRows
+    activity: object
+    y_center: Float[np.ndarray, " neurons"]
 
     def make_design(self) -> Design:
-        """The rows and y, cut into chunks of blocks."""
-        return Design(self.rows, self.y.values)
+        """The rows and the activity, cut into chunks of blocks."""
+        return Design(self.rows, self.activity)
 
 
 class UnpenalisedFit(NamedTuple):
@@ -48,9 +51,11 @@ class UnpenalisedFit(NamedTuple):
         observation_model = as_unpenalised_model(model, name)
         X, y = checked_X_y(model, X, y)
         coef, intercept = params_in_double(model)
+        activity, y_center = center_y(y.values, observation_model)
+        rows = as_design_rows(X.values, centered=True)
         return cls(
             observation_model=observation_model,
-            data=FitData(X=X, y=y, rows=as_design_rows(X.values, centered=True)),
+            data=FitData(X=X, y=y, rows=rows, activity=activity, y_center=y_center),
             coef=coef,
             intercept=intercept,
             free=as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0,
@@ -65,9 +70,9 @@ class UnpenalisedFit(NamedTuple):
 
     @property
     def centered_params(self) -> tuple[Float[np.ndarray, "neurons features"], Float[np.ndarray, " neurons"]]:
-        """Coefficients and intercepts for the centred rows, in the precision of the passes."""
-        dtype = jnp.result_type(float)
-        return self.coef.astype(dtype), (self.intercept + self.coef @ self.center).astype(dtype)
+        """Coefficients and intercepts for the centred data, in the precision of the passes."""
+        dtype, intercept = jnp.result_type(float), self.intercept + self.coef @ self.center - self.data.y_center
+        return self.coef.astype(dtype), intercept.astype(dtype)
 
     @property
     def loss_divisor(self) -> Float[np.ndarray, " neurons"]:
@@ -78,7 +83,8 @@ class UnpenalisedFit(NamedTuple):
 
 def params_in_double(model):
     """Coefficients (neurons, features) and intercepts (neurons,) in double precision."""
-    return tuple(np.asarray(part, float) for part in core_params(model))
+    intercept = np.asarray(model.intercept_, float)
+    return np.asarray(model.coef_, float).reshape(-1, len(intercept)).T, intercept
 
 
 def as_unpenalised_model(model, name) -> ObservationModel:

@@ -15,6 +15,7 @@ from sklearn.base import clone
 
 from popglm._checks.models import require_estimator
 from popglm._checks.values import require_flag, require_option
+from popglm._design.centering import center_y
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
 from popglm._design.lazy import LazyFeatures
@@ -198,13 +199,14 @@ def cross_validate_path(
         splits = BlockSplit(splits)
     pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
     features, names, counts = frame.values, counts.columns, np.asarray(counts.values)
+    activity, y_center = center_y(counts, observation)
     scores, bins = [], []
     for train, test in as_train_test_pairs(pairs, len(counts)):
         target = _take_rows(counts, train)
         target = NamedArray(target[:, 0] if settings.single else target, names)
         fold = clone(model).fit_path(_take_rows(features, train), target, strengths=path.strengths)
-        designs = (_make_design(features, counts, rows) for rows in (train, test))
-        fold_scores, fold_bins = _score_test_rows(observation, fold, *designs)
+        designs = (_make_design(features, activity, rows) for rows in (train, test))
+        fold_scores, fold_bins = _score_test_rows(observation, fold, y_center, *designs)
         scores.append(fold_scores)
         bins.append(fold_bins)
     return CrossValidation(
@@ -246,11 +248,11 @@ def _make_design(features, counts, index):
     return Design(as_design_rows(_take_rows(features, index)), _take_rows(counts, index))
 
 
-def _score_test_rows(model, path, train, test):
+def _score_test_rows(model, path, y_center, train, test):
     """Mean log-likelihood of each strength and neuron, and valid test bins; 0 bins for a neuron without training bins."""
     n_strengths, n_neurons = path.intercept.shape
     coef = jnp.asarray(path.coef.reshape(n_strengths, -1, n_neurons).swapaxes(1, 2))
-    params = coef, jnp.asarray(path.intercept)
+    params = coef, jnp.asarray((path.intercept - y_center).astype(coef.dtype))
     bins, sums = total(_sum_log_likelihoods, test, _with_dispersion(model, train, *params), *params)
     bins = np.where(total(_valid_bins, train) > 0, bins, 0)
     return np.where(bins > 0, sums / np.maximum(bins, 1), np.nan), bins

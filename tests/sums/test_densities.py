@@ -1,0 +1,143 @@
+"""Statistics keep their digits in single precision: log-likelihoods, their slopes, and the sums of their differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from samples import Rows
+from scipy import stats
+from scipy.special import gammaln, xlogy
+
+from popglm import assessment
+from popglm.glm import GLM, PopulationGLM
+from popglm.inference import leave_out_test, uncertainty
+from popglm.model_selection import BlockSplit, cross_validate_path
+from popglm.observation_models import Gaussian, NegativeBinomial, Poisson
+
+
+def log_density(y, mean, alpha):
+    """Of a negative binomial in 64 bits, from SciPy 1.17's gammaln; at alpha 0 SciPy's Poisson."""
+    if alpha == 0:
+        return stats.poisson.logpmf(y, mean)
+    shape = 1 / alpha
+    normaliser = gammaln(y + shape) - gammaln(shape) - gammaln(y + 1)
+    return normaliser + xlogy(y, alpha * mean / (1 + alpha * mean)) - shape * np.log1p(alpha * mean)
+
+
+def test_log_likelihoods_keep_their_digits(precision):
+    """Whatever the counts, errors are relative to the log-likelihood, and not to y times the logarithm of the mean."""
+    eta = np.repeat(np.float32([-40, -9, -1, 0.3, 3, 6.9, 12]), 7)
+    mean = np.exp(eta.astype(float))
+    y = np.tile([0, 1, 1.1, 2, 0, 0, 0], 7) * mean + np.tile([0, 0, 0, 0, 1, 3, 1000], 7)
+    y, alphas = np.floor(y.astype(np.float32)), np.float32([1e-6, 1e-3, 0.05, 0.7, 50])
+    entries = tuple(jnp.asarray(a, precision)[None] for a in (eta, y))
+    models = Poisson(), NegativeBinomial().with_scale(alphas)
+    got = np.vstack([jax.jit(lambda model: model.log_likelihood(*entries))(model) for model in models])
+    expected = [log_density(y.astype(float), mean, alpha) for alpha in (0.0, *alphas.astype(float))]
+    tolerance = {"rtol": 2e-6, "atol": 2e-6} if precision == "float32" else {"rtol": 1e-9, "atol": 2e-8}
+    np.testing.assert_allclose(got, expected, **tolerance)
+
+
+def test_slopes_in_the_dispersion_keep_their_digits():
+    """By them the dispersion is found, also where there is next to none."""
+    y, eta, alphas = (
+        np.array([[0.0, 1, 2, 5, 18, 20, 23, 300]]),
+        np.full((1, 8), 3.0),
+        np.array([[1e-6], [1e-3], [0.7]]),
+    )
+
+    def slopes(dtype):
+        some_y, some_eta, log_alpha = (jnp.asarray(a, dtype) for a in (y, eta, np.log(alphas)))
+        likelihood = lambda at: NegativeBinomial(scale=jnp.exp(at)).log_likelihood(some_eta, some_y)
+        return np.asarray(jax.jit(lambda at: jax.jvp(likelihood, (at,), (jnp.ones_like(at),))[1])(log_alpha))
+
+    with jax.enable_x64(True):
+        expected = slopes(float)
+    np.testing.assert_allclose(slopes(np.float32) / alphas, expected / alphas, rtol=5e-5, atol=2e-5)
+
+
+def test_a_loss_of_ones_own_has_its_own_deviance():
+    """Of a class above it takes neither the formula of the deviance nor that y may be centred."""
+    doubled = type(
+        "Doubled",
+        (Poisson,),
+        {"loss": lambda self, eta, y: 2 * Poisson.loss(self, eta, y), "least": lambda self, y: 2 * y},
+    )
+    assert float(doubled().deviance(0.0, 0.0)) == pytest.approx(4.0)
+    assert float(type("Same", (Poisson,), {})().deviance(0.0, 0.0)) == pytest.approx(2.0)
+    assert Gaussian().location_family and not Gaussian(link="exp").location_family
+    assert not type("Other", (Gaussian,), {"loss": Gaussian.loss})().location_family
+
+
+def large_counts(name, mean, n=1500, neurons=3):
+    """Features, of which the second has no effect, and large counts."""
+    rng = np.random.default_rng(22)
+    X = rng.normal(size=(n, 2))
+    mean = mean * np.exp(0.2 * X[:, :1] + np.zeros((1, neurons)))
+    return X, rng.poisson(mean * (rng.gamma(20, 1 / 20, mean.shape) if name == "NegativeBinomial" else 1)).astype(float)
+
+
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")  # a fit in 32 bits may meet round-off
+@pytest.mark.parametrize(
+    ("name", "mean", "in_64_bits"),
+    [("NegativeBinomial", 1000, [9.49943, 0.07684, 1.26508]), ("Poisson", 20_000, [0.45486, 0.27693, 0.03972])],
+)
+def test_likelihood_ratios_of_large_counts_are_those_of_64_bits(name, mean, in_64_bits):
+    X, y = large_counts(name, mean)
+    tests = leave_out_test(PopulationGLM(name).fit(X, y), X, y, features=[[1]])
+    np.testing.assert_allclose(tests.statistic[0], in_64_bits, atol=0.05)
+
+
+def test_scores_and_residuals_of_large_counts():
+    """At 1.7e5 counts per bin, against SciPy 1.17 in 64 bits."""
+    X, y = large_counts("Poisson", 170_000)
+    model = PopulationGLM().fit(X, y)
+    mean = np.exp(model.intercept_.astype(float) + X.astype(np.float32).astype(float) @ model.coef_.astype(float))
+    likely, best, null = (stats.poisson.logpmf(y, at) for at in (mean, y, y.mean(0)))
+    assert model.score(X, y) == pytest.approx(likely.mean(), abs=1e-4)
+    assert model.score(X, y, aggregate_sample_scores=np.mean) == pytest.approx(likely.mean(), abs=1e-4)
+    lost = (best - likely).sum() / (best - null).sum()
+    assert 1 - model.score(X, y, score_type="pseudo-r2-Cohen") == pytest.approx(lost, rel=2e-3)
+    expected = np.sign(y - mean) * np.sqrt(2 * np.maximum(best - likely, 0))
+    np.testing.assert_allclose(assessment.deviance_residuals(model, X, y), expected, atol=5e-3)
+
+
+@pytest.mark.parametrize("form", [np.asarray, Rows], ids=["array", "stream"])
+def test_activity_far_from_0_is_fitted_as_near_it(form):
+    """Gaussian activity, such as a voltage with an offset: the numbers are those of OLS in statsmodels 0.15."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(1000, 2))
+    y = 1e7 + 3 * X[:, :1] + rng.normal(size=(1000, 1))
+    ols, reduced = (sm.OLS(y, sm.add_constant(X[:, :k])).fit() for k in (2, 1))
+    data = X, form(y)
+    model = PopulationGLM("Gaussian").fit(*data)
+    assert model.converged_.all()
+    np.testing.assert_allclose(model.intercept_, ols.params[:1], rtol=1e-12)
+    np.testing.assert_allclose(model.coef_[:, 0], ols.params[1:], atol=1e-5)
+    np.testing.assert_allclose(model.scale_, ols.scale, rtol=1e-5)
+    assert len(X) * model.score(*data) == pytest.approx(ols.llf, abs=0.01)
+    table = assessment.scores(model, *data)
+    assert table["pseudo-r2-Cohen"][0] == pytest.approx(ols.rsquared, abs=1e-6)
+    assert table["mean"][0] == pytest.approx(y.mean(), rel=1e-12)
+    for null in ("train", y.mean(0)):
+        assert model.score(*data, score_type="pseudo-r2-Cohen", null=null) == pytest.approx(ols.rsquared, abs=1e-6)
+    np.testing.assert_allclose(assessment.deviance_residuals(model, *data)[:, 0], ols.resid, atol=1e-4)
+    tests = leave_out_test(model, *data, features=[[1]])
+    assert tests.statistic[0, 0] == pytest.approx(ols.compare_f_test(reduced)[0], abs=1e-3)
+    np.testing.assert_allclose(uncertainty(model, *data).coef_se[:, 0], ols.bse[1:], rtol=1e-5)
+
+
+def test_paths_of_activity_far_from_0():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(300, 2))
+    y = 3 * X[:, 0] + rng.normal(size=300)
+    far, near = (
+        cross_validate_path(
+            GLM("Gaussian", regularizer="Lasso"), X, shift + y, BlockSplit(2, window=0), strengths=[0.01, 0.1]
+        )
+        for shift in (1e6, 0)
+    )
+    np.testing.assert_allclose(far.path.intercept - 1e6, near.path.intercept, atol=1e-5)
+    np.testing.assert_allclose(far.path.coef, near.path.coef, atol=1e-5)
+    np.testing.assert_allclose(far.scores, near.scores, atol=1e-4)
