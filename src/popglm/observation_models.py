@@ -442,7 +442,7 @@ class NegativeBinomial(ObservationModel):
     dispersion, exponential_family = "likelihood", True
 
     def loss(self, eta, y):
-        log_term = jnp.log1p(self.scale * self.link.inverse(eta)) / self.scale
+        log_term = _log1p_ratio(self.scale, self.link.inverse(eta))
         return (1 + self.scale * y) * log_term - y * self.link.log_inverse(eta)
 
     def least(self, y):
@@ -459,6 +459,23 @@ class NegativeBinomial(ObservationModel):
         gain_key, count_key = jax.random.split(key)
         gain = self.scale * jax.random.gamma(gain_key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
         return jax.random.poisson(count_key, mean * gain)
+
+
+@jax.custom_jvp
+def _log1p_ratio(scale, mean):
+    """log(1 + scale mean) / scale, with a derivative in the scale that keeps its digits where scale mean is small."""
+    return jnp.log1p(scale * mean) / scale
+
+
+@_log1p_ratio.defjvp
+def _log1p_ratio_jvp(primals, tangents):
+    scale, mean = primals
+    value, share, x = _log1p_ratio(scale, mean), 1 / (1 + scale * mean), jnp.minimum(scale * mean, 0.01)
+    series = 0.0
+    for k in range(8, -1, -1):
+        series = (k + 1) / (k + 2) - x * series
+    slope = jnp.where(x < 0.01, -(mean**2) * series, (mean * share - value) * (1 / scale))
+    return value, slope * tangents[0] + share * tangents[1]
 
 
 def _stirling_remainder(x):
