@@ -18,8 +18,10 @@ from popglm._solver.ask_tell import History, NeuronScalars, Points
 from popglm._sums.scale import MAX_DISPERSION, MIN_DISPERSION
 from popglm._sums.value_table import ValueTable, normaliser_sums
 
-# Gain in nats that is left for the parameters when the dispersion begins to move: it changes the score test by little.
+# The dispersion begins to move when the parameters have less to gain than this: in nats, or as a share of its own gain. What
+# they lack is then no overdispersion.
 MAX_GAIN_AT_RELEASE = 1.0
+MAX_GAIN_SHARE_AT_RELEASE = 0.1
 
 
 class DispersionCoordinate(NamedTuple):
@@ -63,10 +65,14 @@ class DispersionCoordinate(NamedTuple):
 
 
 class DispersionMetric(NamedTuple):
-    """Metric along the coordinate of the dispersion: the information of a bin about it, at the dispersion that it has."""
+    """Metric along the coordinate of the dispersion: the information of a bin about it, at the dispersion that it has.
+
+    `magnitude` is that of the mean loss, whose round-off the likelihood has.
+    """
 
     coordinate: DispersionCoordinate
     information: NeuronScalars
+    magnitude: NeuronScalars | float = 0.0
 
     def search_direction(self, search, point: Points, gradient: Points, history: History, neuron_mask):
         """Direction and slope by the function `search`, with the dispersion within its bounds, or held at the smallest."""
@@ -87,8 +93,9 @@ class DispersionMetric(NamedTuple):
         direction, slope = search(point, np.column_stack([gradient[:, :-1], np.where(held, 0, slope_t)]), history, neuron_mask)
         free = np.clip(t + direction[:, -1], lowest, highest) - t
         # From the smallest dispersion, a step of scoring in the dispersion itself.
-        released = start & (slope_t < 0) & (-slope / 2 <= coordinate.release_gain)
-        scoring = np.log1p(np.where(released, -slope_t / np.maximum(self.information, np.finfo(float).tiny), 0))
+        gain, scoring = -slope / 2, np.maximum(-slope_t, 0) / self.information
+        limit = np.maximum(coordinate.release_gain, MAX_GAIN_SHARE_AT_RELEASE * scoring * -slope_t / 2)
+        scoring = np.log1p(np.where(start & (gain <= limit), scoring, 0))
         move = np.where(held, np.minimum(scoring, highest - t), free)
         slope = slope + slope_t * (move - np.where(held, 0, direction[:, -1]))
         return np.column_stack([direction[:, :-1], move]), slope

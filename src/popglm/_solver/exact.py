@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -198,7 +199,7 @@ def run_passes(
         nat = loss_per_nat(constants, problem, value)
         precondition, nat_per_bin = trial.precondition, nat / problem.bins
         tol, hidden = constants.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
-        last, state = state, tell(state, value, gradient, precondition, tol, precondition.curvature * nat, eps, hidden)
+        last, state = state, tell(state, value, gradient, precondition, tol, precondition.value_scale * nat, eps, hidden)
         n_passes += 1
         if precondition.dispersion is not None:
             problem, state = _keep_dispersion(problem, trial, last, state, constants.null, tol)
@@ -254,9 +255,13 @@ def with_dispersion(problem: Problem, state: SolverState, scale, silent) -> Solv
 
 
 def replace_dispersion(problem: Problem, scale, null: NullModel) -> Problem:
-    """Replace the dispersion of the model, and the curvatures that depend on it."""
+    """Replace the dispersion of the model, and the curvatures that depend on it.
+
+    These are computed in double precision: of large counts, single precision would leave their round-off.
+    """
     model = problem.objective.model.with_scale(scale)
-    curvature = np.asarray(loss_curvature(model, null.eta, null.mean), float)
+    with jax.enable_x64(True):
+        curvature = np.asarray(loss_curvature(problem.objective.model.with_scale(scale), null.eta, null.mean), float)
     return problem._replace(
         objective=problem.objective._replace(model=model),
         precondition=problem.precondition._replace(curvature=curvature),
@@ -298,9 +303,11 @@ def evaluate_objective(design, problem: Problem, point: Points, dtype, null: Nul
     problem = replace_dispersion(problem, scale, null)
     model, bins = problem.objective.model, problem.bins
     (loss, *gradients), *sums = total(loss_and_scale_gradient, design, model, *arrays)
+    magnitude = np.maximum(np.nan_to_num(np.abs(loss)) / bins, null.mean * np.abs(null.eta))  # of terms that cancel, too
     loss, slope, information = metric.coordinate.loss_and_slope(model, scale, loss, *sums)
     value, gradient = objective_from_sums((loss, *gradients), problem, coef, bins)
-    metric = metric._replace(information=np.maximum(information / bins, np.finfo(np.float32).tiny))
+    information = np.maximum(information / bins, np.finfo(np.float32).tiny)
+    metric = metric._replace(information=information, magnitude=magnitude)
     problem = problem._replace(precondition=problem.precondition._replace(dispersion=metric))
     return value, np.column_stack([gradient, slope / bins]), problem
 

@@ -85,6 +85,11 @@ class Preconditioner(NamedTuple):
             out[neuron] = scipy.linalg.cho_solve((lower, True), self.mask[neuron] * q[neuron], check_finite=False)
         return self.mask * out
 
+    @property
+    def value_scale(self) -> NeuronScalars:
+        """Size of the loss that its round-off is relative to, where the value itself is small."""
+        return self.curvature if self.dispersion is None else np.maximum(self.curvature, self.dispersion.magnitude)
+
     def search_direction(self, point: Points, gradient: Points, history: History, neuron_mask):
         """Direction from each point of the neurons of the mask, and the slope of the whole objective along it."""
         if self.dispersion is not None:
