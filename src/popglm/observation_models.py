@@ -133,7 +133,7 @@ class ObservationModel(ABC):
     support = COUNTS
     scale = None
     # how a scale of None is estimated: "pearson" from Pearson's chi-squared, as the scale divides the loss; "likelihood" by
-    # maximum likelihood, in turn with the coefficients, as the loss depends on it; None, if there is no scale
+    # maximum likelihood, with the coefficients, as the loss depends on it; None, if there is no scale
     dispersion = None
     # True if the distributions, at a given scale, are an exponential family: the gradient of the loss is then linear in y, and
     # the Fisher information is the curvature at the mean of y
@@ -423,8 +423,8 @@ class NegativeBinomial(ObservationModel):
     link
         Link of the mean count per bin; "exp" by default.
     scale
-        The dispersion :math:`\alpha`, 1 / `theta` of R; None estimates it, one per neuron, by maximum likelihood, in turn
-        with the coefficients until both converge.
+        The dispersion :math:`\alpha`, 1 / `theta` of R; None estimates it, one per neuron, by maximum likelihood,
+        together with the coefficients.
 
     References
     ----------

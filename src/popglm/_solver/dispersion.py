@@ -90,7 +90,9 @@ class DispersionMetric(NamedTuple):
         lowest, highest = coordinate.from_scale(MIN_DISPERSION), coordinate.from_scale(MAX_DISPERSION)
         start = coordinate.at_start(point)
         held = start | (t >= highest) & (slope_t < 0)
-        direction, slope = search(point, np.column_stack([gradient[:, :-1], np.where(held, 0, slope_t)]), history, neuron_mask)
+        direction, slope = search(
+            point, np.column_stack([gradient[:, :-1], np.where(held, 0, slope_t)]), history, neuron_mask
+        )
         free = np.clip(t + direction[:, -1], lowest, highest) - t
         # From the smallest dispersion, a step of scoring in the dispersion itself.
         gain, scoring = -slope / 2, np.maximum(-slope_t, 0) / self.information

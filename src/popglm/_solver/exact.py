@@ -199,7 +199,10 @@ def run_passes(
         nat = loss_per_nat(constants, problem, value)
         precondition, nat_per_bin = trial.precondition, nat / problem.bins
         tol, hidden = constants.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
-        last, state = state, tell(state, value, gradient, precondition, tol, precondition.value_scale * nat, eps, hidden)
+        last, state = (
+            state,
+            tell(state, value, gradient, precondition, tol, precondition.value_scale * nat, eps, hidden),
+        )
         n_passes += 1
         if precondition.dispersion is not None:
             problem, state = _keep_dispersion(problem, trial, last, state, constants.null, tol)
@@ -303,7 +306,9 @@ def evaluate_objective(design, problem: Problem, point: Points, dtype, null: Nul
     problem = replace_dispersion(problem, scale, null)
     model, bins = problem.objective.model, problem.bins
     (loss, *gradients), *sums = total(loss_and_scale_gradient, design, model, *arrays)
-    magnitude = np.maximum(np.nan_to_num(np.abs(loss)) / bins, null.mean * np.abs(null.eta))  # of terms that cancel, too
+    magnitude = np.maximum(
+        np.nan_to_num(np.abs(loss)) / bins, null.mean * np.abs(null.eta)
+    )  # of terms that cancel, too
     loss, slope, information = metric.coordinate.loss_and_slope(model, scale, loss, *sums)
     value, gradient = objective_from_sums((loss, *gradients), problem, coef, bins)
     information = np.maximum(information / bins, np.finfo(np.float32).tiny)

@@ -50,9 +50,7 @@ def _max_strength_factor(design, constants: FitConstants, problem: Problem, stat
     problem = problem._replace(precondition=drop_penalised(precondition))
     problem, state, _ = run_passes(design, constants, problem, state, 0, maxiter, None, None)
     kept = problem.precondition
-    problem = problem._replace(
-        precondition=precondition._replace(curvature=kept.curvature, dispersion=kept.dispersion)
-    )
+    problem = problem._replace(precondition=precondition._replace(curvature=kept.curvature, dispersion=kept.dispersion))
     _, gradient, _ = evaluate_objective(design, problem, state.accepted.point, jnp.result_type(float), constants.null)
     gradient = gradient[:, : precondition.mask.shape[1]]
     largest = precondition.penalty.group_norms.max_factor(np.where(silent[:, None], 0, gradient))
