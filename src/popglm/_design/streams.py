@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ def prefetch(items: Iterator) -> Iterator:
     # `with jax.enable_x64` acts on one thread only.
     double = jax.config.jax_enable_x64
 
-    def make():
+    def make() -> Any:
         with jax.enable_x64(double):
             return next(items, None)
 
@@ -23,7 +24,7 @@ def prefetch(items: Iterator) -> Iterator:
             yield item
 
 
-def is_stream(values) -> bool:
+def is_stream(values: Any) -> bool:
     """Return whether `values` are read when they are sliced: a data set in a file, counts on demand, a memmap."""
     in_memory = isinstance(values, np.ndarray | jax.Array) and not isinstance(values, np.memmap)
     in_memory |= type(values).__module__.split(".")[0] in ("pandas", "scipy")  # tables and sparse matrices
@@ -35,7 +36,7 @@ def is_stream(values) -> bool:
         return False
 
 
-def read_rows(values, start, stop) -> np.ndarray:
+def read_rows(values: Any, start: int, stop: int) -> np.ndarray:
     """Read rows as a 2-D array in this machine's byte order."""
     try:
         rows = np.asarray(values[start:stop])

@@ -12,6 +12,7 @@ import os
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,14 +24,14 @@ PARTIAL_SUFFIX = ".partial"
 STALE_SECONDS = 600.0  # age of partial files that no process writes to any more
 
 
-def write_npz(path: Path, kind: str, version: int, tree):
+def write_npz(path: Path, kind: str, version: int, tree: Any) -> None:
     """Write to a partial file and rename it, so that `path` always holds a whole file, the new one or the one before."""
     arrays: list[np.ndarray] = []
     header = json.dumps({"kind": kind, "version": version, "tree": _encode(tree, arrays)})
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")  # another run may write to the same path
     try:
         with open(partial, "wb") as file:
-            np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **{str(i): a for i, a in enumerate(arrays)})
+            np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **{str(i): a for i, a in enumerate(arrays)})  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -45,7 +46,7 @@ def write_npz(path: Path, kind: str, version: int, tree):
         ) from None
 
 
-def _sync_folder(folder: Path):
+def _sync_folder(folder: Path) -> None:
     """Make a rename survive a power failure, where the system can."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -55,7 +56,7 @@ def _sync_folder(folder: Path):
             os.close(handle)
 
 
-def remove_partial_files(path: Path):
+def remove_partial_files(path: Path) -> None:
     """Remove partial files of processes that were killed while they wrote."""
     for partial in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
         with contextlib.suppress(OSError):  # another process may remove it, too
@@ -63,7 +64,7 @@ def remove_partial_files(path: Path):
                 partial.unlink()
 
 
-def read_npz(path: Path, kind: str, version: int):
+def read_npz(path: Path, kind: str, version: int) -> Any:
     """Read the tree of a file; raise an error if it is not whole, or of another kind or version."""
     content = path.read_bytes()
     try:
@@ -81,12 +82,12 @@ def read_npz(path: Path, kind: str, version: int):
     return tree
 
 
-def require_storable_tree(tree):
+def require_storable_tree(tree: Any) -> None:
     """Require a tree that a file can hold."""
     _encode(tree, [])
 
 
-def _encode(tree, arrays: list):
+def _encode(tree: Any, arrays: list) -> Any:
     """Convert a tree for JSON; arrays are appended to the list `arrays` and replaced by their numbers in it."""
     tree = tree.to_tuple() if hasattr(tree, "to_tuple") else tree
     if tree is None or isinstance(tree, bool | int | float | str):
@@ -101,7 +102,7 @@ def _encode(tree, arrays: list):
     return {"array": len(arrays) - 1}
 
 
-def _decode(description, arrays):
+def _decode(description: Any, arrays: dict[str, np.ndarray]) -> Any:
     """Restore a tree; lists become tuples."""
     if isinstance(description, list):
         return tuple(_decode(part, arrays) for part in description)

@@ -1,13 +1,14 @@
 r"""Dispersion inside the loss, as one more coordinate of the solver: coefficients and dispersion have one optimum.
 
-The last column of a point is :math:`t = \log(1 + u \alpha)`, with u one plus the neuron's mean count: linear where the dispersion
-is small, logarithmic where it is large. Information about means and dispersion is block diagonal, so the metric of the solver
-is, too. A fit begins at the smallest dispersion, a Poisson distribution for a negative binomial, and stays there until the
-parameters are near their optimum. If the likelihood then rises with the dispersion (a score test), a scoring step finds the
+The last column of a point is :math:`t = \log(1 + u \alpha)`, with u one plus the neuron's mean count: linear where the
+dispersion is small, logarithmic where it is large. Information about means and dispersion is block diagonal, so the metric of
+the solver is, too. A fit begins at the smallest dispersion, a Poisson distribution for a negative binomial, and stays there
+until the parameters are near their optimum. If the likelihood then rises with the dispersion (a score test), a scoring step finds the
 dispersion's size, and all move together from there; if it falls, the neuron is not overdispersed, and done.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,11 +34,11 @@ class DispersionCoordinate(NamedTuple):
     release_gain: NeuronScalars  # gain of the mean loss
 
     @classmethod
-    def from_table(cls, table: ValueTable, mean_count, bins) -> "DispersionCoordinate":
+    def from_table(cls, table: ValueTable, mean_count: NeuronScalars, bins: NeuronScalars) -> "DispersionCoordinate":
         """Build from the values of y and the neurons' means."""
         return cls(1 + mean_count, *table.to_arrays(), MAX_GAIN_AT_RELEASE / bins)
 
-    def from_scale(self, scale) -> NeuronScalars:
+    def from_scale(self, scale: NeuronScalars | float) -> NeuronScalars:
         """Convert dispersions."""
         return np.log1p(self.unit * scale)
 
@@ -49,15 +50,17 @@ class DispersionCoordinate(NamedTuple):
         """Mask of the neurons at the smallest dispersion."""
         return point[:, -1] <= self.from_scale(MIN_DISPERSION) * (1 + 1e-9)
 
-    def append_start(self, point: Points, silent) -> Array:
+    def append_start(self, point: Points, silent: Bool[Array, " neurons"]) -> Array:
         """Append the coordinate at the start of a fit; a silent neuron keeps a dispersion of 1."""
         return self.append(point, np.where(silent, 1.0, MIN_DISPERSION))
 
-    def append(self, point: Points, scale) -> Array:
+    def append(self, point: Points, scale: NeuronScalars) -> Array:
         """Append the coordinate of these dispersions to points of the parameters."""
         return np.concatenate([point, self.from_scale(scale)[:, None]], 1)
 
-    def loss_and_slope(self, model, scale, loss, slope, information):
+    def loss_and_slope(
+        self, model: Any, scale: NeuronScalars, loss: NeuronScalars, slope: NeuronScalars, information: NeuronScalars
+    ) -> tuple[NeuronScalars, NeuronScalars, NeuronScalars]:
         """Negative log-likelihood, its slope along the coordinate and the information, from sums of the loss."""
         normaliser, normaliser_slope = normaliser_sums(model, scale, self.values, self.numbers)
         change = scale + 1 / self.unit  # of the dispersion, along the coordinate
@@ -74,7 +77,9 @@ class DispersionMetric(NamedTuple):
     information: NeuronScalars
     magnitude: NeuronScalars | float = 0.0
 
-    def search_direction(self, search, point: Points, gradient: Points, history: History, neuron_mask):
+    def search_direction(
+        self, search: Callable, point: Points, gradient: Points, history: History, neuron_mask: Bool[Array, " neurons"]
+    ) -> tuple[Points, NeuronScalars]:
         """Direction and slope by the function `search`, with the dispersion within its bounds, or held at the smallest."""
         direction, slope = self._bounded(search, point, gradient, history, neuron_mask)
         uphill = (slope > 0) & neuron_mask
@@ -85,7 +90,9 @@ class DispersionMetric(NamedTuple):
             slope = np.where(uphill, downhill[1], slope)
         return direction, slope
 
-    def _bounded(self, search, point: Points, gradient: Points, history: History, neuron_mask):
+    def _bounded(
+        self, search: Callable, point: Points, gradient: Points, history: History, neuron_mask: Bool[Array, " neurons"]
+    ) -> tuple[Points, NeuronScalars]:
         coordinate, t, slope_t = self.coordinate, point[:, -1], gradient[:, -1]
         lowest, highest = coordinate.from_scale(MIN_DISPERSION), coordinate.from_scale(MAX_DISPERSION)
         start = coordinate.at_start(point)

@@ -4,18 +4,20 @@
 neuron's own step. One pass before them computes the preconditioner; slow neurons get factors of their own in later passes.
 """
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
 from popglm._checks.arrays import require_valid_bins
 from popglm._design.arrays import machine_epsilon
+from popglm._design.design import Design
 from popglm._design.sizes import SIZES
 from popglm._design.total import total
 from popglm._solver.ask_tell import (
@@ -23,6 +25,7 @@ from popglm._solver.ask_tell import (
     FAILED,
     RUNNING,
     STALLED,
+    NeuronScalars,
     Points,
     SolverState,
     ask,
@@ -48,7 +51,7 @@ from popglm._sums.moments import first_pass_sums
 from popglm._sums.scale import broadcast_dispersion
 from popglm._sums.value_table import ValueTable
 
-SOLVER_DEFAULTS = {"tol": None, "maxiter": 200}
+SOLVER_DEFAULTS: dict[str, Any] = {"tol": None, "maxiter": 200}
 
 
 SOLVER_TOL = {"float32": 1e-5, "float64": 1e-16}  # gain, in nats summed over bins, that may be left at the end
@@ -77,19 +80,19 @@ class SavedFit(NamedTuple):
     result: Fit | None
 
     @classmethod
-    def from_tuple(cls, values) -> "SavedFit":
+    def from_tuple(cls, values: tuple) -> "SavedFit":
         """Build from the plain tuples of a file."""
         state, own_factors, n_passes, scale, result = values
         result = None if result is None else Fit.from_tuple(result)
         return cls(SolverState.from_tuple(state), own_factors, n_passes, scale, result)
 
-    def is_finished(self, maxiter) -> bool:
+    def is_finished(self, maxiter: int) -> bool:
         """Return whether the fit has ended, or has used `maxiter` passes."""
         return self.result is not None and (self.n_passes >= maxiter or not (self.state.status == RUNNING).any())
 
 
 @contextmanager
-def neuron_progress_bar(n_neurons, show):
+def neuron_progress_bar(n_neurons: int, show: bool) -> Iterator[Callable | None]:
     """Show a progress bar of the neurons that are done; yield the function that updates it, None if not `show`."""
     if not show:
         yield None
@@ -98,7 +101,7 @@ def neuron_progress_bar(n_neurons, show):
 
     with tqdm(total=n_neurons, unit="neuron") as bar:
 
-        def report(state):
+        def report(state: SolverState) -> None:
             bar.set_postfix(passes=int(state.n_evaluated.max()), refresh=False)
             bar.update(int((state.status != RUNNING).sum()) - bar.n)
 
@@ -117,7 +120,14 @@ class FitConstants(NamedTuple):
 
 
 def fit_exactly(
-    design, objective: Objective, mask, init, tol=None, maxiter=SOLVER_DEFAULTS["maxiter"], report=None, checkpoint=None
+    design: Design,
+    objective: Objective,
+    mask: Array,
+    init: tuple[Array, Array] | None,
+    tol: float | None = None,
+    maxiter: int = SOLVER_DEFAULTS["maxiter"],
+    report: Callable | None = None,
+    checkpoint: Any = None,
 ) -> Fit:
     """Exact fit of all neurons: one pass for the preconditioner, then one pass per trial point.
 
@@ -130,7 +140,7 @@ def fit_exactly(
     with one_thread:
         saved = SavedFit.from_tuple(checkpoint.saved) if checkpoint and checkpoint.saved else None
         if saved and saved.is_finished(maxiter):
-            return saved.result
+            return saved.result  # type: ignore[return-value]
         constants, problem = begin_exact_fit(design, objective, mask, tol)
         null = constants.null
         if saved is None:
@@ -148,7 +158,7 @@ def fit_exactly(
         return result
 
 
-def _as_saved_fit(problem: Problem, state: SolverState, n_passes, result=None) -> SavedFit:
+def _as_saved_fit(problem: Problem, state: SolverState, n_passes: int, result: Fit | None = None) -> SavedFit:
     """State of a fit for its checkpoint."""
     return SavedFit(
         state=state,
@@ -159,7 +169,9 @@ def _as_saved_fit(problem: Problem, state: SolverState, n_passes, result=None) -
     )
 
 
-def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem]:
+def begin_exact_fit(
+    design: Design, objective: Objective, mask: Array, tol: float | None
+) -> tuple[FitConstants, Problem]:
     """Run the first pass: null model, rank of the features, coordinates and preconditioner."""
     dtype, eps = jnp.result_type(float), machine_epsilon()
     fits_dispersion, table = objective.model.dispersion == "likelihood" and objective.model.scale is None, ValueTable()
@@ -188,8 +200,15 @@ def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem
 
 
 def run_passes(
-    design, constants: FitConstants, problem: Problem, state: SolverState, n_passes, maxiter, report, checkpoint
-):
+    design: Design,
+    constants: FitConstants,
+    problem: Problem,
+    state: SolverState,
+    n_passes: int,
+    maxiter: int,
+    report: Callable | None,
+    checkpoint: Any,
+) -> tuple[Problem, SolverState, int]:
     """Run passes until no neuron is running; return problem, state and number of passes."""
     dtype, eps = jnp.result_type(float), machine_epsilon()
     while n_passes < maxiter and len(running := np.flatnonzero(state.status == RUNNING)):
@@ -213,7 +232,7 @@ def run_passes(
     return problem, state, n_passes
 
 
-def loss_per_nat(constants, problem, value):
+def loss_per_nat(constants: FitConstants, problem: Problem, value: NeuronScalars) -> NeuronScalars:
     """Change of each neuron's loss, summed over bins, per nat of log-likelihood."""
     return problem.objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), constants.min_loss))
 
@@ -240,7 +259,7 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
     )
 
 
-def final_dispersion(problem: Problem, point):
+def final_dispersion(problem: Problem, point: Points) -> Any:
     """Dispersion of each neuron at a point, as a column; the given one if it is no coordinate."""
     metric = problem.precondition.dispersion
     if metric is None:
@@ -248,16 +267,18 @@ def final_dispersion(problem: Problem, point):
     return problem.objective.model.with_scale(metric.coordinate.to_scale(point)).scale
 
 
-def with_dispersion(problem: Problem, state: SolverState, scale, silent) -> SolverState:
-    """State whose points have the dispersion as a coordinate; version 0.1.0 saved them without, and its fit goes on from there."""
-    metric, (n_neurons, n_columns) = problem.precondition.dispersion, state.accepted.point.shape
-    if metric is None or n_columns == problem.coordinates.mean.size + 2:
+def with_dispersion(
+    problem: Problem, state: SolverState, scale: NeuronScalars, silent: Bool[Array, " neurons"]
+) -> SolverState:
+    """State whose points have the dispersion as a coordinate, which version 0.1.0 saved without; its fit goes on from there."""
+    metric = problem.precondition.dispersion
+    if metric is None or state.accepted.point.shape[1] == problem.coordinates.mean.size + 2:
         return state
     new = initial_state(metric.coordinate.append(state.accepted.point, scale), silent)
     return new._replace(n_evaluated=state.n_evaluated)
 
 
-def replace_dispersion(problem: Problem, scale, null: NullModel) -> Problem:
+def replace_dispersion(problem: Problem, scale: NeuronScalars, null: NullModel) -> Problem:
     """Replace the dispersion of the model, and the curvatures that depend on it.
 
     These are computed in double precision: of large counts, single precision would leave their round-off.
@@ -271,8 +292,10 @@ def replace_dispersion(problem: Problem, scale, null: NullModel) -> Problem:
     )
 
 
-def _keep_dispersion(problem: Problem, trial: Problem, last: SolverState, state: SolverState, null: NullModel, tol):
-    """Keep the metric of accepted trials. A neuron that leaves the smallest dispersion, or returns to it, begins a new history."""
+def _keep_dispersion(
+    problem: Problem, trial: Problem, last: SolverState, state: SolverState, null: NullModel, tol: NeuronScalars
+) -> tuple[Problem, SolverState]:
+    """Keep the metric of accepted trials. A neuron begins a new history where it leaves the smallest dispersion, or returns."""
     metric, new = problem.precondition.dispersion, trial.precondition.dispersion
     point, coordinate = state.accepted.point, new.coordinate
     accepted = (point == ask(last)).all(1)
@@ -286,7 +309,7 @@ def _keep_dispersion(problem: Problem, trial: Problem, last: SolverState, state:
     return problem, state
 
 
-def initial_point(problem: Problem, init, null: NullModel) -> Points:
+def initial_point(problem: Problem, init: tuple[Array, Array] | None, null: NullModel) -> Points:
     """First point: `init`, or the null model if that is None; silent neurons always start at the null model."""
     silent, metric = null.silent, problem.precondition.dispersion
     coef, intercept = (np.zeros(problem.precondition.mask[:, 1:].shape), null.eta) if init is None else init
@@ -295,7 +318,9 @@ def initial_point(problem: Problem, init, null: NullModel) -> Points:
     return point if metric is None else metric.coordinate.append_start(point, silent)
 
 
-def evaluate_objective(design, problem: Problem, point: Points, dtype, null: NullModel):
+def evaluate_objective(
+    design: Design, problem: Problem, point: Points, dtype: Any, null: NullModel
+) -> tuple[NeuronScalars, Points, Problem]:
     """Compute mean loss plus penalty of every neuron at its own point, the gradient, and the problem with the metric there."""
     coef, intercept = problem.coordinates.to_model(point)
     arrays, metric = (coef.astype(dtype), intercept.astype(dtype)), problem.precondition.dispersion
@@ -317,7 +342,9 @@ def evaluate_objective(design, problem: Problem, point: Points, dtype, null: Nul
     return value, np.column_stack([gradient, slope / bins]), problem
 
 
-def objective_from_sums(sums, problem: Problem, coef, bins):
+def objective_from_sums(
+    sums: tuple, problem: Problem, coef: Float[Array, "neurons features"], bins: NeuronScalars
+) -> tuple[NeuronScalars, Points]:
     """Mean loss plus penalty, and gradient in the solver's coordinates, from sums over `bins` of each neuron."""
     loss, d_coef, d_intercept = sums
     (_, penalty, strength), _, coordinates, precondition = problem
@@ -327,11 +354,12 @@ def objective_from_sums(sums, problem: Problem, coef, bins):
     return loss / bins + penalty.penalty(strength, coef), gradient
 
 
-def _refactor_slow_neurons(design, problem: Problem, state: SolverState, running, dtype) -> Problem:
+def _refactor_slow_neurons(design: Design, problem: Problem, state: SolverState, running: Array, dtype: Any) -> Problem:
     """Compute own factors for neurons that still run: strongly modulated, they differ from the null model."""
     n_features = problem.coordinates.mean.size
     n_rows = int(np.clip(SIZES.block_rows * 64 // n_features, SIZES.block_rows // 16, SIZES.block_rows))
-    hessians, precondition = {}, problem.precondition
+    hessians: dict[int, Array] = {}
+    precondition = problem.precondition
     own_factors = {neuron: factor for neuron, factor in precondition.own_factors.items() if neuron in running}
     precondition = precondition._replace(own_factors=own_factors)
     coef, intercept = (a.astype(dtype) for a in problem.coordinates.to_model(state.accepted.point))

@@ -5,9 +5,13 @@ along sums of features is not found.
 """
 
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from popglm._design.blocks import Block
 
 
-def sign_sums(block):
+def sign_sums(block: Block) -> tuple[Float[Array, "neurons features"], ...]:
     """Sums of the positive and of the negative parts of every feature, over bins with an event and over bins without."""
     event, weight = (block.y.T > 0).astype(block.X.dtype), block.weight.T
     events, nonevents = (jnp.where(weight > 0, bins, 0) for bins in (event, 1 - event))
@@ -15,7 +19,7 @@ def sign_sums(block):
     return tuple(bins @ side for bins in (events, nonevents) for side in (above, below))
 
 
-def separated_binary(sums, coef):
+def separated_binary(sums: tuple, coef: np.ndarray) -> Bool[np.ndarray, "neurons features"]:
     """For binary y: features whose sign separates bins with a spike from bins without."""
     events_above, events_below, nonevents_above, nonevents_below = sums
     nonzero = events_above + events_below + nonevents_above + nonevents_below > 0
@@ -23,7 +27,7 @@ def separated_binary(sums, coef):
     return (down | up) & nonzero & (coef != 0)
 
 
-def separated_counts(sums, coef):
+def separated_counts(sums: tuple, coef: np.ndarray) -> Bool[np.ndarray, "neurons features"]:
     """For unbounded counts: features of one sign that are 0 in every bin with an event."""
     events_above, events_below, nonevents_above, nonevents_below = sums
     one_side = (nonevents_above == 0) != (nonevents_below == 0)
