@@ -3,8 +3,8 @@ r"""Dispersion inside the loss, as one more coordinate of the solver: coefficien
 The last column of a point is :math:`t = \log(1 + u \alpha)`, with u one plus the neuron's mean count: linear where the
 dispersion is small, logarithmic where it is large. Information about means and dispersion is block diagonal, so the metric of
 the solver is, too. A fit begins at the smallest dispersion, a Poisson distribution for a negative binomial, and stays there
-until the parameters are near their optimum. If the likelihood then rises with the dispersion (a score test), a scoring step finds the
-dispersion's size, and all move together from there; if it falls, the neuron is not overdispersed, and done.
+until the parameters are near their optimum. If the likelihood then rises with the dispersion (a score test), a scoring step
+finds the dispersion's size, and all move together from there; if it falls, the neuron is not overdispersed, and done.
 """
 
 from collections.abc import Callable

@@ -223,8 +223,7 @@ def run_passes(
             tell(state, value, gradient, precondition, tol, precondition.value_scale * nat, eps, hidden),
         )
         n_passes += 1
-        if precondition.dispersion is not None:
-            problem, state = _keep_dispersion(problem, trial, last, state, constants.null, tol)
+        problem, state = _keep_dispersion(problem, trial, last, state, constants.null, tol)
         if report:
             report(state)
         if checkpoint:
@@ -297,6 +296,8 @@ def _keep_dispersion(
 ) -> tuple[Problem, SolverState]:
     """Keep the metric of accepted trials. A neuron begins a new history where it leaves the smallest dispersion, or returns."""
     metric, new = problem.precondition.dispersion, trial.precondition.dispersion
+    if metric is None or new is None:
+        return problem, state
     point, coordinate = state.accepted.point, new.coordinate
     accepted = (point == ask(last)).all(1)
     information = np.where(accepted, new.information, metric.information)
