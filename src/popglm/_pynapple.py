@@ -10,17 +10,22 @@ if TYPE_CHECKING:
 
     Epochs: TypeAlias = pynapple.IntervalSet
     SpikeTrains: TypeAlias = pynapple.TsGroup
+    Timestamps: TypeAlias = pynapple.Ts
 else:  # names for checkers and readers only: nothing is imported, and tests check nothing
-    Epochs = SpikeTrains = Any
+    Epochs = SpikeTrains = Timestamps = Any
 
 
 class Frame(NamedTuple):
-    """Array with the time axis of a pynapple object: times in seconds, epochs, names of columns; None for plain arrays."""
+    """Array with the time axis of a pynapple object: times in seconds, epochs, names of columns; None for plain arrays.
+
+    `bin_size` is the distance of neighbouring bins in seconds, None if only the times tell.
+    """
 
     values: Any
     times: np.ndarray | None
     epochs: Any
     columns: np.ndarray | None
+    bin_size: float | None = None
 
 
 class HasFrame:
@@ -130,6 +135,13 @@ def bin_frame(n_bins: int, bin_size: float) -> Frame:
     import pynapple as nap
 
     return Frame(None, (np.arange(n_bins) + 0.5) * bin_size, nap.IntervalSet(0, n_bins * bin_size), None)
+
+
+def make_ts(times: np.ndarray, epochs: Epochs) -> Timestamps:
+    """Make a Ts of times in these epochs."""
+    import pynapple as nap
+
+    return nap.Ts(times, time_support=epochs)
 
 
 def make_ts_group(trains: Any, ids: Any, epochs: Epochs) -> SpikeTrains:

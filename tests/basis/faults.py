@@ -25,6 +25,12 @@ FAULTS = {
     "bounds know of no rounding": Fault(
         "basis/_eval.py", "return low - off, high + off", "return low, high", "basis/test_bases.py", "rounds"
     ),
+    "a circle is closed at the ends of the data in silence": Fault(
+        "basis/_eval.py", "elif self._is_periodic:", "elif False:", "basis/test_bases.py", "period"
+    ),
+    "angles outside the bounds are missing": Fault(
+        "basis/_eval.py", "return self._is_periodic and self._given", "return False", "basis/test_bases.py", "angles"
+    ),
     "a factor far from 0 is no word worth": Fault(
         "basis/_checks.py", "if far.any():", "if False:", "basis/test_algebra.py", "factor_far"
     ),

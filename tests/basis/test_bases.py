@@ -9,7 +9,7 @@ import pynapple as nap
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import framed
+from samples import Rows, framed
 from scipy import integrate, interpolate
 from sklearn.base import clone
 
@@ -69,6 +69,7 @@ EVALS = {
     "identity": IdentityEval(bounds=(-2, 5)),
     "own": CustomBasis([decays, squares], bounds=(-2, 5)),
 }
+CIRCLES = {"cyclic", "Fourier"}
 LAGS = {  # of a window of W bins
     "causal": lambda w: np.arange(1, w + 1),
     "anti-causal": lambda w: np.arange(-w, 0),
@@ -231,9 +232,13 @@ def test_an_evaluation_is_its_functions_at_each_value(precision, name):
     single = basis.compute_features(framed(x[:, 1], [20, 30]))
     np.testing.assert_array_equal(single.values, X[:, basis.n_basis_funcs if name != "Fourier" else 4 :])
     x[3, 0], x[7, 1] = np.nan, 5.5
-    with pytest.warns(UserWarning, match=r"1 of 100 values lie outside the bounds \(-2, 5\), given.*rows are NaN"):
-        X = basis.compute_features(x)
-    assert set(np.flatnonzero(np.isnan(X).any(1))) == set(np.flatnonzero(np.isnan(X).all(1))) == {3, 7}
+    if name in CIRCLES:
+        X, missing = basis.compute_features(x), {3}
+        np.testing.assert_allclose(X[7, basis.n_basis_funcs :], basis.compute_features([5.5 - 7])[0], atol=1e-6)
+    else:
+        with pytest.warns(UserWarning, match=r"1 of 100 values lie outside the bounds \(-2, 5\), given.*rows are NaN"):
+            X, missing = basis.compute_features(x), {3, 7}
+    assert set(np.flatnonzero(np.isnan(X).any(1))) == set(np.flatnonzero(np.isnan(X).all(1))) == missing
     axis, functions = EVALS[name].evaluate_on_grid(8)
     np.testing.assert_allclose(axis, np.linspace(-2, 5, 8))
     np.testing.assert_allclose(functions, basis.compute_features(axis), rtol=1e-5, atol=1e-6)
@@ -517,13 +522,57 @@ def test_bounds_and_categories_that_are_taken_back_are_forgotten():
         assert basis.compute_features(np.array([0, 1, 1])).shape == (3, 2)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("basis", [CyclicBSplineEval(6), FourierEval([0, 1, 2])], ids=repr)
+def test_angles_are_moved_into_the_period(precision, basis, dtype):
+    """From -pi to pi as from 0 to 2 pi; built, lazy, streamed and in a product."""
+    basis = basis.set_params(bounds=(0, 2 * np.pi))
+    angle = np.linspace(-np.pi, np.pi, 60).astype(dtype)
+    expected = basis.shape(np.mod(angle.astype(float), 2 * np.pi) / (2 * np.pi))
+    rtol = 1e-12 if precision == "float64" else 2e-6
+    for form in (angle, angle[:, None], nap.Tsd(t=np.arange(60.0), d=angle), Rows(angle)):
+        X = np.asarray(basis.lazy_features(form))
+        np.testing.assert_allclose(X, expected, rtol, 1e-6 if precision == "float32" else 1e-12)
+    product = (basis * IdentityEval()).compute_features(angle, np.arange(60.0))
+    np.testing.assert_allclose(product, expected * np.arange(60)[:, None], rtol, 1e-4)
+    assert np.isnan(basis.compute_features([np.nan, -1.0])).any(1).tolist() == [True, False]
+    with pytest.warns(
+        UserWarning, match=r"2 of 3 values lie more than a period outside.*in units of the variable.*6.28319"
+    ):
+        basis.compute_features([1.0, 90.0, -180.0])
+
+
+@pytest.mark.parametrize("basis", [CyclicBSplineEval(8), FourierEval(3)], ids=repr)
+def test_a_period_that_the_data_gave_is_said(basis):
+    """Where the bounds are learned, and only there; what lies outside then may show that the period is wrong."""
+    heading = np.random.default_rng(0).uniform(20, 200, 50)
+    for call in (lambda b: b.compute_features(heading), lambda b: (b + b).fit(np.c_[heading, heading])):
+        with pytest.warns(
+            UserWarning, match=rf"period of {type(basis).__name__} was learned.*Give the period as `bounds`"
+        ):
+            call(clone(basis))
+    with pytest.warns(UserWarning, match="was learned"):
+        basis = clone(basis).fit(heading[:, None])
+    basis.compute_features(heading)
+    with pytest.warns(UserWarning, match="1 of 1 values lie outside.*learned from the first data"):
+        assert np.isnan(basis.compute_features([300.0])).all()
+    basis = clone(basis).set_params(bounds=(0, 360))
+    X = basis.compute_features(np.r_[20, 200, 380, heading])
+    np.testing.assert_allclose(X[0], X[2], atol=1e-6)
+    assert np.abs(X[0] - X[1]).max() > 0.1
+
+
 @pytest.mark.parametrize("basis", [CyclicBSplineEval(5), FourierEval(2), IdentityEval()], ids=repr)
 def test_bounds_that_single_precision_rounds(basis):
-    """An angle of float32 pi lies on the bound pi, and not outside; what lies further out still does."""
+    """An angle of float32 pi lies on the bound pi, and not outside; what lies further out still does, unless on a circle."""
     basis = basis.set_params(bounds=(-np.pi, np.pi))
     for angle in (np.array([-np.pi, np.pi], np.float32), np.array([-np.pi, np.pi], np.float32).astype(float)):
         assert abs(float(angle[1])) > np.pi
         np.testing.assert_array_equal(basis.compute_features(angle), basis.compute_features([-np.pi, np.pi]))
+    if not isinstance(basis, IdentityEval):
+        X = basis.compute_features([-np.pi + 1e-4, np.pi + 1e-4])
+        np.testing.assert_allclose(X[0], X[1], atol=1e-6)
+        return
     with pytest.warns(UserWarning, match="1 of 2 values lie outside"):
         assert np.isnan(basis.compute_features([0, np.pi + 1e-6])[1]).all()
     with pytest.warns(UserWarning, match="1 of 2 values lie outside"):  # of a narrow range far from 0

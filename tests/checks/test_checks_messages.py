@@ -55,7 +55,10 @@ REFUSED = {
     "unix time in float32": (lambda s: fit(s.X + np.array([1e6, 0, 0, 0]), s.y), ValueError, "standard deviations from 0"),
     # Timestamps
     "times shifted": (lambda s: fit(frame(s.X), frame(s.y, 5.0)), ValueError, "share their times; row 0 is at 0.0.*5.0"),
-    "times shifted by 2 us": (lambda s: fit(frame(s.X), frame(s.y, 2e-6)), ValueError, "share their times"),
+    "times shifted by half a bin": (
+        lambda s: fit(frame(s.X), frame(s.y, 0.005)), ValueError, r"y in nap.IntervalSet\(epochs.start - 0.005, .*X in .*\+"
+    ),
+    "times shifted by a twentieth": (lambda s: fit(frame(s.X), frame(s.y, 5e-4)), ValueError, "share their times; row 0"),
     "another bin size": (lambda s: fit(frame(s.X), frame(s.y, step=0.02)), ValueError, "share their times; row 1"),
     "times shifted, update": (
         lambda s: s.stepper.update(s.params, s.state, frame(s.X), frame(s.y, 1.0)), ValueError, "share their times"

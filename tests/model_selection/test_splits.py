@@ -175,6 +175,30 @@ def test_epochs_stay_together():
     assert all(len(rows) == 5 * 80 - sides * 20 for rows, sides in zip(cut, (9, 9), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:Some starts and ends are equal")
+def test_a_row_at_the_edge_of_trials_that_touch_is_tested_once():
+    """pynapple ends the first trial a microsecond early; rows there, and exactly on the edge, are neither lost nor shared."""
+    trials = nap.IntervalSet([0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0])
+    times = np.arange(0.5, 4, 0.5)
+    times[1] -= 4e-7
+    X = nap.TsdFrame(t=times, d=np.zeros((7, 1)), time_support=nap.IntervalSet(0, 4))
+    folds = list(EpochSplit(2, window=0, epochs=trials).split(X))
+    tested = np.concatenate([test for _, test in folds])
+    assert sorted(tested) == list(range(7)), "row 1 lies in the last microsecond of the first trial"
+    assert [test.tolist() for _, test in folds] == [[0, 1, 3, 4], [2, 5, 6]]
+    assert not any(set(train) & set(test) for train, test in folds)
+
+
+@pytest.mark.parametrize(("start", "size"), [(1.76e9, 0.005), (0.0, 1 / 60)])
+def test_positions_of_rows_do_not_drift(start, size):
+    """Times with few digits, and bins that are rounded: a row is as many bins from another as there are rows between."""
+    times = start + np.arange(200_000) * size
+    X = nap.Tsd(t=times, d=np.zeros(len(times)))
+    splitter = BlockSplit(2, window=1, n_blocks=20_000)
+    for rows, expected in zip(next(splitter.split(X)), next(splitter.split(X.values[:, None])), strict=True):
+        np.testing.assert_array_equal(rows, expected)
+
+
 def test_times_of_y_serve_where_X_has_none():
     y = counts_of(np.zeros((N_BINS, 2)))
     X = np.zeros((N_BINS, 3))

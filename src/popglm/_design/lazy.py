@@ -69,7 +69,7 @@ class ScatteredStream:
     def __getitem__(self, rows: slice) -> np.ndarray:
         """Read the rows of y that lie in this slice; they are contiguous in y."""
         start, stop = rows.start, min(rows.stop, len(self))
-        first, last = np.searchsorted(self._positions, [start, stop])
+        first, last = np.searchsorted(self._positions, [start, stop]).tolist()
         out = np.zeros((stop - start, *self.shape[1:]), self.dtype)
         out[self._positions[first:last] - start] = self._y[first:last]
         return out
@@ -181,7 +181,10 @@ class LazyFeatures(HasFrame):
         return np.asarray(selected)[0] if isinstance(first, int | np.integer) else selected
 
     def restrict(self, epochs: Epochs) -> "LazyFeatures":
-        """Select the rows inside epochs, a pynapple IntervalSet. Their history from before an epoch is kept."""
+        """Select the rows inside epochs, a pynapple IntervalSet. Their history from before an epoch is kept.
+
+        Rows on either end are inside. ``counts.restrict(epochs)`` of counts, lazy or not, keeps the same rows.
+        """
         rows, inside = rows_in_epochs(self.frame, require_restriction(self, epochs))
         selected = self[rows]
         return selected._with(selected._index, self._frame._replace(epochs=inside))
@@ -192,7 +195,7 @@ class LazyFeatures(HasFrame):
     def frame(self) -> Frame:
         """Features with their time axis."""
         named = self._frame.times is not None  # columns of `compute_features` have names then, too
-        return Frame(self, self.t, self.time_support, self.columns if named else None)
+        return Frame(self, self.t, self.time_support, self.columns if named else None, self._frame.bin_size)
 
     def span(self, *, centered: bool = False) -> LazyRows:
         """Rows for a design."""

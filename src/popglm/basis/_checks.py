@@ -109,6 +109,22 @@ def require_range(low, high):
     raise ValueError(f"the input {came}, so it says nothing about the range of the variable. Give `bounds`.")
 
 
+def warn_learned_period(basis, low, high):
+    """Warn that a circle closes where the data end."""
+    came = f"the period of {basis} was learned from the data, {high - low:.6g}"
+    closes = f"{low:.6g} and {high:.6g} are one point of its circle"
+    fix = "Give the period as `bounds`, such as (0, 360) for degrees or (0, 2 * numpy.pi) for radians"
+    warn_user(f"{came}: {closes}. {fix}.")
+
+
+def warn_far_outside_period(n_far, n_values, low, high):
+    """Warn if values lie more than a period outside the bounds of a circle: they may have other units."""
+    if n_far:
+        came = f"{n_far} of {n_values} values lie more than a period outside the bounds ({low:.6g}, {high:.6g})"
+        fix = f"Give `bounds` in units of the variable; if it was unwrapped, take it modulo {high - low:.6g}"
+        warn_user(f"{came}, and are moved by whole periods. {fix}.")
+
+
 def warn_outside_bounds(n_outside, n_values, low, high, learned):
     """Warn if values lie outside the bounds, and say how many."""
     if n_outside:

@@ -69,9 +69,9 @@ class Conv(Leaf):
     def _n_functions(self):
         return self.kernel.shape[1]
 
-    def look(self, inputs: Inputs, *, anew: bool = False) -> Frame:
+    def look(self, inputs: Inputs, name: str = "the input", *, anew: bool = False) -> Frame:
         frame = self._as_frame(inputs)
-        require_regular_bins(frame)
+        require_regular_bins(frame, name)
         require_epoch_duration(frame)
         self.n_inputs_ = 1 if len(frame.values.shape) == 1 else frame.values.shape[1]
         return frame

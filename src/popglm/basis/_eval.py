@@ -15,7 +15,13 @@ from popglm._design.streams import is_stream, read_rows
 from popglm._design.terms import EvalTerm
 from popglm._pynapple import Frame
 from popglm._types import Inputs, Points, Range
-from popglm.basis._checks import as_shape_values, require_range, warn_outside_bounds
+from popglm.basis._checks import (
+    as_shape_values,
+    require_range,
+    warn_far_outside_period,
+    warn_learned_period,
+    warn_outside_bounds,
+)
 from popglm.basis._leaf import Leaf
 from popglm.basis._shapes import (
     BSplineShape,
@@ -36,7 +42,8 @@ class Eval(Leaf):
 
     Set `bounds`, or this basis learns them from the first data it sees, one range over all columns. Learned bounds (`bounds_`)
     stay until `fit` learns them again, so that training and test data are treated alike. Rows with a value outside the bounds,
-    or with NaN, are NaN and every method ignores them; a warning says how many values lie outside.
+    or with NaN, are NaN and every method ignores them; a warning says how many values lie outside. Only bases on a circle,
+    `CyclicBSplineEval` and `FourierEval`, move values by whole periods between the bounds that were set.
 
     Your own evaluation is a subclass with `shape`, the functions on [0, 1], and with `bounds`, None to learn them:
 
@@ -52,6 +59,7 @@ class Eval(Leaf):
     """
 
     bounds: Range | None = None
+    _is_periodic = False
 
     @abstractmethod
     def shape(self, x: Points) -> Float[np.ndarray | Array, "points basis"]:
@@ -72,7 +80,7 @@ class Eval(Leaf):
         low, high = self.bounds_
         return np.clip((x - low) / (high - low), 0, 1)
 
-    def look(self, inputs: Inputs, *, anew: bool = False) -> Frame:
+    def look(self, inputs: Inputs, name: str = "the input", *, anew: bool = False) -> Frame:
         frame = self._as_frame(inputs)
         require_epoch_duration(frame)
         return self._learn_range(frame, anew)
@@ -87,17 +95,34 @@ class Eval(Leaf):
         self.bounds_ = require_range(*_value_range(values)) if bounds is None else bounds
         self._given = self.bounds is not None
         if bounds is not None:
-            low, high = _widen_bounds(*bounds)
-            n_outside = sum(int(((chunk < low) | (chunk > high)).sum()) for chunk in _read_chunks(values))
-            n_values = values.shape[0] * self.n_inputs_
-            warn_outside_bounds(n_outside, n_values, *bounds, learned=self.bounds is None)  # type: ignore[misc]
+            self._warn_outside(values, *bounds)
+        elif self._is_periodic:
+            warn_learned_period(type(self).__name__, *self.bounds_)
         self._evaluate_rows(read_rows(values, 0, TRIAL_ROWS))
         return frame
+
+    @property
+    def _wraps(self):
+        """Return whether values outside the bounds are moved by whole periods; a learned period may be a wrong one."""
+        return self._is_periodic and self._given
+
+    def _warn_outside(self, values, low, high):
+        margin = high - low if self._wraps else 0
+        lowest, highest = _widen_bounds(low, high)
+        lowest, highest = lowest - margin, highest + margin
+        n_outside = sum(int(((chunk < lowest) | (chunk > highest)).sum()) for chunk in _read_chunks(values))
+        n_values = values.shape[0] * self.n_inputs_
+        if self._wraps:
+            warn_far_outside_period(n_outside, n_values, low, high)
+        else:
+            warn_outside_bounds(n_outside, n_values, low, high, learned=not self._given)
 
     def _evaluate_rows(self, values):
         """Evaluate all functions at all columns of these rows; NaN where a value is missing or out of bounds."""
         x, n = np.asarray(values, float), self._n_functions
         low, high = _widen_bounds(*self.bounds_)
+        if self._wraps:
+            x = np.where((x < low) | (x > high), _wrap(x, *self.bounds_), x)
         inside = (x >= low) & (x <= high)
         out = np.full((*x.shape, n), np.nan)
         if inside.any():  # a user's function may not accept an empty array
@@ -114,6 +139,11 @@ class Eval(Leaf):
     def _grid(self, n_samples):
         low, high = self._current_bounds() or (0, 1)
         return [np.linspace(low, high, n_samples)], self.shape(np.linspace(0, 1, n_samples))
+
+
+def _wrap(x, low, high):
+    """Move values by whole periods to where they lie between the bounds."""
+    return low + np.mod(x - low, high - low)
 
 
 def _widen_bounds(low, high):
@@ -237,7 +267,8 @@ class CyclicBSplineEval(CyclicBSplineShape, Eval):
     r"""B-splines of a variable on a circle, such as an angle: equal at both bounds.
 
     Function k is one bump with its peak at the fraction k / n_basis_funcs of the circle. They sum to 1, see `BSplineEval`.
-    The bounds are the period: set them, since the range of the data is a little shorter.
+    The bounds are the period: set them, and values outside are moved by whole periods, so that angles from -pi to pi are as
+    good as those from 0 to 2 pi. Bounds that are learned from the data close the circle at their ends; a warning says where.
 
     Parameters
     ----------
@@ -254,6 +285,8 @@ class CyclicBSplineEval(CyclicBSplineShape, Eval):
     >>> bool(np.allclose(X[0], X[1]))
     True
     """
+
+    _is_periodic = True
 
     def __init__(
         self, n_basis_funcs: int, order: int = 4, bounds: Range | None = None, label: str | None = None
@@ -299,7 +332,7 @@ class FourierEval(FourierShape, Eval):
         Numbers of periods between the bounds: 1 to `frequencies`, or the numbers in a list. Frequency 0 is a constant, which
         the intercept already is.
     bounds, label
-        As for `RaisedCosineLogEval`. The bounds are the period: set them.
+        As for `RaisedCosineLogEval`. The bounds are the period: set them, see `CyclicBSplineEval`.
 
     Examples
     --------
@@ -308,6 +341,8 @@ class FourierEval(FourierShape, Eval):
     >>> FourierEval(2, bounds=(0, 2 * np.pi)).compute_features([0.0, np.pi / 2]).round(6).tolist()
     [[1.0, 1.0, 0.0, 0.0], [0.0, -1.0, 1.0, 0.0]]
     """
+
+    _is_periodic = True
 
     def __init__(self, frequencies: int | Sequence[int], bounds: Range | None = None, label: str | None = None) -> None:
         self.frequencies = frequencies

@@ -99,7 +99,7 @@ class CategoryEval(UnscaledEval):
         self.reference = reference
         self.label = label
 
-    def look(self, inputs: Inputs, *, anew: bool = False) -> Frame:
+    def look(self, inputs: Inputs, name: str = "the input", *, anew: bool = False) -> Frame:
         require_binned("inputs", inputs)
         frame = as_frame(inputs)
         values = np.asarray(frame.values[:] if is_stream(frame.values) else as_plain_array(frame.values))

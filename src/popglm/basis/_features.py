@@ -12,7 +12,7 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 
 from popglm._checks.arrays import as_real_array
-from popglm._checks.times import require_aligned
+from popglm._checks.times import find_bin_size, require_aligned
 from popglm._checks.values import as_positive_integer
 from popglm._design.lazy import LazyFeatures
 from popglm._pynapple import as_frame, as_plain_array, as_pynapple, select_columns
@@ -125,14 +125,16 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
             several = f"this combination of {len(leaves)} bases needs as many inputs, in the same order"
             expected = "this basis needs 1 input" if len(leaves) == 1 else several
             raise ValueError(f"{expected}; got {len(inputs)}.")
-        frames = [leaf.look(x) for leaf, x in zip(leaves, inputs, strict=True)]
+        names = ["the input"] if len(leaves) == 1 else [f"input {i}" for i in range(len(leaves))]
+        frames = [leaf.look(x, name) for leaf, x, name in zip(leaves, inputs, names, strict=True)]
         self._saw = tuple(leaf.n_inputs_ for leaf in leaves)
         timed = [i for i, frame in enumerate(frames) if frame.times is not None]
         clock = max(timed, key=lambda i: len(frames[i].epochs), default=0)  # the input with most gaps
         for i, frame in enumerate(frames):
             if i != clock:
-                require_aligned(frames[clock], frame, f"input {clock}", f"input {i}")
+                require_aligned(frames[clock], frame, names[clock], names[i])
         clock = frames[clock]
+        clock = clock if clock.times is None else clock._replace(bin_size=find_bin_size(clock))
         timed = [f if f.times is not None else f._replace(times=clock.times, epochs=clock.epochs) for f in frames]
         term = self._term(iter(timed))
         columns = self._columns(

@@ -18,8 +18,11 @@ class Leaf(Basis):
     """A basis with one input."""
 
     @abstractmethod
-    def look(self, inputs: Inputs, *, anew: bool = False) -> Frame:
-        """Check the input and learn bounds or categories from it; `anew` replaces what was learned before. Sets `n_inputs_`."""
+    def look(self, inputs: Inputs, name: str = "the input", *, anew: bool = False) -> Frame:
+        """Check the input and learn bounds or categories from it; `anew` replaces what was learned before. Sets `n_inputs_`.
+
+        `name` stands for the input in messages.
+        """
 
     @staticmethod
     def _as_frame(inputs) -> Frame:

@@ -3,8 +3,35 @@
 import numpy as np
 
 from popglm._checks.models import require_params_pair
-from popglm._checks.values import require_pair
+from popglm._checks.times import join_touching
+from popglm._checks.values import require_pair, warn_user
 from popglm._files._checks import refuse_checkpoint
+
+MAX_PARTIAL_SHARE = 0.01  # of the bins that the end of an epoch may cut without a warning
+
+
+def warn_partial_bins(missing, n_bins):
+    """Warn if many bins are cut by the end of their epoch; `missing` is the share of each epoch's last bin that is outside."""
+    cut = missing[missing > 0]
+    if len(cut) > 1 and len(cut) > MAX_PARTIAL_SHARE * n_bins:
+        came = f"{len(cut)} of {n_bins} bins ({len(cut) / n_bins:.0%}) are cut by the end of their epoch"
+        effect = f"On average {cut.mean():.0%} of such a bin is missing, yet it counts as a full one: rates seem to fall there"
+        fix = "Give epochs that last a whole number of bins, or partial='drop'."
+        warn_user(f"{came}. {effect}. {fix}", RuntimeWarning)
+
+
+def warn_lost_spikes(trains, epochs):
+    """Warn if spikes lie between epochs that touch, where pynapple leaves a gap of a microsecond."""
+    end, following = epochs.end, join_touching(epochs)
+    gaps = np.flatnonzero(following > end)
+    n_lost = sum(
+        int((np.searchsorted(times, following[gaps]) - np.searchsorted(times, end[gaps], "right")).sum())
+        for times in trains
+    )
+    if n_lost:
+        came = f"{n_lost} spike(s) are not counted: pynapple ends an epoch that touches the next a microsecond early"
+        fix = "Count in epochs that do not touch, and select from these counts with `restrict`."
+        warn_user(f"{came}, and there they lie. {fix}", RuntimeWarning)
 
 
 def require_batches(batches):

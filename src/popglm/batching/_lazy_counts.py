@@ -1,14 +1,16 @@
 """Counts that are binned when they are sliced."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from popglm._checks.index import as_row_and_column
-from popglm._checks.times import require_interval_set, require_ts_group
-from popglm._checks.values import as_number
-from popglm._pynapple import Epochs, Frame, HasFrame, SpikeTrains
+from popglm._checks.times import require_enough_digits, require_interval_set, require_ts_group
+from popglm._checks.values import as_number, require_option
+from popglm._pynapple import Epochs, Frame, HasFrame, SpikeTrains, Timestamps, make_ts, rows_in_epochs
+from popglm.batching._bins import NANOSECOND, Bins, drop_partial, make_bins, missing_shares
+from popglm.batching._checks import warn_lost_spikes, warn_partial_bins
 
 
 class LazyCounts(HasFrame):
@@ -30,16 +32,13 @@ class LazyCounts(HasFrame):
     ndim = 2
     dtype = np.dtype(np.int64)
 
-    def __init__(self, trains: list[np.ndarray], names: np.ndarray, epochs: Epochs, bin_size: float) -> None:
-        self._trains, self.columns, self.time_support, self._bin_size = trains, names, epochs, bin_size
-        begin, end = epochs.start, epochs.end
-        n_bins = [_n_bins_of_epoch(*epoch, bin_size) for epoch in zip(begin, end, strict=True)]
-        self._begin, self._end, self._first = begin, end, np.concatenate([[0], np.cumsum(n_bins)])
+    def __init__(self, trains: list[np.ndarray], names: np.ndarray, epochs: Epochs, bins: Bins) -> None:
+        self._trains, self.columns, self.time_support, self._bins = trains, names, epochs, bins
 
     @property
     def shape(self) -> tuple[int, int]:
         """(time, neurons)."""
-        return int(self._first[-1]), len(self._trains)
+        return int(self._bins.row[-1]), len(self._trains)
 
     def __len__(self) -> int:
         """Number of bins."""
@@ -47,7 +46,7 @@ class LazyCounts(HasFrame):
 
     def __repr__(self) -> str:
         """Shape and bin size."""
-        return f"LazyCounts(shape={self.shape}, bin_size={self._bin_size} s)"
+        return f"LazyCounts(shape={self.shape}, bin_size={self._bins.size} s)"
 
     @property
     def made_of(self) -> tuple[np.ndarray, ...]:
@@ -57,12 +56,31 @@ class LazyCounts(HasFrame):
     @property
     def t(self) -> Float[np.ndarray, " time"]:
         """Centres of the bins in seconds."""
-        return _bin_edges(self, np.arange(len(self))) + self._bin_size / 2
+        return self._bins.centers()
+
+    @property
+    def timeline(self) -> Timestamps:
+        """Centres of the bins, a pynapple Ts: ``counts.timeline.value_from(position, mode="before")``.
+
+        Each is a nanosecond late, so that a sample on the centre of a bin is one before it, however it was rounded.
+        """
+        times, epochs = self.t, self.time_support
+        ends = epochs.end[np.searchsorted(epochs.start, times, side="right") - 1]
+        return make_ts(np.minimum(times + NANOSECOND, np.maximum(times, ends)), epochs)
 
     @property
     def frame(self) -> Frame:
         """Counts with times, epochs and names of the neurons."""
-        return Frame(self, self.t, self.time_support, self.columns)
+        return Frame(self, self.t, self.time_support, self.columns, self._bins.size)
+
+    def restrict(self, epochs: Epochs) -> "LazyCounts":
+        """Select the bins whose centres lie inside epochs, a pynapple IntervalSet; they stay lazy, and the bins they are.
+
+        These are the rows that ``lazy_features(counts).restrict(epochs)`` keeps. Counts made by ``count_lazily(units, bin_size,
+        epochs)`` start new bins at the start of each epoch instead.
+        """
+        rows, inside = rows_in_epochs(self.frame, require_interval_set(epochs))
+        return LazyCounts(self._trains, self.columns, inside, self._bins.select(rows))
 
     def __getitem__(self, key: Any) -> Any:
         """Counts of selected bins, an array (bins, neurons); a slice without gaps reads only the spikes in it."""
@@ -85,30 +103,31 @@ class LazyCounts(HasFrame):
         return self._count(0, len(self)).astype(dtype or self.dtype, copy=False)
 
     def _count(self, start, stop):
-        out = np.zeros((stop - start, len(self._trains)), self.dtype)
-        for epoch in range(len(self._begin)):
-            a, b = max(start, self._first[epoch]), min(stop, self._first[epoch + 1])
-            if a >= b:
-                continue
-            edges = _bin_edges(self, np.arange(a, b + 1), epoch)
-            for neuron, times in enumerate(self._trains):
-                lowest, highest = np.searchsorted(times, [edges[0], edges[-1]])
-                inside = times[lowest:highest]
-                inside = inside[: np.searchsorted(inside, self._end[epoch], "right")]
-                out[a - start : b - start, neuron] = np.bincount(
-                    _bin_indices(inside, edges, self._bin_size), minlength=b - a
-                )
-        return out
+        n_bins, n_neurons = stop - start, len(self._trains)
+        if not n_bins:
+            return np.zeros((0, n_neurons), self.dtype)
+        begins, ends = self._bins.edges(start, stop)
+        entries = []  # of the matrix, one for each spike
+        for neuron, times in enumerate(self._trains):
+            first, last = np.searchsorted(times, [begins[0], ends[-1]])
+            inside = times[first:last]
+            rows = np.searchsorted(begins, inside, side="right") - 1
+            entries.append(rows[inside < ends[rows]] * n_neurons + neuron)
+        counts = np.bincount(np.concatenate(entries), minlength=n_bins * n_neurons)
+        return counts.reshape(n_bins, n_neurons)
 
 
-def count_lazily(units: SpikeTrains, bin_size: float, epochs: Epochs | None = None) -> LazyCounts:
+def count_lazily(
+    units: SpikeTrains, bin_size: float, epochs: Epochs | None = None, *, partial: Literal["keep", "drop"] = "keep"
+) -> LazyCounts:
     r"""Counts of spikes in bins, never all in memory: the values, times and columns of ``units.count(bin_size, epochs)``.
 
     Bin t of an epoch that starts at a counts the spikes s of each neuron with
 
-    .. math:: a + t\,\Delta \le s < a + (t + 1)\,\Delta,
+    .. math:: a + t\,\Delta \le s < a + (t + 1)\,\Delta.
 
-    and the last bin ends with its epoch.
+    A last bin that the end of the epoch cuts is made if its centre lies in the epoch. It counts as a full one, though fewer
+    spikes fall into it.
 
     Parameters
     ----------
@@ -118,6 +137,8 @@ def count_lazily(units: SpikeTrains, bin_size: float, epochs: Epochs | None = No
         In seconds, :math:`\Delta`.
     epochs
         A pynapple IntervalSet; None is the whole recording, the time support of `units`.
+    partial : str
+        "keep" makes a last bin that the end of its epoch cuts, as pynapple does; "drop" leaves it out.
 
     Returns
     -------
@@ -129,7 +150,20 @@ def count_lazily(units: SpikeTrains, bin_size: float, epochs: Epochs | None = No
     TypeError
         If `units` is no TsGroup or `epochs` no IntervalSet.
     ValueError
-        If `bin_size` is not a positive number.
+        If `bin_size` is not a positive number, or times are so large that double precision cannot resolve a bin.
+
+    Warns
+    -----
+    RuntimeWarning
+        If more than 1 % of the bins are cut by the end of an epoch and kept, or if spikes lie in the microsecond by which
+        pynapple shortens an epoch that touches the next.
+
+    Notes
+    -----
+    Edges are computed in double precision. If :math:`\Delta` is a whole number of nanoseconds, counts are those of
+    ``units.count``. If not, as for bins of 1/30 or 1/60 s, pynapple rounds every edge to a nanosecond and adds the next bin to
+    it, so that its bins drift by up to half a nanosecond each; these do not. The same holds for times beyond 9e6 s, such as
+    those since 1970, which have no digit for a nanosecond.
 
     Examples
     --------
@@ -146,32 +180,15 @@ def count_lazily(units: SpikeTrains, bin_size: float, epochs: Epochs | None = No
     """
     units = require_ts_group(units)
     bin_size = as_number("bin_size", bin_size, 0, strict=True)
+    require_option("partial", partial, ("keep", "drop"))
     epochs = units.time_support if epochs is None else require_interval_set(epochs)
-    return LazyCounts([units[n].t for n in units], np.asarray(units.index), epochs, bin_size)
-
-
-def _n_bins_of_epoch(begin, end, bin_size):
-    """Number of bins of an epoch: those whose center lies in it."""
-    n = max(int(np.ceil((end - begin) / bin_size)) + 1, 1) if end - begin > bin_size else 1
-    centers = _left_edges(begin, np.arange(max(n - 3, 0), n), bin_size) + bin_size / 2
-    return n - int((centers > end).sum())
-
-
-def _bin_edges(counts, rows, epoch=None):
-    """Left edges of bins, rounded to 9 digits as pynapple's times; `epoch` is needed for rows after its end."""
-    if epoch is None:
-        epoch = np.searchsorted(counts._first, rows, "right") - 1
-    return _left_edges(counts._begin[epoch], rows - counts._first[epoch], counts._bin_size)
-
-
-def _left_edges(begin, row, bin_size):
-    """Left edges of bins: the first is the start of the epoch, the others follow in steps of the rounded bin size."""
-    second = np.round(begin + bin_size, 9)
-    return np.where(row == 0, begin, np.round(second + (row - 1) * round(bin_size, 9), 9))
-
-
-def _bin_indices(times, edges, bin_size):
-    """Bin of each time by division, corrected where that rounds across an edge."""
-    guess = np.clip(((times - edges[0]) / bin_size).astype(int), 0, len(edges) - 2)
-    guess -= times < edges[guess]
-    return guess + (times >= edges[guess + 1])
+    begin, end = epochs.start, epochs.end
+    require_enough_digits(end, bin_size)
+    trains = [units[n].t for n in units]
+    warn_lost_spikes(trains, epochs)
+    bins = make_bins(begin, end, bin_size)
+    if partial == "drop":
+        bins = drop_partial(bins)
+    else:
+        warn_partial_bins(missing_shares(bins), int(bins.row[-1]))
+    return LazyCounts(trains, np.asarray(units.index), epochs, bins)

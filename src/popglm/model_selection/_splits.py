@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from popglm._checks.times import require_interval_set, require_same_n_rows
+from popglm._checks.times import join_touching, require_interval_set, require_same_n_rows
 from popglm._checks.values import as_nonnegative_integer, as_positive_integer
 from popglm._design.lazy import LazyFeatures
 from popglm._pynapple import as_frame
@@ -231,7 +231,7 @@ class EpochSplit(Splitter):
             )
         epochs = X.epochs if self.epochs is None else self.epochs
         epoch = np.searchsorted(epochs.start, X.times, side="right") - 1
-        epoch[X.times > epochs.end[epoch]] = -1
+        epoch[X.times > join_touching(epochs)[epoch]] = -1
         labels, number = np.unique(epoch[epoch >= 0], return_inverse=True)
         if len(labels) < self.n_splits:
             came = f"`n_splits` is {self.n_splits}, but rows lie in {len(labels)} epoch(s) only"
@@ -251,7 +251,12 @@ def _row_positions(X, n_rows):
     if X.times is None or n_rows < 2:
         return np.arange(n_rows), None
     times = np.asarray(X.times)
-    return np.rint((times - times.min()) / np.median(np.diff(np.sort(times)))).astype(int), None
+    order = np.argsort(times, kind="stable")
+    steps = np.diff(times[order])
+    positions = np.zeros(n_rows, int)
+    # each step is rounded alone, since the error of one would grow over a long recording
+    positions[order[1:]] = np.cumsum(np.rint(steps / np.median(steps)))
+    return positions, None
 
 
 def _distance_to_nearest(positions, targets):
