@@ -98,7 +98,7 @@ FAULTS = {
     ),
     "a path that forgets what its penalty changes": Fault(
         "_solver/path.py",
-        "gradient=gradient + d_point",
+        "gradient=gradient + pad(d_point)",
         "gradient=gradient",
         "solver/test_penalties.py",
         "path_is_its_fits",
