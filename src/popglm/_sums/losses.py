@@ -78,7 +78,7 @@ def loss_and_scale_gradient(
     eta, y, weight = linear_predictor(block, coef, intercept), block.y.T, block.weight.T
     scaled = lambda scale: jax.tree.map(lambda _: scale, model)
     loss, residual = loss_and_slope(model, eta, y)
-    residual = jnp.where(weight > 0, weight * residual, 0)
+    residual = jnp.where(weight > 0, residual * weight, 0)
     one = (jnp.ones_like(model.scale),)
     slope = jax.jvp(lambda scale: scaled(scale).loss(eta, y), (model.scale,), one)[1]
     mean = model.mean(eta)
