@@ -120,7 +120,7 @@ class ObservationModel(ABC):
     ...         return self.link.log_inverse(eta) + y / self.link.inverse(eta)
     ...     def least(self, y):
     ...         return jnp.log(y) + 1
-    ...     def saturated(self, y: Entries) -> Entries:
+    ...     def saturated(self, y):
     ...         return -jnp.log(y) - 1
     ...     def variance(self, mean):
     ...         return mean**2
@@ -137,7 +137,7 @@ class ObservationModel(ABC):
     support = COUNTS
     scale = None
     # how a scale of None is estimated: "pearson" from Pearson's chi-squared, as the scale divides the loss; "likelihood" by
-    # maximum likelihood, in turn with the coefficients, as the loss depends on it; None, if there is no scale
+    # maximum likelihood, with the coefficients, as the loss depends on it; None, if there is no scale
     dispersion = None
     # True if the distributions, at a given scale, are an exponential family: the gradient of the loss is then linear in y, and
     # the Fisher information is the curvature at the mean of y
@@ -448,8 +448,8 @@ class NegativeBinomial(ObservationModel):
     link
         Link of the mean count per bin; "exp" by default.
     scale
-        The dispersion :math:`\alpha`, 1 / `theta` of R; None estimates it, one per neuron, by maximum likelihood, in turn
-        with the coefficients until both converge.
+        The dispersion :math:`\alpha`, 1 / `theta` of R; None estimates it, one per neuron, by maximum likelihood,
+        together with the coefficients.
 
     References
     ----------
@@ -467,7 +467,7 @@ class NegativeBinomial(ObservationModel):
     dispersion, exponential_family = "likelihood", True
 
     def loss(self, eta: Entries, y: Entries) -> Entries:
-        log_term = jnp.log1p(self.scale * self.link.inverse(eta)) / self.scale
+        log_term = _log1p_ratio(self.scale, self.link.inverse(eta))
         return (1 + self.scale * y) * log_term - y * self.link.log_inverse(eta)
 
     def least(self, y: Entries) -> Entries:
@@ -487,6 +487,23 @@ class NegativeBinomial(ObservationModel):
         gain_key, count_key = jax.random.split(key)
         gain = self.scale * jax.random.gamma(gain_key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
         return jax.random.poisson(count_key, mean * gain)
+
+
+@jax.custom_jvp
+def _log1p_ratio(scale: object, mean: Entries) -> Entries:
+    """log(1 + scale mean) / scale, with a derivative in the scale that keeps its digits where scale mean is small."""
+    return jnp.log1p(scale * mean) / scale
+
+
+@_log1p_ratio.defjvp
+def _log1p_ratio_jvp(primals: tuple, tangents: tuple) -> tuple[Entries, Entries]:
+    scale, mean = primals
+    value, share, x = _log1p_ratio(scale, mean), 1 / (1 + scale * mean), jnp.minimum(scale * mean, 0.01)
+    series = 0.0
+    for k in range(8, -1, -1):
+        series = (k + 1) / (k + 2) - x * series
+    slope = jnp.where(x < 0.01, -(mean**2) * series, (mean * share - value) * (1 / scale))
+    return value, slope * tangents[0] + share * tangents[1]
 
 
 def __dir__():

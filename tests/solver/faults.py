@@ -5,8 +5,8 @@ from tests.faults import Fault
 FAULTS = {
     "a negative binomial that keeps its first scale": Fault(
         "_solver/exact.py",
-        "if constants.fits_dispersion and not",
-        "if False and not",
+        "problem = replace_dispersion(problem, scale, null)\n    model, bins",
+        "model, bins",
         "sums/test_observation_models.py",
         "statsmodels",
     ),
@@ -98,7 +98,7 @@ FAULTS = {
     ),
     "a path that forgets what its penalty changes": Fault(
         "_solver/path.py",
-        "gradient=gradient + d_point",
+        "gradient=gradient + pad(d_point)",
         "gradient=gradient",
         "solver/test_penalties.py",
         "path_is_its_fits",

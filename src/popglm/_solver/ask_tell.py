@@ -185,6 +185,12 @@ def restart_neurons(state: SolverState, mask: Bool[Array, " neurons"], point: Po
     )
 
 
+def forget_history(state: SolverState, mask: Bool[Array, " neurons"]) -> SolverState:
+    """Drop the history of the neurons of the mask, where it is that of another curvature."""
+    kept = np.where(mask, 0, state.history.inverse_curvature)
+    return state._replace(history=state.history._replace(inverse_curvature=kept))
+
+
 def redirect_neurons(
     state: SolverState, precondition: Any, tol: NeuronScalars | float, mask: Bool[Array, " neurons"]
 ) -> SolverState:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
@@ -28,10 +29,12 @@ from popglm._solver.ask_tell import (
     Points,
     SolverState,
     ask,
+    forget_history,
     initial_state,
-    restart_neurons,
+    redirect_neurons,
     tell,
 )
+from popglm._solver.dispersion import DispersionCoordinate, DispersionMetric
 from popglm._solver.preconditioner import MAX_FACTOR_ENTRIES, Problem, prepare_problem
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._solver.threads import one_thread
@@ -40,11 +43,13 @@ from popglm._sums.losses import (
     curved_row_hessians,
     fit_null_model,
     loss_and_gradient,
+    loss_and_scale_gradient,
     loss_curvature,
     null_model_loss,
 )
 from popglm._sums.moments import first_pass_sums
-from popglm._sums.scale import LOG_DISPERSION_TOL, broadcast_dispersion, dispersion_slopes, fit_dispersion
+from popglm._sums.scale import broadcast_dispersion
+from popglm._sums.value_table import ValueTable
 
 SOLVER_DEFAULTS: dict[str, Any] = {"tol": None, "maxiter": 200}
 
@@ -110,7 +115,6 @@ class FitConstants(NamedTuple):
     collinear: Array
     constant: Array
     n_params: Array  # parameters of each neuron that the data determine
-    fits_dispersion: bool  # whether the loss has a dispersion that must be estimated
     min_loss: Array | float  # round-off of the loss
     tol: float
 
@@ -140,13 +144,13 @@ def fit_exactly(
         constants, problem = begin_exact_fit(design, objective, mask, tol)
         null = constants.null
         if saved is None:
-            state, n_passes = initial_state(initial_point(problem, init, null.eta, null.silent), null.silent), 0
+            state, n_passes = initial_state(initial_point(problem, init, null), null.silent), 0
         else:
             state, n_passes = saved.state, saved.n_passes
             problem = problem._replace(precondition=problem.precondition._replace(own_factors=saved.own_factors))
             if saved.scale is not None:
-                model = problem.objective.model.with_scale(saved.scale[:, 0])
-                problem = replace_dispersion(problem, model, null.eta, null.mean)
+                problem = replace_dispersion(problem, saved.scale[:, 0], null)
+                state = with_dispersion(problem, state, saved.scale[:, 0], null.silent)
         problem, state, n_passes = run_passes(design, constants, problem, state, n_passes, maxiter, report, checkpoint)
         result = make_fit(constants, problem, state)
         if checkpoint:
@@ -170,13 +174,17 @@ def begin_exact_fit(
 ) -> tuple[FitConstants, Problem]:
     """Run the first pass: null model, rank of the features, coordinates and preconditioner."""
     dtype, eps = jnp.result_type(float), machine_epsilon()
-    (bins, events), moments = total(first_pass_sums, design)
+    fits_dispersion, table = objective.model.dispersion == "likelihood" and objective.model.scale is None, ValueTable()
+    (bins, events), moments = total(first_pass_sums, table.watch(design) if fits_dispersion else design)
     require_valid_bins(bins.any())
-    fits_dispersion = objective.model.dispersion == "likelihood" and objective.model.scale is None
     objective = objective._replace(model=broadcast_dispersion(objective.model, len(bins)))
     null = fit_null_model(objective.model, bins, events)
     bins = np.maximum(bins, 1)
     problem, rank, constant = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, eps)
+    if fits_dispersion:
+        coordinate = DispersionCoordinate.from_table(table, null.mean, bins)
+        metric = DispersionMetric(coordinate, np.ones_like(bins))
+        problem = problem._replace(precondition=problem.precondition._replace(dispersion=metric))
     min_loss = 0.0
     if objective.model.dispersion == "pearson":
         min_loss = eps * total(null_model_loss, design, problem.objective.model, null.eta.astype(dtype)) / bins
@@ -185,7 +193,6 @@ def begin_exact_fit(
         collinear=rank.collinear_features(mask),
         constant=constant,
         n_params=rank.n_params(mask) + 1,
-        fits_dispersion=fits_dispersion,
         min_loss=min_loss,
         tol=SOLVER_TOL[dtype.name] if tol is None else tol,
     )
@@ -207,14 +214,16 @@ def run_passes(
     while n_passes < maxiter and len(running := np.flatnonzero(state.status == RUNNING)):
         if n_passes and n_passes % REFACTOR_INTERVAL == 0:
             problem = _refactor_slow_neurons(design, problem, state, running, dtype)
-        value, gradient = evaluate_objective(design, problem, ask(state), dtype)
+        value, gradient, trial = evaluate_objective(design, problem, ask(state), dtype, constants.null)
         nat = loss_per_nat(constants, problem, value)
-        precondition, nat_per_bin = problem.precondition, nat / problem.bins
+        precondition, nat_per_bin = trial.precondition, nat / problem.bins
         tol, hidden = constants.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
-        state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, eps, hidden)
+        last, state = (
+            state,
+            tell(state, value, gradient, precondition, tol, precondition.value_scale * nat, eps, hidden),
+        )
         n_passes += 1
-        if constants.fits_dispersion and not (state.status == RUNNING).any():
-            problem, state = _fit_dispersion_to_data(design, problem, state, constants.null)
+        problem, state = _keep_dispersion(problem, trial, last, state, constants.null, tol)
         if report:
             report(state)
         if checkpoint:
@@ -241,7 +250,7 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
     return Fit(
         coef=coef,
         intercept=intercept,
-        dispersion=problem.objective.model.scale,
+        dispersion=final_dispersion(problem, state.accepted.point + final_step),
         convergence=Convergence(n_iter=state.n_evaluated, converged=done, stalled=stalled),
         silent=constants.null.silent,
         null_mean=constants.null.mean.astype(dtype),
@@ -249,46 +258,89 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
     )
 
 
-def replace_dispersion(problem: Problem, model: Any, null_eta: NeuronScalars, mean_count: NeuronScalars) -> Problem:
-    """Replace the dispersion of the model, and the curvatures that depend on it."""
-    curvature = np.asarray(loss_curvature(model, null_eta, mean_count), float)
+def final_dispersion(problem: Problem, point: Points) -> Any:
+    """Dispersion of each neuron at a point, as a column; the given one if it is no coordinate."""
+    metric = problem.precondition.dispersion
+    if metric is None:
+        return problem.objective.model.scale
+    return problem.objective.model.with_scale(metric.coordinate.to_scale(point)).scale
+
+
+def with_dispersion(
+    problem: Problem, state: SolverState, scale: NeuronScalars, silent: Bool[Array, " neurons"]
+) -> SolverState:
+    """State whose points have the dispersion as a coordinate, which version 0.1.0 saved without; its fit goes on from there."""
+    metric = problem.precondition.dispersion
+    if metric is None or state.accepted.point.shape[1] == problem.coordinates.mean.size + 2:
+        return state
+    new = initial_state(metric.coordinate.append(state.accepted.point, scale), silent)
+    return new._replace(n_evaluated=state.n_evaluated)
+
+
+def replace_dispersion(problem: Problem, scale: NeuronScalars, null: NullModel) -> Problem:
+    """Replace the dispersion of the model, and the curvatures that depend on it.
+
+    These are computed in double precision: of large counts, single precision would leave their round-off.
+    """
+    model = problem.objective.model.with_scale(scale)
+    with jax.enable_x64(True):
+        curvature = np.asarray(loss_curvature(problem.objective.model.with_scale(scale), null.eta, null.mean), float)
     return problem._replace(
         objective=problem.objective._replace(model=model),
         precondition=problem.precondition._replace(curvature=curvature),
     )
 
 
-def _fit_dispersion_to_data(
-    design: Design, problem: Problem, state: SolverState, null: NullModel
+def _keep_dispersion(
+    problem: Problem, trial: Problem, last: SolverState, state: SolverState, null: NullModel, tol: NeuronScalars
 ) -> tuple[Problem, SolverState]:
-    """Estimate dispersions where the fit has ended; neurons whose dispersion has changed run again from there."""
-    dtype, model = jnp.result_type(float), problem.objective.model
-    slopes_at = partial(total, dispersion_slopes, design)
-    point, value, _ = state.accepted
-    scale = fit_dispersion(slopes_at, model, *problem.coordinates.to_model(point)).scale
-    changed = np.abs(np.log(scale / model.scale))[:, 0] > 10 * LOG_DISPERSION_TOL[dtype.name]
-    restart = changed & (state.status == DONE) & (np.isfinite(value))
-    # Other neurons keep the dispersion that their values belong to.
-    model = model.with_scale(np.where(restart, scale[:, 0], model.scale[:, 0]))
-    return replace_dispersion(problem, model, null.eta, null.mean), restart_neurons(state, restart, point)
+    """Keep the metric of accepted trials. A neuron begins a new history where it leaves the smallest dispersion, or returns."""
+    metric, new = problem.precondition.dispersion, trial.precondition.dispersion
+    if metric is None or new is None:
+        return problem, state
+    point, coordinate = state.accepted.point, new.coordinate
+    accepted = (point == ask(last)).all(1)
+    information = np.where(accepted, new.information, metric.information)
+    problem = replace_dispersion(problem, coordinate.to_scale(point), null)
+    metric = metric._replace(information=information)
+    problem = problem._replace(precondition=problem.precondition._replace(dispersion=metric))
+    crossed = (coordinate.at_start(point) != coordinate.at_start(last.accepted.point)) & accepted
+    if crossed.any():
+        state = redirect_neurons(forget_history(state, crossed), problem.precondition, tol, crossed)
+    return problem, state
 
 
-def initial_point(
-    problem: Problem, init: tuple[Array, Array] | None, null_eta: NeuronScalars, silent: Bool[Array, " neurons"]
-) -> Points:
+def initial_point(problem: Problem, init: tuple[Array, Array] | None, null: NullModel) -> Points:
     """First point: `init`, or the null model if that is None; silent neurons always start at the null model."""
-    coef, intercept = (np.zeros(problem.precondition.mask[:, 1:].shape), null_eta) if init is None else init
+    silent, metric = null.silent, problem.precondition.dispersion
+    coef, intercept = (np.zeros(problem.precondition.mask[:, 1:].shape), null.eta) if init is None else init
     coef = np.where(silent[:, None], 0, coef * problem.precondition.mask[:, :-1])
-    return problem.coordinates.from_model(coef, np.where(silent, null_eta, intercept))
+    point = problem.coordinates.from_model(coef, np.where(silent, null.eta, intercept))
+    return point if metric is None else metric.coordinate.append_start(point, silent)
 
 
-def evaluate_objective(design: Design, problem: Problem, point: Points, dtype: Any) -> tuple[NeuronScalars, Points]:
-    """Compute mean loss plus penalty of every neuron at its own point, and the gradient."""
+def evaluate_objective(
+    design: Design, problem: Problem, point: Points, dtype: Any, null: NullModel
+) -> tuple[NeuronScalars, Points, Problem]:
+    """Compute mean loss plus penalty of every neuron at its own point, the gradient, and the problem with the metric there."""
     coef, intercept = problem.coordinates.to_model(point)
-    arrays = coef.astype(dtype), intercept.astype(dtype)
-    return objective_from_sums(
-        total(loss_and_gradient, design, problem.objective.model, *arrays), problem, coef, problem.bins
-    )
+    arrays, metric = (coef.astype(dtype), intercept.astype(dtype)), problem.precondition.dispersion
+    if metric is None:
+        sums = total(loss_and_gradient, design, problem.objective.model, *arrays)
+        return *objective_from_sums(sums, problem, coef, problem.bins), problem
+    scale = metric.coordinate.to_scale(point)
+    problem = replace_dispersion(problem, scale, null)
+    model, bins = problem.objective.model, problem.bins
+    (loss, *gradients), *sums = total(loss_and_scale_gradient, design, model, *arrays)
+    magnitude = np.maximum(
+        np.nan_to_num(np.abs(loss)) / bins, null.mean * np.abs(null.eta)
+    )  # of terms that cancel, too
+    loss, slope, information = metric.coordinate.loss_and_slope(model, scale, loss, *sums)
+    value, gradient = objective_from_sums((loss, *gradients), problem, coef, bins)
+    information = np.maximum(information / bins, np.finfo(np.float32).tiny)
+    metric = metric._replace(information=information, magnitude=magnitude)
+    problem = problem._replace(precondition=problem.precondition._replace(dispersion=metric))
+    return value, np.column_stack([gradient, slope / bins]), problem
 
 
 def objective_from_sums(

@@ -43,7 +43,7 @@ def fit_strengths(
     with one_thread:
         constants, problem = begin_exact_fit(design, objective, mask, tol)
         null = constants.null
-        state, fits = initial_state(initial_point(problem, None, null.eta, null.silent), null.silent), []
+        state, fits = initial_state(initial_point(problem, None, null), null.silent), []
         if factors is None:
             state, problem, largest = _max_strength_factor(design, constants, problem, state, maxiter)
             factors = largest * np.geomspace(1, MIN_STRENGTH_RATIO, n_factors)[::-1]
@@ -61,8 +61,10 @@ def _max_strength_factor(
     precondition, silent = problem.precondition, constants.null.silent
     problem = problem._replace(precondition=drop_penalised(precondition))
     problem, state, _ = run_passes(design, constants, problem, state, 0, maxiter, None, None)
-    problem = problem._replace(precondition=precondition._replace(curvature=problem.precondition.curvature))
-    _, gradient = evaluate_objective(design, problem, state.accepted.point, jnp.result_type(float))
+    kept = problem.precondition
+    problem = problem._replace(precondition=precondition._replace(curvature=kept.curvature, dispersion=kept.dispersion))
+    _, gradient, _ = evaluate_objective(design, problem, state.accepted.point, jnp.result_type(float), constants.null)
+    gradient = gradient[:, : precondition.mask.shape[1]]
     largest = precondition.penalty.group_norms.max_factor(np.where(silent[:, None], 0, gradient))  # type: ignore[union-attr]
     return initial_state(state.accepted.point, silent), problem, max(largest, np.finfo(np.float32).tiny)
 
@@ -86,14 +88,17 @@ def _change_strength(
     (coef, _), zeros = problem.coordinates.to_model(point), np.zeros(len(evaluated))
     d_coef = penalty.gradient(strength, coef) - penalty.gradient(old_strength, coef)
     d_point = old_precondition.mask * problem.coordinates.gradient(d_coef, zeros)
+    n_params = d_point.shape[1]  # columns of a point before that of a dispersion, which no penalty changes
+    pad = lambda change: np.pad(change, [*[(0, 0)] * (change.ndim - 1), (0, point.shape[1] - n_params)])
     value = value + penalty.penalty(strength, coef) - penalty.penalty(old_strength, coef)
     stronger = (precondition.penalty.strength - old_precondition.penalty.strength)[:, None]
     moves, changes, inverse_curvature = state.history
-    changes = changes + stronger * old_precondition.mask * (moves @ old_precondition.penalty.hessian)
+    penalised = moves[..., :n_params] @ old_precondition.penalty.hessian
+    changes = changes + pad(stronger * old_precondition.mask * penalised)
     curvature = np.einsum("mni,mni->mn", moves, changes)
     inverse_curvature = np.where(inverse_curvature > 0, 1 / np.where(curvature > 0, curvature, np.inf), 0)
     state = state._replace(
-        accepted=Evaluation(point=point, value=value, gradient=gradient + d_point),
+        accepted=Evaluation(point=point, value=value, gradient=gradient + pad(d_point)),
         history=History(moves=moves, changes=changes, inverse_curvature=inverse_curvature),
     )
     tol = constants.tol * loss_per_nat(constants, problem, value) / problem.bins

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
 from popglm._solver.ask_tell import History, NeuronScalars, Points, inverse_hessian_product, row_dot
+from popglm._solver.dispersion import DispersionMetric
 from popglm._solver.problem import Objective
 from popglm._solver.proximal import GroupNorms, make_hessian_product, minimise_quadratic
 from popglm._sums.losses import loss_curvature
@@ -35,8 +36,9 @@ class Coordinates(NamedTuple):
 
     def to_model(self, point: Points) -> tuple[Float[Array, "neurons features"], NeuronScalars]:
         """Convert a point to coefficients and intercepts."""
-        coef = point[:, :-1] / self.sd
-        return coef, point[:, -1] - coef @ self.mean
+        n = len(self.sd)
+        coef = point[:, :n] / self.sd
+        return coef, point[:, n] - coef @ self.mean
 
     def from_model(self, coef: Float[Array, "neurons features"], intercept: NeuronScalars) -> Points:
         """Convert coefficients and intercepts to a point."""
@@ -62,7 +64,7 @@ class Preconditioner(NamedTuple):
     c is the neuron's curvature, C the correlation of the features, D the Hessian of the penalty, r its strength for the
     neuron. With :math:`C = L L^\top` and the spectrum :math:`L^{-1} D L^{-\top} = Q M Q^\top`, one factor
     :math:`R = L^{-\top} Q` serves every neuron: :math:`R\,(c_n + r_n M)^{-1} R^\top`. `own_factors` are Cholesky factors of
-    own Hessians, by neuron.
+    own Hessians, by neuron. With a `dispersion`, points have its coordinate as a last column.
     """
 
     correlation: Float[Array, "coordinates coordinates"]
@@ -72,30 +74,52 @@ class Preconditioner(NamedTuple):
     curvature: NeuronScalars
     mask: Float[Array, "neurons coordinates"]
     own_factors: dict[int, Float[Array, "coordinates coordinates"]]
+    dispersion: DispersionMetric | None = None
 
     def __call__(self, q: Points) -> Points:
+        if self.dispersion is not None:
+            out = self._replace(dispersion=None)(q[:, :-1])
+            return np.column_stack([out, q[:, -1] / self.dispersion.information])
         spread = self.curvature[:, None] + self.penalty.strength[:, None] * self.penalty.spectrum
         out = ((self.mask * q) @ self.factor / spread) @ self.factor.T
         for neuron, lower in self.own_factors.items():
             out[neuron] = scipy.linalg.cho_solve((lower, True), self.mask[neuron] * q[neuron], check_finite=False)
         return self.mask * out
 
+    @property
+    def value_scale(self) -> NeuronScalars:
+        """Size of the loss that its round-off is relative to, where the value itself is small."""
+        return self.curvature if self.dispersion is None else np.maximum(self.curvature, self.dispersion.magnitude)
+
     def search_direction(
         self, point: Points, gradient: Points, history: History, neuron_mask: Bool[Array, " neurons"]
     ) -> tuple[Points, NeuronScalars]:
         """Direction from each point of the neurons of the mask, and the slope of the whole objective along it."""
+        if self.dispersion is not None:
+            return self.dispersion.search_direction(self._search, point, gradient, history, neuron_mask)
+        return self._search(point, gradient, history, neuron_mask)
+
+    def _search(
+        self, point: Points, gradient: Points, history: History, neuron_mask: Bool[Array, " neurons"]
+    ) -> tuple[Points, NeuronScalars]:
         if self.penalty.group_norms is None:
             direction = -inverse_hessian_product(gradient, history, self)
             return direction, row_dot(gradient, direction)
         direction, slope, neurons = np.zeros_like(point), np.zeros(len(point)), np.flatnonzero(neuron_mask)
         if len(neurons):
-            group_norms, start = self.penalty.group_norms.select(neurons), point[neurons]
-            product = make_hessian_product(self._hessian_product(neurons), History(*(a[:, neurons] for a in history)))
+            group_norms, start, mask = self.penalty.group_norms.select(neurons), point[neurons], self.mask[neurons]
+            initial_product = self._hessian_product(neurons)
             max_eigenvalue = (
                 self.curvature[neurons] * self.max_eigenvalue
                 + self.penalty.strength[neurons] * np.abs(self.penalty.hessian).sum(0).max()
             )
-            end = minimise_quadratic(product, group_norms, start, gradient[neurons], self.mask[neurons], max_eigenvalue)
+            if self.dispersion is not None:
+                information, group_norms = self.dispersion.information[neurons], group_norms.with_free_coordinate()
+                mask = np.column_stack([mask, gradient[neurons, -1] != 0])
+                initial_product = _append_product(initial_product, information)
+                max_eigenvalue = np.maximum(max_eigenvalue, information)
+            product = make_hessian_product(initial_product, History(*(a[:, neurons] for a in history)))
+            end = minimise_quadratic(product, group_norms, start, gradient[neurons], mask, max_eigenvalue)
             direction[neurons] = end - start
             slope[neurons] = group_norms.change(gradient[neurons], start, end)
         return direction, slope
@@ -256,6 +280,11 @@ def drop_penalised(precondition: Preconditioner) -> Preconditioner:
     return precondition._replace(
         mask=precondition.mask * unpenalised, penalty=precondition.penalty._replace(group_norms=None)
     )
+
+
+def _append_product(product: Callable, curvature: NeuronScalars) -> Callable:
+    """Extend a product with a matrix by one coordinate, which is orthogonal to the others."""
+    return lambda move: np.column_stack([product(move[:, :-1]), curvature * move[:, -1]])
 
 
 def _split_strength(

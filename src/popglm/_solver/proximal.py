@@ -61,6 +61,10 @@ class GroupNorms(NamedTuple):
         norms, unpenalised = self.norms(gradient), self.cost == 0
         return float(np.max(np.where(unpenalised, 0, norms / np.where(unpenalised, 1, self.cost))))
 
+    def with_free_coordinate(self) -> "GroupNorms":
+        """Add a last coordinate that is not penalised."""
+        return GroupNorms(cost=np.pad(self.cost, ((0, 0), (0, 1))), sizes=np.append(self.sizes, 1))
+
     def select(self, neurons: Array) -> "GroupNorms":
         """Restrict to these neurons."""
         return self._replace(cost=self.cost[neurons])

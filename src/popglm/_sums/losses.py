@@ -68,6 +68,26 @@ def loss_and_gradient(block: Block, model: Any, coef: Coef, intercept: PerNeuron
     return weighted_sum(weight, loss), residual @ block.X, residual.sum(1)
 
 
+def loss_and_scale_gradient(
+    block: Block, model: Any, coef: Coef, intercept: PerNeuron
+) -> tuple[tuple[PerNeuron, Coef, PerNeuron], PerNeuron, PerNeuron]:
+    """Loss of each neuron, its gradient in the parameters and its slope in the scale, and the information about the scale.
+
+    That is the information of a normal distribution with the model's variance V: half the sum of ``(V' / V)^2``.
+    """
+    eta, y, weight = linear_predictor(block, coef, intercept), block.y.T, block.weight.T
+    scaled = lambda scale: jax.tree.map(lambda _: scale, model)
+    loss, residual = loss_and_slope(model, eta, y)
+    residual = jnp.where(weight > 0, residual * weight, 0)
+    one = (jnp.ones_like(model.scale),)
+    slope = jax.jvp(lambda scale: scaled(scale).loss(eta, y), (model.scale,), one)[1]
+    mean = model.mean(eta)
+    variance, change = jax.jvp(lambda scale: scaled(scale).variance(mean), (model.scale,), one)
+    information = jnp.where(variance > 0, change / variance, 0) ** 2 / 2
+    loss, slope, information = (weighted_sum(weight, entries) for entries in (loss, slope, information))
+    return (loss, residual @ block.X, residual.sum(1)), slope, information
+
+
 def null_model_loss(block: Block, model: Any, intercept: PerNeuron) -> PerNeuron:
     """Loss of each neuron under a constant mean."""
     return weighted_sum(block.weight.T, model.loss(intercept[:, None], block.y.T))

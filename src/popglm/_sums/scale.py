@@ -1,8 +1,9 @@
-"""Dispersion of each neuron: Pearson's estimate after a fit, or maximum likelihood in turns with the fit.
+"""Dispersion of each neuron: Pearson's estimate after a fit, or maximum likelihood, by batches in turns with the fit.
 
 Pearson's chi-squared divided by the number of valid bins minus that of parameters estimates the variance of a Gaussian and the
-dispersion of a Gamma; coefficients do not depend on it. The dispersion of a negative binomial is part of the loss: Newton steps
-in its logarithm alternate with fits of the coefficients until neither changes. The two are orthogonal, so few turns suffice.
+dispersion of a Gamma; coefficients do not depend on it. The dispersion of a negative binomial is part of the loss. In a fit to
+all data it is a coordinate of the solver; here, Newton steps in its logarithm alternate with fits of the coefficients until
+neither changes. The two are orthogonal, so few turns suffice.
 """
 
 from collections.abc import Callable

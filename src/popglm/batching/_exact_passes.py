@@ -121,7 +121,7 @@ def take_solver_step(fit):
 
 def _step_dispersion(fit):
     """Take a step of the dispersion of each neuron that has converged; if it changes, the neuron runs again."""
-    state, totals, model = fit.state, fit.state.totals, fit.objective.model
+    state, totals = fit.state, fit.state.totals
     step = log_dispersion_step(*state.dispersion_sums)
     tol = 10 * LOG_DISPERSION_TOL[jnp.result_type(float).name]
     restart = (state.solver.status == DONE) & (np.abs(step) > tol) & (totals.bins > 0)
@@ -130,7 +130,7 @@ def _step_dispersion(fit):
     restart &= dispersion != state.dispersion
     return fit.update(
         solver=restart_neurons(state.solver, restart, state.solver.accepted.point),
-        problem=replace_dispersion(state.problem, model.with_scale(dispersion), totals.null.eta, totals.null.mean),
+        problem=replace_dispersion(state.problem, dispersion, totals.null),
         dispersion=dispersion,
     )
 

@@ -70,14 +70,16 @@ def warn_missing_tests(reasons, names):
             warn_neurons(neurons, names, text)
 
 
-def warn_not_identified(lost, silent, features):
-    """Name the coefficients that the data of some neuron do not determine."""
-    numbers = np.flatnonzero(lost[~silent, :-1].any(0))
+def warn_not_identified(lost, silent, features, names):
+    """Name the coefficients that the data of some neuron do not determine, and these neurons unless they are all."""
+    lost = lost[:, :-1] & ~silent[:, None]
+    numbers, neurons = np.flatnonzero(lost.any(0)), lost.any(1)
     if len(numbers):
+        some = "" if (neurons | silent).all() else f"neuron {list_names(np.flatnonzero(neurons), names)}: "
         cause = "the data do not determine these coefficients, since other features make up for them"
         rest = "What the data determine has errors: bands with intercept=True, groups by `test`."
         text = f"{cause}, so their errors are NaN. {rest} Or leave out features, or use fewer functions."
-        warn_user(f"feature {list_names(numbers, features)}: {text}", RuntimeWarning)
+        warn_user(f"{some}feature {list_names(numbers, features)}: {text}", RuntimeWarning)
 
 
 def warn_separated(separated, names, features):

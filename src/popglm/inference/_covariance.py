@@ -118,7 +118,7 @@ def uncertainty(
         warn_neurons(result.silent, y.columns, "nothing to fit, so no standard errors")
     far = require_near_optimum(result.distance, result.silent, y.columns)
     undetermined = not_identified(result.null_directions, result.conditional_se, np.eye(fit.coef.shape[1] + 1)).T
-    warn_not_identified(undetermined, result.silent | far, X.columns)
+    warn_not_identified(undetermined, result.silent | far, X.columns, y.columns)
     if labels is not None:
         require_clusters(result.clusters)
     covariance = np.where(far[:, None, None], np.nan, result.covariance)

@@ -1,0 +1,76 @@
+"""Table of the distinct values of y of each neuron, and sums over it: parts of a likelihood that know no features."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from popglm._design.blocks import Chunk
+from popglm._design.design import Design
+
+
+class ValueTable:
+    """Distinct values of y of each neuron in its valid bins, and how often each occurs.
+
+    Counts have few distinct values, so sums over them cost nothing beside a pass, and may be in double precision.
+    """
+
+    def __init__(self) -> None:
+        self._columns: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def watch(self, design: Design) -> Iterator[tuple[int, Chunk]]:
+        """Iterate over a design, and count the values of each chunk that goes by."""
+        for start, chunk in design:
+            self._add(chunk)
+            yield start, chunk
+
+    def _add(self, chunk: Chunk) -> None:
+        y, valid = np.asarray(chunk.y), np.asarray(chunk.valid)
+        new = [_count_values(column) for column in np.ascontiguousarray((y if valid.all() else y[valid]).T)]
+        old = self._columns or [(np.zeros(0), np.zeros(0))] * len(new)
+        self._columns = [_merge_counts(*pairs) for pairs in zip(old, new, strict=True)]
+
+    def to_arrays(self) -> tuple[Float[np.ndarray, "neurons values"], Float[np.ndarray, "neurons values"]]:
+        """Values, and their numbers; rows end in values that occur 0 times."""
+        width = 1 << max(3, (max(len(values) for values, _ in self._columns) - 1).bit_length())  # of few lengths
+        values, numbers = np.ones((2, len(self._columns), width))
+        for row, (some, n) in enumerate(self._columns):
+            values[row, : len(some)], numbers[row, : len(some)], numbers[row, len(some) :] = some, n, 0
+        return values, numbers
+
+
+def _count_values(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values of a column that are not NaN, and their numbers."""
+    if column.dtype == np.uint8:
+        numbers = np.bincount(column)
+        return np.flatnonzero(numbers), numbers[numbers > 0]
+    return np.unique(column[~np.isnan(column)], return_counts=True)
+
+
+def _merge_counts(old: tuple, new: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """Merge two pairs of values and numbers of one neuron."""
+    values, place = np.unique(np.concatenate([old[0], new[0]]), return_inverse=True)
+    return values, np.bincount(place, np.concatenate([old[1], new[1]]), len(values))
+
+
+def normaliser_sums(
+    model: Any, scale: np.ndarray, values: np.ndarray, numbers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Part of each neuron's log-likelihood that depends on y and the scale alone, and its derivative in the scale.
+
+    In double precision, also where JAX computes in single: for small scales it is a difference of large terms.
+    """
+    with jax.enable_x64(True):
+        value, slope = _normaliser_sums(model.with_scale(scale), values, numbers)
+        return np.asarray(value), np.asarray(slope)
+
+
+@jax.jit
+def _normaliser_sums(model: Any, values: jax.Array, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def total(scale: jax.Array) -> jax.Array:
+        scaled = jax.tree.map(lambda _: scale, model)
+        return jax.numpy.where(numbers > 0, numbers * (scaled.saturated(values) + scaled.least(values)), 0).sum(1)
+
+    return jax.jvp(total, (model.scale,), (jax.numpy.ones_like(model.scale),))
