@@ -26,7 +26,7 @@ FAULTS = {
     ),
     "bins of any size are taken": Fault(
         "_checks/names.py",
-        "<= MAX_BIN_DIFFERENCE * expected:",
+        "<= TOLERANCE * expected:",
         "<= 1e9 * expected:",
         "checks/test_names.py",
         "bins_of_another_size and predict",
