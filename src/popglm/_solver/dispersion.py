@@ -23,6 +23,7 @@ from popglm._sums.value_table import ValueTable, normaliser_sums
 # they lack is then no overdispersion.
 MAX_GAIN_AT_RELEASE = 1.0
 MAX_GAIN_SHARE_AT_RELEASE = 0.1
+MAX_GAIN_PER_BIN_AT_RELEASE = 1.0  # in nats; far from the optimum, a misfit looks like overdispersion
 
 
 class DispersionCoordinate(NamedTuple):
@@ -103,7 +104,8 @@ class DispersionMetric(NamedTuple):
         free = np.clip(t + direction[:, -1], lowest, highest) - t
         # From the smallest dispersion, a step of scoring in the dispersion itself.
         gain, scoring = -slope / 2, np.maximum(-slope_t, 0) / self.information
-        limit = np.maximum(coordinate.release_gain, MAX_GAIN_SHARE_AT_RELEASE * scoring * -slope_t / 2)
+        share = np.minimum(MAX_GAIN_SHARE_AT_RELEASE * scoring * -slope_t / 2, MAX_GAIN_PER_BIN_AT_RELEASE)
+        limit = np.maximum(coordinate.release_gain, share)
         scoring = np.log1p(np.where(start & (gain <= limit), scoring, 0))
         move = np.where(held, np.minimum(scoring, highest - t), free)
         slope = slope + slope_t * (move - np.where(held, 0, direction[:, -1]))
