@@ -27,12 +27,21 @@ def require_option(name, value, choices):
     raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{hint}")
 
 
+def as_plain_number(value):
+    """Convert an array without axes, of NumPy or JAX, to Python's number; return any other value as it is."""
+    is_array = isinstance(value, np.ndarray | jax.Array) and not isinstance(value, jax.core.Tracer)
+    if is_array and value.ndim == 0 and getattr(value.dtype, "kind", "O") in "biuf":
+        return value.item()
+    return value
+
+
 def _is_number(value, kind):
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def as_positive_integer(name, value, unit="", hint=""):
     """Convert to an integer of at least 1 that fits into 32 bits."""
+    value = as_plain_number(value)
     if not (_is_number(value, numbers.Integral) and 1 <= value <= INT32.max):
         raise ValueError(f"`{name}` must be a positive integer{unit}; got {value!r}.{hint}")
     return int(value)
@@ -40,6 +49,7 @@ def as_positive_integer(name, value, unit="", hint=""):
 
 def as_nonnegative_integer(name, value):
     """Convert to an integer of at least 0."""
+    value = as_plain_number(value)
     if not (_is_number(value, numbers.Integral) and value >= 0):
         raise ValueError(f"`{name}` must be a whole number, 0 or above; got {value!r}.")
     return int(value)
@@ -47,6 +57,7 @@ def as_nonnegative_integer(name, value):
 
 def as_number(name, value, low=-np.inf, *, strict=False):
     """Convert to a finite float of at least `low` (above it, if strict)."""
+    value = as_plain_number(value)
     try:
         real = float(value) if _is_number(value, numbers.Real) else np.inf
     except OverflowError:
@@ -68,7 +79,11 @@ def as_share(name, value, fix="", *, strict=False):
 
 def as_range(name, value, expected="(lowest, highest)", low=-np.inf, *, strict=True):
     """Convert to two floats above `low`, the second above the first (or equal to it, unless strict)."""
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 2:
+    if (
+        not isinstance(value, Sequence | np.ndarray | jax.Array)
+        or isinstance(value, str)
+        or np.shape(value)[:1] != (2,)
+    ):
         raise TypeError(f"`{name}` must be a pair {expected}; got {value!r}.")
     start, end = (as_number(name, number, low, strict=True) for number in value)
     if not (start < end or (start == end and not strict)):

@@ -9,7 +9,7 @@ from popglm._checks.index import as_row_and_column
 from popglm._checks.times import require_restriction
 from popglm._design.arrays import zero_pad
 from popglm._design.design import Design, DesignRows
-from popglm._design.streams import is_stream
+from popglm._design.streams import is_stream, require_open_file
 from popglm._design.terms import ConvTerm, leaf_terms
 from popglm._design.total import collect_entries
 from popglm._pynapple import Frame, HasFrame, rows_in_epochs
@@ -116,6 +116,8 @@ class LazyFeatures(HasFrame):
     @property
     def shape(self):
         """Shape (time, features)."""
+        for values in self.made_of:
+            require_open_file(values)
         return (self._length if self._index is None else len(self._index)), self._term.n_features
 
     @property

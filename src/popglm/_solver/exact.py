@@ -40,8 +40,9 @@ from popglm._sums.losses import (
     loss_curvature,
     null_model_loss,
 )
-from popglm._sums.moments import first_pass_sums
+from popglm._sums.moments import solver_sums
 from popglm._sums.scale import LOG_DISPERSION_TOL, broadcast_dispersion, dispersion_slopes, fit_dispersion
+from popglm._sums.separation import LARGE_COEF
 
 SOLVER_DEFAULTS = {"tol": None, "maxiter": 200}
 
@@ -106,6 +107,7 @@ class FitConstants(NamedTuple):
     null: NullModel
     collinear: Array
     constant: Array
+    eventless: Array  # features (neurons, features) that are 0 in every bin with an event
     n_params: Array  # parameters of each neuron that the data determine
     fits_dispersion: bool  # whether the loss has a dispersion that must be estimated
     min_loss: Array | float  # round-off of the loss
@@ -158,7 +160,7 @@ def _as_saved_fit(problem: Problem, state: SolverState, n_passes, result=None) -
 def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem]:
     """Run the first pass: null model, rank of the features, coordinates and preconditioner."""
     dtype, eps = jnp.result_type(float), machine_epsilon()
-    (bins, events), moments = total(first_pass_sums, design)
+    (bins, events), moments, event_features = total(solver_sums, design)
     require_valid_bins(bins.any())
     fits_dispersion = objective.model.dispersion == "likelihood" and objective.model.scale is None
     objective = objective._replace(model=broadcast_dispersion(objective.model, len(bins)))
@@ -172,6 +174,7 @@ def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem
         null=null,
         collinear=rank.collinear_features(mask),
         constant=constant,
+        eventless=event_features == 0,
         n_params=rank.n_params(mask) + 1,
         fits_dispersion=fits_dispersion,
         min_loss=min_loss,
@@ -217,6 +220,7 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
     final_step = np.where(steps[:, None], state.search.direction, 0)
     coef, intercept = problem.coordinates.to_model(state.accepted.point + final_step)
     stalled = (state.status == STALLED) | (state.status == FAILED)
+    large = np.abs(coef * problem.coordinates.sd).max(1, initial=0) > LARGE_COEF
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
     n_params = np.minimum((coef != 0).sum(1) + 1, constants.n_params) if penalty.l1_share else constants.n_params
     return Fit(
@@ -227,6 +231,7 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
         silent=constants.null.silent,
         null_mean=constants.null.mean.astype(dtype),
         features=FeatureRank(collinear=constants.collinear, constant=constants.constant, n_params=n_params),
+        suspects=np.column_stack([constants.eventless & (coef != 0), large | ~done]),
     )
 
 

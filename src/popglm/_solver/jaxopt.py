@@ -21,7 +21,7 @@ from popglm._design.blocks import ArraySource, Block, Chunk
 from popglm._design.total import chunk_total, total
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._sums.losses import fit_null_model, loss_and_gradient
-from popglm._sums.moments import first_pass_sums
+from popglm._sums.moments import solver_sums
 from popglm._sums.rank import Rank
 from popglm._sums.scale import broadcast_dispersion
 
@@ -97,7 +97,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
     The design must have a single chunk.
     """
     dtype = jnp.result_type(float)
-    (bins, events), moments = total(first_pass_sums, design)
+    (bins, events), moments, event_features = total(solver_sums, design)
     require_valid_bins(bins.any())
     ((_, chunk),) = design
     objective = _as_neuron_objective(objective, *mask.shape[::-1])
@@ -125,6 +125,7 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
         silent=silent,
         null_mean=mean.astype(dtype),
         features=FeatureRank(collinear=collinear, constant=none, n_params=rank.n_params(mask) + 1),
+        suspects=np.column_stack([(event_features == 0) & (coef != 0), ~converged]),
     )
 
 

@@ -87,7 +87,7 @@ class Conv(Leaf):
     def _grid(self, n_samples):
         kernel = self.kernel
         ahead = count_bins_ahead(self.predictor_causality, len(kernel))
-        return [np.arange(1, len(kernel) + 1) - ahead], kernel
+        return [np.arange(1.0, len(kernel) + 1) - ahead], kernel
 
 
 class RaisedCosineLogConv(RaisedCosineLogShape, Conv):
@@ -176,7 +176,7 @@ class RaisedCosineLinearConv(RaisedCosineLinearShape, Conv):
     >>> around = RaisedCosineLinearConv(6, window_size=41, predictor_causality="acausal")
     >>> lags, functions = around.evaluate_on_grid()
     >>> lags[0], lags[20], lags[-1]
-    (np.int64(-20), np.int64(0), np.int64(20))
+    (np.float64(-20.0), np.float64(0.0), np.float64(20.0))
     """
 
     def __init__(self, n_basis_funcs, window_size, width=2.0, label=None, predictor_causality="causal"):

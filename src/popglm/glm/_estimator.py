@@ -71,7 +71,7 @@ class Estimator(Model):
         settings = resolve_settings(self)
         fitted = fit_to_data(settings, X, y, init_params, progress, checkpoint)
         self._store(fitted)
-        warn_of_fit(fitted, settings.objective.strength)
+        warn_of_fit(fitted)
         return self
 
     def fit_path(self, X, y, strengths=None, *, n_strengths=20, progress=False):
@@ -235,7 +235,7 @@ class Estimator(Model):
         )  # fmt: skip
         self._store(fitted)
         self.batch_state_, self.history_ = state, history
-        warn_of_fit(fitted, settings.objective.strength, stopped_early=None, stalled=BATCHES_STALLED)
+        warn_of_fit(fitted, stopped_early=None, stalled=BATCHES_STALLED)
         return self
 
     def initialize_params(self, X, y):

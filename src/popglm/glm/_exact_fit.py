@@ -19,6 +19,7 @@ from popglm._solver.jaxopt import jaxopt_fit
 from popglm._sums.scale import dispersion_after_fit
 from popglm.glm._checks import require_default_solver
 from popglm.glm._fitted import Findings, Fitted, Names, Parameters
+from popglm.glm._separation import separation_of_fit
 from popglm.glm._settings import Settings
 
 
@@ -48,14 +49,15 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
         else:
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
         require_constant(X.values, y.values, fit.features.constant)
-        return _as_fitted(settings, design, fit, center, Names(neurons=y.columns, features=X.columns))
+        return _as_fitted(settings, design, mask, fit, center, Names(neurons=y.columns, features=X.columns))
 
 
-def _as_fitted(settings: Settings, design, fit, center, names) -> Fitted:
+def _as_fitted(settings: Settings, design, mask, fit, center, names) -> Fitted:
     """Result of a solver in the features of the user, which are `center` more than those of the design."""
     model = settings.objective.model
     fitted_model = model if fit.dispersion is None else model.with_scale(fit.dispersion[:, 0])
-    dispersion = dispersion_after_fit(design, fitted_model, fit)
+    dispersion, signs = dispersion_after_fit(design, fitted_model, fit)
+    separation = separation_of_fit(design, settings.objective, mask, fit, signs, dispersion.separated)
     intercept = (fit.intercept - fit.coef.astype(float) @ center).astype(fit.intercept.dtype)
     return Fitted(
         observation_model=model,
@@ -68,7 +70,7 @@ def _as_fitted(settings: Settings, design, fit, center, names) -> Fitted:
             silent=fit.silent,
             constant=dispersion.constant,
             separated=dispersion.separated,
-            separated_features=dispersion.separated_features,
+            separation=separation,
             collinear=fit.features.collinear,
         ),
         null_mean=fit.null_mean,

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import clone
 
 from popglm._checks.models import require_estimator
-from popglm._checks.values import require_flag, require_option
+from popglm._checks.values import as_plain_number, require_flag, require_option
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
 from popglm._design.lazy import LazyFeatures
@@ -182,6 +182,7 @@ def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20
     settings = resolve_settings(model)
     observation = settings.objective.model
     frame, counts = as_X_y(X, y, observation, settings.y_dims)
+    splits = as_plain_number(splits)
     if isinstance(splits, numbers.Integral):
         splits = BlockSplit(splits)
     pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
