@@ -6,6 +6,7 @@ model with another scale and need not be compiled again.
 """
 # ruff: noqa: D102 (methods of the models inherit the docstrings of `ObservationModel`)
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -17,6 +18,7 @@ import numpy as np
 from jax.scipy.special import gammaln, xlogy
 
 from popglm._checks.old_names import ADVICE, OldName, warn_old_names
+from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import require_option, warn_user
 from popglm.links import EXP, IDENTITY, LINKS, LOGISTIC, Link, require_link, require_reachable_mean, resolve_link
 
@@ -480,6 +482,10 @@ def _log_rising_factorial(r, y):
 def _stirling_series(x):
     """Remainder of Stirling's formula, for x of at least 10."""
     return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / x**2) / x**2) / x**2) / x**2) / x
+
+
+def __getattr__(name):
+    refuse_attribute(f"module {__name__!r}", name, sys.modules[__name__])
 
 
 def __dir__():

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from popglm._checks.other_names import option_hint
+
 INT32 = np.iinfo(np.int32)
 INTERNAL_PACKAGES = ("popglm", "sklearn", "jaxtyping", "abc")  # warnings do not point at their lines
 
@@ -22,7 +24,8 @@ def require_option(name, value, choices):
     """Require one of the names in `choices`; the error suggests the nearest."""
     if isinstance(value, str) and value in choices:
         return value
-    close = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    other = option_hint(value, choices)
+    close = [other] if other else difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{hint}")
 

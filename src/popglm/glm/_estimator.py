@@ -50,7 +50,7 @@ class Estimator(Model):
         TypeError
             If X or y does not hold real numbers.
         OSError
-            If the checkpoint cannot be written. The last one is untouched.
+            If the checkpoint cannot be written during the fit. The last one is untouched.
 
         Warns
         -----
@@ -202,7 +202,7 @@ class Estimator(Model):
         TypeError
             If `batches` does not give pairs.
         OSError
-            If the checkpoint cannot be written. The last one is untouched.
+            If the checkpoint cannot be written during the fit. The last one is untouched.
 
         Warns
         -----

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from popglm._checks.models import require_fitted
+from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import require_function, require_key, require_option
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_features
@@ -67,6 +68,10 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         return text + (
             ", not converged" if self._single else f", {n_neurons - np.sum(converged)} of them not converged"
         )
+
+    def __getattr__(self, name):
+        """Refuse an attribute that there is not, with what it is called here if another tool has it."""
+        refuse_attribute(f"{type(self).__name__} object", name, self)
 
     def __sklearn_tags__(self):
         """Tell scikit-learn the sign of y, that X may hold NaN, and that `score` is a log-likelihood and no R²."""
