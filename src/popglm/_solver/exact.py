@@ -14,6 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 
 from popglm._checks.arrays import require_valid_bins
+from popglm._checks.progress import open_bar
 from popglm._design.arrays import machine_epsilon
 from popglm._design.sizes import SIZES
 from popglm._design.total import total
@@ -60,6 +61,12 @@ MAX_FINAL_STEP_TOL = 1e-2  # largest `tol` for which the last step, which is not
 REFACTOR_INTERVAL = 10  # passes between two updates of the own factors of neurons that still run
 
 
+GAIN_DECADES = 9  # by which the gain that is left falls during a usual fit, for the progress bar
+
+
+MAX_RUNNING_SHARE = 0.95  # of its way, that a neuron shows which still runs
+
+
 HESSIANS_PER_PASS = 8  # neurons whose Hessians are summed in one pass
 
 
@@ -86,17 +93,23 @@ class SavedFit(NamedTuple):
 
 @contextmanager
 def neuron_progress_bar(n_neurons, show):
-    """Show a progress bar of the neurons that are done; yield the function that updates it, None if not `show`."""
+    """Show a progress bar; yield the function that updates it, None if not `show`.
+
+    Each neuron counts by the way it has gone, in decades of the gain that is left.
+    """
     if not show:
         yield None
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=n_neurons, unit="neuron") as bar:
+    largest = np.zeros(n_neurons)
+    with open_bar(n_neurons, "neuron", bar_format="{l_bar}{bar}| {postfix} [{elapsed}<{remaining}]") as bar:
 
         def report(state):
-            bar.set_postfix(passes=int(state.n_evaluated.max()), refresh=False)
-            bar.update(int((state.status != RUNNING).sum()) - bar.n)
+            nonlocal largest
+            done, left = state.status != RUNNING, np.maximum(-state.search.slope, np.finfo(float).tiny)
+            largest = np.maximum(largest, np.where(done, 0, left))
+            way = np.log10(np.maximum(largest, left) / left) / GAIN_DECADES
+            bar.n = float(np.where(done, 1, np.minimum(way, MAX_RUNNING_SHARE)).sum())
+            bar.set_postfix_str(f"{done.sum()}/{n_neurons} neurons done, {int(state.n_evaluated.max())} passes")
 
         yield report
 

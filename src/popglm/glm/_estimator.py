@@ -4,7 +4,7 @@ from popglm.glm._batch_fit import fit_by_batches
 from popglm.glm._exact_fit import fit_to_data
 from popglm.glm._model import Model
 from popglm.glm._path_fit import fit_along_path
-from popglm.glm._report import BATCHES_STALLED, warn_of_fit
+from popglm.glm._report import BATCHES_STALLED, SOLVER_STOPPED_EARLY, STOPPED_EARLY, warn_of_fit
 from popglm.glm._settings import resolve_settings
 from popglm.glm._updates import initial_params, initial_solver_state, update_params
 
@@ -71,7 +71,7 @@ class Estimator(Model):
         settings = resolve_settings(self)
         fitted = fit_to_data(settings, X, y, init_params, progress, checkpoint)
         self._store(fitted)
-        warn_of_fit(fitted)
+        warn_of_fit(fitted, STOPPED_EARLY if settings.solver_name is None else SOLVER_STOPPED_EARLY)
         return self
 
     def fit_path(self, X, y, strengths=None, *, n_strengths=20, progress=False):

@@ -6,6 +6,7 @@ from popglm._checks.arrays import require_constant
 from popglm._checks.values import require_flag
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._design.lost_rows import warn_lost_rows
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import (
     design_fingerprint,
@@ -49,6 +50,7 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
         else:
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
         require_constant(X.values, y.values, fit.features.constant)
+        warn_lost_rows(X, rows.gather(design.valid))
         return _as_fitted(settings, design, mask, fit, center, Names(neurons=y.columns, features=X.columns))
 
 

@@ -8,6 +8,7 @@ from popglm._checks.arrays import as_finite_array, require_increasing
 from popglm._checks.values import as_positive_integer, require_flag
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._design.lost_rows import warn_lost_rows
 from popglm._solver.exact import neuron_progress_bar
 from popglm._solver.path import fit_strengths
 from popglm.glm._checks import require_path_settings
@@ -57,6 +58,7 @@ def fit_along_path(settings: Settings, X, y, strengths, n_strengths, progress) -
         strengths, fits = fit_strengths(
             design, objective._replace(strength=base), mask, strengths, n_strengths, report=report, **settings.options
         )
+    warn_lost_rows(X, rows.gather(design.valid))
     center = rows.offset(n_features)
     coef = np.stack([fit.coef for fit in fits])
     intercept = np.stack([fit.intercept - fit.coef.astype(float) @ center for fit in fits]).astype(coef.dtype)

@@ -8,6 +8,10 @@ from popglm._sums.scale import MAX_POISSON_DISPERSION
 from popglm.glm._fitted import Fitted
 
 STOPPED_EARLY = "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs"
+SOLVER_STOPPED_EARLY = (
+    "the solver that `solver_name` names stopped before the optimum. Leave out `solver_name` for the default solver; or scale "
+    "X, so that its features have standard deviations near 1, lower `tol` and raise `maxiter` in solver_kwargs"
+)
 STALLED = (
     "the fit met round-off before it converged, or a loss that is not finite, so more iterations do not help. Scale X, start "
     "nearer, lower the `stepsize` of a named solver, compute in 64 bits"
