@@ -31,12 +31,12 @@ WAYS = {  # the features and activity, and what the message names
         "Most often input place",
     ),
     "built": (lambda *v: (BASIS.compute_features(*v[:2]), v[2]), "are left out"),
-    "a matrix": (lambda *v: (np.c_[v[:2]].T, v[2]), "Most often feature 1"),
+    "a matrix": (lambda *v: (np.c_[v[:2]], v[2]), "Most often feature 1"),
     "a table": (
-        lambda *v: (nap.TsdFrame(t=on_times(v[0])[0].t, d=np.c_[v[:2]].T, columns=["speed", "place"]), *on_times(v[2])),
+        lambda *v: (nap.TsdFrame(t=on_times(v[0])[0].t, d=np.c_[v[:2]], columns=["speed", "place"]), *on_times(v[2])),
         "Most often feature place",
     ),
-    "streamed": (lambda *v: (Rows(np.c_[v[:2]].T.copy()), v[2]), "are left out"),
+    "streamed": (lambda *v: (Rows(np.c_[v[:2]]), v[2]), "are left out"),
 }
 
 

@@ -224,9 +224,9 @@ def warn_shared_history(features: LazyFeatures, pairs):
     if window and max(shares) > MAX_SHARED_HISTORY:
         fold = int(np.argmax(shares))
         warn_user(
-            f"{shares[fold]:.0%} of the test rows of fold {fold} share bins with rows of training, within the window of {window} "
-            "bins, so that held-out scores are too good. Do not shuffle rows: use BlockSplit(n) or EpochSplit, which leave out a "
-            "window between training and test."
+            f"{shares[fold]:.0%} of the test rows of fold {fold} share bins with rows of training, within the window of "
+            f"{window} bins, so that held-out scores are too good. Do not shuffle rows: use BlockSplit(n) or EpochSplit, which "
+            "leave out a window between training and test."
         )
 
 
