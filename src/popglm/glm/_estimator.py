@@ -30,7 +30,8 @@ class Estimator(Model):
         init_params
             Where to start, a pair (coef, intercept); by default at the null model.
         progress
-            Show a bar with the passes over the data and the neurons that are done. For the default solver only.
+            Show a bar: how far the neurons are on their way, how many are done, and the passes over the data. For the
+            default solver only.
         checkpoint
             Path of a file (.npz). The fit is written to it every 30 s, between two passes, and whenever it ends. If the file
             exists, the same call continues from it, or returns its result at once; an interrupted fit ends with exactly the
@@ -55,8 +56,12 @@ class Estimator(Model):
         Warns
         -----
         RuntimeWarning
-            Names neurons that are silent, always active, constant, separated, not overdispersed, or not converged; names
-            features that are collinear.
+            Names neurons that are silent, always active, constant, separated, not overdispersed, or not converged; features
+            that are collinear, or that no event comes with, alone or, where it is cheap to find, in a weighted sum. If more
+            than a tenth of the rows is lost to missing values, beyond what windows explain; if the fit has ended, but its last
+            checkpoint cannot be written.
+        UserWarning
+            If y looks like spike times.
 
         Examples
         --------
@@ -110,7 +115,8 @@ class Estimator(Model):
         Warns
         -----
         RuntimeWarning
-            Names neurons that are silent, those that are always active, and those that did not converge at some strength.
+            Names neurons that are silent, those that are always active, and those that did not converge at some strength;
+            features without a finite optimum that no penalty holds. Of lost rows, as `fit`.
 
         References
         ----------

@@ -41,6 +41,9 @@ def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
 
     .. math:: H^{-1} \Bigl(\sum_c s_c s_c^\top\Bigr) H^{-1}, \qquad s_c = \sum_{t \in c} s_t .
 
+    R's package sandwich has the expected information in place of H. For a link that is not canonical errors then differ by
+    some per cent, 4 to 11 where both were tried.
+
     It costs two or three passes over the data and 2 x time x features² x neurons operations, as much as features / 20 fits;
     memory is 8 bytes x neurons x features².
 
