@@ -147,8 +147,8 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         model, neurons without an event in `y` are left out of them.
 
         For Gaussian and Gamma take Cohen's, the share of the deviance that is explained. A log-likelihood that is that of a
-        density changes with the units of y and may be of either sign, and McFadden's ratio with it. The null model of a negative
-        binomial keeps the fitted dispersion: its own would be larger, and McFadden's ratio and bits smaller.
+        density changes with the units of y and may be of either sign, and McFadden's ratio with it. The null model of a
+        negative binomial keeps the fitted dispersion: its own would be larger, and McFadden's ratio and bits smaller.
 
         Parameters
         ----------
