@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("popglm", "beartype.beartype")
+install_import_hook("popglm", "shape_checks.check")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 import pynapple as nap

@@ -30,6 +30,7 @@ SCHEMAS = {  # name: (schema of check-jsonschema, files)
 COMMANDS = {
     "style": ["ruff", "check", "."],
     "layout": ["ruff", "format", "--check", "."],
+    "types": ["mypy"],
     "spelling": ["codespell", "."],
     "YAML": ["yamllint", "--strict", *YAML],
     **{

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--durations=5"]
 BY_FILE = ["-n", "2", "--dist", "loadfile"]  # the tests of one file share a book, or what was compiled
+ANY_ORDER = ["-n", "2", "--dist", "worksteal"]
 FAST = [
     "basis/test_bases.py",
     "basis/test_basis_messages.py",
@@ -51,7 +52,7 @@ STAGES = {  # name: (budget in seconds, what it is, command)
         "the book, built strictly",
         [*PYTEST, *BY_FILE, "tests/book", "--ignore=tests/book/test_browser.py"],
     ),
-    "browser": (240, "the built book in a browser", [*PYTEST, "-rs", "tests/book/test_browser.py"]),
+    "browser": (240, "the built book in a browser", [*PYTEST, "-rs", *ANY_ORDER, "tests/book/test_browser.py"]),
 }
 DEFAULT = [name for name in STAGES if name != "fast"]  # which is a part of "unit"
 LIMIT = 7

@@ -1,9 +1,10 @@
 """Public names: `help`, TypeErrors and pickles name public packages and methods, not the private files behind them."""
 
 from inspect import isclass, isfunction, unwrap
+from typing import Any
 
 
-def export(package, namespace):
+def export(package: str, namespace: dict[str, Any]) -> None:
     """Let the public objects of a package, `namespace["__all__"]`, name the package as their module.
 
     Public methods of their private base classes lose the name of the class, so that a TypeError says `fit()`, not

@@ -1,25 +1,35 @@
 """Conversion of pynapple objects and pandas tables to arrays and back: the only file that imports pynapple, when used."""
 
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pynapple
+
+    Epochs: TypeAlias = pynapple.IntervalSet
+    SpikeTrains: TypeAlias = pynapple.TsGroup
+else:  # names for checkers and readers only: nothing is imported, and tests check nothing
+    Epochs = SpikeTrains = Any
 
 
 class Frame(NamedTuple):
     """Array with the time axis of a pynapple object: times in seconds, epochs, names of columns; None for plain arrays."""
 
-    values: object
+    values: Any
     times: np.ndarray | None
-    epochs: object | None
+    epochs: Any
     columns: np.ndarray | None
 
 
 class HasFrame:
     """Base of arrays of this package that have a `frame`."""
 
+    frame: Any
 
-def as_frame(x) -> Frame:
+
+def as_frame(x: Any) -> Frame:
     """Split a Tsd, TsdFrame or TsdTensor into array and time axis; other values get a frame without times."""
     nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
     if isinstance(x, HasFrame):
@@ -31,7 +41,7 @@ def as_frame(x) -> Frame:
     return Frame(x.values, x.t, x.time_support, columns)
 
 
-def as_plain_array(x):
+def as_plain_array(x: Any) -> Any:
     """Convert a pandas table of numbers with missing values to an array of floats; return other values unchanged."""
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(x, pandas.DataFrame | pandas.Series):
@@ -41,7 +51,7 @@ def as_plain_array(x):
     return x.to_numpy(float, na_value=np.nan) if numeric and np.asarray(x).dtype == object else x
 
 
-def as_pynapple(values, frame: Frame, columns=None, metadata=None):
+def as_pynapple(values: Any, frame: Frame, columns: Any = None, metadata: Any = None) -> Any:
     """Convert values to a Tsd or TsdFrame on the time axis of `frame`; without increasing times return them unchanged.
 
     `metadata` describes the columns.
@@ -55,39 +65,39 @@ def as_pynapple(values, frame: Frame, columns=None, metadata=None):
     return nap.TsdFrame(t=frame.times, d=values, time_support=frame.epochs, columns=columns, metadata=metadata)
 
 
-def unit_table(columns, index, name):
+def unit_table(columns: dict, index: Any, name: str) -> Any:
     """Make a pandas table with a row for each unit; pandas comes with pynapple."""
     import pandas
 
     return pandas.DataFrame(columns, index=pandas.Index(index, name=name))
 
 
-def column_metadata(x, name):
+def column_metadata(x: Any, name: str) -> np.ndarray | None:
     """Metadata `name` of the columns of a TsdFrame; None if there is none."""
     nap = sys.modules.get("pynapple")
     has_name = nap is not None and isinstance(x, nap.TsdFrame) and name in x.metadata_columns
     return np.asarray(x.get_info(name)) if has_name else None
 
 
-def is_ts_group(x) -> bool:
+def is_ts_group(x: Any) -> bool:
     """Return whether x is a TsGroup."""
     nap = sys.modules.get("pynapple")
     return nap is not None and isinstance(x, nap.TsGroup)
 
 
-def is_epochs(x) -> bool:
+def is_epochs(x: Any) -> bool:
     """Return whether x is an IntervalSet."""
     nap = sys.modules.get("pynapple")
     return nap is not None and isinstance(x, nap.IntervalSet)
 
 
-def epoch_ends(epochs):
+def epoch_ends(epochs: Epochs) -> np.ndarray:
     """Starts and ends of an IntervalSet, one array."""
     values = np.asarray(epochs.values, float)
     return values[0] if len(values) == 1 else values.ravel()
 
 
-def rows_in_epochs(frame: Frame, epochs):
+def rows_in_epochs(frame: Frame, epochs: Epochs) -> tuple[np.ndarray, Epochs]:
     """Rows of a frame that lie inside epochs, and the intersection of its epochs with them."""
     nap = sys.modules["pynapple"]
     order = np.argsort(frame.times, kind="stable")
@@ -95,13 +105,13 @@ def rows_in_epochs(frame: Frame, epochs):
     return np.sort(np.asarray(rows.values, int)), rows.time_support
 
 
-def is_events(x) -> bool:
+def is_events(x: Any) -> bool:
     """Return whether x holds times of events (Ts, TsGroup) rather than values on a time axis."""
     nap = sys.modules.get("pynapple")
     return nap is not None and isinstance(x, (nap.Ts, nap.TsGroup))
 
 
-def event_times(x):
+def event_times(x: Any) -> dict | None:
     """Times of the events of each unit, by id; None if x is neither a TsGroup nor a Ts."""
     if not is_events(x):
         return None
@@ -115,14 +125,14 @@ def epoch_starts(frame: Frame, length: int) -> np.ndarray:
     return np.append(np.searchsorted(frame.times, frame.epochs.start, side="left"), length)
 
 
-def bin_frame(n_bins, bin_size) -> Frame:
+def bin_frame(n_bins: int, bin_size: float) -> Frame:
     """Make the time axis of one epoch that starts at 0."""
     import pynapple as nap
 
     return Frame(None, (np.arange(n_bins) + 0.5) * bin_size, nap.IntervalSet(0, n_bins * bin_size), None)
 
 
-def make_ts_group(trains, ids, epochs):
+def make_ts_group(trains: Any, ids: Any, epochs: Epochs) -> SpikeTrains:
     """Make a TsGroup of spike times; units are numbered if their ids are not integers."""
     nap = sys.modules["pynapple"]
     ids = np.asarray(ids)
@@ -131,7 +141,7 @@ def make_ts_group(trains, ids, epochs):
     return nap.TsGroup(units, time_support=epochs)
 
 
-def select_columns(x, columns):
+def select_columns(x: Any, columns: Any) -> Any:
     """Select columns of a TsdFrame with their metadata, of a pandas table with their types, or of an array."""
     nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
     if pandas is not None and isinstance(x, pandas.DataFrame):

@@ -7,7 +7,7 @@ lists the allowed classes, and how each is encoded into parts and decoded again.
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +24,7 @@ from popglm._files._checks import (
     require_savable,
 )
 from popglm._files.npz import read_npz, remove_partial_files, write_npz
+from popglm._types import FilePath
 from popglm.basis import Product, Sum
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._settings import OBSERVATION_MODELS, REGULARIZERS
@@ -137,7 +138,7 @@ def _flatten_containers(value) -> list:
     return [value]
 
 
-def save(model, path):
+def save(model: Any, path: FilePath) -> None:
     """Save one or several models or bases to a file: their settings, and everything learned from data.
 
     The file (.npz) holds arrays and a header in JSON, no pickle. It is written under another name and then moved to `path`, so
@@ -200,7 +201,7 @@ def save(model, path):
     write_npz(path, MODEL_FILE_KIND, MODEL_FILE_VERSION, tree)
 
 
-def load(path):
+def load(path: FilePath) -> Any:
     """Load a file written by `save`, without running code from the file.
 
     The model predicts and scores in the precision of the current session. A fit in 64 bits keeps 64 bits in `coef_`; without
@@ -238,7 +239,7 @@ def load(path):
     GLM(inverse_link_function='softplus')
     """
     path = as_readable_path("path", path)
-    tree, foreign, model = read_npz(path, MODEL_FILE_KIND, MODEL_FILE_VERSION), [], None
+    tree, foreign, model = read_npz(path, MODEL_FILE_KIND, MODEL_FILE_VERSION), [], None  # type: ignore[var-annotated]
     try:
         model = _decode_value(tree, foreign)
     except Exception:  # a header not written by `save` can raise anything

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -163,7 +164,7 @@ PROBIT = Link("probit", _probit, _log_probit, ndtri, _log_probit_rest, 0.0, 1.0)
 CLOGLOG = Link("cloglog", _cloglog, _log_cloglog, _inverse_cloglog, _log_cloglog_rest, 0.0, 1.0)
 IDENTITY = Link("identity", _same, _log, np.asarray, None, -np.inf, np.inf)
 
-LINKS = {link.name: link for link in (EXP, SOFTPLUS, LOGISTIC, PROBIT, CLOGLOG, IDENTITY)}
+LINKS: dict[Any, Link] = {link.name: link for link in (EXP, SOFTPLUS, LOGISTIC, PROBIT, CLOGLOG, IDENTITY)}
 LINKS |= {jnp.exp: EXP, jax.nn.softplus: SOFTPLUS, jax.nn.sigmoid: LOGISTIC, jax.scipy.special.expit: LOGISTIC}
 LINKS |= {jax.scipy.special.ndtr: PROBIT, jax.scipy.stats.norm.cdf: PROBIT}
 

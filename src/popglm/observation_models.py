@@ -4,13 +4,14 @@ A model defines a loss, a likelihood, a support and a scale, as functions of the
 JAX differentiates them. A model is a pytree whose only leaf is its scale, one number per neuron, so compiled code can take a
 model with another scale and need not be compiled again.
 """
-# ruff: noqa: D102 (methods of the models inherit the docstrings of `ObservationModel`)
 
+# ruff: noqa: D102 (methods of the models inherit the docstrings of `ObservationModel`)
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from jax.scipy.special import gammaln, xlogy
 from popglm._checks.old_names import ADVICE, OldName, warn_old_names
 from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import require_option, warn_user
+from popglm._types import Entries, Numbers, PerNeuron
 from popglm.links import EXP, IDENTITY, LINKS, LOGISTIC, Link, require_link, require_reachable_mean, resolve_link
 
 __all__ = ["Bernoulli", "Gamma", "Gaussian", "NegativeBinomial", "ObservationModel", "Poisson"]
@@ -147,7 +149,7 @@ class ObservationModel(ABC):
     shapes = OldName("dispersion", lambda dispersion: dispersion == "likelihood")
     linear, informed = OldName("exponential_family"), OldName("has_fisher_information")
 
-    def __init_subclass__(cls):
+    def __init_subclass__(cls) -> None:
         """Register the class as a pytree. JAX takes classes of `register_dataclass` with equal fields for the same class."""
         jax.tree_util.register_pytree_node(cls, _flatten_model, partial(_unflatten_model, cls))
         _convert_old_flags(cls)
@@ -160,64 +162,64 @@ class ObservationModel(ABC):
         if attributes.keys() & {"loss", "information", "exponential_family"}:
             cls.has_fisher_information = "information" in attributes or attributes.get("exponential_family", False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Replace the name or function of a link by the link."""
         if not isinstance(self.link, Link):
             name = require_link(self.link, LINKS)
             object.__setattr__(self, "link", resolve_link(name, self.support.low, self.support.high))
 
-    def with_scale(self, scale):
+    def with_scale(self, scale: Numbers) -> Self:
         """Return this model with one scale per neuron, as a column."""
         return replace(self, scale=np.asarray(scale, jnp.result_type(float))[:, None])
 
-    def mean(self, eta):
+    def mean(self, eta: Entries) -> Entries:
         """Mean per bin, shape of `eta`."""
         return self.link.inverse(eta)
 
     @abstractmethod
-    def loss(self, eta, y):
+    def loss(self, eta: Entries, y: Entries) -> Entries:
         """Negative log-likelihood times the scale, up to terms without parameters; finite wherever the mean is."""
 
     @abstractmethod
-    def least(self, y):
+    def least(self, y: Entries) -> Entries:
         """Smallest loss: the loss where the mean is y."""
 
     @abstractmethod
-    def saturated(self, y):
+    def saturated(self, y: Entries) -> Entries:
         """Log-likelihood where the mean is y: that of the saturated model."""
 
     @abstractmethod
-    def variance(self, mean):
+    def variance(self, mean: Entries) -> Entries:
         """Variance of y at this mean, divided by the scale if ``dispersion = "pearson"``."""
 
     @abstractmethod
-    def sample(self, key, eta):
+    def sample(self, key: jax.Array, eta: Entries) -> Entries:
         """Draw y at the linear predictor `eta`, with a random key of JAX."""
 
-    def curvature(self, eta, y):
+    def curvature(self, eta: Entries, y: Entries) -> Entries:
         """Second derivative of the loss with respect to the linear predictor, element by element."""
         slope = lambda e: jax.jvp(lambda x: self.loss(x, y), (e,), (jnp.ones_like(e),))[1]
         return jax.jvp(slope, (eta,), (jnp.ones_like(eta),))[1]
 
-    def information(self, eta):
+    def information(self, eta: Entries) -> Entries:
         """Fisher information: mean of the curvature over y; in an exponential family the curvature at the mean of y."""
         return self.curvature(eta, self.mean(eta))
 
-    def deviance(self, eta, y):
+    def deviance(self, eta: Entries, y: Entries) -> Entries:
         """Unit deviance of every entry: twice the difference of the loss and its smallest value, without the scale."""
         return 2 * (self.loss(eta, y) - self.least(y))
 
-    def log_likelihood(self, eta, y):
+    def log_likelihood(self, eta: Entries, y: Entries) -> Entries:
         """Log-likelihood of every entry, including the terms that do not depend on parameters."""
         return self.saturated(y) - self.deviance(eta, y) / (2 * (self.scale if self.dispersion == "pearson" else 1))
 
-    def pearson(self, eta, y):
+    def pearson(self, eta: Entries, y: Entries) -> Entries:
         """Squared residual divided by `variance`."""
         mean = self.mean(eta)
         residual = y - mean
         return jnp.where(residual == 0, 0, residual**2 / self.variance(mean))
 
-    def null_mean(self, events, bins):
+    def null_mean(self, events: PerNeuron, bins: PerNeuron) -> tuple[np.ndarray, np.ndarray]:
         """Mean of each neuron, and which neurons are constant; half an event keeps the link of their means finite."""
         bins = np.maximum(bins, 1)
         mean, low, high = events / bins, self.support.low, self.support.high
@@ -226,7 +228,7 @@ class ObservationModel(ABC):
         require_reachable_mean(self.link.low, self.link.high, mean)
         return mean, at_low | at_high
 
-    def nat(self, loss):
+    def nat(self, loss: PerNeuron) -> PerNeuron:
         """Change of the mean loss per nat of log-likelihood: 1, or the scale, twice the loss, if it divides the loss."""
         return 2 * loss if self.dispersion == "pearson" else np.ones_like(loss)
 
@@ -258,19 +260,19 @@ class Poisson(ObservationModel):
     link: Link | Callable | str = EXP
     exponential_family = True
 
-    def loss(self, eta, y):
+    def loss(self, eta: Entries, y: Entries) -> Entries:
         return self.link.inverse(eta) - y * self.link.log_inverse(eta)
 
-    def least(self, y):
+    def least(self, y: Entries) -> Entries:
         return y - xlogy(y, y)
 
-    def saturated(self, y):
+    def saturated(self, y: Entries) -> Entries:
         return xlogy(y, y) - y - gammaln(y + 1)
 
-    def variance(self, mean):
+    def variance(self, mean: Entries) -> Entries:
         return mean
 
-    def sample(self, key, eta):
+    def sample(self, key: jax.Array, eta: Entries) -> Entries:
         return jax.random.poisson(key, self.mean(eta))
 
 
@@ -300,25 +302,25 @@ class Bernoulli(ObservationModel):
     link: Link | Callable | str = LOGISTIC
     support, exponential_family = BINARY, True
 
-    def loss(self, eta, y):
+    def loss(self, eta: Entries, y: Entries) -> Entries:
         # `where`, since 0 times a logarithm of -inf is NaN
         return -jnp.where(y > 0, self.link.log_inverse(eta), self.link.log_rest(eta))
 
-    def information(self, eta):
+    def information(self, eta: Entries) -> Entries:
         """Fisher information: mean of the curvature over y, which is 0 or 1."""
         mean, one = self.mean(eta), jnp.ones_like(eta)
         return mean * self.curvature(eta, one) + (1 - mean) * self.curvature(eta, 0 * one)
 
-    def least(self, y):
+    def least(self, y: Entries) -> Entries:
         return 0 * y
 
-    def saturated(self, y):
+    def saturated(self, y: Entries) -> Entries:
         return 0 * y
 
-    def variance(self, mean):
+    def variance(self, mean: Entries) -> Entries:
         return mean * (1 - mean)
 
-    def sample(self, key, eta):
+    def sample(self, key: jax.Array, eta: Entries) -> Entries:
         return jax.random.bernoulli(key, self.mean(eta)).astype(int)
 
 
@@ -350,19 +352,19 @@ class Gaussian(ObservationModel):
     scale: object = None
     support, dispersion, exponential_family = REAL, "pearson", True
 
-    def loss(self, eta, y):
+    def loss(self, eta: Entries, y: Entries) -> Entries:
         return (y - self.link.inverse(eta)) ** 2 / 2
 
-    def least(self, y):
+    def least(self, y: Entries) -> Entries:
         return 0 * y
 
-    def saturated(self, y):
+    def saturated(self, y: Entries) -> Entries:
         return 0 * y - jnp.log(2 * np.pi * self.scale) / 2
 
-    def variance(self, mean):
+    def variance(self, mean: Entries) -> Entries:
         return jnp.ones_like(mean)
 
-    def sample(self, key, eta):
+    def sample(self, key: jax.Array, eta: Entries) -> Entries:
         mean = self.mean(eta)
         return mean + jnp.sqrt(self.scale) * jax.random.normal(key, jnp.shape(mean))
 
@@ -396,20 +398,20 @@ class Gamma(ObservationModel):
     scale: object = None
     support, dispersion, exponential_family = POSITIVE, "pearson", True
 
-    def loss(self, eta, y):
+    def loss(self, eta: Entries, y: Entries) -> Entries:
         ratio = jnp.log(y) - self.link.log_inverse(eta)
         return jnp.expm1(ratio) - ratio
 
-    def least(self, y):
+    def least(self, y: Entries) -> Entries:
         return 0 * y
 
-    def saturated(self, y):
+    def saturated(self, y: Entries) -> Entries:
         return -jnp.log(2 * np.pi * self.scale) / 2 - _stirling_remainder(1 / self.scale) - jnp.log(y)
 
-    def variance(self, mean):
+    def variance(self, mean: Entries) -> Entries:
         return mean**2
 
-    def sample(self, key, eta):
+    def sample(self, key: jax.Array, eta: Entries) -> Entries:
         mean = self.mean(eta)
         return mean * self.scale * jax.random.gamma(key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))
 
@@ -443,20 +445,20 @@ class NegativeBinomial(ObservationModel):
     scale: object = None
     dispersion, exponential_family = "likelihood", True
 
-    def loss(self, eta, y):
+    def loss(self, eta: Entries, y: Entries) -> Entries:
         log_term = jnp.log1p(self.scale * self.link.inverse(eta)) / self.scale
         return (1 + self.scale * y) * log_term - y * self.link.log_inverse(eta)
 
-    def least(self, y):
+    def least(self, y: Entries) -> Entries:
         return (1 + self.scale * y) * jnp.log1p(self.scale * y) / self.scale - xlogy(y, y)
 
-    def saturated(self, y):
+    def saturated(self, y: Entries) -> Entries:
         return _log_rising_factorial(1 / self.scale, y) - gammaln(y + 1) - self.least(y)
 
-    def variance(self, mean):
+    def variance(self, mean: Entries) -> Entries:
         return mean + self.scale * mean**2
 
-    def sample(self, key, eta):
+    def sample(self, key: jax.Array, eta: Entries) -> Entries:
         mean = self.mean(eta)
         gain_key, count_key = jax.random.split(key)
         gain = self.scale * jax.random.gamma(gain_key, jnp.broadcast_to(1 / self.scale, jnp.shape(mean)))

@@ -9,12 +9,15 @@ or has shape (parts,) or (neurons, parts), with one entry for each part (feature
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 from popglm._checks.old_names import OldName, alias_old_names
 from popglm._checks.values import as_number, as_plain_number, as_positive_integer, as_share, require_flag
+from popglm._types import Coefficients, PerNeuron, Strength
 
 __all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegularized"]
 
@@ -47,20 +50,20 @@ class Regularizer:
 
     squares, lengths, thresholds = OldName("l2_share"), OldName("l1_share"), OldName("group_weights")
 
-    def __init_subclass__(cls):
+    def __init_subclass__(cls) -> None:
         """Read the names that a user's class had in version 0.1."""
         alias_old_names(cls)
 
-    def groups(self, n_features) -> np.ndarray:
+    def groups(self, n_features: int) -> Int[np.ndarray, " groups"]:
         """Number of features in each group; a group is a run of adjacent features."""
         return np.ones(n_features, int)
 
-    def differences(self, n_features):
+    def differences(self, n_features: int) -> tuple[Any, np.ndarray]:
         """Return the matrix A, None for the identity, and for each of its rows the part whose strength it has."""
         sizes = self.groups(n_features)
         return None, np.repeat(np.arange(len(sizes)), sizes)
 
-    def check(self, strength, n_features, n_neurons):
+    def check(self, strength: Strength, n_features: int, n_neurons: int) -> None:
         """Raise unless the strength has a shape for this number of features and neurons."""
         shape, n_parts = np.shape(strength), len(self.groups(n_features))
         by_neuron = len(shape) == 2 and shape[0] in (1, n_neurons) and shape[1] in (1, n_parts)
@@ -71,35 +74,35 @@ class Regularizer:
                 f"shape {shape[::-1]}."
             )
 
-    def penalty(self, strength, coef):
+    def penalty(self, strength: Strength, coef: Coefficients) -> PerNeuron:
         """Return the penalty of each neuron."""
         value = self.smooth(strength, coef)
         if self.l1_share:
             value = value + (self.group_weights(strength, coef.shape[-1]) * self._norms(coef)).sum(-1)
         return value
 
-    def smooth(self, strength, coef):
+    def smooth(self, strength: Strength, coef: Coefficients) -> PerNeuron:
         """Return the smooth part of the penalty: the sum of squares."""
         weight, rows, _ = self._rows(strength, coef)
         return (weight * rows**2).sum(-1) / 2
 
-    def gradient(self, strength, coef):
+    def gradient(self, strength: Strength, coef: Coefficients) -> Coefficients:
         """Return the gradient of the smooth part, shape of `coef`."""
         weight, rows, A = self._rows(strength, coef)
         return weight * rows if A is None else (weight * rows) @ A
 
-    def hessian(self, strength, n_features) -> np.ndarray:
+    def hessian(self, strength: Strength, n_features: int) -> Float[np.ndarray, "features features"]:
         """Return the Hessian of the smooth part, shape (features, features), for the strength of one neuron."""
         weight, rows, A = self._rows(strength, np.eye(n_features))
         weighted = weight * rows
         return weighted if A is None else weighted @ A
 
-    def group_weights(self, strength, n_features):
+    def group_weights(self, strength: Strength, n_features: int) -> Strength:
         """Return the weight of each group norm in the penalty."""
         sizes = self.groups(n_features)
         return self.l1_share * np.sqrt(sizes) * _part_strengths(strength, np.arange(len(sizes)))
 
-    def prox(self, strength, coef, step):
+    def prox(self, strength: Strength, coef: Coefficients, step: Any) -> Coefficients:
         """Return the proximal step of the group norms: groups with a norm below the threshold become 0."""
         if not self.l1_share:
             return coef
@@ -232,18 +235,18 @@ class ElasticNet(Regularizer):
 
     l1_ratio: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check `l1_ratio`, and store it as a float."""
         share = as_share("l1_ratio", self.l1_ratio, " Use Lasso for 1 and Ridge for 0.", strict=True)
         object.__setattr__(self, "l1_ratio", share)
 
     @property
-    def l1_share(self):
+    def l1_share(self) -> float:  # type: ignore[override]
         """Share of the absolute values."""
         return self.l1_ratio
 
     @property
-    def l2_share(self):
+    def l2_share(self) -> float:  # type: ignore[override]
         """Share of the squares."""
         return 1 - self.l1_ratio
 
@@ -280,11 +283,11 @@ class GroupLasso(Regularizer):
     sizes: int | tuple
     l1_share = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the settings, and store `sizes` as a number or a tuple, which are hashable."""
         object.__setattr__(self, "sizes", as_group_sizes(self.sizes))
 
-    def groups(self, n_features):
+    def groups(self, n_features: int) -> Int[np.ndarray, " groups"]:
         """Number of features in each group."""
         return divide_into_groups(type(self).__name__, self.sizes, n_features)
 
@@ -332,18 +335,18 @@ class Smoothness(Regularizer):
     ridge: float = 1e-3
     l2_share = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the settings, and store `sizes` as a number or a tuple, which are hashable."""
         object.__setattr__(self, "sizes", as_group_sizes(self.sizes))
         object.__setattr__(self, "ridge", as_number("ridge", self.ridge, 0))
         object.__setattr__(self, "order", as_positive_integer("order", self.order))
         require_flag("cyclic", self.cyclic)
 
-    def groups(self, n_features):
+    def groups(self, n_features: int) -> Int[np.ndarray, " groups"]:
         """Number of functions of each input."""
         return divide_into_groups(type(self).__name__, self.sizes, n_features)
 
-    def differences(self, n_features):
+    def differences(self, n_features: int) -> tuple[Any, np.ndarray]:
         """Return differences of adjacent coefficients and a share of all coefficients, and the input of every row."""
         return _difference_matrix(tuple(self.groups(n_features)), self.order, self.cyclic, self.ridge)
 

@@ -1,5 +1,6 @@
 """What the tests of the book share: a small book to change and to break, and the whole book, built."""
 
+import fcntl
 import shutil
 from pathlib import Path
 
@@ -31,8 +32,14 @@ def small_book(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def site() -> Path:
-    """Return the folder of the built book, brought up to date."""
-    done = build(ROOT)
-    assert not done.problems
-    return done.html
+def site(tmp_path_factory, worker_id) -> Path:
+    """Return the folder of the built book, brought up to date by the first of the processes that ask."""
+    folder = tmp_path_factory.getbasetemp()
+    note = (folder if worker_id == "master" else folder.parent) / "site"
+    with note.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if note.stat().st_size == 0:
+            done = build(ROOT)
+            assert not done.problems
+            file.write("built")
+    return ROOT / "_build" / "html"

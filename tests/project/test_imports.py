@@ -87,6 +87,7 @@ def test_a_public_module_shows_its_public_names_and_no_others(module):
 # A folder, or a module at the top of the package, imports what stands on its line, and nothing else of the package.
 RULE = """
     _public
+    _types
     _pynapple
     _checks            _pynapple
     _design            _checks _pynapple
@@ -146,9 +147,10 @@ def test_the_top_of_the_package_can_be_read_at_a_glance():
 
 @pytest.mark.parametrize("unit", RULE)
 def test_a_folder_imports_what_stands_on_its_line(unit):
-    """Besides `_public`, which every public package uses to name its objects."""
+    """Besides `_public` and `_types`, which public packages use to name their objects and the types of arguments."""
     uses = {other for file in files_of(unit) for other, _ in inside(file)}
-    assert uses - {unit, "_public"} == RULE[unit]
+    assert uses - {unit, "_public", "_types"} == RULE[unit]
+    assert not (unit.startswith("_") and uses & {"_public", "_types"})
 
 
 def test_the_rule_has_no_circle():

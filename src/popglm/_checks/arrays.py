@@ -1,8 +1,12 @@
 """Checks of arrays: types, shapes and values of X, y and inputs."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from popglm._checks.values import INT32, warn_user
 from popglm._pynapple import as_plain_array, is_events
@@ -10,13 +14,13 @@ from popglm._pynapple import as_plain_array, is_events
 MIN_SPIKE_TIMES = 100
 
 
-def require_binned(name, x):
+def require_binned(name: str, x: Any) -> None:
     """Require values per bin, not spike times."""
     if is_events(x):
         raise TypeError(f"`{name}` holds spike times; expected counts per bin. Write {name}.count(bin_size).")
 
 
-def as_real_array(name, x, n_dims):
+def as_real_array(name: str, x: Any, n_dims: tuple[int, ...]) -> np.ndarray:
     """Convert to a real array with one of `n_dims` dimensions, without a copy where possible."""
     require_binned(name, x)
     if type(x).__module__.startswith("scipy.sparse"):
@@ -25,7 +29,7 @@ def as_real_array(name, x, n_dims):
         fix = "Call popglm, which compiles itself, outside jit, grad and vmap."
         raise TypeError(f"`{name}` is being traced by JAX. {fix}")
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        x = x.astype(float).filled(np.nan)
+        x = x.astype(float).filled(np.nan)  # type: ignore[attr-defined]
     try:
         values = np.asarray(as_plain_array(x))
     except Exception as error:
@@ -49,7 +53,7 @@ def as_real_array(name, x, n_dims):
     return values
 
 
-def require_sliceable(name, values, n_dims=(1, 2)):
+def require_sliceable(name: str, values: Any, n_dims: tuple[int, ...] = (1, 2)) -> Any:
     """Require a stream of rows of real numbers; their values are checked when they are read."""
     if len(values.shape) not in n_dims or np.dtype(values.dtype).kind not in "biuf" or 0 in values.shape:
         expected = f"{' or '.join(map(str, n_dims))} axes, time first, and hold real numbers"
@@ -58,27 +62,27 @@ def require_sliceable(name, values, n_dims=(1, 2)):
     return values
 
 
-def require_entries(name, x):
+def require_entries(name: str, x: Any) -> None:
     """Require at least one row and one column; scikit-learn expects these words."""
     if 0 in x.shape:
         axis = "sample(s)" if x.shape[0] == 0 else "feature(s)" if name == "X" else "column(s)"
         raise ValueError(f"`{name}` must not be empty: 0 {axis} (shape={x.shape}) while a minimum of 1 is required.")
 
 
-def require_y(y):
+def require_y(y: Any) -> None:
     """Require y."""
     if y is None:
         raise ValueError("this method requires y to be passed, but the target y is None. Give the counts as y.")
 
 
-def as_input_matrix(x):
+def as_input_matrix(x: Any) -> Shaped[np.ndarray, "time inputs"]:
     """Convert inputs to a finite array (time, inputs)."""
     values = as_real_array("inputs", x, (1, 2))
     require_finite("inputs", values)
     return values[:, None] if values.ndim == 1 else values
 
 
-def require_finite(name, values, first=0):
+def require_finite(name: str, values: np.ndarray, first: int = 0) -> tuple[float, float]:
     """Require entries that are finite and whose squares do not overflow, or NaN (missing); return minimum and maximum.
 
     `first` is the number of the first row, for messages about a part of a longer array. If all entries are NaN, the minimum
@@ -103,13 +107,13 @@ def require_finite(name, values, first=0):
     return low, high
 
 
-def split_for_cache(values):
+def split_for_cache(values: np.ndarray) -> Iterator[np.ndarray]:
     """Split rows into pieces that fit into a processor's cache, so that several operations read memory once."""
     rows = max(2**18 // max(values[:1].size, 1), 1)
     return (values[start : start + rows] for start in range(0, len(values), rows))
 
 
-def require_in_support(values, model, first=0):
+def require_in_support(values: np.ndarray, model: Any, first: int = 0) -> None:
     """Require y in the support of the observation model, or NaN."""
     extremes, support = require_finite("y", values, first), model.support
     if not (support.outside(np.array(extremes)).any() or (support.kind == "binary" and values.dtype != bool)):
@@ -121,7 +125,7 @@ def require_in_support(values, model, first=0):
         raise ValueError(f"`y` must hold {support.name} for {type(model).__name__}; row {first + row} holds {came}.")
 
 
-def warn_spike_times(name, values):
+def warn_spike_times(name: str, values: np.ndarray) -> None:
     """Warn of counts that look like times of spikes: at least `MIN_SPIKE_TIMES` numbers that increase, with fractions."""
     first = values[:MIN_SPIKE_TIMES]
     if len(first) < MIN_SPIKE_TIMES or values.dtype.kind != "f":
@@ -133,7 +137,7 @@ def warn_spike_times(name, values):
         warn_user(f"`{name}` must hold counts per bin, and holds {came}, as spike times are. {fix}")
 
 
-def require_whole_numbers(name, values):
+def require_whole_numbers(name: str, values: np.ndarray) -> np.ndarray:
     """Require whole numbers, or NaN."""
     broken = values[values % 1 > 0]
     if len(broken):
@@ -142,14 +146,14 @@ def require_whole_numbers(name, values):
     return values
 
 
-def require_valid_bins(has_valid_bins):
+def require_valid_bins(has_valid_bins: Any) -> None:
     """Require at least one valid bin."""
     if not has_valid_bins:
         fix = "The first `window_size` rows of features of an epoch are NaN: a batch must be longer than the window."
         raise ValueError(f"no bin is valid: every row holds a NaN in X or in y. {fix}")
 
 
-def require_small_offset(mean, sd):
+def require_small_offset(mean: np.ndarray, sd: np.ndarray) -> None:
     """Require features that do not lie so far from 0 that round-off hides their variation."""
     dtype = jnp.result_type(float)
     unresolved = (np.abs(mean) * jnp.finfo(dtype).eps > 0.002 * sd) & (sd > 0)
@@ -161,7 +165,7 @@ def require_small_offset(mean, sd):
         )
 
 
-def require_constant(X, y, features):
+def require_constant(X: Any, y: Any, features: np.ndarray) -> None:
     """Require that features which looked constant in single precision are constant in the valid bins; read in parts."""
     if not len(features):
         return
@@ -180,7 +184,9 @@ def require_constant(X, y, features):
         raise ValueError(f"feature {feature} of X varies by {came}; {fix}")
 
 
-def as_finite_array(name, value, n_dims, *, missing=False, fix="Leave such values out."):
+def as_finite_array(
+    name: str, value: Any, n_dims: tuple[int, ...], *, missing: bool = False, fix: str = "Leave such values out."
+) -> Float[np.ndarray, "..."]:
     """Convert to an array of finite floats; NaN is allowed if values may be `missing`."""
     values = as_real_array(name, value, n_dims).astype(float)
     if np.isinf(values).any() or (np.isnan(values).any() and not missing):
@@ -188,7 +194,7 @@ def as_finite_array(name, value, n_dims, *, missing=False, fix="Leave such value
     return values
 
 
-def require_increasing(name, values, low=-np.inf, fix="Sort them."):
+def require_increasing(name: str, values: np.ndarray, low: float = -np.inf, fix: str = "Sort them.") -> np.ndarray:
     """Require values above `low` of which each is above the one before, and return them."""
     if (values <= low).any() or (np.diff(values) <= 0).any():
         bound = "" if low == -np.inf else f" above {low:g}"
@@ -197,14 +203,14 @@ def require_increasing(name, values, low=-np.inf, fix="Sort them."):
     return values
 
 
-def require_shape(name, values, shape, axes, fix=""):
+def require_shape(name: str, values: Any, shape: tuple[int, ...], axes: str, fix: str = "") -> np.ndarray:
     """Require an array of this shape, and return it."""
     if np.shape(values) != shape:
         raise ValueError(f"`{name}` must have shape ({axes}) = {shape}; got {np.shape(values)}.{fix}")
     return np.asarray(values)
 
 
-def require_shares(name, values, fix=""):
+def require_shares(name: str, values: np.ndarray, fix: str = "") -> np.ndarray:
     """Require numbers from 0 to 1, or NaN, and return them."""
     low, high = np.fmin.reduce(values, None), np.fmax.reduce(values, None)
     if low < 0 or high > 1:
@@ -212,7 +218,7 @@ def require_shares(name, values, fix=""):
     return values
 
 
-def as_rescaled_intervals(z):
+def as_rescaled_intervals(z: Any) -> Float[np.ndarray, " intervals"]:
     """Convert rescaled intervals of one unit, which lie between 0 and 1."""
     fix = " Transform rescaled intervals t to 1 - exp(-t)."
     return require_shares("z", as_finite_array("z", z, (1,)), fix)

@@ -1,15 +1,18 @@
 """Checks of indices and axes of lazy features, lazy counts and coefficients."""
 
 import numbers
+from typing import Any
 
 import numpy as np
 
 
-def as_row_and_column(key, shape, what="lazy features", *, twice=False):
+def as_row_and_column(
+    key: Any, shape: tuple[int, int], what: str = "lazy features", *, twice: bool = False
+) -> tuple[Any, Any]:
     """Convert an index of a lazy matrix to rows and columns, None for all; rows may repeat only with `twice`."""
     key, n = key if isinstance(key, tuple) else (key,), shape[0]
     at = next((i for i, k in enumerate(key) if k is Ellipsis), len(key))
-    rows, *columns = (*key[:at], *[slice(None)] * (2 - len(key) + (at < len(key))), *key[at + 1 :])
+    rows, *columns = (*key[:at], *[slice(None)] * (2 - len(key) + (at < len(key))), *key[at + 1 :])  # type: ignore[misc]
     columns = [c for c in columns if not (isinstance(c, slice) and c == slice(None))]
     if len(columns) > 1 or any(k is None for k in (rows, *columns)):
         raise IndexError(f"{what} have two axes, time and {what.split()[1]}; got the index {key!r}.")
@@ -22,7 +25,7 @@ def as_row_and_column(key, shape, what="lazy features", *, twice=False):
         expected = f"a slice, whole numbers or a mask of length {n}"
         came = f"{type(rows).__name__} of dtype {index.dtype} and shape {index.shape}"
         raise IndexError(f"rows of {what} must be given by {expected}; got {came}.")
-    if columns and index.ndim == 1 and np.ndim(column) == 1:
+    if columns and index.ndim == 1 and np.ndim(column) == 1:  # type: ignore[arg-type]
         raise IndexError(f"{what} take an array of rows or one of columns, not both; index numpy.asarray of it.")
     index = np.flatnonzero(index) if index.dtype == bool else index.astype(int).reshape(-1)
     if not len(index):
@@ -36,9 +39,9 @@ def as_row_and_column(key, shape, what="lazy features", *, twice=False):
     return index, column
 
 
-def require_axis(shape, axis, n, *, blocks=False):
+def require_axis(shape: tuple[int, ...], axis: Any, n: int, *, blocks: bool = False) -> None:
     """Require an axis that holds the `n` features of a basis, or blocks of `n` functions, one for each input."""
-    if not isinstance(axis, numbers.Integral) or not -len(shape) <= axis < len(shape):
+    if not isinstance(axis, numbers.Integral) or not -len(shape) <= axis < len(shape):  # type: ignore[operator]
         raise ValueError(f"`axis` must be an axis of the array of shape {shape}; got {axis!r}.")
     if shape[axis] % n if blocks else shape[axis] != n:
         features = f"the {n} features of the last inputs of this basis"
@@ -47,7 +50,7 @@ def require_axis(shape, axis, n, *, blocks=False):
         raise ValueError(f"axis {axis} must hold {expected}; {came}. For coefficients write axis=0.")
 
 
-def require_whole_blocks(inputs, functions, n_basis):
+def require_whole_blocks(inputs: Any, functions: Any, n_basis: int) -> None:
     """Require columns in whole blocks, one for each input, with all functions in order."""
     blocks = np.asarray(inputs).reshape(-1, n_basis)
     whole = (blocks == blocks[:, :1]).all() and (np.reshape(functions, (-1, n_basis)) == np.arange(n_basis)).all()
@@ -57,7 +60,7 @@ def require_whole_blocks(inputs, functions, n_basis):
         raise ValueError(f"columns must be {expected}; got {came}. Split before you choose columns.")
 
 
-def is_sender_receiver_pair(units):
+def is_sender_receiver_pair(units: Any) -> bool:
     """Return whether `units` is a pair of lists of ids (None for all), senders and receivers, rather than two ids."""
     listed = lambda part: part is None or (hasattr(part, "__len__") and not isinstance(part, str))
     return isinstance(units, tuple) and len(units) == 2 and all(map(listed, units))

@@ -1,14 +1,17 @@
 """Checks of fitted models, of their parameters, and of new data for them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from popglm._checks.arrays import as_real_array, require_shape
 from popglm._checks.values import require_pair
 
 
-def require_estimator(value, kind, name="model"):
+def require_estimator(value: Any, kind: type, name: str = "model") -> None:
     """Require an estimator of this package."""
     if not isinstance(value, kind):
         came = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
@@ -16,7 +19,7 @@ def require_estimator(value, kind, name="model"):
         raise TypeError(f"`{name}` must be a GLM or a PopulationGLM; got {came}. {fix}")
 
 
-def require_fitted(estimator):
+def require_fitted(estimator: Any) -> None:
     """Require an estimator with coefficients."""
     if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):
         from sklearn.exceptions import NotFittedError
@@ -25,27 +28,29 @@ def require_fitted(estimator):
         raise NotFittedError(f"this {name} has no coefficients yet. Call `fit` or `update` first.")
 
 
-def require_n_features(expected, got, who="model"):
+def require_n_features(expected: int, got: int, who: str = "model") -> None:
     """Require the expected number of features."""
     if expected != got:
         fix = "Use the same basis and the same inputs."
         raise ValueError(f"X has {got} features, but {who} is expecting {expected} features as input. {fix}")
 
 
-def require_n_neurons(expected, got):
+def require_n_neurons(expected: int, got: int) -> None:
     """Require the expected number of neurons."""
     if expected != got:
         raise ValueError(f"y has {got} neurons, but the model has {expected}. Keep the neurons and their order.")
 
 
-def require_same_names(expected, came, text="The feature names should match those that were passed during fit"):
+def require_same_names(
+    expected: Any, came: Any, text: str = "The feature names should match those that were passed during fit"
+) -> None:
     """Require the expected names of columns, in their order, if both are known."""
     if expected is not None and came is not None and list(expected) != list(came):
         one, other = next((a, b) for a, b in zip(expected, came, strict=True) if a != b)
         raise ValueError(f"{text}, in the same order; expected {one!r} where {other!r} came. Select columns by name.")
 
 
-def as_feature_mask(mask, n_features, n_neurons):
+def as_feature_mask(mask: Any, n_features: int, n_neurons: int) -> Float[np.ndarray, "neurons features"]:
     """Convert a mask of 0 and 1 to (neurons, features); all 1 if it is None."""
     if mask is None:
         return np.ones((n_neurons, n_features))
@@ -56,7 +61,7 @@ def as_feature_mask(mask, n_features, n_neurons):
     return values.T.astype(float)
 
 
-def require_params_pair(params, name="params"):
+def require_params_pair(params: Any, name: str = "params") -> Any:
     """Require a pair (coef, intercept) of arrays in the precision of JAX."""
     fix, precision = " Start from `initialize_params`.", jnp.result_type(float)
     for part in require_pair(params, f"`{name}` must be a pair (coef, intercept)", fix):
@@ -66,7 +71,9 @@ def require_params_pair(params, name="params"):
     return params
 
 
-def require_params_shape(params, coef_shape, intercept_shape, name="params"):
+def require_params_shape(
+    params: Any, coef_shape: tuple[int, ...], intercept_shape: tuple[int, ...], name: str = "params"
+) -> tuple[Any, Any]:
     """Require a pair (coef, intercept) of these shapes."""
     coef, intercept = require_params_pair(params, name)
     shapes = np.shape(coef), np.shape(intercept)
@@ -79,20 +86,20 @@ def require_params_shape(params, coef_shape, intercept_shape, name="params"):
     return coef, intercept
 
 
-def require_finite_params(params, name="params"):
+def require_finite_params(params: Any, name: str = "params") -> None:
     """Require coefficients and intercepts without NaN or infinity."""
     if not all(np.isfinite(part).all() for part in params):
         raise ValueError(f"`{name}` must be finite; got NaN or an infinite value. Start from `initialize_params`.")
 
 
-def require_solver_state(value):
+def require_solver_state(value: Any) -> None:
     """Require a solver state."""
     arrays = all(isinstance(leaf, np.ndarray | np.generic | jax.Array) for leaf in jax.tree.leaves(value))
     if not isinstance(value, tuple) or not arrays:
         raise TypeError(f"`state` must come from `initialize_state` or the last `update`; got {type(value).__name__}.")
 
 
-def require_dispersion(model, fitted, why):
+def require_dispersion(model: Any, fitted: Any, why: str) -> None:
     """Require a dispersion, set by the user or estimated, if the model has one."""
     if model.dispersion is not None and model.scale is None and not fitted:
         name = type(model).__name__

@@ -1,5 +1,7 @@
 """Names that other tools have for what this package offers: hints in errors."""
 
+from typing import Any, NoReturn
+
 OPTIONS = {  # words for an argument
     "Binomial": "Bernoulli",
     "Normal": "Gaussian",
@@ -23,7 +25,7 @@ ATTRIBUTES = {  # attributes of models and modules
 }
 
 
-def option_hint(value, choices):
+def option_hint(value: Any, choices: tuple) -> str | None:
     """Choice that another tool calls `value`, or None."""
     names = OPTIONS | {name.lower(): choice for name, choice in OPTIONS.items()}
     word = str(value).removesuffix("Observations")
@@ -31,7 +33,7 @@ def option_hint(value, choices):
     return found if found in choices else None
 
 
-def refuse_attribute(owner, name, obj=None):
+def refuse_attribute(owner: str, name: str, obj: Any = None) -> NoReturn:
     """Refuse an attribute that an object or a module does not have, with what it is called here if another tool has it."""
     plain = name.removesuffix("Observations")
     here = ATTRIBUTES.get(name) or (plain if plain != name and hasattr(obj, plain) else None)

@@ -8,7 +8,8 @@ import difflib
 import numbers
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ INT32 = np.iinfo(np.int32)
 INTERNAL_PACKAGES = ("popglm", "sklearn", "jaxtyping", "abc")  # warnings do not point at their lines
 
 
-def require_option(name, value, choices):
+def require_option(name: str, value: Any, choices: Collection[str]) -> str:
     """Require one of the names in `choices`; the error suggests the nearest."""
     if isinstance(value, str) and value in choices:
         return value
@@ -30,7 +31,7 @@ def require_option(name, value, choices):
     raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{hint}")
 
 
-def as_plain_number(value):
+def as_plain_number(value: Any) -> Any:
     """Convert an array without axes, of NumPy or JAX, to Python's number; return any other value as it is."""
     is_array = isinstance(value, np.ndarray | jax.Array) and not isinstance(value, jax.core.Tracer)
     if is_array and value.ndim == 0 and getattr(value.dtype, "kind", "O") in "biuf":
@@ -38,11 +39,11 @@ def as_plain_number(value):
     return value
 
 
-def _is_number(value, kind):
+def _is_number(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def as_positive_integer(name, value, unit="", hint=""):
+def as_positive_integer(name: str, value: Any, unit: str = "", hint: str = "") -> int:
     """Convert to an integer of at least 1 that fits into 32 bits."""
     value = as_plain_number(value)
     if not (_is_number(value, numbers.Integral) and 1 <= value <= INT32.max):
@@ -50,7 +51,7 @@ def as_positive_integer(name, value, unit="", hint=""):
     return int(value)
 
 
-def as_nonnegative_integer(name, value):
+def as_nonnegative_integer(name: str, value: Any) -> int:
     """Convert to an integer of at least 0."""
     value = as_plain_number(value)
     if not (_is_number(value, numbers.Integral) and value >= 0):
@@ -58,7 +59,7 @@ def as_nonnegative_integer(name, value):
     return int(value)
 
 
-def as_number(name, value, low=-np.inf, *, strict=False):
+def as_number(name: str, value: Any, low: float = -np.inf, *, strict: bool = False) -> float:
     """Convert to a finite float of at least `low` (above it, if strict)."""
     value = as_plain_number(value)
     try:
@@ -71,7 +72,7 @@ def as_number(name, value, low=-np.inf, *, strict=False):
     raise ValueError(f"`{name}` must be a finite number{bound}; got {value!r}.")
 
 
-def as_share(name, value, fix="", *, strict=False):
+def as_share(name: str, value: Any, fix: str = "", *, strict: bool = False) -> float:
     """Convert to a float from 0 to 1 (between them, if strict)."""
     value = as_number(name, value, 0, strict=strict)
     if value > 1 or (strict and value == 1):
@@ -80,7 +81,9 @@ def as_share(name, value, fix="", *, strict=False):
     return value
 
 
-def as_range(name, value, expected="(lowest, highest)", low=-np.inf, *, strict=True):
+def as_range(
+    name: str, value: Any, expected: str = "(lowest, highest)", low: float = -np.inf, *, strict: bool = True
+) -> tuple[float, float]:
     """Convert to two floats above `low`, the second above the first (or equal to it, unless strict)."""
     if (
         not isinstance(value, Sequence | np.ndarray | jax.Array)
@@ -94,14 +97,14 @@ def as_range(name, value, expected="(lowest, highest)", low=-np.inf, *, strict=T
     return start, end
 
 
-def require_pair(value, expected, fix="", kinds=tuple | list):
+def require_pair(value: Any, expected: str, fix: str = "", kinds: Any = tuple | list) -> Any:
     """Require two things in a tuple or a list, and return it."""
     if not (isinstance(value, kinds) and len(value) == 2):
         raise TypeError(f"{expected}; got {type(value).__name__}.{fix}")
     return value
 
 
-def as_names(name, value, n, what="names"):
+def as_names(name: str, value: Any, n: int, what: str = "names") -> list:
     """Convert to a list of `n` names; None becomes numbers. `what` describes them in a message."""
     if value is None:
         return list(range(n))
@@ -112,19 +115,19 @@ def as_names(name, value, n, what="names"):
     return list(value)
 
 
-def require_flag(name, value):
+def require_flag(name: str, value: Any) -> None:
     """Require True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"`{name}` must be True or False; got {value!r}.")
 
 
-def require_function(name, value, of):
+def require_function(name: str, value: Any, of: str) -> None:
     """Require a function `of` these arguments, or None."""
     if value is not None and not callable(value):
         raise TypeError(f"`{name}` must be a function of {of}, or None; got {value!r}.")
 
 
-def require_key(value):
+def require_key(value: Any) -> jax.Array:
     """Require a random key of JAX."""
     dtype = getattr(value, "dtype", None)
     new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and value.shape == ()
@@ -134,13 +137,13 @@ def require_key(value):
     return value
 
 
-def count_bins_ahead(causality, window):
+def count_bins_ahead(causality: Any, window: int) -> int:
     """Count the bins that a window lies ahead of the past, by its `predictor_causality`."""
     ahead = {"causal": 0, "anti-causal": window + 1, "acausal": window // 2 + 1}
     return ahead[require_option("predictor_causality", causality, tuple(ahead))]
 
 
-def trace_function(function, inputs, expected, fix=""):
+def trace_function(function: Callable, inputs: Any, expected: str, fix: str = "") -> list[np.ndarray]:
     """Return what a function gives for each of the inputs, compiled by JAX; refuse one that cannot be traced."""
     try:
         compiled = jax.jit(lambda x: function(x))
@@ -150,18 +153,18 @@ def trace_function(function, inputs, expected, fix=""):
         raise TypeError(f"{expected}; got {came}.{fix}") from error
 
 
-def describe_range(low, high):
+def describe_range(low: float, high: float) -> str:
     """Describe a range of means in words."""
     return "finite" if low == -np.inf else "positive" if high == np.inf else f"between {low:g} and {high:g}"
 
 
-def list_names(indices, names):
+def list_names(indices: Any, names: Any) -> str:
     """Join the names at these indices, or the indices if `names` is None; at most ten."""
     listed = [str(n if names is None else names[n]) for n in indices[:10]]
     return ", ".join(listed) + (", ..." if len(indices) > 10 else "")
 
 
-def warn_user(text, category=UserWarning):
+def warn_user(text: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line of the user's code, at whatever depth inside this package."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in INTERNAL_PACKAGES:

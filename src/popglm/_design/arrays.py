@@ -1,20 +1,23 @@
 """Arrays prepared for JAX: padding, memory alignment, small integers as bytes, rows with NaN, precision."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Shaped
 
 from popglm._checks.arrays import split_for_cache
 
 
-def zero_pad(values, size, dtype=None) -> np.ndarray:
+def zero_pad(values: np.ndarray, size: int, dtype: Any = None) -> np.ndarray:
     """Copy an array, padded with zeros to `size` rows."""
     out = empty_aligned((size, *values.shape[1:]), dtype or values.dtype)
     out[: len(values)], out[len(values) :] = values, 0
     return out
 
 
-def empty_aligned(shape, dtype) -> np.ndarray:
+def empty_aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Allocate an array at a multiple of 64 bytes, which XLA on a CPU uses in place; others it copies."""
     dtype = np.dtype(dtype)
     n_bytes = int(np.prod(shape)) * dtype.itemsize
@@ -23,12 +26,12 @@ def empty_aligned(shape, dtype) -> np.ndarray:
     return raw[begin : begin + n_bytes].view(dtype).reshape(shape)
 
 
-def to_device(values):
+def to_device(values: Any) -> jax.Array:
     """Convert to a JAX array, which shares memory with `values` where possible: do not write to `values` afterwards."""
     return jax.device_put(values, may_alias=True)
 
 
-def compact_integers(values, *, keep=False) -> np.ndarray:
+def compact_integers(values: np.ndarray, *, keep: bool = False) -> np.ndarray:
     """Store integers from 0 to 255 as bytes; blocks convert them to floats.
 
     Other values are cast to the precision of JAX, or returned unchanged with `keep`.
@@ -40,7 +43,7 @@ def compact_integers(values, *, keep=False) -> np.ndarray:
     return values if keep else values.astype(jnp.result_type(float), copy=False)
 
 
-def rows_with_nan(X) -> np.ndarray:
+def rows_with_nan(X: Shaped[np.ndarray, "time features"]) -> Bool[np.ndarray, " time"]:
     """Mark the rows of X with a NaN. One matrix-vector product finds the few rows that must be searched."""
     with np.errstate(over="ignore", invalid="ignore"):
         suspect = ~np.isfinite(X @ np.ones(X.shape[1], X.dtype))

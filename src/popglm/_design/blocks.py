@@ -1,10 +1,11 @@
 """Blocks of rows, the chunks that hold them, and the sources from which a compiled loop makes their features."""
 
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from popglm._design.arrays import to_device
@@ -25,10 +26,10 @@ class ArraySource(NamedTuple):
     values: Float[Array, "time features"]
 
     @property
-    def made_of(self):
+    def made_of(self) -> tuple[Array, ...]:
         return (self.values,)
 
-    def rows(self, start, n):
+    def rows(self, start: Any, n: int) -> Float[Array, "rows features"]:
         return jax.lax.dynamic_slice_in_dim(self.values, start, n)
 
 
@@ -39,16 +40,18 @@ class ConvSource(NamedTuple):
     kernels: tuple[Float[Array, "_lags _functions"], ...]
 
     @classmethod
-    def from_kernel(cls, inputs, kernel) -> "ConvSource":
+    def from_kernel(
+        cls, inputs: Shaped[np.ndarray, "inputs bins"], kernel: Float[np.ndarray, "window basis"]
+    ) -> "ConvSource":
         """Build from inputs and a kernel with all functions over the whole window."""
         kernels = (jnp.asarray(functions, jnp.result_type(float)) for functions in split_kernel(kernel))
         return cls(to_device(inputs), tuple(kernels))
 
     @property
-    def made_of(self):
+    def made_of(self) -> tuple[Array, ...]:
         return (self.inputs,)
 
-    def rows(self, start, n):
+    def rows(self, start: Any, n: int) -> Float[Array, "rows features"]:
         piece = jax.lax.dynamic_slice_in_dim(self.inputs, start, n + max(map(len, self.kernels)), 1)
         return causal_convolution(piece.astype(self.kernels[0].dtype), self.kernels)
 
@@ -57,24 +60,24 @@ class _CombinedSource(NamedTuple):
     parts: tuple
 
     @property
-    def made_of(self):
+    def made_of(self) -> tuple[Array, ...]:
         return tuple(array for part in self.parts for array in part.made_of)
 
-    def rows(self, start, n):
-        return self.combine([part.rows(start, n) for part in self.parts])
+    def rows(self, start: Any, n: int) -> Float[Array, "rows features"]:
+        return self.combine([part.rows(start, n) for part in self.parts])  # type: ignore[attr-defined]
 
 
 class SumSource(_CombinedSource):
     """Features of several sources, side by side."""
 
-    def combine(self, features):
+    def combine(self, features: list[Array]) -> Float[Array, "rows features"]:
         return jnp.concatenate(features, 1)
 
 
 class ProductSource(_CombinedSource):
     """Products of every feature of one source with every feature of the next, made one block at a time; the last is fastest."""
 
-    def combine(self, features):
+    def combine(self, features: list[Array]) -> Float[Array, "rows features"]:
         return reduce(lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(len(a), -1), features)
 
 
@@ -91,10 +94,10 @@ class Chunk(NamedTuple):
     n_valid_blocks: Int[Array, ""]
 
     @property
-    def block_rows(self):
+    def block_rows(self) -> int:
         return len(self.y) // len(self.block_indices)
 
-    def block(self, i) -> Block:
+    def block(self, i: Any) -> Block:
         """Make block i. Counts are missing where y is NaN, which integers cannot be."""
         start, n = i * self.block_rows, self.block_rows
         X = self.source.rows(start, n)

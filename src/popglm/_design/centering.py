@@ -1,12 +1,15 @@
 """Mean and standard deviation of columns, and the center of columns that lie far from 0."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from popglm._checks.arrays import require_small_offset, split_for_cache
 from popglm._design.streams import is_stream, read_rows
 
 
-def column_center(values) -> np.ndarray | None:
+def column_center(values: Any) -> np.ndarray | None:
     """Return the means of columns too far from 0 for float32 to keep their variation (0 for others); None if no such column."""
     mean, sd = column_mean_sd(values)
     require_small_offset(mean, sd)
@@ -14,7 +17,7 @@ def column_center(values) -> np.ndarray | None:
     return np.where(far, mean, 0) if far.any() else None
 
 
-def column_mean_sd(values):
+def column_mean_sd(values: Any) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column, from a sample of rows unless it shows a column far from 0."""
     n_rows = values.shape[0]
     sample = np.concatenate([read_rows(values, start, start + 20) for start in range(0, n_rows, max(n_rows // 50, 20))])
@@ -24,7 +27,7 @@ def column_mean_sd(values):
     return mean, sd
 
 
-def pooled_mean_sd(parts, shift):
+def pooled_mean_sd(parts: Iterable[np.ndarray], shift: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column without its NaN; `shift`, near the mean, keeps the digits of the variance."""
     n, first, second = 0, 0.0, 0.0
     for part in parts:

@@ -29,7 +29,9 @@ def banded_weights(kernel: Float[Array, "window basis"]) -> Float[Array, "column
     return jnp.where(((lag >= 1) & (lag <= window))[..., None], kernel[jnp.clip(lag, 1, window) - 1], 0)
 
 
-def causal_convolution(piece: Float[Array, "inputs bins"], kernels) -> Float[Array, "rows features"]:
+def causal_convolution(
+    piece: Float[Array, "inputs bins"], kernels: tuple[Float[Array, "_lags _functions"], ...]
+) -> Float[Array, "rows features"]:
     r"""Convolve inputs with kernels over past bins: :math:`\sum_{l=1}^{W} h_k(l)\, x_n(t - l)`, never bin t itself.
 
     `piece` holds the rows, a multiple of SUB_BLOCK_ROWS, after as many earlier bins as the longest of the `kernels` has
@@ -41,7 +43,9 @@ def causal_convolution(piece: Float[Array, "inputs bins"], kernels) -> Float[Arr
     return jnp.concatenate(groups, -1).reshape(rows, -1)
 
 
-def _convolve_group(piece, kernel) -> Float[Array, "blocks rows inputs functions"]:
+def _convolve_group(
+    piece: Float[Array, "inputs bins"], kernel: Float[Array, "window functions"]
+) -> Float[Array, "blocks rows inputs functions"]:
     """Convolve each sub-block with one group of functions. Bins are cut out along time, where memory is contiguous."""
     window = len(kernel)
     cut = lambda start: jax.lax.dynamic_slice_in_dim(piece, start, SUB_BLOCK_ROWS + window - 1, 1)

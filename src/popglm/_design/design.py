@@ -5,10 +5,11 @@ Recordings of different lengths share compiled code, and chunks may be made on d
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from popglm._checks.arrays import require_finite
 from popglm._design.arrays import compact_integers, round_up_length, rows_with_nan, to_device, zero_pad
@@ -30,7 +31,7 @@ class DesignRows(ABC):
     center: np.ndarray | None = None
     streamed = False
 
-    def offset(self, n_features) -> np.ndarray:
+    def offset(self, n_features: int) -> Float[np.ndarray, " features"]:
         """Value that `rows_at` subtracts from each feature."""
         return np.zeros(n_features) if self.center is None else self.center
 
@@ -43,11 +44,11 @@ class DesignRows(ABC):
         step = SIZES.block_rows * SIZES.chunk_blocks
         return np.concatenate([self.rows_at(start, step)[1] for start in range(0, self.length, step)])[: self.length]
 
-    def scatter(self, y):
+    def scatter(self, y: Any) -> Any:
         """Move rows of y from the user's order to that of `rows_at`."""
         return y
 
-    def gather(self, entries):
+    def gather(self, entries: np.ndarray) -> np.ndarray:
         """Select the user's rows from entries of all rows of the design."""
         return entries
 
@@ -55,11 +56,11 @@ class DesignRows(ABC):
 class MatrixRows(DesignRows):
     """Rows of a matrix, in memory or streamed. `center` is subtracted before rounding to the precision of JAX."""
 
-    def __init__(self, values, *, centered=False):
+    def __init__(self, values: Any, *, centered: bool = False) -> None:
         self.values, self.length, self.streamed = values, values.shape[0], is_stream(values)
         self.center = column_center(values) if centered else None
 
-    def rows_at(self, start, size):
+    def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
         """Return rows as they are if possible, else as a copy; rows with a NaN become 0, so that no sum meets a NaN."""
         values, dtype = read_rows(self.values, start, start + size), jnp.result_type(float)
         if self.streamed:
@@ -79,7 +80,7 @@ class Design:
     (first row, chunk).
     """
 
-    def __init__(self, X: DesignRows, y=None, *, whole=False):
+    def __init__(self, X: DesignRows, y: Any = None, *, whole: bool = False) -> None:
         y = np.zeros((X.length, 0), np.uint8) if y is None else X.scatter(y)
         self._X, self._y, self.length = X, y, X.length
         rows = min(SIZES.block_rows, SUB_BLOCK_ROWS * round_up_length(-(-self.length // SUB_BLOCK_ROWS)))
@@ -94,13 +95,13 @@ class Design:
             return iter(self._cached)
         return self._chunks() if self.length <= self._size else prefetch(self._chunks())
 
-    def _chunks(self):
+    def _chunks(self) -> Iterator[tuple[int, Chunk]]:
         for start in range(0, self.length, self._size):
             chunk = self._chunk(start)
             if chunk is not None:
                 yield start, chunk
 
-    def _chunk(self, start) -> Chunk | None:
+    def _chunk(self, start: int) -> Chunk | None:
         source, valid = self._X.rows_at(start, self._size)
         self.valid[start : start + self._size] = valid[: self.length - start]
         blocks = np.flatnonzero(valid.reshape(self._n_blocks, -1).any(1))

@@ -1,18 +1,21 @@
 """Lazy features: they look like a matrix, and are made one block at a time, so that `fit` never builds the matrix."""
 
 from functools import reduce
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from popglm._checks.index import as_row_and_column
 from popglm._checks.times import require_restriction
 from popglm._design.arrays import zero_pad
+from popglm._design.blocks import Block, Source
 from popglm._design.design import Design, DesignRows
 from popglm._design.streams import is_stream, require_open_file
 from popglm._design.terms import ConvTerm, leaf_terms, missing_per_input
 from popglm._design.total import collect_entries
-from popglm._pynapple import Frame, HasFrame, rows_in_epochs
+from popglm._pynapple import Epochs, Frame, HasFrame, rows_in_epochs
 
 MAX_CACHED_BINS = 2**20  # longer recordings are cut into chunks anew in every pass
 
@@ -20,7 +23,7 @@ MAX_CACHED_BINS = 2**20  # longer recordings are cut into chunks anew in every p
 class LazyRows(DesignRows):
     """Rows of lazy features for a design: from the first to the last requested row; rows between that were not are invalid."""
 
-    def __init__(self, term, index, *, centered=False):
+    def __init__(self, term: Any, index: np.ndarray | None, *, centered: bool = False) -> None:
         self.first, self.length, self._positions, self._requested = 0, term.length, None, None
         if index is not None:
             self.first, self.length = int(index.min()), int(index.max()) + 1 - int(index.min())
@@ -33,7 +36,7 @@ class LazyRows(DesignRows):
         if centered:
             self._term, self.center = term.with_center(self.first, self.first + self.length)
 
-    def rows_at(self, start, size):
+    def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
         """Make the features of `size` rows from `start`, and mark those that were requested and are valid."""
         source, valid = self._term.rows_at(self.first + start, size)
         valid[max(self.length - start, 0) :] = False
@@ -41,7 +44,7 @@ class LazyRows(DesignRows):
             valid &= zero_pad(self._requested[start : start + size], size)
         return source, valid
 
-    def scatter(self, y):
+    def scatter(self, y: Any) -> Any:
         """Move rows of y to the positions of the requested rows, with zeros between."""
         if self._positions is None:
             return y
@@ -52,7 +55,7 @@ class LazyRows(DesignRows):
         out[self._positions] = y
         return out
 
-    def gather(self, entries):
+    def gather(self, entries: np.ndarray) -> np.ndarray:
         """Select the requested rows, in their order."""
         return entries if self._positions is None else entries[self._positions]
 
@@ -60,10 +63,10 @@ class LazyRows(DesignRows):
 class ScatteredStream:
     """Streamed y at the positions of the requested rows, with zeros between."""
 
-    def __init__(self, y, positions, length):
+    def __init__(self, y: Any, positions: np.ndarray, length: int) -> None:
         self._y, self._positions, self.shape, self.dtype = y, positions, (length, *y.shape[1:]), y.dtype
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: slice) -> np.ndarray:
         """Read the rows of y that lie in this slice; they are contiguous in y."""
         start, stop = rows.start, min(rows.stop, len(self))
         first, last = np.searchsorted(self._positions, [start, stop])
@@ -71,7 +74,7 @@ class ScatteredStream:
         out[self._positions[first:last] - start] = self._y[first:last]
         return out
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
 
@@ -102,38 +105,45 @@ class LazyFeatures(HasFrame):
 
     ndim = 2
 
-    def __init__(self, term, frame, names=None, metadata=None, index=None):
+    def __init__(
+        self,
+        term: Any,
+        frame: Frame,
+        names: Any = None,
+        metadata: Any = None,
+        index: np.ndarray | None = None,
+    ) -> None:
         self._term, self._frame, self._index, self._length = term, frame, index, term.length
         self.columns, self.metadata = names, metadata
 
     @property
-    def made_of(self):
+    def made_of(self) -> tuple[Any, ...]:
         """Arrays that these features are made of: the inputs and, if rows were selected, their numbers."""
         return (*self._term.made_of, *(() if self._index is None else (self._index,)))
 
     # Array attributes
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Shape (time, features)."""
         for values in self.made_of:
             require_open_file(values)
         return (self._length if self._index is None else len(self._index)), self._term.n_features
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         """Type of the features: the precision of JAX."""
         return np.dtype(jnp.result_type(float))
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of entries of the matrix."""
         return self.shape[0] * self.shape[1]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         leaves = leaf_terms(self._term)
         n_inputs = sum(int(np.prod(leaf.inputs.shape[1:])) for leaf in leaves)
         parts = f"{n_inputs} input(s) in {len(leaves)} term(s)"
@@ -145,24 +155,24 @@ class LazyFeatures(HasFrame):
         return f"LazyFeatures(shape={self.shape}, dtype={self.dtype}): {parts}; {megabytes:.0f} MB if built"
 
     @property
-    def t(self):
+    def t(self) -> Float[np.ndarray, " time"] | None:
         """Times of the bins in seconds; None for inputs without a time axis."""
         return None if self._frame.times is None else self._pick(self._frame.times)
 
     @property
-    def time_support(self):
+    def time_support(self) -> Epochs | None:
         """Epochs as a pynapple IntervalSet; None for inputs without a time axis."""
         return self._frame.epochs
 
     # Selection
 
-    def _pick(self, values):
+    def _pick(self, values: np.ndarray) -> np.ndarray:
         return values if self._index is None else values[self._index]
 
-    def _with(self, index, frame=None):
+    def _with(self, index: np.ndarray | None, frame: Frame | None = None) -> "LazyFeatures":
         return LazyFeatures(self._term, frame or self._frame, self.columns, self.metadata, index)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         """Select rows by slice, mask or index, which stay lazy; single rows and selected columns are built."""
         rows, columns = as_row_and_column(key, self.shape)
         first = key[0] if isinstance(key, tuple) else key
@@ -175,7 +185,7 @@ class LazyFeatures(HasFrame):
             selected = np.asarray(selected)[:, columns]
         return np.asarray(selected)[0] if isinstance(first, int | np.integer) else selected
 
-    def restrict(self, epochs):
+    def restrict(self, epochs: Epochs) -> "LazyFeatures":
         """Select the rows inside epochs, a pynapple IntervalSet. Their history from before an epoch is kept."""
         rows, inside = rows_in_epochs(self.frame, require_restriction(self, epochs))
         selected = self[rows]
@@ -189,18 +199,18 @@ class LazyFeatures(HasFrame):
         named = self._frame.times is not None  # columns of `compute_features` have names then, too
         return Frame(self, self.t, self.time_support, self.columns if named else None)
 
-    def span(self, *, centered=False) -> LazyRows:
+    def span(self, *, centered: bool = False) -> LazyRows:
         """Rows for a design."""
         return LazyRows(self._term, self._index, centered=centered)
 
     @property
-    def complete(self) -> np.ndarray:
+    def complete(self) -> Bool[np.ndarray, " time"]:
         """Rows with a complete history, shape (time,), bool; the others are left out of every sum."""
         span = self.span() if len(self) else None
         return span.gather(span.valid_rows()) if span else np.zeros(0, bool)
 
     @property
-    def has_history(self) -> np.ndarray:
+    def has_history(self) -> Bool[np.ndarray, " time"]:
         """Rows whose windows lie inside their epoch, shape (time,), bool, whether or not a value in them is missing."""
         leaves = [leaf for leaf in leaf_terms(self._term) if isinstance(leaf, ConvTerm)]
         return self._pick(
@@ -209,7 +219,8 @@ class LazyFeatures(HasFrame):
 
     def missing_shares(self) -> list:
         """Name and share of missing bins of each input in memory."""
-        shares, feature = [], 0
+        shares: list[tuple[str, float]] = []
+        feature = 0
         for leaf in leaf_terms(self._term):
             n_inputs = leaf.n_inputs if isinstance(leaf, ConvTerm) else 1
             missing = np.zeros(n_inputs) if is_stream(leaf.inputs) else missing_per_input(leaf.inputs, n_inputs)
@@ -224,7 +235,7 @@ class LazyFeatures(HasFrame):
             feature += leaf.n_features
         return shares
 
-    def reach(self) -> tuple[np.ndarray, int]:
+    def reach(self) -> tuple[Int[np.ndarray, " time"], int]:
         """Position of each row in bins, and the window W: rows more than W apart share no input bin.
 
         Where an epoch begins without history, the rows before and after it are set further apart than W.
@@ -236,7 +247,7 @@ class LazyFeatures(HasFrame):
         starts = reduce(np.intersect1d, [leaf.starts for leaf in leaves]) if leaves else np.zeros(0, int)
         return rows + window * np.searchsorted(starts, rows, side="right"), window
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Float[np.ndarray, "time features"]:
         """Build the matrix."""
         if not len(self):
             return np.empty(self.shape, dtype or self.dtype)
@@ -245,5 +256,5 @@ class LazyFeatures(HasFrame):
         return matrix if dtype is None else matrix.astype(dtype, copy=False)
 
 
-def _block_features(block):
+def _block_features(block: Block) -> Float[Array, "rows features"]:
     return block.X

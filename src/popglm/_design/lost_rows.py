@@ -13,7 +13,7 @@ from popglm._pynapple import Frame, epoch_starts
 MAX_LOST_SHARE = 0.1  # of the rows, beyond those that the windows of convolutions explain; more are worth a warning
 
 
-def warn_lost_rows(X: Frame, valid: Bool[np.ndarray, " time"]):
+def warn_lost_rows(X: Frame, valid: Bool[np.ndarray, " time"]) -> None:
     """Warn if many of the rows are not valid, beyond those without a complete history, and name the input that is missing."""
     lost = ~valid & ~_without_history(X, valid)
     if lost.mean() <= MAX_LOST_SHARE or not valid.any():
@@ -29,7 +29,7 @@ def warn_lost_rows(X: Frame, valid: Bool[np.ndarray, " time"]):
     )
 
 
-def _without_history(X: Frame, valid) -> Bool[np.ndarray, " time"]:
+def _without_history(X: Frame, valid: np.ndarray) -> Bool[np.ndarray, " time"]:
     """Rows that a window explains: of a matrix, those not valid next to the start or the end of an epoch."""
     if isinstance(X.values, LazyFeatures):
         return ~X.values.has_history
@@ -41,7 +41,7 @@ def _without_history(X: Frame, valid) -> Bool[np.ndarray, " time"]:
     return explained
 
 
-def _worst_input(X: Frame):
+def _worst_input(X: Frame) -> tuple[str, float] | None:
     """Name of the input or feature that is missing in most bins, and the share of these; None if nobody can know it cheaply."""
     if isinstance(X.values, LazyFeatures):
         shares = X.values.missing_shares()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ def prefetch(items: Iterator) -> Iterator:
     # `with jax.enable_x64` acts on one thread only.
     double = jax.config.jax_enable_x64
 
-    def make():
+    def make() -> Any:
         with jax.enable_x64(double):
             return next(items, None)
 
@@ -23,7 +24,7 @@ def prefetch(items: Iterator) -> Iterator:
             yield item
 
 
-def is_stream(values) -> bool:
+def is_stream(values: Any) -> bool:
     """Return whether `values` are read when they are sliced: a data set in a file, counts on demand, a memmap."""
     require_open_file(values)
     in_memory = isinstance(values, np.ndarray | jax.Array) and not isinstance(values, np.memmap)
@@ -36,14 +37,14 @@ def is_stream(values) -> bool:
         return False
 
 
-def require_open_file(values):
+def require_open_file(values: Any) -> None:
     """Require that the HDF5 file of a data set is open: h5py's own error does not say that it is closed."""
     if type(values).__module__.split(".")[0] == "h5py" and not values:
         fix = "Open it again, take the data set from it, make features and windows anew, and keep it open until the end"
         raise ValueError(f"the HDF5 file of this data set is closed, so that its rows cannot be read. {fix}.")
 
 
-def read_rows(values, start, stop) -> np.ndarray:
+def read_rows(values: Any, start: int, stop: int) -> np.ndarray:
     """Read rows as a 2-D array in this machine's byte order."""
     try:
         rows = np.asarray(values[start:stop])

@@ -3,11 +3,14 @@
 The loop inside a chunk is compiled; the loop over chunks is in Python and adds sums in double precision.
 """
 
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from popglm._checks.arrays import require_valid_bins
 from popglm._design.arrays import empty_aligned
@@ -16,14 +19,14 @@ from popglm._design.design import Design
 
 
 @partial(jax.jit, static_argnums=0)
-def chunk_total(f, chunk: Chunk, *args):
+def chunk_total(f: Callable, chunk: Chunk, *args: Any) -> Any:
     """Sum ``f(block, *args)`` over the blocks of a chunk. Do not differentiate through it: that would store every X."""
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: f(chunk.block(0), *args)))
     add = lambda i, acc: jax.tree.map(jnp.add, acc, f(chunk.block(chunk.block_indices[i]), *args))
     return jax.lax.fori_loop(0, chunk.n_valid_blocks, add, zero)
 
 
-def total(f, design, *args):
+def total(f: Callable, design: Iterable[tuple[int, Chunk]], *args: Any) -> Any:
     """Sum ``f(block, *args)`` over all blocks, as NumPy arrays in double precision."""
     sums, waiting = None, None
     for _, chunk in design:
@@ -33,7 +36,7 @@ def total(f, design, *args):
     return _add_sums(sums, waiting)
 
 
-def _add_sums(sums, new):
+def _add_sums(sums: Any, new: Any) -> Any:
     if new is None:
         return None
     new = jax.tree.map(lambda a: np.asarray(a, float), new)
@@ -43,11 +46,11 @@ def _add_sums(sums, new):
 
 
 @partial(jax.jit, static_argnums=0)
-def _block_entries(f, chunk: Chunk, i, *args):
+def _block_entries(f: Callable, chunk: Chunk, i: Any, *args: Any) -> Float[Array, "rows columns"]:
     return f(chunk.block(i), *args)
 
 
-def collect_entries(f, design: Design, n_columns: int, *args) -> np.ndarray:
+def collect_entries(f: Callable, design: Design, n_columns: int, *args: Any) -> Float[np.ndarray, "rows columns"]:
     """Collect ``f(block, *args)``, arrays (rows, columns), for all rows; rows where X is not valid are NaN."""
     out, waiting = empty_aligned((design.length, n_columns), jnp.result_type(float)), None
     done = 0  # rows before it are written, or `waiting` to be
@@ -67,7 +70,7 @@ def collect_entries(f, design: Design, n_columns: int, *args) -> np.ndarray:
     return out
 
 
-def _write_rows(out, ready):
+def _write_rows(out: np.ndarray, ready: tuple[int, Array] | None) -> None:
     if ready is not None:
         row, entries = ready
         out[row : row + len(entries)] = np.asarray(entries)[: len(out) - row]

@@ -2,12 +2,14 @@
 
 import errno
 import os
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 
 
-def _as_file_path(name, value):
+def _as_file_path(name: str, value: Any) -> tuple[Path, bool]:
     """Convert to the path of a file, with links resolved; return it and whether it exists."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"`{name}` must be the path of a file, such as 'run.npz'; got {value!r}.")
@@ -21,7 +23,7 @@ def _as_file_path(name, value):
     return path, exists
 
 
-def as_writable_path(name, value):
+def as_writable_path(name: str, value: Any) -> Path:
     """Convert to a path whose folder exists and is writable."""
     path, _ = _as_file_path(name, value)
     if not path.parent.is_dir():
@@ -31,7 +33,7 @@ def as_writable_path(name, value):
     return path
 
 
-def as_readable_path(name, value):
+def as_readable_path(name: str, value: Any) -> Path:
     """Convert to the path of an existing file."""
     path, exists = _as_file_path(name, value)
     if not exists:
@@ -40,7 +42,7 @@ def as_readable_path(name, value):
     return path
 
 
-def as_storable_array(value):
+def as_storable_array(value: Any) -> np.ndarray:
     """Convert to an array of numbers, which is read back without running code."""
     try:
         array = np.asarray(value)
@@ -53,7 +55,7 @@ def as_storable_array(value):
     return array
 
 
-def require_intact_file(intact, path, kind):
+def require_intact_file(intact: bool, path: Path, kind: str) -> None:
     """Require a file that can be read."""
     if not intact:
         delete = "Delete it to start anew, or give another path."
@@ -62,7 +64,7 @@ def require_intact_file(intact, path, kind):
         raise ValueError(f"{path} is not a whole {kind} of popglm: {why}. {fix}")
 
 
-def require_file_kind(path, kind, expected):
+def require_file_kind(path: Path, kind: tuple, expected: tuple[str, int]) -> None:
     """Require a file of the expected (kind, version)."""
     if kind != expected:
         wanted, came = ("{} of version {}".format(*pair) for pair in (expected, kind))
@@ -70,12 +72,12 @@ def require_file_kind(path, kind, expected):
         raise ValueError(f"{path} must be a {wanted}; it is a {came}. {fix}, or give another path.")
 
 
-def refuse_checkpoint(path, reason):
+def refuse_checkpoint(path: Path, reason: str) -> NoReturn:
     """Refuse a checkpoint that is not the current fit's."""
     raise ValueError(f"{path} is the checkpoint of {reason}Give another path, or delete it to start anew.")
 
 
-def require_same_fit(path, saved, current):
+def require_same_fit(path: Path, saved: dict, current: dict) -> None:
     """Require a checkpoint with the settings of the current fit."""
     for name in saved | current:
         before, now = saved.get(name), current.get(name)
@@ -83,7 +85,7 @@ def require_same_fit(path, saved, current):
             refuse_checkpoint(path, f"another fit: {name} was {before} there and is {now} here. ")
 
 
-def require_same_data(path, saved, current, tolerance, hint):
+def require_same_data(path: Path, saved: dict, current: dict, tolerance: float, hint: str) -> None:
     """Require a checkpoint of the current data: equal checksums, and sums equal up to round-off of another machine."""
     changed = next((name for name in ("y", "X") if saved[name] != current[name]), None)
     sums = zip(saved["sums"], current["sums"], current["scales"], strict=True)
@@ -93,7 +95,7 @@ def require_same_data(path, saved, current, tolerance, hint):
         refuse_checkpoint(path, f"a fit to other data: {changed} is not what it was. {hint}")
 
 
-def require_savable(parts, classes):
+def require_savable(parts: Collection, classes: Collection[type]) -> None:
     """Require at least one object, and only of classes that files can hold."""
     names = [type(part).__name__ for part in parts if type(part) not in classes] if parts else ["nothing in it"]
     if names:
@@ -109,7 +111,7 @@ UNSAVABLE_FIX = {
 }
 
 
-def require_encodable(name, value, possible):
+def require_encodable(name: str | None, value: Any, possible: bool) -> None:
     """Require a value that a file can hold as numbers and words."""
     if not possible:
         what = "a function of your own" if callable(value) else f"an object of {type(value).__name__}"
@@ -118,7 +120,7 @@ def require_encodable(name, value, possible):
         raise TypeError(f"models and bases are saved as numbers and words, and {came}. {fix}")
 
 
-def require_known_classes(path, foreign, classes):
+def require_known_classes(path: Path, foreign: list, classes: Collection[str]) -> None:
     """Require a file without objects of `foreign` classes."""
     if foreign:
         came = f"an object of class {foreign[0]!r}, which this popglm does not read; it reads {', '.join(classes)}"

@@ -6,6 +6,8 @@ the same numbers as one that was never interrupted, on the same machine with the
 
 import json
 import time
+from collections.abc import Callable
+from typing import Any
 
 from popglm._checks.values import warn_user
 from popglm._design.arrays import machine_epsilon
@@ -21,7 +23,12 @@ SAVE_INTERVAL = 30.0  # seconds between two writes
 class Checkpoint:
     """File of one fit. `saved` is the state that was last written; None for a new file."""
 
-    def __init__(self, path, settings: dict):
+    saved: Any
+    _saved_data: Any
+    _data: Any
+    _staged: Any
+
+    def __init__(self, path: Any, settings: dict) -> None:
         self.path = as_writable_path("checkpoint", path)
         self._settings = json.loads(json.dumps(settings))
         self.saved = self._saved_data = self._data = self._staged = None
@@ -32,29 +39,29 @@ class Checkpoint:
             settings, self._saved_data, self.saved = read_npz(self.path, CHECKPOINT_KIND, CHECKPOINT_VERSION)
             require_same_fit(self.path, json.loads(settings), self._settings)
 
-    def verify_data(self, data: dict, hint=""):
+    def verify_data(self, data: dict, hint: str = "") -> None:
         """Require the data of the file, if it exists; the message of the error contains `hint`."""
         if self._saved_data is not None:
             require_same_data(self.path, self._saved_data, data, 16 * machine_epsilon(), hint)
         self._data = data
 
-    def stage(self, state, data=None):
+    def stage(self, state: Callable[[], Any], data: Callable[[], Any] | None = None) -> None:
         """Set the state to write next, and the fingerprint of its data if that changes: both as functions that make them."""
         if not self._is_storable:
             require_storable_tree(state())
             self._is_storable = True
         self._staged = state, data or (lambda: self._data)
 
-    def save_if_due(self, state, data=None):
+    def save_if_due(self, state: Callable[[], Any], data: Callable[[], Any] | None = None) -> None:
         """Stage the state, and write it if the last write was long ago."""
         self.stage(state, data)
         if time.monotonic() - self._written_at >= SAVE_INTERVAL:
             self.close()
 
-    def __enter__(self):
+    def __enter__(self) -> "Checkpoint":
         return self
 
-    def __exit__(self, error, *details):
+    def __exit__(self, error: object, *details: object) -> None:
         """Write the last state, also after an error or an interrupt; a fit that has ended is not lost if this fails."""
         try:
             self.close()
@@ -63,7 +70,7 @@ class Checkpoint:
                 raise
             warn_user(f"the fit has ended and the model has its result, but {failure}.", RuntimeWarning)
 
-    def close(self):
+    def close(self) -> None:
         """Write the staged state, if there is one that is not written yet."""
         staged, self._staged = self._staged, None
         if staged is not None:

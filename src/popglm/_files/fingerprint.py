@@ -2,11 +2,15 @@
 
 import itertools
 import zlib
+from collections.abc import Iterator
 from dataclasses import fields
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from popglm._design.blocks import Block, Chunk
+from popglm._design.design import Design
 from popglm._design.streams import is_stream
 from popglm._design.total import total
 from popglm._pynapple import Frame, as_frame, as_plain_array
@@ -17,10 +21,10 @@ PROBE_ITERATIONS = (0, 1, 2, 10, 100, 1000)  # at which functions of the iterati
 class _ChecksumDesign:
     """Design that computes checksums of y and X while it is iterated."""
 
-    def __init__(self, design):
+    def __init__(self, design: Design) -> None:
         self.design, self.y, self.X = design, 0, 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[int, Chunk]]:
         for start, chunk in self.design:
             self.y, self.X = _update_checksum(self.y, chunk.y), _update_checksum(self.X, chunk.valid)
             for array in chunk.source.made_of:
@@ -28,13 +32,13 @@ class _ChecksumDesign:
             yield start, chunk
 
 
-def _data_sums(block):
+def _data_sums(block: Block) -> tuple:
     rows = block.weight.max(1, keepdims=True)
     y = jnp.where(block.weight > 0, block.y, 0)
     return y.T @ (rows * block.X), (rows * block.X**2).sum(0), (y**2).sum(0)
 
 
-def design_fingerprint(design) -> dict:
+def design_fingerprint(design: Design) -> dict[str, Any]:
     """Fingerprint of data: checksums of y and of X or its inputs, X'y, and the diagonal of X'X."""
     checksums = _ChecksumDesign(design)
     products, power, activity = total(_data_sums, checksums)
@@ -42,7 +46,7 @@ def design_fingerprint(design) -> dict:
     return {"y": checksums.y, "X": checksums.X, "sums": (products, power), "scales": (scale, power)}
 
 
-def batch_fingerprint(X, y) -> dict:
+def batch_fingerprint(X: Any, y: Any) -> dict[str, Any]:
     """Fingerprint of one batch; features made anew on another machine may differ by round-off, so X has no checksum."""
     values = np.nan_to_num(np.asarray(X, float))
     power = (values**2).sum(0)
@@ -55,7 +59,7 @@ def batch_fingerprint(X, y) -> dict:
     }
 
 
-def objective_fingerprint(objective, mask) -> dict:
+def objective_fingerprint(objective: Any, mask: Any) -> dict[str, Any]:
     """Fingerprint of an objective. Links are compared by means that they give, since two functions may share a name."""
     model, penalty, strength = objective
     settings = {
@@ -74,13 +78,13 @@ def objective_fingerprint(objective, mask) -> dict:
     }
 
 
-def options_fingerprint(options) -> dict:
+def options_fingerprint(options: dict) -> dict[str, Any]:
     """Fingerprint of solver options without `maxiter`, which may grow; functions of the iteration are evaluated at some."""
     probe = lambda value: [float(value(i)) for i in PROBE_ITERATIONS] if callable(value) else value
     return {name: probe(value) for name, value in options.items() if name != "maxiter"}
 
 
-def frame_fingerprint(name, frame: Frame) -> dict:
+def frame_fingerprint(name: str, frame: Frame) -> dict[str, Any]:
     """Fingerprint of X or y: shape, type and epochs."""
     epochs = None
     if frame.epochs is not None:
@@ -90,7 +94,7 @@ def frame_fingerprint(name, frame: Frame) -> dict:
     return {f"shape of {name}": list(frame.values.shape), f"dtype of {name}": dtype, f"epochs of {name}": epochs}
 
 
-def values_checksum(*values) -> str:
+def values_checksum(*values: Any) -> str:
     """Checksum of the arrays in memory; streams are not read."""
     checksum = 0
     for array in itertools.chain.from_iterable(map(_arrays_in_memory, values)):
@@ -98,7 +102,7 @@ def values_checksum(*values) -> str:
     return f"checksum {checksum:08x}"
 
 
-def _arrays_in_memory(values):
+def _arrays_in_memory(values: Any) -> Iterator[np.ndarray]:
     """Yield the arrays in memory that values are made of."""
     values = as_frame(values).values
     parts = getattr(values, "made_of", values if isinstance(values, tuple | list) else None)
@@ -109,5 +113,5 @@ def _arrays_in_memory(values):
         yield array
 
 
-def _update_checksum(checksum: int, array) -> int:
-    return zlib.crc32(np.ascontiguousarray(array), checksum)
+def _update_checksum(checksum: int, array: Any) -> int:
+    return zlib.crc32(np.ascontiguousarray(array), checksum)  # type: ignore[arg-type]

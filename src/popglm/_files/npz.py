@@ -13,6 +13,7 @@ import time
 import uuid
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ PARTIAL_SUFFIX = ".partial"
 STALE_SECONDS = 600.0  # age of partial files that no process writes to any more
 
 
-def write_npz(path: Path, kind: str, version: int, tree):
+def write_npz(path: Path, kind: str, version: int, tree: Any) -> None:
     """Write to a partial file and rename it, so that `path` always holds a whole file, the new one or the one before."""
     arrays: list[np.ndarray] = []
     header = json.dumps({"kind": kind, "version": version, "tree": _encode(tree, arrays)})
@@ -32,7 +33,7 @@ def write_npz(path: Path, kind: str, version: int, tree):
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL_SUFFIX}")
     try:
         with open(partial, "wb") as file:
-            np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **{str(i): a for i, a in enumerate(arrays)})
+            np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **{str(i): a for i, a in enumerate(arrays)})  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -47,7 +48,7 @@ def write_npz(path: Path, kind: str, version: int, tree):
         ) from None
 
 
-def _sync_folder(folder: Path):
+def _sync_folder(folder: Path) -> None:
     """Make a rename survive a power failure, where the system can."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -57,7 +58,7 @@ def _sync_folder(folder: Path):
             os.close(handle)
 
 
-def remove_partial_files(path: Path):
+def remove_partial_files(path: Path) -> None:
     """Remove partial files of processes that were killed while they wrote."""
     for partial in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
         with contextlib.suppress(OSError):  # another process may remove it, too
@@ -65,7 +66,7 @@ def remove_partial_files(path: Path):
                 partial.unlink()
 
 
-def read_npz(path: Path, kind: str, version: int):
+def read_npz(path: Path, kind: str, version: int) -> Any:
     """Read the tree of a file; raise an error if it is not whole, or of another kind or version."""
     content = path.read_bytes()
     try:
@@ -83,12 +84,12 @@ def read_npz(path: Path, kind: str, version: int):
     return tree
 
 
-def require_storable_tree(tree):
+def require_storable_tree(tree: Any) -> None:
     """Require a tree that a file can hold."""
     _encode(tree, [])
 
 
-def _encode(tree, arrays: list):
+def _encode(tree: Any, arrays: list) -> Any:
     """Convert a tree for JSON; arrays are appended to the list `arrays` and replaced by their numbers in it."""
     tree = tree.to_tuple() if hasattr(tree, "to_tuple") else tree
     if tree is None or isinstance(tree, bool | int | float | str):
@@ -103,7 +104,7 @@ def _encode(tree, arrays: list):
     return {"array": len(arrays) - 1}
 
 
-def _decode(description, arrays):
+def _decode(description: Any, arrays: dict[str, np.ndarray]) -> Any:
     """Restore a tree; lists become tuples."""
     if isinstance(description, list):
         return tuple(_decode(part, arrays) for part in description)

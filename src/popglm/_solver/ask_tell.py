@@ -6,7 +6,7 @@ penalty. Neither function knows GLMs or data (Nocedal and Wright 2006, *Numerica
 hand). They are NumPy in double precision: their work is negligible beside a pass over the data, and needs no compilation.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -67,7 +67,7 @@ class SolverState(NamedTuple):
         return *self.accepted, direction, slope, step, *self.history, self.n_evaluated, n_rejected, self.status
 
     @classmethod
-    def from_tuple(cls, arrays) -> "SolverState":
+    def from_tuple(cls, arrays: tuple) -> "SolverState":
         """Build from the flat tuple of a file."""
         point, value, gradient, direction, slope, step, *pairs, n_evaluated, n_rejected, status = arrays
         return cls(
@@ -101,11 +101,11 @@ def tell(
     state: SolverState,
     value: NeuronScalars,
     gradient: Points,
-    precondition,
-    tol,
+    precondition: Any,
+    tol: NeuronScalars | float,
     scale: NeuronScalars,
     eps: float,
-    hidden=0.0,
+    hidden: NeuronScalars | float = 0.0,
 ) -> SolverState:
     """Accept each trial that decreases its value, shorten the step of the others, and apply the stopping rule.
 
@@ -170,10 +170,10 @@ def restart_neurons(state: SolverState, mask: Bool[Array, " neurons"], point: Po
     """Set the neurons of the mask to their initial state, at these points; other neurons keep their state."""
     initial = initial_state(point, np.zeros(len(point), bool))
 
-    def select(old, new, axis=0):
+    def select(old: Array, new: Array, axis: int = 0) -> Array:
         return np.where(np.expand_dims(mask, [i for i in range(old.ndim) if i != axis]), new, old)
 
-    def select_fields(old, new, axis=0):
+    def select_fields(old: Any, new: Any, axis: int = 0) -> Any:
         return type(old)(*(select(*arrays, axis) for arrays in zip(old, new, strict=True)))
 
     return SolverState(
@@ -185,7 +185,9 @@ def restart_neurons(state: SolverState, mask: Bool[Array, " neurons"], point: Po
     )
 
 
-def redirect_neurons(state: SolverState, precondition, tol, mask: Bool[Array, " neurons"]) -> SolverState:
+def redirect_neurons(
+    state: SolverState, precondition: Any, tol: NeuronScalars | float, mask: Bool[Array, " neurons"]
+) -> SolverState:
     """Recompute directions of the neurons of the mask after their values or gradients have changed."""
     point, _, gradient = state.accepted
     direction, slope = precondition.search_direction(point, gradient, state.history, mask)
@@ -201,18 +203,18 @@ def redirect_neurons(state: SolverState, precondition, tol, mask: Bool[Array, " 
     )
 
 
-def row_dot(a, b):
+def row_dot(a: Float[Array, "... coordinates"], b: Float[Array, "... coordinates"]) -> Float[Array, "..."]:
     """Dot product of each row of `a` with that of `b`."""
     return np.einsum("...i,...i->...", a, b)
 
 
-def _push(pairs, new, keep):
+def _push(pairs: Array, new: Array, keep: Bool[Array, " neurons"]) -> Array:
     """Put a new pair in front of the history of the neurons that keep it."""
     shifted = np.concatenate([new[None], pairs[:-1]])
     return np.where(keep.reshape(-1, *[1] * (new.ndim - 1)), shifted, pairs)
 
 
-def inverse_hessian_product(gradient, history, precondition):
+def inverse_hessian_product(gradient: Points, history: History, precondition: Any) -> Points:
     """Product of the L-BFGS estimate of the inverse Hessian with the gradient (two-loop recursion)."""
     pairs, q, weights = list(zip(*history, strict=True)), gradient, []
     for move, change, inverse_curvature in pairs:

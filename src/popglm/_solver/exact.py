@@ -4,18 +4,20 @@
 neuron's own step. One pass before them computes the preconditioner; slow neurons get factors of their own in later passes.
 """
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
 from popglm._checks.arrays import require_valid_bins
 from popglm._checks.progress import open_bar
 from popglm._design.arrays import machine_epsilon
+from popglm._design.design import Design
 from popglm._design.sizes import SIZES
 from popglm._design.total import total
 from popglm._solver.ask_tell import (
@@ -23,6 +25,7 @@ from popglm._solver.ask_tell import (
     FAILED,
     RUNNING,
     STALLED,
+    NeuronScalars,
     Points,
     SolverState,
     ask,
@@ -45,7 +48,7 @@ from popglm._sums.moments import solver_sums
 from popglm._sums.scale import LOG_DISPERSION_TOL, broadcast_dispersion, dispersion_slopes, fit_dispersion
 from popglm._sums.separation import LARGE_COEF
 
-SOLVER_DEFAULTS = {"tol": None, "maxiter": 200}
+SOLVER_DEFAULTS: dict[str, Any] = {"tol": None, "maxiter": 200}
 
 
 SOLVER_TOL = {"float32": 1e-5, "float64": 1e-16}  # gain, in nats summed over bins, that may be left at the end
@@ -80,19 +83,19 @@ class SavedFit(NamedTuple):
     result: Fit | None
 
     @classmethod
-    def from_tuple(cls, values) -> "SavedFit":
+    def from_tuple(cls, values: tuple) -> "SavedFit":
         """Build from the plain tuples of a file."""
         state, own_factors, n_passes, scale, result = values
         result = None if result is None else Fit.from_tuple(result)
         return cls(SolverState.from_tuple(state), own_factors, n_passes, scale, result)
 
-    def is_finished(self, maxiter) -> bool:
+    def is_finished(self, maxiter: int) -> bool:
         """Return whether the fit has ended, or has used `maxiter` passes."""
         return self.result is not None and (self.n_passes >= maxiter or not (self.state.status == RUNNING).any())
 
 
 @contextmanager
-def neuron_progress_bar(n_neurons, show):
+def neuron_progress_bar(n_neurons: int, show: bool) -> Iterator[Callable | None]:
     """Show a progress bar; yield the function that updates it, None if not `show`.
 
     Each neuron counts by the way it has gone, in decades of the gain that is left.
@@ -103,7 +106,7 @@ def neuron_progress_bar(n_neurons, show):
     largest = np.zeros(n_neurons)
     with open_bar(n_neurons, "neuron", bar_format="{l_bar}{bar}| {postfix} [{elapsed}<{remaining}]") as bar:
 
-        def report(state):
+        def report(state: SolverState) -> None:
             nonlocal largest
             done, left = state.status != RUNNING, np.maximum(-state.search.slope, np.finfo(float).tiny)
             largest = np.maximum(largest, np.where(done, 0, left))
@@ -128,7 +131,14 @@ class FitConstants(NamedTuple):
 
 
 def fit_exactly(
-    design, objective: Objective, mask, init, tol=None, maxiter=SOLVER_DEFAULTS["maxiter"], report=None, checkpoint=None
+    design: Design,
+    objective: Objective,
+    mask: Array,
+    init: tuple[Array, Array] | None,
+    tol: float | None = None,
+    maxiter: int = SOLVER_DEFAULTS["maxiter"],
+    report: Callable | None = None,
+    checkpoint: Any = None,
 ) -> Fit:
     """Exact fit of all neurons: one pass for the preconditioner, then one pass per trial point.
 
@@ -141,7 +151,7 @@ def fit_exactly(
     with one_thread:
         saved = SavedFit.from_tuple(checkpoint.saved) if checkpoint and checkpoint.saved else None
         if saved and saved.is_finished(maxiter):
-            return saved.result
+            return saved.result  # type: ignore[return-value]
         constants, problem = begin_exact_fit(design, objective, mask, tol)
         null = constants.null
         if saved is None:
@@ -159,7 +169,7 @@ def fit_exactly(
         return result
 
 
-def _as_saved_fit(problem: Problem, state: SolverState, n_passes, result=None) -> SavedFit:
+def _as_saved_fit(problem: Problem, state: SolverState, n_passes: int, result: Fit | None = None) -> SavedFit:
     """State of a fit for its checkpoint."""
     return SavedFit(
         state=state,
@@ -170,7 +180,9 @@ def _as_saved_fit(problem: Problem, state: SolverState, n_passes, result=None) -
     )
 
 
-def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem]:
+def begin_exact_fit(
+    design: Design, objective: Objective, mask: Array, tol: float | None
+) -> tuple[FitConstants, Problem]:
     """Run the first pass: null model, rank of the features, coordinates and preconditioner."""
     dtype, eps = jnp.result_type(float), machine_epsilon()
     (bins, events), moments, event_features = total(solver_sums, design)
@@ -197,8 +209,15 @@ def begin_exact_fit(design, objective, mask, tol) -> tuple[FitConstants, Problem
 
 
 def run_passes(
-    design, constants: FitConstants, problem: Problem, state: SolverState, n_passes, maxiter, report, checkpoint
-):
+    design: Design,
+    constants: FitConstants,
+    problem: Problem,
+    state: SolverState,
+    n_passes: int,
+    maxiter: int,
+    report: Callable | None,
+    checkpoint: Any,
+) -> tuple[Problem, SolverState, int]:
     """Run passes until no neuron is running; return problem, state and number of passes."""
     dtype, eps = jnp.result_type(float), machine_epsilon()
     while n_passes < maxiter and len(running := np.flatnonzero(state.status == RUNNING)):
@@ -219,7 +238,7 @@ def run_passes(
     return problem, state, n_passes
 
 
-def loss_per_nat(constants, problem, value):
+def loss_per_nat(constants: FitConstants, problem: Problem, value: NeuronScalars) -> NeuronScalars:
     """Change of each neuron's loss, summed over bins, per nat of log-likelihood."""
     return problem.objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), constants.min_loss))
 
@@ -248,7 +267,7 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
     )
 
 
-def replace_dispersion(problem: Problem, model, null_eta, mean_count) -> Problem:
+def replace_dispersion(problem: Problem, model: Any, null_eta: NeuronScalars, mean_count: NeuronScalars) -> Problem:
     """Replace the dispersion of the model, and the curvatures that depend on it."""
     curvature = np.asarray(loss_curvature(model, null_eta, mean_count), float)
     return problem._replace(
@@ -257,7 +276,9 @@ def replace_dispersion(problem: Problem, model, null_eta, mean_count) -> Problem
     )
 
 
-def _fit_dispersion_to_data(design, problem: Problem, state: SolverState, null: NullModel):
+def _fit_dispersion_to_data(
+    design: Design, problem: Problem, state: SolverState, null: NullModel
+) -> tuple[Problem, SolverState]:
     """Estimate dispersions where the fit has ended; neurons whose dispersion has changed run again from there."""
     dtype, model = jnp.result_type(float), problem.objective.model
     slopes_at = partial(total, dispersion_slopes, design)
@@ -270,14 +291,16 @@ def _fit_dispersion_to_data(design, problem: Problem, state: SolverState, null: 
     return replace_dispersion(problem, model, null.eta, null.mean), restart_neurons(state, restart, point)
 
 
-def initial_point(problem: Problem, init, null_eta, silent) -> Points:
+def initial_point(
+    problem: Problem, init: tuple[Array, Array] | None, null_eta: NeuronScalars, silent: Bool[Array, " neurons"]
+) -> Points:
     """First point: `init`, or the null model if that is None; silent neurons always start at the null model."""
     coef, intercept = (np.zeros(problem.precondition.mask[:, 1:].shape), null_eta) if init is None else init
     coef = np.where(silent[:, None], 0, coef * problem.precondition.mask[:, :-1])
     return problem.coordinates.from_model(coef, np.where(silent, null_eta, intercept))
 
 
-def evaluate_objective(design, problem: Problem, point: Points, dtype):
+def evaluate_objective(design: Design, problem: Problem, point: Points, dtype: Any) -> tuple[NeuronScalars, Points]:
     """Compute mean loss plus penalty of every neuron at its own point, and the gradient."""
     coef, intercept = problem.coordinates.to_model(point)
     arrays = coef.astype(dtype), intercept.astype(dtype)
@@ -286,7 +309,9 @@ def evaluate_objective(design, problem: Problem, point: Points, dtype):
     )
 
 
-def objective_from_sums(sums, problem: Problem, coef, bins):
+def objective_from_sums(
+    sums: tuple, problem: Problem, coef: Float[Array, "neurons features"], bins: NeuronScalars
+) -> tuple[NeuronScalars, Points]:
     """Mean loss plus penalty, and gradient in the solver's coordinates, from sums over `bins` of each neuron."""
     loss, d_coef, d_intercept = sums
     (_, penalty, strength), _, coordinates, precondition = problem
@@ -296,11 +321,12 @@ def objective_from_sums(sums, problem: Problem, coef, bins):
     return loss / bins + penalty.penalty(strength, coef), gradient
 
 
-def _refactor_slow_neurons(design, problem: Problem, state: SolverState, running, dtype) -> Problem:
+def _refactor_slow_neurons(design: Design, problem: Problem, state: SolverState, running: Array, dtype: Any) -> Problem:
     """Compute own factors for neurons that still run: strongly modulated, they differ from the null model."""
     n_features = problem.coordinates.mean.size
     n_rows = int(np.clip(SIZES.block_rows * 64 // n_features, SIZES.block_rows // 16, SIZES.block_rows))
-    hessians, precondition = {}, problem.precondition
+    hessians: dict[int, Array] = {}
+    precondition = problem.precondition
     own_factors = {neuron: factor for neuron, factor in precondition.own_factors.items() if neuron in running}
     precondition = precondition._replace(own_factors=own_factors)
     coef, intercept = (a.astype(dtype) for a in problem.coordinates.to_model(state.accepted.point))

@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from functools import lru_cache, partial
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from popglm._checks.arrays import require_valid_bins
 from popglm._checks.models import require_dispersion, require_params_pair, require_params_shape, require_solver_state
 from popglm._design.arrays import machine_epsilon
 from popglm._design.blocks import ArraySource, Block, Chunk
+from popglm._design.design import Design
 from popglm._design.total import chunk_total, total
 from popglm._solver.ask_tell import initial_state
 from popglm._solver.exact import evaluate_objective
@@ -55,7 +57,7 @@ RESERVED_OPTIONS = {
 
 
 @lru_cache
-def _import_jaxopt():
+def _import_jaxopt() -> ModuleType:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*JAXopt is no longer maintained", category=DeprecationWarning)
         import jaxopt
@@ -75,7 +77,7 @@ def jaxopt_defaults(name: str) -> dict:
 def has_line_search(name: str, options: dict) -> bool:
     """Return whether the solver searches its step size on the data of each step."""
     step = options.get("stepsize") or 0.0
-    return name == "NonlinearCG" or not (isinstance(step, Callable) or step > 0)
+    return name == "NonlinearCG" or not (callable(step) or step > 0)
 
 
 def has_momentum(name: str, options: dict) -> bool:
@@ -83,13 +85,15 @@ def has_momentum(name: str, options: dict) -> bool:
     return name in MOMENTUM_SOLVERS and options.get("acceleration", True)
 
 
-def jaxopt_init(name, options, objective, params, X, y, mask):
+def jaxopt_init(name: str, options: dict, objective: Objective, params: Any, X: Any, y: Any, mask: Any) -> Any:
     """Solver state before the first step on a batch."""
     step, objective = _traced_step(name, options), _as_neuron_objective(objective, X.shape[1], *y.shape[1:])
     return _solver_functions(name, options).init(params, X, y, objective, mask, step)
 
 
-def jaxopt_update(name, options, objective, params, state, X, y, mask):
+def jaxopt_update(
+    name: str, options: dict, objective: Objective, params: Any, state: Any, X: Any, y: Any, mask: Any
+) -> tuple[tuple, Any]:
     """Take one step on a batch; return parameters and solver state."""
     require_params_pair(params)
     require_solver_state(state)
@@ -97,7 +101,9 @@ def jaxopt_update(name, options, objective, params, state, X, y, mask):
     return _solver_functions(name, options).update(params, state, X, y, objective, mask, step)
 
 
-def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
+def jaxopt_fit(
+    design: Design, objective: Objective, mask: np.ndarray, init: tuple | None, name: str, options: dict
+) -> Fit:
     """Run a solver to its own stopping rule, for each neuron separately; silent neurons stay at the null model.
 
     The design must have a single chunk.
@@ -139,7 +145,16 @@ def jaxopt_fit(design, objective: Objective, mask, init, name, options) -> Fit:
     )
 
 
-def _gain_left(design, objective, mask, moments, null: NullModel, bins, coef, intercept):
+def _gain_left(
+    design: Design,
+    objective: Objective,
+    mask: np.ndarray,
+    moments: tuple,
+    null: NullModel,
+    bins: np.ndarray,
+    coef: np.ndarray,
+    intercept: np.ndarray,
+) -> np.ndarray:
     """Nats, summed over bins, that each neuron has left to gain: half the Newton decrement, as for the default solver."""
     problem = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, machine_epsilon()).problem
     point = problem.coordinates.from_model(np.nan_to_num(coef), np.nan_to_num(intercept))
@@ -150,7 +165,7 @@ def _gain_left(design, objective, mask, moments, null: NullModel, bins, coef, in
         return -slope / 2 * bins / objective.model.nat(np.where(np.isfinite(value), value, 1))
 
 
-def _as_neuron_objective(objective, n_features, n_neurons=1) -> Objective:
+def _as_neuron_objective(objective: Objective, n_features: int, n_neurons: int = 1) -> Objective:
     """Give the objective one dispersion per neuron, which these solvers do not estimate, after a check of the strengths."""
     objective.penalty.check(objective.strength, n_features, n_neurons)
     if objective.model.dispersion == "likelihood":
@@ -166,16 +181,16 @@ class SolverFunctions(NamedTuple):
     run: Callable
 
 
-def _has_fixed_step(name, options) -> bool:
-    return not has_line_search(name, options) and not isinstance(options["stepsize"], Callable)
+def _has_fixed_step(name: str, options: dict) -> bool:
+    return not has_line_search(name, options) and not callable(options["stepsize"])
 
 
-def _traced_step(name, options):
+def _traced_step(name: str, options: dict) -> np.ndarray:
     """Fixed step size as a traced value, so that another size needs no compilation; 0 if the solver searches it."""
     return np.asarray(options["stepsize"] if _has_fixed_step(name, options) else 0.0, jnp.result_type(float))
 
 
-def _solver_functions(name, options) -> SolverFunctions:
+def _solver_functions(name: str, options: dict) -> SolverFunctions:
     static = dict(options)
     if _has_fixed_step(name, options):
         static["stepsize"] = TRACED_STEP
@@ -183,19 +198,21 @@ def _solver_functions(name, options) -> SolverFunctions:
 
 
 @lru_cache(maxsize=64)
-def _compile_functions(name, options, search) -> SolverFunctions:
+def _compile_functions(name: str, options: tuple, search: bool) -> SolverFunctions:
     over_neurons = jax.lax.map if search else _vmap
 
-    def strength_of(neuron, objective):
+    def strength_of(neuron: Any, objective: Objective) -> Any:
         strength = objective.strength
         return strength if strength.ndim < 2 else strength[jnp.minimum(neuron, len(strength) - 1)]
 
-    def prox(params, neuron_and_objective, step):
+    def prox(params: tuple, neuron_and_objective: tuple, step: Any) -> tuple:
         coef, intercept = params
         neuron, objective = neuron_and_objective
         return objective.penalty.prox(strength_of(neuron, objective), coef, step), intercept
 
-    def value_and_gradient(params, neuron, design, bins, objective, mask):
+    def value_and_gradient(
+        params: tuple, neuron: Any, design: Chunk, bins: Any, objective: Objective, mask: Any
+    ) -> tuple:
         coef, intercept = params
         model, penalty, strength = objective.model, objective.penalty, strength_of(neuron, objective)
         sums = chunk_total(_neuron_loss_and_gradient, design, model, coef[None], intercept[None], neuron)
@@ -203,7 +220,7 @@ def _compile_functions(name, options, search) -> SolverFunctions:
         d_coef = d_coef + penalty.gradient(strength, coef)
         return loss + penalty.smooth(strength, coef), (mask[neuron] * d_coef, d_intercept)
 
-    def solver(stepsize):
+    def solver(stepsize: Any) -> Any:
         library, kwargs = _import_jaxopt(), dict(options)
         if kwargs.get("stepsize") == TRACED_STEP:
             kwargs["stepsize"] = lambda iteration: stepsize
@@ -213,18 +230,20 @@ def _compile_functions(name, options, search) -> SolverFunctions:
             value_and_gradient, value_and_grad=True, implicit_diff=False, unroll=False, **kwargs
         )
 
-    def extra(neuron, objective):  # ProximalGradient takes the arguments of its prox before the data
+    def extra(
+        neuron: Any, objective: Objective
+    ) -> tuple:  # ProximalGradient takes the arguments of its prox before the data
         return ((neuron, objective),) if name == "ProximalGradient" else ()
 
     @jax.jit
-    def init(params, X, y, objective, mask, stepsize):
+    def init(params: Any, X: Any, y: Any, objective: Objective, mask: Any, stepsize: Any) -> Any:
         start, neurons, *data = _batch_chunk(params, X, y, mask)
         init_state = solver(stepsize).init_state
         init_one = lambda args: init_state(args[0], *extra(args[1], objective), args[1], *data, objective, mask)
         return over_neurons(init_one, (start, neurons))
 
     @jax.jit
-    def update(params, state, X, y, objective, mask, stepsize):
+    def update(params: Any, state: Any, X: Any, y: Any, objective: Objective, mask: Any, stepsize: Any) -> tuple:
         start, neurons, *data = _batch_chunk(params, X, y, mask)
         _require_same_state(state, jax.eval_shape(init, params, X, y, objective, mask, stepsize), name)
         step = solver(stepsize).update
@@ -233,14 +252,14 @@ def _compile_functions(name, options, search) -> SolverFunctions:
         return (coef.T.reshape(params[0].shape), intercept), state
 
     @jax.jit
-    def run(start, design, bins, objective, mask, stepsize):
+    def run(start: tuple, design: Chunk, bins: Any, objective: Objective, mask: Any, stepsize: Any) -> tuple:
         run_solver = solver(stepsize).run
         run_one = lambda args: tuple(
             run_solver(args[0], *extra(args[1], objective), args[1], design, bins, objective, mask)
         )
         end, state = over_neurons(run_one, (start, jnp.arange(len(bins))))
 
-        def slope(args):  # length of a proximal gradient step of size 1
+        def slope(args: tuple[tuple, Any]) -> Any:  # length of a proximal gradient step of size 1
             (coef, _), neuron = args
             d_coef, d_intercept = value_and_gradient(*args, design, bins, objective, mask)[1]
             shorter = objective.penalty.prox(strength_of(neuron, objective), coef - d_coef, 1.0)
@@ -251,19 +270,19 @@ def _compile_functions(name, options, search) -> SolverFunctions:
     return SolverFunctions(init, update, run)
 
 
-def _vmap(f, args):
+def _vmap(f: Callable, args: Any) -> Any:
     """Map over neurons in one product. For fixed steps only: under `vmap` a line search's `cond` copies the data per neuron."""
     return jax.vmap(f)(args)
 
 
-def _neuron_loss_and_gradient(block, model, coef, intercept, neuron):
+def _neuron_loss_and_gradient(block: Block, model: Any, coef: Any, intercept: Any, neuron: Any) -> tuple:
     pick = partial(jax.lax.dynamic_slice_in_dim, slice_size=1, axis=1)
     model = jax.tree.map(lambda scale: jax.lax.dynamic_slice_in_dim(scale, neuron, 1), model)
     weight = block.weight if block.weight.shape[1] == 1 else pick(block.weight, neuron)
     return loss_and_gradient(Block(block.X, pick(block.y, neuron), weight), model, coef, intercept)
 
 
-def _batch_chunk(params, X, y, mask):
+def _batch_chunk(params: Any, X: Any, y: Any, mask: Any) -> tuple:
     """Return the parameters, neurons first, and the batch as a chunk of one block; shapes are checked during tracing."""
     neurons = y.shape[1:]
     coef, intercept = require_params_shape(params, (X.shape[1], *neurons), neurons or (1,))
@@ -282,7 +301,7 @@ def _batch_chunk(params, X, y, mask):
     return start, jnp.arange(y.shape[1]), chunk, bins
 
 
-def _require_same_state(state, expected, name):
+def _require_same_state(state: Any, expected: Any, name: str) -> None:
     same = jax.tree.structure(state) == jax.tree.structure(expected) and all(
         (a.shape, a.dtype) == (b.shape, b.dtype)
         for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True)

@@ -1,8 +1,11 @@
 """Fits at many strengths of a penalty, each started from the previous one."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 
+from popglm._design.design import Design
 from popglm._solver.ask_tell import Evaluation, History, SolverState, initial_state, redirect_neurons
 from popglm._solver.exact import (
     SOLVER_DEFAULTS,
@@ -15,15 +18,22 @@ from popglm._solver.exact import (
     run_passes,
 )
 from popglm._solver.preconditioner import Problem, drop_penalised, replace_penalty
-from popglm._solver.problem import Objective
+from popglm._solver.problem import Fit, Objective
 from popglm._solver.threads import one_thread
 
 MIN_STRENGTH_RATIO = 1e-3  # smallest strength of a path, relative to that at which all coefficients are 0
 
 
 def fit_strengths(
-    design, objective: Objective, mask, factors, n_factors, tol=None, maxiter=SOLVER_DEFAULTS["maxiter"], report=None
-):
+    design: Design,
+    objective: Objective,
+    mask: np.ndarray,
+    factors: np.ndarray | None,
+    n_factors: int,
+    tol: float | None = None,
+    maxiter: int = SOLVER_DEFAULTS["maxiter"],
+    report: Callable | None = None,
+) -> tuple[np.ndarray, list[Fit]]:
     """Fit with the penalty times each of these increasing factors, from the largest, each started from the previous fit.
 
     Return the factors and their fits. All share the first pass and the history of the loss, and none needs a pass to begin,
@@ -44,19 +54,21 @@ def fit_strengths(
         return factors, fits[::-1]
 
 
-def _max_strength_factor(design, constants: FitConstants, problem: Problem, state: SolverState, maxiter):
+def _max_strength_factor(
+    design: Design, constants: FitConstants, problem: Problem, state: SolverState, maxiter: int
+) -> tuple[SolverState, Problem, float | np.floating]:
     """Smallest penalty factor at which all penalised groups are 0, with the rest fitted; return state, problem and factor."""
     precondition, silent = problem.precondition, constants.null.silent
     problem = problem._replace(precondition=drop_penalised(precondition))
     problem, state, _ = run_passes(design, constants, problem, state, 0, maxiter, None, None)
     problem = problem._replace(precondition=precondition._replace(curvature=problem.precondition.curvature))
     _, gradient = evaluate_objective(design, problem, state.accepted.point, jnp.result_type(float))
-    largest = precondition.penalty.group_norms.max_factor(np.where(silent[:, None], 0, gradient))
+    largest = precondition.penalty.group_norms.max_factor(np.where(silent[:, None], 0, gradient))  # type: ignore[union-attr]
     return initial_state(state.accepted.point, silent), problem, max(largest, np.finfo(np.float32).tiny)
 
 
 def _change_strength(
-    constants: FitConstants, problem: Problem, state: SolverState, objective, factor
+    constants: FitConstants, problem: Problem, state: SolverState, objective: Objective, factor: float
 ) -> tuple[Problem, SolverState]:
     """Set the penalty to that of `objective` times a factor, and adapt value, gradient and history of the state."""
     old_strength, old_precondition, penalty = (

@@ -4,11 +4,12 @@ Coordinates are the same for all neurons: standardised features, so that the int
 takes account of the correlation of the features, and of the curvature of each neuron's loss.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
 from popglm._solver.ask_tell import History, NeuronScalars, Points, inverse_hessian_product, row_dot
@@ -32,16 +33,16 @@ class Coordinates(NamedTuple):
     mean: Float[Array, " features"]
     sd: Float[Array, " features"]
 
-    def to_model(self, point):
+    def to_model(self, point: Points) -> tuple[Float[Array, "neurons features"], NeuronScalars]:
         """Convert a point to coefficients and intercepts."""
         coef = point[:, :-1] / self.sd
         return coef, point[:, -1] - coef @ self.mean
 
-    def from_model(self, coef, intercept):
+    def from_model(self, coef: Float[Array, "neurons features"], intercept: NeuronScalars) -> Points:
         """Convert coefficients and intercepts to a point."""
         return np.concatenate([coef * self.sd, (intercept + coef @ self.mean)[:, None]], 1)
 
-    def gradient(self, d_coef, d_intercept):
+    def gradient(self, d_coef: Float[Array, "neurons features"], d_intercept: NeuronScalars) -> Points:
         """Convert a gradient in coefficients and intercepts to the gradient at a point."""
         return np.concatenate([(d_coef - np.outer(d_intercept, self.mean)) / self.sd, d_intercept[:, None]], 1)
 
@@ -79,7 +80,9 @@ class Preconditioner(NamedTuple):
             out[neuron] = scipy.linalg.cho_solve((lower, True), self.mask[neuron] * q[neuron], check_finite=False)
         return self.mask * out
 
-    def search_direction(self, point: Points, gradient: Points, history: History, neuron_mask):
+    def search_direction(
+        self, point: Points, gradient: Points, history: History, neuron_mask: Bool[Array, " neurons"]
+    ) -> tuple[Points, NeuronScalars]:
         """Direction from each point of the neurons of the mask, and the slope of the whole objective along it."""
         if self.penalty.group_norms is None:
             direction = -inverse_hessian_product(gradient, history, self)
@@ -97,7 +100,7 @@ class Preconditioner(NamedTuple):
             slope[neurons] = group_norms.change(gradient[neurons], start, end)
         return direction, slope
 
-    def _hessian_product(self, neurons):
+    def _hessian_product(self, neurons: Array) -> Callable[[Points], Points]:
         """Make the function that multiplies moves of these neurons with their Hessians."""
         curvature, strength, mask = (
             self.curvature[neurons, None],
@@ -106,7 +109,7 @@ class Preconditioner(NamedTuple):
         )
         factors = {i: self.own_factors[neuron] for i, neuron in enumerate(neurons) if neuron in self.own_factors}
 
-        def product(move):
+        def product(move: Points) -> Points:
             move = mask * move
             out = curvature * (move @ self.correlation + HESSIAN_JITTER * move)
             if self.penalty.hessian.any():
@@ -119,7 +122,13 @@ class Preconditioner(NamedTuple):
 
     @classmethod
     def from_correlation(
-        cls, correlation, penalty_hessian, strength, curvature, mask, group_norms=None
+        cls,
+        correlation: Float[Array, "features features"],
+        penalty_hessian: Float[Array, "features features"],
+        strength: NeuronScalars,
+        curvature: NeuronScalars,
+        mask: Float[Array, "neurons features"],
+        group_norms: GroupNorms | None = None,
     ) -> "Preconditioner":
         """Build from the correlation of the features, the Hessian of the penalty in their coordinates, and the mask.
 
@@ -149,7 +158,7 @@ class Preconditioner(NamedTuple):
         return *shared, self.curvature, self.mask, self.own_factors, group_norms, self.max_eigenvalue
 
     @classmethod
-    def from_tuple(cls, values) -> "Preconditioner":
+    def from_tuple(cls, values: tuple) -> "Preconditioner":
         """Build from the flat tuple of a file."""
         correlation, hessian, strength, factor, spectrum, curvature, mask, own_factors, norms, max_eigenvalue = values
         group_norms = None if norms is None else GroupNorms(*norms)
@@ -192,7 +201,16 @@ class PreparedProblem(NamedTuple):
     constant: Array
 
 
-def prepare_problem(objective: Objective, mask, bins, mean_count, null_eta, moments, eps, ridge=0.0) -> PreparedProblem:
+def prepare_problem(
+    objective: Objective,
+    mask: Float[Array, "neurons features"],
+    bins: NeuronScalars,
+    mean_count: NeuronScalars,
+    null_eta: NeuronScalars,
+    moments: tuple,
+    eps: float,
+    ridge: float = 0.0,
+) -> PreparedProblem:
     """Compute coordinates and preconditioner from the sums of the first pass.
 
     `ridge` is added to the diagonal of the correlations, which is 1, where few rows were seen.
@@ -234,13 +252,15 @@ def replace_penalty(objective: Objective, coordinates: Coordinates, precondition
 def drop_penalised(precondition: Preconditioner) -> Preconditioner:
     """Restrict the preconditioner to coordinates without a group-norm penalty."""
     group_norms = precondition.penalty.group_norms
-    unpenalised = np.repeat(group_norms.cost == 0, group_norms.sizes, axis=1)
+    unpenalised = np.repeat(group_norms.cost == 0, group_norms.sizes, axis=1)  # type: ignore[union-attr]
     return precondition._replace(
         mask=precondition.mask * unpenalised, penalty=precondition.penalty._replace(group_norms=None)
     )
 
 
-def _split_strength(objective: Objective, sd, n_neurons):
+def _split_strength(
+    objective: Objective, sd: Float[Array, " features"], n_neurons: int
+) -> tuple[Any, NeuronScalars, GroupNorms | None]:
     """Split strengths into a profile over the parts of the penalty, a factor for each neuron, and group norms."""
     penalty, strength = objective.penalty, np.asarray(objective.strength, float)
     factor = np.broadcast_to(strength.mean(-1) if strength.ndim else strength, n_neurons)
@@ -257,19 +277,25 @@ def _split_strength(objective: Objective, sd, n_neurons):
     return profile, factor, GroupNorms(cost=np.concatenate([cost, intercept_cost], 1), sizes=np.append(sizes, 1))
 
 
-def _coordinate_sd(variance, varying, sizes):
+def _coordinate_sd(
+    variance: Float[Array, " features"], varying: Bool[Array, " features"], sizes: Array
+) -> Float[Array, " features"]:
     """Standard deviation of the features of each group, pooled over the group."""
     starts = np.cumsum(sizes) - sizes
     summed, n = (np.add.reduceat(a, starts) for a in (np.where(varying, variance, 0), varying.astype(int)))
     return np.sqrt(np.repeat(np.where(n > 0, summed / np.maximum(n, 1), 1), sizes))
 
 
-def _inverse_factor(matrix, jitter):
+def _inverse_factor(
+    matrix: Float[Array, "coordinates coordinates"], jitter: float
+) -> Float[Array, "coordinates coordinates"]:
     """Factor R with R R' the inverse of the matrix plus `jitter` on its diagonal."""
     return scipy.linalg.solve_triangular(_cholesky(matrix, jitter), np.eye(len(matrix)), lower=True).T
 
 
-def _cholesky(matrix, jitter):
+def _cholesky(
+    matrix: Float[Array, "coordinates coordinates"], jitter: float
+) -> Float[Array, "coordinates coordinates"]:
     """Lower Cholesky factor of the matrix plus `jitter` on its diagonal."""
     # Sums in single precision over thousands of collinear columns may need more jitter.
     for multiple in (1, 10, 100):

@@ -1,6 +1,6 @@
 """Input and output of a solver: `Objective` and `Fit`."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 class Objective(NamedTuple):
     """Sum over neurons of the mean loss over valid bins, plus a penalty."""
 
-    model: object
-    penalty: object
+    model: Any
+    penalty: Any
     strength: Float[Array | np.ndarray, "..."]  # a number, one for each part of the penalty, or these for each neuron
 
 
@@ -57,7 +57,7 @@ class Fit(NamedTuple):
         return self.coef, self.intercept, *self.convergence, self.silent, self.null_mean, *rank, self.dispersion
 
     @classmethod
-    def from_tuple(cls, values) -> "Fit":
+    def from_tuple(cls, values: tuple) -> "Fit":
         """Result from the plain values of a checkpoint file."""
         coef, intercept, n_iter, converged, stalled, silent, null_mean, collinear, constant, n_params, dispersion = (
             values

@@ -8,6 +8,7 @@ Sciences* 2:183-202; O'Donoghue and Candès 2015, *Foundations of Computational 
 once. These steps read no data: beside a pass over a recording they are cheap.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +50,7 @@ class GroupNorms(NamedTuple):
         pull = np.repeat(pull, self.sizes, axis=1) if repeats else pull
         return row_dot(end - start, gradient + pull * (start + end))
 
-    def shrink(self, point: Points, cost) -> Points:
+    def shrink(self, point: Points, cost: Float[Array, "neurons groups"]) -> Points:
         """Proximal map: shorten each group by its cost, to 0 at least."""
         norms = self.norms(point)
         factor = np.where(norms > cost, 1 - cost / np.where(norms > 0, norms, 1), 0)
@@ -60,14 +61,15 @@ class GroupNorms(NamedTuple):
         norms, unpenalised = self.norms(gradient), self.cost == 0
         return float(np.max(np.where(unpenalised, 0, norms / np.where(unpenalised, 1, self.cost))))
 
-    def select(self, neurons) -> "GroupNorms":
+    def select(self, neurons: Array) -> "GroupNorms":
         """Restrict to these neurons."""
         return self._replace(cost=self.cost[neurons])
 
 
-def make_hessian_product(initial_product, history: History):
+def make_hessian_product(initial_product: Callable[[Points], Points], history: History) -> Callable[[Points], Points]:
     """Make the function that multiplies moves with the BFGS matrix, from the product with its initial matrix."""
-    positive_terms, negative_terms = [], []
+    positive_terms: list[Points] = []
+    negative_terms: list[Points] = []
     product = lambda move: initial_product(move) + _low_rank_product(positive_terms, negative_terms, move)
     for move, change, inverse_curvature in reversed(list(zip(*history, strict=True))):
         image = product(move)
@@ -78,7 +80,7 @@ def make_hessian_product(initial_product, history: History):
     return product
 
 
-def _low_rank_product(positive_terms, negative_terms, move):
+def _low_rank_product(positive_terms: list[Points], negative_terms: list[Points], move: Points) -> Points:
     out = np.zeros_like(move)
     for positive, negative in zip(positive_terms, negative_terms, strict=True):
         out += row_dot(positive, move)[:, None] * positive - row_dot(negative, move)[:, None] * negative
@@ -86,8 +88,13 @@ def _low_rank_product(positive_terms, negative_terms, move):
 
 
 def minimise_quadratic(
-    product, group_norms: GroupNorms, point: Points, gradient: Points, mask, max_eigenvalue: NeuronScalars
-):
+    product: Callable[[Points], Points],
+    group_norms: GroupNorms,
+    point: Points,
+    gradient: Points,
+    mask: Points,
+    max_eigenvalue: NeuronScalars,
+) -> Points:
     """Minimise every neuron's quadratic model plus penalty. `max_eigenvalue` of B is estimated, and raised where too small."""
     u, image = point, np.zeros_like(point)  # image: B (u - point)
     v, image_v, momentum, lipschitz = u, image, np.ones(len(u)), max_eigenvalue.astype(float)

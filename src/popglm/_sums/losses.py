@@ -1,12 +1,15 @@
 """Losses, their gradients and Hessians: functions of one block, summed by `total`."""
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from popglm._design.blocks import Block
 
 Coef = Float[Array, "neurons features"]
 
@@ -25,39 +28,39 @@ class NullModel(NamedTuple):
     silent: np.ndarray
 
 
-def fit_null_model(model, bins, events) -> NullModel:
+def fit_null_model(model: Any, bins: np.ndarray, events: np.ndarray) -> NullModel:
     """Fit the model without features, on the host."""
     mean, silent = model.null_mean(events, bins)
     return NullModel(mean=mean, eta=np.asarray(model.link.forward(mean), float), silent=silent | (bins == 0))
 
 
-def select_neurons(model, neurons):
+def select_neurons(model: Any, neurons: Any) -> Any:
     """Restrict the model to these neurons: select their dispersion, if the model has one."""
     return jax.tree.map(lambda scale: scale[neurons], model)
 
 
 @jax.jit
-def loss_curvature(model, eta, y):
+def loss_curvature(model: Any, eta: PerNeuron, y: PerNeuron) -> PerNeuron:
     """Second derivative of the loss in the linear predictor, for one bin of each neuron; jitted."""
     return model.curvature(eta[:, None], y[:, None])[:, 0]
 
 
-def weighted_sum(weight, entries):
+def weighted_sum(weight: Float[Array, "#neurons rows"], entries: Entries) -> PerNeuron:
     """Sum over rows; rows of weight 0 are left out, not multiplied, as 0 * inf is NaN."""
     return jnp.where(weight > 0, weight * entries, 0).sum(-1)
 
 
-def linear_predictor(block, coef: Coef, intercept: PerNeuron) -> Entries:
+def linear_predictor(block: Block, coef: Coef, intercept: PerNeuron) -> Entries:
     """Linear predictor, neurons first, which is the faster order for the products that follow."""
     return coef @ block.X.T + intercept[:, None]
 
 
-def loss_and_slope(model, eta, y):
+def loss_and_slope(model: Any, eta: Entries, y: Entries) -> tuple[Entries, Entries]:
     """Loss of every bin, and its derivative in the linear predictor."""
     return jax.jvp(lambda e: model.loss(e, y), (eta,), (jnp.ones_like(eta),))
 
 
-def loss_and_gradient(block, model, coef: Coef, intercept: PerNeuron):
+def loss_and_gradient(block: Block, model: Any, coef: Coef, intercept: PerNeuron) -> tuple[PerNeuron, Coef, PerNeuron]:
     """Loss of each neuron and its gradient, a sum of residuals: the difference of two large sums would lose digits."""
     y, weight = block.y.T, block.weight.T
     loss, residual = loss_and_slope(model, linear_predictor(block, coef, intercept), y)
@@ -65,37 +68,45 @@ def loss_and_gradient(block, model, coef: Coef, intercept: PerNeuron):
     return weighted_sum(weight, loss), residual @ block.X, residual.sum(1)
 
 
-def null_model_loss(block, model, intercept: PerNeuron):
+def null_model_loss(block: Block, model: Any, intercept: PerNeuron) -> PerNeuron:
     """Loss of each neuron under a constant mean."""
     return weighted_sum(block.weight.T, model.loss(intercept[:, None], block.y.T))
 
 
-def loss_residuals(block, model, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
+def loss_residuals(block: Block, model: Any, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
     """Derivative of every bin's loss in its linear predictor, rows first; 0 in bins that are not valid."""
     _, residual = loss_and_slope(model, linear_predictor(block, coef, intercept), block.y.T)
     return jnp.where(block.weight.T > 0, residual, 0).T
 
 
-def residual_gradient(block, residual):
+def residual_gradient(block: Block, residual: Float[Array, "rows neurons"]) -> tuple[Coef, PerNeuron]:
     """Gradient of each neuron's loss from the residuals of its bins."""
     weighted = (block.weight * residual).T
     return weighted @ block.X, weighted.sum(1)
 
 
-def stack_params(coef, intercept):
+def stack_params(coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
     """Stack coefficients and intercepts into one array (neurons, features + 1)."""
     return np.concatenate([coef, intercept[:, None]], 1)
 
 
 @lru_cache
-def curved_row_hessians(n_rows):
+def curved_row_hessians(n_rows: int) -> Callable:
     """Make the function for `total` that sums Hessians of selected neurons over the `n_rows` most curved rows of a block.
 
     Hessians are in standardised features and, last, the intercept. The curvature of all other rows is summed to one
     number: in a strongly modulated neuron few rows hold nearly all curvature.
     """
 
-    def sums(block, model, neurons, coef: Coef, intercept: PerNeuron, mean, sd):
+    def sums(
+        block: Block,
+        model: Any,
+        neurons: Any,
+        coef: Coef,
+        intercept: PerNeuron,
+        mean: Float[Array, " features"],
+        sd: Float[Array, " features"],
+    ) -> tuple[Float[Array, "selected coordinates coordinates"], Float[Array, " selected"]]:
         y, model = block.y.T[neurons], select_neurons(model, neurons)
         curvature = model.curvature(linear_predictor(block, coef, intercept), y)
         weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
@@ -103,7 +114,7 @@ def curved_row_hessians(n_rows):
         weights, rows = jax.lax.top_k(curvature, min(n_rows, curvature.shape[1]))
         X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
 
-        def hessian(weight_and_rows):
+        def hessian(weight_and_rows: tuple[Array, Array]) -> Float[Array, "coordinates coordinates"]:
             weight, rows = weight_and_rows
             return (weight[:, None] * X[rows]).T @ X[rows]
 
@@ -114,7 +125,14 @@ def curved_row_hessians(n_rows):
 
 
 @jax.jit
-def sampled_hessians(block, model, coef: Coef, intercept: PerNeuron, mean, sd):
+def sampled_hessians(
+    block: Block,
+    model: Any,
+    coef: Coef,
+    intercept: PerNeuron,
+    mean: Float[Array, " features"],
+    sd: Float[Array, " features"],
+) -> Float[Array, "neurons coordinates coordinates"]:
     """Mean Hessian of each neuron over the rows of one block, in standardised features and, last, the intercept."""
     weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)
     curvature = model.curvature(linear_predictor(block, coef, intercept), block.y.T)

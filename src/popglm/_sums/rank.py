@@ -18,7 +18,9 @@ class Rank(NamedTuple):
     collinear: Int[np.ndarray, " collinear"]  # sums of features that are not in this list
 
     @classmethod
-    def from_correlation(cls, correlation, varying, tol) -> "Rank":
+    def from_correlation(
+        cls, correlation: Float[np.ndarray, "features features"], varying: Bool[np.ndarray, " features"], tol: float
+    ) -> "Rank":
         """Determine the rank to the precision of the correlations, by a Cholesky factorisation with pivots."""
         columns, n = np.flatnonzero(varying), len(varying)
         if not len(columns):
@@ -33,21 +35,21 @@ class Rank(NamedTuple):
         return cls(varying, np.linalg.qr(null)[0], np.sort(dependent))
 
     @classmethod
-    def from_moments(cls, moments, eps) -> "Rank":
+    def from_moments(cls, moments: tuple, eps: float) -> "Rank":
         """Determine the rank from number, sum and Gram matrix of the rows."""
         _, covariance, varying, tol = central_moments(moments, eps)
         sd = np.sqrt(np.where(varying, np.diag(covariance), 1))
         return cls.from_correlation(covariance / np.outer(sd, sd), varying, tol)
 
-    def collinear_features(self, mask) -> Int[np.ndarray, " collinear"]:
+    def collinear_features(self, mask: np.ndarray) -> Int[np.ndarray, " collinear"]:
         """Collinear features, if they are collinear within any row of `mask` (neurons, features); else none."""
         n_collinear = self._varying_in(mask).sum(1) - self.n_params(mask)
         return self.collinear if n_collinear.any() else self.collinear[:0]
 
-    def _varying_in(self, mask) -> Bool[np.ndarray, "neurons features"]:
+    def _varying_in(self, mask: np.ndarray) -> Bool[np.ndarray, "neurons features"]:
         return (np.asarray(mask) > 0) & self.varying
 
-    def n_params(self, mask) -> Int[np.ndarray, " neurons"]:
+    def n_params(self, mask: np.ndarray) -> Int[np.ndarray, " neurons"]:
         """Number of coefficients that the features of each row of `mask` (neurons, features) determine.
 
         A null direction reduces it only if all of its features are in the row.
@@ -58,7 +60,11 @@ class Rank(NamedTuple):
         return mask.sum(1) - n_collinear
 
 
-def central_moments(moments, eps):
+def central_moments(
+    moments: tuple, eps: float
+) -> tuple[
+    Float[np.ndarray, " features"], Float[np.ndarray, "features features"], Bool[np.ndarray, " features"], float
+]:
     """Means and covariance of the features, a mask of those that vary, and the round-off of their correlations.
 
     Variance is mean square minus squared mean, so its round-off is relative to the mean square.

@@ -5,15 +5,18 @@ dispersion of a Gamma; coefficients do not depend on it. The dispersion of a neg
 in its logarithm alternate with fits of the coefficients until neither changes. The two are orthogonal, so few turns suffice.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from popglm._design.arrays import machine_epsilon
+from popglm._design.blocks import Block
+from popglm._design.design import Design
 from popglm._design.total import total
-from popglm._sums.losses import linear_predictor, weighted_sum
+from popglm._sums.losses import Coef, PerNeuron, linear_predictor, weighted_sum
 from popglm._sums.separation import sign_sums
 
 MIN_DISPERSION, MAX_DISPERSION = 1e-6, 1e6  # at the minimum a negative binomial is a Poisson distribution
@@ -27,17 +30,17 @@ MAX_POISSON_DISPERSION = {"float32": 1e-4, "float64": 1.1e-6}
 LOG_DISPERSION_TOL = {"float32": 1e-4, "float64": 1e-9}  # of the logarithm of the dispersion
 
 
-def broadcast_dispersion(model, n_neurons):
+def broadcast_dispersion(model: Any, n_neurons: int) -> Any:
     """Give the model one dispersion per neuron; a loss that needs one starts from 1, others may have None."""
     scale = 1.0 if model.scale is None and model.dispersion == "likelihood" else model.scale
     return model if scale is None else model.with_scale(np.broadcast_to(np.asarray(scale, float).ravel(), n_neurons))
 
 
-def dispersion_slopes(block, model, coef, intercept):
+def dispersion_slopes(block: Block, model: Any, coef: Coef, intercept: PerNeuron) -> tuple[PerNeuron, PerNeuron]:
     """First and second derivative of each neuron's log-likelihood in the logarithm of its dispersion."""
     eta, y, weight = linear_predictor(block, coef, intercept), block.y.T, block.weight.T
 
-    def log_likelihood(log_scale):
+    def log_likelihood(log_scale: PerNeuron) -> PerNeuron:
         return weighted_sum(weight, _set_dispersion(model, jnp.exp(log_scale)).log_likelihood(eta, y))
 
     one = jnp.ones_like(intercept)
@@ -45,11 +48,11 @@ def dispersion_slopes(block, model, coef, intercept):
     return jax.jvp(slope, (jnp.log(model.scale)[:, 0],), (one,))
 
 
-def _set_dispersion(model, scale):
+def _set_dispersion(model: Any, scale: PerNeuron) -> Any:
     return jax.tree.map(lambda _: scale[:, None], model)
 
 
-def fit_dispersion(slopes_at, model, coef, intercept):
+def fit_dispersion(slopes_at: Callable, model: Any, coef: np.ndarray, intercept: np.ndarray) -> Any:
     """Give the model the most likely dispersion at these parameters; `slopes_at` sums `dispersion_slopes` over the data."""
     dtype = jnp.result_type(float)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
@@ -66,7 +69,9 @@ def fit_dispersion(slopes_at, model, coef, intercept):
     return model.with_scale(np.exp(log_scale))
 
 
-def chi_squared_sums(block, model, coef, intercept, null):
+def chi_squared_sums(
+    block: Block, model: Any, coef: Coef, intercept: PerNeuron, null: PerNeuron
+) -> tuple[PerNeuron, PerNeuron, PerNeuron]:
     """Number of bins, and Pearson's chi-squared of the model and of the null model with linear predictor `null`."""
     y, weight = block.y.T, block.weight.T
     sums = [model.pearson(eta, y) for eta in (linear_predictor(block, coef, intercept), null[:, None])]
@@ -86,7 +91,9 @@ class Dispersion(NamedTuple):
     separated: np.ndarray
 
 
-def estimate_dispersion(model, mean, n_params, silent, sums) -> Dispersion:
+def estimate_dispersion(
+    model: Any, mean: np.ndarray, n_params: np.ndarray, silent: np.ndarray, sums: tuple | None
+) -> Dispersion:
     """Estimate dispersions from the totals `sums` of `chi_squared_sums`; None if the model needs no chi-squared."""
     no_neurons = np.zeros(len(mean), bool)
     fixed = None if model.scale is None else np.asarray(model.scale, float).ravel()
@@ -108,12 +115,12 @@ def estimate_dispersion(model, mean, n_params, silent, sums) -> Dispersion:
     return Dispersion(scale=scale if fixed is None else fixed, constant=constant, separated=no_neurons)
 
 
-def needs_chi_squared(model) -> bool:
+def needs_chi_squared(model: Any) -> bool:
     """Return whether a fit of this model needs Pearson's chi-squared."""
     return model.dispersion == "pearson" or model.support.kind == "binary"
 
 
-def dispersion_after_fit(design, model, fit) -> tuple[Dispersion, tuple | None]:
+def dispersion_after_fit(design: Design, model: Any, fit: Any) -> tuple[Dispersion, tuple | None]:
     """Estimate dispersions after a fit to a design; for binary y the same pass gives also the `sign_sums`, else None."""
     sums, signs, dtype = None, None, jnp.result_type(float)
     if needs_chi_squared(model):
@@ -121,14 +128,14 @@ def dispersion_after_fit(design, model, fit) -> tuple[Dispersion, tuple | None]:
         f = _chi_squared_and_signs if model.support.kind == "binary" else chi_squared_sums
         sums = total(f, design, model, fit.coef, fit.intercept, null)
     if model.support.kind == "binary":
-        sums, signs = sums
+        sums, signs = sums  # type: ignore[misc]
     return estimate_dispersion(model, fit.null_mean, fit.features.n_params, fit.silent, sums), signs
 
 
-def _chi_squared_and_signs(block, *args):
+def _chi_squared_and_signs(block: Block, *args: Any) -> tuple[tuple, tuple]:
     return chi_squared_sums(block, *args), sign_sums(block)
 
 
-def log_dispersion_step(slope, curvature):
+def log_dispersion_step(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
     """Newton step of the logarithm of the dispersion, at most 1; where the log-likelihood is convex, a step of 1 uphill."""
     return np.clip(np.where(curvature < 0, -slope / np.where(curvature < 0, curvature, -1), np.sign(slope)), -1, 1)

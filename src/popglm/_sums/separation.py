@@ -6,11 +6,15 @@ an event. A reference level in which a neuron never fires is the usual case: the
 coefficients of all other levels rise.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from popglm._design.blocks import Block
 
 NEURONS_PER_PASS = 8  # whose Gram matrices are summed in one pass
 
@@ -30,12 +34,20 @@ class Separation(NamedTuple):
     combined: np.ndarray  # (neurons, features + 1)
 
     @property
-    def neurons(self):
+    def neurons(self) -> np.ndarray:
         """Neurons that have such coefficients."""
         return self.features.any(1) | self.combined.any(1)
 
 
-def find_separation(sum_over, kind, params, free, suspects, signs=None, max_neurons=None) -> Separation:
+def find_separation(
+    sum_over: Callable,
+    kind: str,
+    params: np.ndarray,
+    free: np.ndarray,
+    suspects: np.ndarray,
+    signs: tuple | None = None,
+    max_neurons: int | None = None,
+) -> Separation:
     """Find the `suspects` that separate counts, or binary y, as the `kind` of the support says.
 
     All arrays have the shape (neurons, features + 1); the last column of the suspects means the neuron's weighted sums, which
@@ -52,7 +64,7 @@ def find_separation(sum_over, kind, params, free, suspects, signs=None, max_neur
     return Separation(features=features, combined=combined)
 
 
-def sign_sums(block):
+def sign_sums(block: Block) -> tuple[Float[Array, "neurons features"], ...]:
     """Sums of the positive and of the negative parts of every feature, over bins with an event and over bins without."""
     event, weight = (block.y.T > 0).astype(block.X.dtype), block.weight.T
     events, nonevents = (jnp.where(weight > 0, bins, 0) for bins in (event, 1 - event))
@@ -60,7 +72,7 @@ def sign_sums(block):
     return tuple(bins @ side for bins in (events, nonevents) for side in (above, below))
 
 
-def separated_binary(sums, coef):
+def separated_binary(sums: tuple, coef: np.ndarray) -> Bool[np.ndarray, "neurons features"]:
     """For binary y: features whose sign separates bins with a spike from bins without."""
     events_above, events_below, nonevents_above, nonevents_below = sums
     nonzero = events_above + events_below + nonevents_above + nonevents_below > 0
@@ -68,14 +80,16 @@ def separated_binary(sums, coef):
     return (down | up) & nonzero & (coef != 0)
 
 
-def separated_counts(sums, coef):
+def separated_counts(sums: tuple, coef: np.ndarray) -> Bool[np.ndarray, "neurons features"]:
     """For unbounded counts: features of one sign that are 0 in every bin with an event."""
     events_above, events_below, nonevents_above, nonevents_below = sums
     one_side = (nonevents_above == 0) != (nonevents_below == 0)
     return (events_above + events_below == 0) & one_side & (coef != 0)
 
 
-def find_combinations(sum_over, params, free, neurons, outcomes=(True,)):
+def find_combinations(
+    sum_over: Callable, params: np.ndarray, free: np.ndarray, neurons: np.ndarray, outcomes: tuple[bool, ...] = (True,)
+) -> np.ndarray:
     """Flags of parameters, the intercept last, whose weighted sum separates the activity of some of the `neurons`.
 
     `sum_over(f, *args)` sums a function over all blocks. `params` and `free` have the shape (neurons, features + 1). The sum is
@@ -96,13 +110,13 @@ def find_combinations(sum_over, params, free, neurons, outcomes=(True,)):
     return found
 
 
-def outcome_moments(block, neurons, outcome):
+def outcome_moments(block: Block, neurons: Any, outcome: Any) -> Array:
     """Gram matrix of the features and a column of ones, for each of the neurons, over its bins with this outcome."""
     X, bins = _with_ones(block.X), _bins_with(block, neurons, outcome)
     return jax.lax.map(lambda weight: (weight[:, None] * X).T @ X, bins)
 
 
-def side_counts(block, neurons, outcome, directions):
+def side_counts(block: Block, neurons: Any, outcome: Any, directions: Any) -> tuple[Array, ...]:
     """Number of bins with this outcome where a weighted sum is not 0; of all others where it is far below, and above 0."""
     values = directions.astype(block.X.dtype) @ _with_ones(block.X).T
     inside, outside = (_bins_with(block, neurons, which) for which in (outcome, ~outcome))
@@ -111,17 +125,17 @@ def side_counts(block, neurons, outcome, directions):
     return count(inside, zero), count(outside, values < -FAR_SUM), count(outside, values > ZERO_SUM)
 
 
-def _with_ones(X):
+def _with_ones(X: Array) -> Array:
     return jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1)
 
 
-def _bins_with(block, neurons, outcome):
+def _bins_with(block: Block, neurons: Any, outcome: Any) -> Array:
     """1 in valid bins of each neuron with (True) or without an event, 0 in others."""
     weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
     return ((weight > 0) & ((block.y.T[neurons] > 0) == outcome)).astype(block.X.dtype)
 
 
-def _null_part(gram, params, free):
+def _null_part(gram: np.ndarray, params: np.ndarray, free: np.ndarray) -> np.ndarray:
     """Part of the parameters that changes nothing where the Gram matrix was summed; its largest term there, or entry, is 1."""
     size = np.sqrt(np.diag(gram))
     size = np.where(size > 0, size, 1)

@@ -4,14 +4,20 @@ After k events in a bin, the rate of the next one in it is proportional to ``1 +
 -1 for Bernoulli (one event at most), and the dispersion for negative binomial counts.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from jaxtyping import Float
 from scipy import special, stats
 
 from popglm._checks.arrays import as_rescaled_intervals, require_whole_numbers
 from popglm._checks.values import as_nonnegative_integer
 from popglm._pynapple import unit_table
 from popglm._sums.scores import minus_log_prob_zero
+from popglm._types import Counts, Features, Numbers, Table
 from popglm.assessment._residuals import as_model_on_data, neuron_names
+from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import is_single
 from popglm.observation_models import Bernoulli, NegativeBinomial, Poisson
 
@@ -65,7 +71,9 @@ def as_rescaling_alpha(model, models):
     raise ValueError(f"time can be rescaled for {names}, whose y are counts of events in time; got {came}. {fix}")
 
 
-def rescaled_intervals(model, X, y, *, seed):
+def rescaled_intervals(
+    model: GLM | PopulationGLM, X: Features, y: Counts, *, seed: int
+) -> Float[np.ndarray, " _intervals"] | dict[Any, Float[np.ndarray, " _intervals"]]:
     r"""Intervals between spikes on the clock of the model, uniform between 0 and 1 if the model is right.
 
     The clock runs at the rate that the model predicts. On this clock the spikes of a right model are a Poisson process of rate
@@ -130,7 +138,7 @@ def rescaled_intervals(model, X, y, *, seed):
     return z[0] if is_single(model) else dict(zip(neuron_names(model, on_data), z, strict=True))
 
 
-def ks_test(z):
+def ks_test(z: Numbers | Mapping[Any, Numbers]) -> Table:
     r"""Test rescaled intervals for uniformity (Kolmogorov and Smirnov) and for correlation of neighbours.
 
     The statistic is the largest distance between the share of intervals up to z and z itself,

@@ -5,12 +5,14 @@ import numpy as np
 from popglm._checks.models import require_estimator, require_fitted
 from popglm._pynapple import as_pynapple, unit_table
 from popglm._sums.scores import deviance_residual_entries, pearson_residual_entries
+from popglm._types import ActivityArray, Counts, Features, Numbers, Table
+from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import as_user_array, fitted_neuron_names, null_means, place_on_data
 from popglm.glm._model import Model
 from popglm.glm._score import score_by_neuron
 
 
-def scores(model, X, y, null="scored"):
+def scores(model: GLM | PopulationGLM, X: Features, y: Counts, null: str | Numbers = "scored") -> Table:
     r"""Table of all scores of each neuron by itself.
 
     With the log-likelihoods :math:`L` of the model, :math:`L_0` of the null model (a constant rate) and :math:`L_s` of the
@@ -65,7 +67,7 @@ def scores(model, X, y, null="scored"):
     return unit_table(table, neuron_names(model, on_data), "neuron")
 
 
-def deviance_residuals(model, X, y):
+def deviance_residuals(model: GLM | PopulationGLM, X: Features, y: Counts) -> ActivityArray:
     r"""Deviance residuals: square root of each bin's deviance, with the sign of y minus its predicted mean.
 
     .. math:: r_t = \mathrm{sign}(y_t - \mu_t) \sqrt{d_t}, \qquad
@@ -108,7 +110,7 @@ def deviance_residuals(model, X, y):
     return _wrap_residuals(deviance_residual_entries, model, X, y)
 
 
-def pearson_residuals(model, X, y):
+def pearson_residuals(model: GLM | PopulationGLM, X: Features, y: Counts) -> ActivityArray:
     r"""Pearson residuals: y minus its predicted mean in each bin, in standard deviations.
 
     .. math:: r_t = \frac{y_t - \mu_t}{\sqrt{V(\mu_t)}},

@@ -1,15 +1,18 @@
 """Convolutions: shapes stretched over a window of bins around each bin, most often over the past."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Array, Float
 
 from popglm._checks.times import require_complete_window, require_epoch_duration, require_regular_bins
 from popglm._checks.values import count_bins_ahead
 from popglm._design.arrays import compact_integers
 from popglm._design.streams import is_stream
 from popglm._design.terms import ConvTerm
-from popglm._pynapple import epoch_starts
+from popglm._pynapple import Frame, epoch_starts
+from popglm._types import Inputs, Points
 from popglm.basis._checks import as_window_size, warn_rank_deficient
 from popglm.basis._leaf import Leaf
 from popglm.basis._shapes import (
@@ -53,11 +56,11 @@ class Conv(Leaf):
     predictor_causality = "causal"
 
     @abstractmethod
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray | Array, "points basis"]:
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
 
     @property
-    def kernel(self) -> np.ndarray:
+    def kernel(self) -> Float[np.ndarray | Array, "window basis"]:
         """Functions over the window, of shape (window_size, n_basis_funcs). Row 0 is the lowest lag."""
         window = as_window_size(self.window_size)
         return self.shape(np.linspace(0, 1, window))
@@ -66,7 +69,7 @@ class Conv(Leaf):
     def _n_functions(self):
         return self.kernel.shape[1]
 
-    def look(self, inputs, *, anew=False):
+    def look(self, inputs: Inputs, *, anew: bool = False) -> Frame:
         frame = self._as_frame(inputs)
         require_regular_bins(frame)
         require_epoch_duration(frame)
@@ -136,14 +139,14 @@ class RaisedCosineLogConv(RaisedCosineLogShape, Conv):
 
     def __init__(
         self,
-        n_basis_funcs,
-        window_size,
-        width=2.0,
-        time_scaling=None,
-        enforce_decay_to_zero=True,
-        label=None,
-        predictor_causality="causal",
-    ):
+        n_basis_funcs: int,
+        window_size: int,
+        width: float = 2.0,
+        time_scaling: float | None = None,
+        enforce_decay_to_zero: bool = True,
+        label: str | None = None,
+        predictor_causality: str = "causal",
+    ) -> None:
         self.n_basis_funcs = n_basis_funcs
         self.window_size = window_size
         self.width = width
@@ -179,7 +182,14 @@ class RaisedCosineLinearConv(RaisedCosineLinearShape, Conv):
     (np.float64(-20.0), np.float64(0.0), np.float64(20.0))
     """
 
-    def __init__(self, n_basis_funcs, window_size, width=2.0, label=None, predictor_causality="causal"):
+    def __init__(
+        self,
+        n_basis_funcs: int,
+        window_size: int,
+        width: float = 2.0,
+        label: str | None = None,
+        predictor_causality: str = "causal",
+    ) -> None:
         self.n_basis_funcs = n_basis_funcs
         self.window_size = window_size
         self.width = width
@@ -217,7 +227,14 @@ class BSplineConv(BSplineShape, Conv):
     True
     """
 
-    def __init__(self, n_basis_funcs, window_size, order=4, label=None, predictor_causality="causal"):
+    def __init__(
+        self,
+        n_basis_funcs: int,
+        window_size: int,
+        order: int = 4,
+        label: str | None = None,
+        predictor_causality: str = "causal",
+    ) -> None:
         self.n_basis_funcs = n_basis_funcs
         self.window_size = window_size
         self.order = order
@@ -242,7 +259,14 @@ class CyclicBSplineConv(CyclicBSplineShape, Conv):
     True
     """
 
-    def __init__(self, n_basis_funcs, window_size, order=4, label=None, predictor_causality="causal"):
+    def __init__(
+        self,
+        n_basis_funcs: int,
+        window_size: int,
+        order: int = 4,
+        label: str | None = None,
+        predictor_causality: str = "causal",
+    ) -> None:
         self.n_basis_funcs = n_basis_funcs
         self.window_size = window_size
         self.order = order
@@ -271,7 +295,14 @@ class MSplineConv(MSplineShape, Conv):
     (40, 6)
     """
 
-    def __init__(self, n_basis_funcs, window_size, order=4, label=None, predictor_causality="causal"):
+    def __init__(
+        self,
+        n_basis_funcs: int,
+        window_size: int,
+        order: int = 4,
+        label: str | None = None,
+        predictor_causality: str = "causal",
+    ) -> None:
         self.n_basis_funcs = n_basis_funcs
         self.window_size = window_size
         self.order = order
@@ -297,7 +328,13 @@ class FourierConv(FourierShape, Conv):
     (40, 5)
     """
 
-    def __init__(self, frequencies, window_size, label=None, predictor_causality="causal"):
+    def __init__(
+        self,
+        frequencies: int | Sequence[int],
+        window_size: int,
+        label: str | None = None,
+        predictor_causality: str = "causal",
+    ) -> None:
         self.frequencies = frequencies
         self.window_size = window_size
         self.label = label
@@ -319,7 +356,7 @@ class HistoryConv(Conv):
     [[3.0, 2.0, 1.0], [4.0, 3.0, 2.0]]
     """
 
-    def __init__(self, window_size, label=None, predictor_causality="causal"):
+    def __init__(self, window_size: int, label: str | None = None, predictor_causality: str = "causal") -> None:
         self.window_size = window_size
         self.label = label
         self.predictor_causality = predictor_causality
@@ -329,7 +366,7 @@ class HistoryConv(Conv):
         """Number of functions: one for each lag."""
         return as_window_size(self.window_size)
 
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray, "points basis"]:
         """Return 1 where x is at the k-th of `window_size` even steps from 0 to 1, else 0; shape (len(x), window_size)."""
         window = as_window_size(self.window_size)
         return (np.round(np.asarray(x)[:, None] * (window - 1)) == np.arange(window)).astype(float)
@@ -353,7 +390,9 @@ class CustomConv(CustomShape, Conv):
     (40, 2)
     """
 
-    def __init__(self, funcs, window_size, label=None, predictor_causality="causal"):
+    def __init__(
+        self, funcs: Sequence[Callable], window_size: int, label: str | None = None, predictor_causality: str = "causal"
+    ) -> None:
         self.funcs = funcs
         self.window_size = window_size
         self.label = label

@@ -2,8 +2,10 @@
 
 import copy
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Array, Float
 
 from popglm._checks.arrays import require_finite
 from popglm._checks.times import require_epoch_duration
@@ -11,6 +13,8 @@ from popglm._checks.values import as_range
 from popglm._design.sizes import SIZES
 from popglm._design.streams import is_stream, read_rows
 from popglm._design.terms import EvalTerm
+from popglm._pynapple import Frame
+from popglm._types import Inputs, Points, Range
 from popglm.basis._checks import as_shape_values, require_range, warn_outside_bounds
 from popglm.basis._leaf import Leaf
 from popglm.basis._shapes import (
@@ -47,10 +51,10 @@ class Eval(Leaf):
     [[0.0, 0.0, 0.0], [0.5, 0.25, 0.125], [1.0, 1.0, 1.0]]
     """
 
-    bounds = None
+    bounds: Range | None = None
 
     @abstractmethod
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray | Array, "points basis"]:
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
 
     @property
@@ -68,7 +72,7 @@ class Eval(Leaf):
         low, high = self.bounds_
         return np.clip((x - low) / (high - low), 0, 1)
 
-    def look(self, inputs, *, anew=False):
+    def look(self, inputs: Inputs, *, anew: bool = False) -> Frame:
         frame = self._as_frame(inputs)
         require_epoch_duration(frame)
         return self._learn_range(frame, anew)
@@ -86,7 +90,7 @@ class Eval(Leaf):
             low, high = _widen_bounds(*bounds)
             n_outside = sum(int(((chunk < low) | (chunk > high)).sum()) for chunk in _read_chunks(values))
             n_values = values.shape[0] * self.n_inputs_
-            warn_outside_bounds(n_outside, n_values, *bounds, learned=self.bounds is None)
+            warn_outside_bounds(n_outside, n_values, *bounds, learned=self.bounds is None)  # type: ignore[misc]
         self._evaluate_rows(read_rows(values, 0, TRIAL_ROWS))
         return frame
 
@@ -155,8 +159,14 @@ class RaisedCosineLogEval(RaisedCosineLogShape, Eval):
     """
 
     def __init__(
-        self, n_basis_funcs, width=2.0, time_scaling=None, enforce_decay_to_zero=True, bounds=None, label=None
-    ):
+        self,
+        n_basis_funcs: int,
+        width: float = 2.0,
+        time_scaling: float | None = None,
+        enforce_decay_to_zero: bool = True,
+        bounds: Range | None = None,
+        label: str | None = None,
+    ) -> None:
         self.n_basis_funcs = n_basis_funcs
         self.width = width
         self.time_scaling = time_scaling
@@ -184,7 +194,9 @@ class RaisedCosineLinearEval(RaisedCosineLinearShape, Eval):
     (3, 6)
     """
 
-    def __init__(self, n_basis_funcs, width=2.0, bounds=None, label=None):
+    def __init__(
+        self, n_basis_funcs: int, width: float = 2.0, bounds: Range | None = None, label: str | None = None
+    ) -> None:
         self.n_basis_funcs = n_basis_funcs
         self.width = width
         self.bounds = bounds
@@ -212,7 +224,9 @@ class BSplineEval(BSplineShape, Eval):
     [1.0, 1.0, 1.0]
     """
 
-    def __init__(self, n_basis_funcs, order=4, bounds=None, label=None):
+    def __init__(
+        self, n_basis_funcs: int, order: int = 4, bounds: Range | None = None, label: str | None = None
+    ) -> None:
         self.n_basis_funcs = n_basis_funcs
         self.order = order
         self.bounds = bounds
@@ -241,7 +255,9 @@ class CyclicBSplineEval(CyclicBSplineShape, Eval):
     True
     """
 
-    def __init__(self, n_basis_funcs, order=4, bounds=None, label=None):
+    def __init__(
+        self, n_basis_funcs: int, order: int = 4, bounds: Range | None = None, label: str | None = None
+    ) -> None:
         self.n_basis_funcs = n_basis_funcs
         self.order = order
         self.bounds = bounds
@@ -265,7 +281,9 @@ class MSplineEval(MSplineShape, Eval):
     (3, 8)
     """
 
-    def __init__(self, n_basis_funcs, order=4, bounds=None, label=None):
+    def __init__(
+        self, n_basis_funcs: int, order: int = 4, bounds: Range | None = None, label: str | None = None
+    ) -> None:
         self.n_basis_funcs = n_basis_funcs
         self.order = order
         self.bounds = bounds
@@ -291,7 +309,7 @@ class FourierEval(FourierShape, Eval):
     [[1.0, 1.0, 0.0, 0.0], [0.0, -1.0, 1.0, 0.0]]
     """
 
-    def __init__(self, frequencies, bounds=None, label=None):
+    def __init__(self, frequencies: int | Sequence[int], bounds: Range | None = None, label: str | None = None) -> None:
         self.frequencies = frequencies
         self.bounds = bounds
         self.label = label

@@ -1,12 +1,16 @@
 """Bases of variables in their own units: identity, categories, functions of the user."""
 
 import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from popglm._checks.arrays import as_input_matrix, require_binned
 from popglm._design.streams import is_stream
-from popglm._pynapple import as_frame, as_plain_array
+from popglm._pynapple import Frame, as_frame, as_plain_array
+from popglm._types import Inputs, Points, Range
 from popglm.basis._checks import as_categories, as_reference_position, require_known_categories
 from popglm.basis._eval import Eval
 from popglm.basis._shapes import CustomShape
@@ -44,13 +48,13 @@ class IdentityEval(UnscaledEval):
     [[0.5], [2.0]]
     """
 
-    def __init__(self, bounds=None, label=None):
+    def __init__(self, bounds: Range | None = None, label: str | None = None) -> None:
         self.bounds = bounds
         self.label = label
 
     n_basis_funcs = 1
 
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray, "points basis"]:
         """Return the values, of shape (len(x), 1)."""
         return np.atleast_1d(np.asarray(x, float))[:, None]
 
@@ -90,12 +94,12 @@ class CategoryEval(UnscaledEval):
     [[0.0], [1.0], [1.0]]
     """
 
-    def __init__(self, categories=None, reference=None, label=None):
+    def __init__(self, categories: Sequence | None = None, reference: Any = None, label: str | None = None) -> None:
         self.categories = categories
         self.reference = reference
         self.label = label
 
-    def look(self, inputs, *, anew=False):
+    def look(self, inputs: Inputs, *, anew: bool = False) -> Frame:
         require_binned("inputs", inputs)
         frame = as_frame(inputs)
         values = np.asarray(frame.values[:] if is_stream(frame.values) else as_plain_array(frame.values))
@@ -119,7 +123,7 @@ class CategoryEval(UnscaledEval):
         """Number of functions: the number of categories, without the reference."""
         return self._n_functions
 
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray, "points basis"]:
         """Return 1 where `x` is the number of the category, else 0; shape (len(x), n_basis_funcs)."""
         categories = as_categories(self._current_categories())
         one_hot = np.asarray(x)[:, None] == np.arange(len(categories))
@@ -155,7 +159,7 @@ class CustomBasis(CustomShape, UnscaledEval):
     [[1.0, 0.0], [0.0, 1.0]]
     """
 
-    def __init__(self, funcs, bounds=None, label=None):
+    def __init__(self, funcs: Sequence[Callable], bounds: Range | None = None, label: str | None = None) -> None:
         self.funcs = funcs
         self.bounds = bounds
         self.label = label

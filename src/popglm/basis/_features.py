@@ -5,7 +5,7 @@ A class of features defines its leaves (one for each input), its term (how rows 
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn import get_config
@@ -16,6 +16,7 @@ from popglm._checks.times import require_aligned
 from popglm._checks.values import as_positive_integer
 from popglm._design.lazy import LazyFeatures
 from popglm._pynapple import as_frame, as_plain_array, as_pynapple, select_columns
+from popglm._types import FeatureArray, Inputs
 from popglm.basis._checks import require_all_columns
 
 OUTPUT_CONFIG_ATTRIBUTE = "_sklearn_output_config"  # set by scikit-learn's `set_output`
@@ -51,7 +52,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
     def _columns(self, units) -> FeatureColumns:
         """Describe the columns; the iterator `units` yields the names of the input columns of each leaf."""
 
-    def compute_features(self, *inputs):
+    def compute_features(self, *inputs: Inputs) -> FeatureArray:
         r"""Compute features: convolutions use the bins around each bin, evaluations the values in the bin.
 
         Parameters
@@ -90,7 +91,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         X = self.lazy_features(*inputs)
         return as_pynapple(np.asarray(X), X.frame, X.columns, X.metadata)
 
-    def lazy_features(self, *inputs):
+    def lazy_features(self, *inputs: Inputs) -> LazyFeatures:
         """Return the features as a matrix that is computed block by block when it is used, and never stored.
 
         Parameters
@@ -142,7 +143,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
 
     # As a step of scikit-learn's pipelines
 
-    def fit(self, X, y=None):
+    def fit(self, X: Inputs, y: Any = None) -> Self:
         """Learn the bounds or categories of every input from X, and forget those learned before.
 
         Parameters
@@ -161,7 +162,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         self._saw = tuple(leaf.n_inputs_ for leaf in self._leaves)
         return self
 
-    def transform(self, X):
+    def transform(self, X: Inputs) -> FeatureArray:
         """Compute the features of the columns of X, as `compute_features` does.
 
         Parameters
@@ -191,7 +192,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
             )
         return iter(widths)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features, for scikit-learn.
 
         Parameters
@@ -223,11 +224,11 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
             units = iter(np.split(np.asarray(input_features, object), np.cumsum(widths)[:-1]))
         return np.asarray(self._columns(units).names, object)
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         """Return True: a basis learns from the first data if `fit` was not called."""
         return True
 
-    def to_transformer(self):
+    def to_transformer(self) -> Self:
         """Return a copy, for a step of a pipeline of scikit-learn: bases are transformers.
 
         Examples
@@ -247,7 +248,7 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         """
         return clone(self)
 
-    def set_input_shape(self, *inputs):
+    def set_input_shape(self, *inputs: Any) -> Self:
         """Set the number of columns of each input, if `fit`, `transform` or `split_by_feature` need it before data.
 
         Parameters

@@ -1,6 +1,7 @@
 """Leaves of a tree of bases: bases with one input."""
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from popglm._checks.arrays import as_input_matrix, as_real_array, require_slicea
 from popglm._checks.index import require_axis, require_whole_blocks
 from popglm._design.streams import is_stream
 from popglm._pynapple import Frame, as_frame, column_metadata
+from popglm._types import FeatureArray, Inputs
 from popglm.basis._features import FeatureColumns
 from popglm.basis._tree import Basis
 
@@ -16,7 +18,7 @@ class Leaf(Basis):
     """A basis with one input."""
 
     @abstractmethod
-    def look(self, inputs, *, anew=False) -> Frame:
+    def look(self, inputs: Inputs, *, anew: bool = False) -> Frame:
         """Check the input and learn bounds or categories from it; `anew` replaces what was learned before. Sets `n_inputs_`."""
 
     @staticmethod
@@ -36,7 +38,7 @@ class Leaf(Basis):
         names = [f"{unit}:{function}" for unit in units for function in functions]
         return FeatureColumns(names, [unit for unit in units for _ in functions], [*functions] * len(units))
 
-    def split_by_feature(self, x, axis=1):
+    def split_by_feature(self, x: FeatureArray, axis: int = 1) -> dict[Any, Any]:
         """Split features or coefficients by the input column they belong to.
 
         Parameters

@@ -4,9 +4,11 @@ A shape is one class with one method, `shape(x)`, that returns an array of shape
 """
 
 import numpy as np
+from jaxtyping import Array, Float
 from scipy.interpolate import BSpline as Spline
 
 from popglm._checks.values import as_number
+from popglm._types import Points
 from popglm.basis._checks import (
     as_frequencies,
     as_functions,
@@ -19,7 +21,7 @@ from popglm.basis._checks import (
 class RaisedCosineLinearShape:
     """Raised cosines with evenly spaced peaks from 0 to 1."""
 
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray, "points basis"]:
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
         n, width = as_raised_cosine_settings(self.n_basis_funcs, self.width)
         gap = 1 / (n - 1)
@@ -29,7 +31,7 @@ class RaisedCosineLinearShape:
 class RaisedCosineLogShape:
     """Raised cosines with evenly spaced peaks on a logarithmic axis, fine near 0."""
 
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray, "points basis"]:
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
         decay = self.enforce_decay_to_zero
         n, width = as_raised_cosine_settings(self.n_basis_funcs, self.width, decay)
@@ -42,7 +44,7 @@ class RaisedCosineLogShape:
 class BSplineShape:
     """B-splines on even knots; they are non-negative and sum to 1 everywhere."""
 
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray, "points basis"]:
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
         n, order = as_spline_settings(self.n_basis_funcs, self.order)
         return Spline(_knots(n, order), np.eye(n), order - 1)(_as_points(x))
@@ -51,7 +53,7 @@ class BSplineShape:
 class MSplineShape:
     """M-splines: B-splines scaled to have the integral 1."""
 
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray, "points basis"]:
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
         n, order = as_spline_settings(self.n_basis_funcs, self.order)
         knots = _knots(n, order)
@@ -61,7 +63,7 @@ class MSplineShape:
 class CyclicBSplineShape:
     """B-splines on a circle: copies of one bump, with peaks at k / n_basis_funcs. They sum to 1 everywhere."""
 
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray, "points basis"]:
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
         n, order = as_spline_settings(self.n_basis_funcs, self.order, least=2)
         # distance in knots from the start of each function
@@ -79,7 +81,7 @@ class FourierShape:
         frequencies = as_frequencies(self.frequencies)
         return 2 * len(frequencies) - int(0 in frequencies)
 
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray, "points basis"]:
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
         frequencies = as_frequencies(self.frequencies)
         angle = 2 * np.pi * _as_points(x)[:, None] * frequencies
@@ -98,7 +100,7 @@ class CustomShape:
     def _n_functions(self):
         return self.n_basis_funcs
 
-    def shape(self, x):
+    def shape(self, x: Points) -> Float[np.ndarray | Array, "points basis"]:
         """Values of the functions at `x`, of shape (len(x), n_basis_funcs)."""
         x = _as_points(x)
         return np.stack([evaluate_function(f, x) for f in as_functions(self.funcs)], 1)

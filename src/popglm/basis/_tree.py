@@ -10,6 +10,7 @@ from functools import reduce
 from itertools import chain, islice
 from math import prod
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
@@ -19,6 +20,7 @@ from popglm._checks.index import require_axis
 from popglm._checks.values import as_positive_integer
 from popglm._design.terms import ProductTerm, SumTerm
 from popglm._pynapple import as_frame, column_metadata, select_columns
+from popglm._types import FeatureArray
 from popglm.basis._checks import (
     require_basis,
     require_basis_labels,
@@ -31,21 +33,21 @@ from popglm.basis._features import OUTPUT_CONFIG_ATTRIBUTE, FeatureColumns, Tran
 class Basis(Transformer):
     """Base class of all bases: functions of one or several inputs, as features of a GLM."""
 
-    label = None
+    label: str | None = None
 
     @abstractmethod
     def _grid(self, n_samples):
         """Return one axis for each input, and the functions on the grid of all axes, of shape (*lengths, functions)."""
 
-    def __add__(self, other):
+    def __add__(self, other: "Basis") -> "Sum":
         """Set the features of this basis and of another side by side; each basis has its own input."""
         return Sum(self, other)
 
-    def __mul__(self, other):
+    def __mul__(self, other: "Basis") -> "Product":
         """Multiply every feature of this basis by every feature of another; each basis has its own input."""
         return Product(self, other)
 
-    def evaluate_on_grid(self, n_samples=100):
+    def evaluate_on_grid(self, n_samples: int = 100) -> tuple[np.ndarray, ...]:
         """Evaluate the functions of this basis at all lags in bins, or at even steps over the values of a variable.
 
         Parameters
@@ -88,7 +90,7 @@ class Basis(Transformer):
         """Number of functions: the columns of `shape`, added or multiplied over the bases."""
 
     @abstractmethod
-    def split_by_feature(self, x, axis=1):
+    def split_by_feature(self, x: FeatureArray, axis: int = 1) -> dict[Any, Any]:
         """Split features or coefficients by the inputs they belong to."""
 
     @abstractmethod
@@ -101,12 +103,12 @@ class Node(Basis):
 
     _operator = ""
 
-    def __init__(self, *bases, label=None):
+    def __init__(self, *bases: Basis, label: str | None = None) -> None:
         if not bases:
             raise ValueError(f"a {type(self).__name__} needs at least one basis; got none.")
         for basis in bases:
             require_basis(basis, Basis, self._operator)
-        unpack = lambda b: b.bases if type(b) is type(self) and b.label is None else (b,)
+        unpack = lambda b: b.bases if type(b) is type(self) and b.label is None else (b,)  # type: ignore[has-type]
         self.bases = tuple(deepcopy(part) for basis in bases for part in unpack(basis))
         self.label = label
 
@@ -125,7 +127,7 @@ class Node(Basis):
         """Number of features if every input has one column."""
         return self._n_functions
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Write the bases with the operator between them."""
         wrapped = (f"({basis!r})" if isinstance(basis, Node) else repr(basis) for basis in self.bases)
         return f" {self._operator} ".join(wrapped)
@@ -134,7 +136,7 @@ class Node(Basis):
         """Show text in notebooks, too."""
         return {"text/plain": repr(self)}
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str | int) -> Basis:
         """Return the basis with this label or number."""
         names = self._names
         if key in names:
@@ -143,7 +145,7 @@ class Node(Basis):
             return self.bases[key]
         raise KeyError(f"the parts of this basis are {', '.join(map(repr, names))}; got {key!r}.")
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the bases by label, or as basis1, basis2, ...; if `deep`, also their settings: basis1__n_basis_funcs."""
         names = [name if isinstance(name, str) else f"basis{name + 1}" for name in self._names]
         params = {"label": self.label} | dict(zip(names, self.bases, strict=True))
@@ -154,7 +156,7 @@ class Node(Basis):
     def _get_param_names(self):
         return [*self.get_params(deep=False)]
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters by the names that `get_params` returns."""
         parts = [name for name in self.get_params(deep=False) if name != "label"]
         new = [params.pop(name, basis) for name, basis in zip(parts, self.bases, strict=True)]
@@ -165,7 +167,7 @@ class Node(Basis):
         require_basis_labels(self.bases)
         return self
 
-    def __sklearn_clone__(self):
+    def __sklearn_clone__(self) -> Self:
         """Combine clones of the bases; the input shape that the user set is kept."""
         other = type(self)(*self.bases, label=self.label)
         # the constructor flattens a sum inside a sum; one that `set_params` put there stays as it is
@@ -221,7 +223,7 @@ class Sum(Node):
     def _n_functions(self):
         return sum(basis._n_functions for basis in self.bases)
 
-    def split_by_feature(self, x, axis=1):
+    def split_by_feature(self, x: FeatureArray, axis: int = 1) -> dict[Any, Any]:
         """Split features or coefficients by the bases of the sum, then by the inputs of each basis.
 
         Parameters
@@ -309,7 +311,7 @@ class Product(Node):
     def _n_functions(self):
         return prod(basis._n_functions for basis in self.bases)
 
-    def split_by_feature(self, x, axis=1):
+    def split_by_feature(self, x: FeatureArray, axis: int = 1) -> dict[Any, Any]:
         """Split features or coefficients by combinations of input columns, one column of each input.
 
         Parameters

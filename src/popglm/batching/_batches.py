@@ -81,7 +81,7 @@ class CheckedBatches:
 
     def _check(self, item):
         """X and y of one batch as arrays, alike in shape and columns to the first."""
-        X, y = as_X_y(*require_pair(item, "`batches` must give pairs (X, y)"), self._model, self._y_dims, built=True)
+        X, y = as_X_y(*require_pair(item, "`batches` must give pairs (X, y)"), self._model, self._y_dims, built=True)  # type: ignore[call-arg, misc]
         shape, names = (X.values.shape[1], y.values.shape[1]), (X.columns, y.columns)
         self.shape, self.names = self.shape or shape, self.names or names
         require_batch_shape(self.shape, shape)

@@ -1,11 +1,14 @@
 """Counts that are binned when they are sliced."""
 
+from typing import Any
+
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from popglm._checks.index import as_row_and_column
 from popglm._checks.times import require_interval_set, require_ts_group
 from popglm._checks.values import as_number
-from popglm._pynapple import Frame, HasFrame
+from popglm._pynapple import Epochs, Frame, HasFrame, SpikeTrains
 
 
 class LazyCounts(HasFrame):
@@ -27,32 +30,32 @@ class LazyCounts(HasFrame):
     ndim = 2
     dtype = np.dtype(np.int64)
 
-    def __init__(self, trains, names, epochs, bin_size):
+    def __init__(self, trains: list[np.ndarray], names: np.ndarray, epochs: Epochs, bin_size: float) -> None:
         self._trains, self.columns, self.time_support, self._bin_size = trains, names, epochs, bin_size
         begin, end = epochs.start, epochs.end
         n_bins = [_n_bins_of_epoch(*epoch, bin_size) for epoch in zip(begin, end, strict=True)]
         self._begin, self._end, self._first = begin, end, np.concatenate([[0], np.cumsum(n_bins)])
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """(time, neurons)."""
         return int(self._first[-1]), len(self._trains)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of bins."""
         return self.shape[0]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Shape and bin size."""
         return f"LazyCounts(shape={self.shape}, bin_size={self._bin_size} s)"
 
     @property
-    def made_of(self):
+    def made_of(self) -> tuple[np.ndarray, ...]:
         """Spike times of each neuron, from which the counts are made."""
         return tuple(self._trains)
 
     @property
-    def t(self):
+    def t(self) -> Float[np.ndarray, " time"]:
         """Centres of the bins in seconds."""
         return _bin_edges(self, np.arange(len(self))) + self._bin_size / 2
 
@@ -61,7 +64,7 @@ class LazyCounts(HasFrame):
         """Counts with times, epochs and names of the neurons."""
         return Frame(self, self.t, self.time_support, self.columns)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         """Counts of selected bins, an array (bins, neurons); a slice without gaps reads only the spikes in it."""
         rows, columns = as_row_and_column(key, self.shape, "lazy counts", twice=True)
         if rows is None:
@@ -77,7 +80,7 @@ class LazyCounts(HasFrame):
         out = out[0] if single else out
         return out if columns is None else out[..., columns]
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Shaped[np.ndarray, "time neurons"]:
         """Counts of all bins."""
         return self._count(0, len(self)).astype(dtype or self.dtype, copy=False)
 
@@ -98,7 +101,7 @@ class LazyCounts(HasFrame):
         return out
 
 
-def count_lazily(units, bin_size, epochs=None):
+def count_lazily(units: SpikeTrains, bin_size: float, epochs: Epochs | None = None) -> LazyCounts:
     r"""Counts of spikes in bins, never all in memory: the values, times and columns of ``units.count(bin_size, epochs)``.
 
     Bin t of an epoch that starts at a counts the spikes s of each neuron with

@@ -22,12 +22,12 @@ def state_to_tuple(state: FirstPass | ExactPasses, dispersion_is_fixed) -> tuple
         totals.gradients,
         totals.sample.to_tuple(),
         state.problem,
-        float("inf") if exact else state.renewal_bins,
-        state.solver if exact else None,
-        state.sums if exact else None,
+        float("inf") if exact else state.renewal_bins,  # type: ignore[union-attr]
+        state.solver if exact else None,  # type: ignore[union-attr]
+        state.sums if exact else None,  # type: ignore[union-attr]
         state.dispersion,
         state.dispersion is not None and dispersion_is_fixed,
-        state.dispersion_sums if exact else None,
+        state.dispersion_sums if exact else None,  # type: ignore[union-attr]
         isinstance(state, NewBins),
     )
 

@@ -16,7 +16,7 @@ class Watch:
     def __init__(self, report, callback=None, score=None, check_every=1, patience=1):
         self.report, self.callback, self.score = report, callback, score
         self.check_every, self.patience = check_every, patience
-        self.history, self._best = {"loss": [], "checked": [], "score": []}, None
+        self.history, self._best = {"loss": [], "checked": [], "score": []}, None  # type: ignore[var-annotated]
 
     def __call__(self, n, loss, stepper) -> bool:
         """Look at step `n`; True ends the run."""

@@ -1,6 +1,7 @@
 """Windows of a recording as batches, at random places or in sequence."""
 
 import itertools
+from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,8 @@ from popglm._checks.values import as_nonnegative_integer, as_positive_integer
 from popglm._design.arrays import empty_aligned
 from popglm._design.inputs import as_X_y, has_valid_bin
 from popglm._design.streams import read_rows
-from popglm._pynapple import as_frame, epoch_starts
+from popglm._pynapple import Frame, as_frame, epoch_starts
+from popglm._types import ActivityArray, Counts, FeatureArray, Features
 
 
 class Windows:
@@ -27,7 +29,7 @@ class Windows:
     [(1000, 3), (1000, 3), (1000, 3)]
     """
 
-    def __init__(self, X, y, n_bins, seed):
+    def __init__(self, X: Features, y: Counts, n_bins: int, seed: int | None) -> None:
         self._flat = len(getattr(as_frame(y).values, "shape", ())) == 1
         self._X, self._y = as_X_y(X, y, None, (1, 2))
         self.n_bins = as_positive_integer("n_bins", n_bins, " of rows")
@@ -35,25 +37,25 @@ class Windows:
         self._epochs = _epoch_rows(self._X if self._X.times is not None else self._y)
 
     @property
-    def frames(self):
+    def frames(self) -> tuple[Frame, Frame]:
         """X and y with their times, epochs and columns."""
         return self._X, self._y
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Largest number of windows in a pass."""
         return sum(-(-(stop - start) // self.n_bins) + (self._seed is not None) for start, stop in self._epochs)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Number and length of the windows, and their order."""
         kind = "in order" if self._seed is None else f"at random, seed={self._seed}"
         return f"Windows({len(self)} of {self.n_bins} bins, {kind})"
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[FeatureArray, ActivityArray]]:
         """Yield the windows of the next pass."""
         self._passes += 1
         return self.of_pass(self._passes - 1)
 
-    def of_pass(self, number, skip=0):
+    def of_pass(self, number: int, skip: int = 0) -> Iterator[tuple[FeatureArray, ActivityArray]]:
         """Yield the windows of a pass by its number, without the first `skip`."""
         for tile, epoch in self._cut(number):
             X, y = (self._window(values, tile, epoch) for values in (self._X.values, self._y.values))
@@ -103,7 +105,7 @@ def _fill_window(values, n_bins) -> np.ndarray:
     return out
 
 
-def random_windows(X, y, n_bins, *, seed):
+def random_windows(X: Features, y: Counts, n_bins: int, *, seed: int) -> Windows:
     r"""Windows at random places, which cover a recording once per pass: batches for `fit_batches` and `update`.
 
     Each pass cuts every epoch at a random phase :math:`\phi \in \{1, \dots, B\}` into tiles
@@ -148,7 +150,7 @@ def random_windows(X, y, n_bins, *, seed):
     return Windows(X, y, n_bins, as_nonnegative_integer("seed", seed))
 
 
-def sequential_blocks(X, y, n_bins):
+def sequential_blocks(X: Features, y: Counts, n_bins: int) -> Windows:
     r"""Windows one after the other, :math:`[0, B), [B, 2B), \dots` in every epoch: a recording from its start to its end.
 
     For scores and sums in parts. For a fit take `random_windows`, since neighbours in time resemble each other.

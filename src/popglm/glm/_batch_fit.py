@@ -126,7 +126,7 @@ def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -
     model = settings.objective.model
     coef, intercept = (jnp.asarray(np.asarray(a, jnp.result_type(float))) for a in params)
     n_neurons, n_features = coef.shape
-    X, y = as_X_y(*held_out, model, settings.y_dims)
+    X, y = as_X_y(*held_out, model, settings.y_dims)  # type: ignore[call-arg]
     require_n_features(n_features, X.values.shape[1], settings.estimator)
     require_same_names(feature_names(batches.names[0]), feature_names(X.columns))
     require_n_neurons(n_neurons, y.values.shape[1])

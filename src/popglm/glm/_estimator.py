@@ -1,9 +1,13 @@
 """The estimator: a model with its ways to be fitted. Every method is its docstring and a few lines; the work is elsewhere."""
 
+from collections.abc import Callable
+from typing import Any, Self
+
+from popglm._types import Batches, Counts, Features, FilePath, Numbers, Params
 from popglm.glm._batch_fit import fit_by_batches
 from popglm.glm._exact_fit import fit_to_data
 from popglm.glm._model import Model
-from popglm.glm._path_fit import fit_along_path
+from popglm.glm._path_fit import Path, fit_along_path
 from popglm.glm._report import BATCHES_STALLED, SOLVER_STOPPED_EARLY, STOPPED_EARLY, warn_of_fit
 from popglm.glm._settings import resolve_settings
 from popglm.glm._updates import initial_params, initial_solver_state, update_params
@@ -12,7 +16,15 @@ from popglm.glm._updates import initial_params, initial_solver_state, update_par
 class Estimator(Model):
     """Ways to fit that GLM and PopulationGLM share."""
 
-    def fit(self, X, y, init_params=None, *, progress=False, checkpoint=None):
+    def fit(
+        self,
+        X: Features,
+        y: Counts,
+        init_params: Params | None = None,
+        *,
+        progress: bool = False,
+        checkpoint: FilePath | None = None,
+    ) -> Self:
         r"""Find the maximum of the (penalised) likelihood, of each neuron by itself.
 
         The objective is the sum over neurons of the mean over valid bins,
@@ -79,7 +91,9 @@ class Estimator(Model):
         warn_of_fit(fitted, STOPPED_EARLY if settings.solver_name is None else SOLVER_STOPPED_EARLY)
         return self
 
-    def fit_path(self, X, y, strengths=None, *, n_strengths=20, progress=False):
+    def fit_path(
+        self, X: Features, y: Counts, strengths: Numbers | None = None, *, n_strengths: int = 20, progress: bool = False
+    ) -> Path:
         r"""Fit at one strength of the penalty after another, each from where the last has ended.
 
         The sums that do not depend on the penalty are shared, so that a path of twenty strengths takes the time of a few
@@ -137,18 +151,18 @@ class Estimator(Model):
 
     def fit_batches(
         self,
-        batches,
-        n_steps,
+        batches: Batches,
+        n_steps: int,
         *,
-        init=None,
-        solver=None,
-        progress=False,
-        callback=None,
-        held_out=None,
-        check_every=50,
-        patience=5,
-        checkpoint=None,
-    ):
+        init: tuple[Params, Any] | None = None,
+        solver: Any = None,
+        progress: bool = False,
+        callback: Callable | None = None,
+        held_out: tuple[Features, Counts] | None = None,
+        check_every: int = 50,
+        patience: int | None = 5,
+        checkpoint: FilePath | None = None,
+    ) -> Self:
         r"""Fit by batches: `n_steps` steps, each of which sees one batch.
 
         Without a solver, the first pass over the data takes a share of a Newton step for every batch,
@@ -244,7 +258,7 @@ class Estimator(Model):
         warn_of_fit(fitted, stopped_early=None, stalled=BATCHES_STALLED)
         return self
 
-    def initialize_params(self, X, y):
+    def initialize_params(self, X: Features, y: Counts) -> Params:
         """Parameters to start from: coefficients 0 and each neuron's mean rate in `y`.
 
         Parameters
@@ -274,7 +288,7 @@ class Estimator(Model):
         """
         return initial_params(resolve_settings(self), X, y)
 
-    def initialize_state(self, X, y, params):
+    def initialize_state(self, X: Features, y: Counts, params: Params) -> Any:
         """State of the solver before the first `update`.
 
         `update` uses the jaxopt solver of this name; without a name, gradient descent. For batches that differ, give
@@ -313,7 +327,7 @@ class Estimator(Model):
         """
         return initial_solver_state(resolve_settings(self), X, y, params)
 
-    def update(self, params, state, X, y):
+    def update(self, params: Params, state: Any, X: Features, y: Counts) -> tuple[Params, Any]:
         """One step of the solver on one batch.
 
         Parameters

@@ -35,8 +35,8 @@ class Findings(NamedTuple):
 class Names(NamedTuple):
     """Names of the neurons and of the features, where the data had any."""
 
-    neurons: list | None
-    features: list | None
+    neurons: list | np.ndarray | None
+    features: list | np.ndarray | None
 
 
 def feature_names(columns):

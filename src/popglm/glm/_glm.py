@@ -1,6 +1,12 @@
 """The two estimators, GLM of one neuron and PopulationGLM of many that share their features, and the paths of their fits."""
 
+from typing import Annotated, Any
+
+from popglm._types import LinkLike, Numbers, Strength
 from popglm.glm._estimator import Estimator
+from popglm.links import Link
+from popglm.observation_models import ObservationModel
+from popglm.regularizer import Regularizer
 
 
 class GLM(Estimator):
@@ -52,13 +58,13 @@ class GLM(Estimator):
 
     def __init__(
         self,
-        observation_model="Poisson",
-        inverse_link_function=None,
-        regularizer="UnRegularized",
-        regularizer_strength=None,
-        solver_name=None,
-        solver_kwargs=None,
-    ):
+        observation_model: str | ObservationModel = "Poisson",
+        inverse_link_function: LinkLike | Link | None = None,
+        regularizer: str | Regularizer = "UnRegularized",
+        regularizer_strength: Strength | None = None,
+        solver_name: str | None = None,
+        solver_kwargs: dict[str, Any] | None = None,
+    ) -> None:
         self.observation_model = observation_model
         self.inverse_link_function = inverse_link_function
         self.regularizer = regularizer
@@ -108,14 +114,14 @@ class PopulationGLM(Estimator):
 
     def __init__(
         self,
-        observation_model="Poisson",
-        inverse_link_function=None,
-        regularizer="UnRegularized",
-        regularizer_strength=None,
-        solver_name=None,
-        solver_kwargs=None,
-        feature_mask=None,
-    ):
+        observation_model: str | ObservationModel = "Poisson",
+        inverse_link_function: LinkLike | Link | None = None,
+        regularizer: str | Regularizer = "UnRegularized",
+        regularizer_strength: Strength | None = None,
+        solver_name: str | None = None,
+        solver_kwargs: dict[str, Any] | None = None,
+        feature_mask: Annotated[Numbers, "features neurons"] | None = None,
+    ) -> None:
         self.observation_model = observation_model
         self.inverse_link_function = inverse_link_function
         self.regularizer = regularizer
@@ -124,7 +130,7 @@ class PopulationGLM(Estimator):
         self.solver_kwargs = solver_kwargs
         self.feature_mask = feature_mask
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         """Several neurons."""
         tags = super().__sklearn_tags__()
         tags.target_tags.single_output, tags.target_tags.multi_output = False, True

@@ -2,7 +2,10 @@
 
 import inspect
 from abc import ABC
+from collections.abc import Callable
+from typing import Any
 
+import jax
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
@@ -14,6 +17,7 @@ from popglm._design.inputs import as_design_rows, as_features
 from popglm._design.total import collect_entries
 from popglm._pynapple import as_pynapple
 from popglm._sums.scores import linear_predictor_rows, mean_rows
+from popglm._types import ActivityArray, Counts, Features, Numbers
 from popglm.glm._access import (
     as_user_array,
     core_params,
@@ -45,10 +49,10 @@ FITTED_ATTRIBUTES = (
 class Model(RegressorMixin, BaseEstimator, ABC):
     """Settings as scikit-learn keeps them, the parameters of a fit, and what they predict."""
 
-    feature_mask = None
+    feature_mask: Any = None
     _columns = None
 
-    def __repr__(self, N_CHAR_MAX=700):
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         """Settings that differ from their defaults, arrays by their shape; and of a fit its size and convergence."""
         defaults = {name: value.default for name, value in inspect.signature(type(self)).parameters.items()}
         settings = [
@@ -73,7 +77,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         """Refuse an attribute that there is not, with what it is called here if another tool has it."""
         refuse_attribute(f"{type(self).__name__} object", name, self)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn the sign of y, that X may hold NaN, and that `score` is a log-likelihood and no R²."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
@@ -96,11 +100,11 @@ class Model(RegressorMixin, BaseEstimator, ABC):
             self.n_iter_, self.converged_, _ = fitted.convergence
         if fitted.null_mean is not None:
             self._train_mean = fitted.null_mean
-        self._columns, features = fitted.names
+        self._columns, features = fitted.names  # type: ignore[assignment]
         if feature_names(features) is not None:
             self.feature_names_in_ = np.asarray(features, object)
 
-    def predict(self, X):
+    def predict(self, X: Features) -> ActivityArray:
         r"""Mean per bin, :math:`f(x_t^\top w_n + b_n)`: a count, a probability or an activity; NaN where the features are.
 
         Parameters
@@ -137,7 +141,14 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         rate = rows.gather(collect_entries(mean_rows, Design(rows), len(intercept), model, coef, intercept))
         return as_pynapple(as_user_array(self, rate), X, self._columns)
 
-    def score(self, X, y, score_type="log-likelihood", aggregate_sample_scores=None, null="scored"):
+    def score(
+        self,
+        X: Features,
+        y: Counts,
+        score_type: str = "log-likelihood",
+        aggregate_sample_scores: Callable | None = None,
+        null: str | Numbers = "scored",
+    ) -> Any:
         r"""How well the model predicts `y`.
 
         The log-likelihood is normalised (it has the term :math:`-\log y!`) and averaged over valid bins and neurons.
@@ -200,7 +211,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         null = null_means(self, null, on_data.n_neurons, is_compared=score_type != "log-likelihood")
         return score_model(score_type, on_data, aggregate, null)
 
-    def simulate(self, key, X):
+    def simulate(self, key: jax.Array, X: Features) -> ActivityArray:
         r"""Draw activity from the fitted model, :math:`y_{tn} \sim p(\,\cdot \mid x_t^\top w_n + b_n)`, each bin by itself.
 
         For features that do not depend on what is drawn. Where the history of the neurons is among them, use

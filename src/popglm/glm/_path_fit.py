@@ -33,7 +33,7 @@ class Path(NamedTuple):
     n_iter: np.ndarray
     """Evaluations up to each strength and including it, from the strongest on; shape (strengths, neurons)."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         n_strengths, n_neurons = self.intercept.shape
         return (
             f"Path({n_strengths} strengths from {self.strengths[0]:.3g} to {self.strengths[-1]:.3g}, {self.coef.shape[1]} "

@@ -1,6 +1,6 @@
 """Couplings of a population: false discoveries among many tests, and a table of all pairs of sender and receiver."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -8,6 +8,7 @@ from scipy import stats
 from popglm._checks.arrays import as_real_array, require_shape, require_shares
 from popglm._checks.index import is_sender_receiver_pair
 from popglm._checks.values import require_option
+from popglm._types import Groups, Kernel, Numbers, Table
 from popglm.inference._checks import (
     as_feature_groups,
     as_function_values,
@@ -15,6 +16,7 @@ from popglm.inference._checks import (
     as_level,
     require_comparable_ids,
 )
+from popglm.inference._uncertainty import GroupTests, Uncertainty
 
 
 class Discoveries(NamedTuple):
@@ -23,13 +25,13 @@ class Discoveries(NamedTuple):
     found: np.ndarray
     q_values: np.ndarray
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Numbers of discoveries and of tests."""
         n = int(np.isfinite(self.q_values).sum())
         return f"Discoveries: {int(np.sum(self.found))} of {n} tests, shape {np.shape(self.q_values)}"
 
 
-def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
+def false_discovery(p_values: Numbers, level: float = 0.05, method: str = "bh") -> Discoveries:
     r"""Select tests so that the expected share of false ones among them is at most `level`.
 
     Of m ordered p-values those up to the largest k with :math:`p_{(k)} \le k\,\mathrm{level} / m` are selected.
@@ -72,7 +74,17 @@ def false_discovery(p_values, level=0.05, method="bh") -> Discoveries:
     return Discoveries(found=q <= level, q_values=q)
 
 
-def coupling_table(errors, kernel, *, features=None, tests=None, units=None, own=False, level=0.05, method="bh"):
+def coupling_table(
+    errors: Uncertainty,
+    kernel: Kernel,
+    *,
+    features: Groups | None = None,
+    tests: GroupTests | None = None,
+    units: Any = None,
+    own: bool = False,
+    level: float = 0.05,
+    method: str = "bh",
+) -> Table:
     r"""Table of the couplings of a population, one row for each pair: strength, error, test and discovery.
 
     The strength of a filter is its sum over lags, :math:`\sum_l \sum_k h_k(l) w_k`: the log of the total gain of one event. Its

@@ -9,6 +9,8 @@ from popglm._design.lazy import LazyFeatures
 from popglm._design.total import total
 from popglm._pynapple import as_frame, column_metadata, epoch_starts
 from popglm._sums.separation import LARGE_COEF, find_separation, sign_sums
+from popglm._types import Counts, Features, Numbers
+from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import is_single
 from popglm.inference._checks import (
     as_cluster_labels,
@@ -27,7 +29,13 @@ from popglm.inference._unpenalised_fit import UnpenalisedFit
 COVARIANCE_KINDS = ("fisher", "sandwich")
 
 
-def uncertainty(model, X, y, kind="fisher", clusters=None) -> Uncertainty:
+def uncertainty(
+    model: GLM | PopulationGLM,
+    X: Features,
+    y: Counts,
+    kind: str = "fisher",
+    clusters: str | int | Numbers | None = None,
+) -> Uncertainty:
     r"""Covariance of the estimates of a fit, for each neuron by itself, from sums over the data that it was fitted to.
 
     By Fisher information, with :math:`\tilde x_t = (x_t, 1)`, the variance function V and the dispersion :math:`\varphi`,
@@ -173,7 +181,7 @@ def _cluster_labels(clusters, X, y):
                 f'clusters="epochs" needs a pynapple X or y with several epochs; got {len(epochs)}. Give a number of bins, '
                 "such as clusters=1000, or one label for each bin."
             )
-        labels = np.searchsorted(epochs.start, frame.times, "right")
+        labels = np.searchsorted(epochs.start, frame.times, "right")  # type: ignore[call-overload, union-attr]
     elif isinstance(clusters, int | np.integer) and not isinstance(clusters, bool):
         n = as_positive_integer("clusters", clusters, " number of bins")
         starts, rows = epoch_starts(frame, length), np.arange(length)

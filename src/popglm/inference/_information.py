@@ -64,7 +64,7 @@ class ClusteredRows(DesignRows):
 
     def __init__(self, rows: DesignRows, labels: Int[np.ndarray, " time"]):
         self.length, self.streamed, self.center = rows.length, rows.streamed, rows.center
-        self.scatter, self._rows = rows.scatter, rows
+        self.scatter, self._rows = rows.scatter, rows  # type: ignore[method-assign]
         self.labels = np.asarray(rows.scatter(labels[:, None]), jnp.result_type(float))
 
     def rows_at(self, start, size):

@@ -13,7 +13,8 @@ from popglm._design.total import total
 from popglm._sums.losses import fit_null_model, linear_predictor, weighted_sum
 from popglm._sums.moments import first_pass_sums, neuron_moments
 from popglm._sums.rank import Rank
-from popglm.glm import PopulationGLM
+from popglm._types import Counts, Features, Groups, Numbers
+from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import as_user_array
 from popglm.inference._checks import (
     COLLINEAR,
@@ -36,7 +37,9 @@ from popglm.inference._unpenalised_fit import UnpenalisedFit, as_unpenalised_mod
 MIN_STATISTIC = -0.5
 
 
-def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
+def likelihood_ratio_test(
+    full: GLM | PopulationGLM, reduced: GLM | PopulationGLM, X: Features, y: Counts, columns: Numbers | None = None
+) -> GroupTests:
     r"""Test for each neuron whether a model is better than one with fewer features, by more than chance.
 
     .. math:: 2\,(\log L_{\mathrm{full}} - \log L_{\mathrm{reduced}}) \sim \chi^2 \quad \text{if the reduced model is right,}
@@ -108,7 +111,7 @@ def likelihood_ratio_test(full, reduced, X, y, columns=None) -> GroupTests:
     return tests
 
 
-def leave_out_test(model, X, y, features) -> GroupTests:
+def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features: Groups) -> GroupTests:
     r"""Likelihood-ratio tests of groups of features, each group left out in turn.
 
     The model without a group is fitted anew: one population fit for each group serves all neurons, since they are independent.

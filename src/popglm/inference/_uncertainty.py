@@ -1,14 +1,18 @@
 """Uncertainty of a fit as the user sees it: standard errors, intervals, bands of filters, tests of groups of coefficients."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy import stats
 
 from popglm._checks.values import require_flag
+from popglm._types import Groups, Kernel, Numbers
 from popglm.inference._checks import as_feature_groups, as_function_values
 from popglm.inference._estimates import Estimates
+
+Coefs = Float[np.ndarray, "features ..."]  # with the neurons last, if there are several
 
 
 class GroupTests(NamedTuple):
@@ -18,7 +22,7 @@ class GroupTests(NamedTuple):
     df: np.ndarray
     p_values: np.ndarray
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Number of tests that have a p-value, and their shape."""
         return f"GroupTests: {int(np.isfinite(self.p_values).sum())} tests, shape {np.shape(self.p_values)}"
 
@@ -68,14 +72,14 @@ class Uncertainty:
     # The basis that each feature belongs to, where there are several.
     _terms: np.ndarray | None = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Kind of the errors, numbers of neurons and features."""
         n, k = self._estimates.values.shape
         by = "" if self.clusters is None else f", clusters={int(np.median(self.clusters))}"
         return f"Uncertainty(kind={self.kind!r}{by}): {n} neuron{'s' * (n > 1)}, {k - 1} features"
 
     @property
-    def clusters(self):
+    def clusters(self) -> np.ndarray | None:
         """Number of clusters with valid bins, shape (neurons,); None without clusters."""
         return self._estimates.clusters
 
@@ -84,7 +88,7 @@ class Uncertainty:
         return array[..., 0] if self._single else array
 
     @property
-    def covariance(self):
+    def covariance(self) -> Float[np.ndarray, "*neurons coordinates coordinates"]:
         """Covariance of the estimates, the intercept last: (neurons, features + 1, features + 1); no first axis for GLM."""
         not_identified = self._estimates.not_identified
         covariance = np.where(
@@ -93,17 +97,17 @@ class Uncertainty:
         return covariance[0] if self._single else covariance
 
     @property
-    def coef_se(self):
+    def coef_se(self) -> Coefs:
         """Standard errors of the coefficients, shape (features, neurons)."""
         return self._public(self._estimates.standard_errors[:-1])
 
     @property
-    def intercept_se(self):
+    def intercept_se(self) -> Float[np.ndarray, " neurons"]:
         """Standard errors of the intercepts, shape (neurons,)."""
         return self._estimates.standard_errors[-1]
 
     @property
-    def z(self):
+    def z(self) -> Coefs:
         """Coefficients over their standard errors, shape (features, neurons)."""
         return self._public(self._z)
 
@@ -112,11 +116,11 @@ class Uncertainty:
         return self._estimates.values[:, :-1].T / self._estimates.standard_errors[:-1]
 
     @property
-    def p_values(self):
+    def p_values(self) -> Coefs:
         """Two-sided p-values of the tests that a coefficient is 0, shape (features, neurons)."""
         return self._public(2 * stats.t.sf(np.abs(self._z), self._estimates.df))
 
-    def interval(self, level=0.95):
+    def interval(self, level: float = 0.95) -> tuple[Coefs, Coefs]:
         """Ends of the intervals of the coefficients.
 
         Parameters
@@ -132,7 +136,9 @@ class Uncertainty:
         low, high = self._intervals(level)
         return self._public(low[:-1]), self._public(high[:-1])
 
-    def intercept_interval(self, level=0.95):
+    def intercept_interval(
+        self, level: float = 0.95
+    ) -> tuple[Float[np.ndarray, " neurons"], Float[np.ndarray, " neurons"]]:
         """Ends of the intervals of the intercepts, a pair of arrays of shape (neurons,)."""
         low, high = self._intervals(level)
         return low[-1], high[-1]
@@ -142,7 +148,9 @@ class Uncertainty:
         half = self._estimates.t_quantile(level) * self._estimates.standard_errors
         return self._estimates.values.T - half, self._estimates.values.T + half
 
-    def weighted_sum(self, weights, features=None, *, intercept=False):
+    def weighted_sum(
+        self, weights: Numbers, features: Groups | None = None, *, intercept: bool = False
+    ) -> tuple[Any, Any]:
         r"""Weighted sums of coefficients, :math:`\sum_k a_k w_k`, and their standard errors.
 
         Parameters
@@ -180,7 +188,15 @@ class Uncertainty:
             points = np.pad(points, ((0, 0), (0, 1)), constant_values=1)
         return groups, one, points
 
-    def bands(self, kernel, features=None, level=0.95, *, simultaneous=False, intercept=False):
+    def bands(
+        self,
+        kernel: Kernel,
+        features: Groups | None = None,
+        level: float = 0.95,
+        *,
+        simultaneous: bool = False,
+        intercept: bool = False,
+    ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
         r"""Bands about filters or tuning curves, before the exponential: ``plotting.filters`` takes them for one sender.
 
         .. math:: \sum_k h_k(l)\, \hat w_k \pm z \sqrt{h(l)^\top \mathrm{Cov}(\hat w)\, h(l)}
@@ -223,7 +239,7 @@ class Uncertainty:
         ends = np.array(ends).swapaxes(0, 1)
         return tuple(self._public(end[0] if one else end) for end in ends)
 
-    def test(self, features) -> GroupTests:
+    def test(self, features: Groups) -> GroupTests:
         r"""Wald tests that all coefficients of a group are 0: :math:`\hat w^\top \mathrm{Cov}(\hat w)^{-1}\, \hat w`.
 
         Only the part that the data determine is tested: collinear features add no degrees of freedom, as in `leave_out_test`.

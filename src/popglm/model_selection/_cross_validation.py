@@ -6,6 +6,7 @@ training rows; one pass over its test rows gives the log-likelihoods of all stre
 
 import numbers
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ from popglm._design.streams import read_rows
 from popglm._design.total import total
 from popglm._sums.losses import linear_predictor, weighted_sum
 from popglm._sums.scale import dispersion_slopes, fit_dispersion
+from popglm._types import Counts, Features, Numbers
+from popglm.glm import GLM, PopulationGLM
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
 from popglm.model_selection._splits import BlockSplit
@@ -61,7 +64,7 @@ class CrossValidation:
     bins: np.ndarray
     path: object
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Numbers of folds, strengths and neurons."""
         n_folds, n_strengths, n_neurons = self.scores.shape
         span = f"from {self.strengths[0]:.3g} to {self.strengths[-1]:.3g}"
@@ -77,7 +80,7 @@ class CrossValidation:
         """Standard error of the mean over folds, shape (strengths, neurons)."""
         return _mean_and_error(self.scores, self.bins)[1]
 
-    def strength(self, rule="best", *, shared=False):
+    def strength(self, rule: str = "best", *, shared: bool = False) -> float | np.ndarray:
         """Strength with the best held-out score, or the largest whose score is within one standard error of it.
 
         Parameters
@@ -121,11 +124,20 @@ class CrossValidation:
             bins = bins.sum(1, keepdims=True)
             with np.errstate(invalid="ignore"):
                 scores = np.nansum(sums, 2, keepdims=True) / bins[:, None]
-        chosen = self.strengths[_strength_index(*_mean_and_error(scores, bins), rule)]
+        chosen = self.strengths[_strength_index(*_mean_and_error(scores, bins), rule)]  # type: ignore[call-arg]
         return float(chosen[0]) if chosen.size == 1 else chosen[None]
 
 
-def cross_validate_path(model, X, y, splits=5, *, strengths=None, n_strengths=20, progress=False):
+def cross_validate_path(
+    model: GLM | PopulationGLM,
+    X: Features,
+    y: Counts,
+    splits: Any = 5,
+    *,
+    strengths: Numbers | None = None,
+    n_strengths: int = 20,
+    progress: bool = False,
+) -> CrossValidation:
     r"""Score a model on held-out data at every strength of a path.
 
     Every fold fits one path to its training rows, each strength from the optimum of the one before. It scores the path on its

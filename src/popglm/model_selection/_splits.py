@@ -7,15 +7,18 @@ would waste rows, a narrower one would share a bin.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from popglm._checks.times import require_interval_set, require_same_n_rows
 from popglm._checks.values import as_nonnegative_integer, as_positive_integer
 from popglm._design.lazy import LazyFeatures
 from popglm._pynapple import as_frame
+from popglm._types import Counts, Features
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Splitter(ABC):
     _: KW_ONLY
     window: Any = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the settings that all splitters have."""
         if as_positive_integer("n_splits", self.n_splits) < 2:
             raise ValueError("`n_splits` must be at least 2, so that every fold leaves something to train on; got 1.")
@@ -37,11 +40,13 @@ class Splitter(ABC):
     def _folds(self, X, positions) -> np.ndarray:
         """Number of the fold that tests each row; -1 for rows that are not used at all."""
 
-    def get_n_splits(self, X=None, y=None, groups=None):
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Number of folds, for scikit-learn."""
         return self.n_splits
 
-    def split(self, X, y=None, groups=None):
+    def split(
+        self, X: Features, y: Counts | None = None, groups: Any = None
+    ) -> Iterator[tuple[Int[np.ndarray, " _train"], Int[np.ndarray, " _test"]]]:
         """Yield the row numbers of training and test of each fold, both increasing.
 
         Parameters
@@ -74,7 +79,7 @@ class Splitter(ABC):
             name = type(self).__name__
             raise ValueError(
                 f"{name} needs `window`, the bins of the past that a row of X sees, since X is not lazy and cannot say. "
-                f"Write {name}(window=basis.window_size){self._hint}."
+                f"Write {name}(window=basis.window_size){self._hint}."  # type: ignore[attr-defined]
             )
         fold = self._folds(X, positions)
         for k in range(self.n_splits):
@@ -140,7 +145,7 @@ class BlockSplit(Splitter):
     n_blocks: Any = 1
     _hint = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the settings."""
         super().__post_init__()
         as_positive_integer("n_blocks", self.n_blocks)
@@ -205,7 +210,7 @@ class EpochSplit(Splitter):
     seed: Any = None
     _hint = ", or window=0 if history starts anew in every epoch"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the settings."""
         super().__post_init__()
         if self.epochs is not None:
@@ -213,7 +218,7 @@ class EpochSplit(Splitter):
         if self.seed is not None:
             as_nonnegative_integer("seed", self.seed)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Constructor call, with the number of epochs in place of their times."""
         epochs = None if self.epochs is None else f"<{len(self.epochs)} epochs>"
         return f"EpochSplit(n_splits={self.n_splits}, window={self.window}, epochs={epochs}, seed={self.seed})"

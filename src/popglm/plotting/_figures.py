@@ -1,6 +1,7 @@
 """Figures of fits: filters, coupling matrices, rasters, regularisation paths, and tests of rescaled time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -8,7 +9,8 @@ from scipy import stats
 from popglm._checks.arrays import as_finite_array, as_rescaled_intervals, require_increasing
 from popglm._checks.index import is_sender_receiver_pair
 from popglm._checks.values import as_names, as_number, as_positive_integer, as_range, require_pair
-from popglm._pynapple import as_frame, epoch_ends, event_times, is_epochs
+from popglm._pynapple import Epochs, SpikeTrains, as_frame, epoch_ends, event_times, is_epochs
+from popglm._types import Kernel, Numbers, Range
 from popglm.plotting._checks import (
     as_bands,
     require_coupling_matrix,
@@ -18,10 +20,23 @@ from popglm.plotting._checks import (
     require_spike_trains,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+else:
+    Axes = Any
+
 MAX_TICKS = 12  # number of names that fit along an axis
 
 
-def filters(kernel, coef, bands=None, ax=None, *, bin_size=None, labels=None):
+def filters(
+    kernel: Kernel,
+    coef: Numbers,
+    bands: tuple[Numbers, Numbers] | None = None,
+    ax: Axes | None = None,
+    *,
+    bin_size: float | None = None,
+    labels: Sequence | None = None,
+) -> Axes:
     r"""Draw filters as gains: the factor by which one event changes the rate, against the time since the event.
 
     .. math:: \mathrm{gain}(l) = \exp\Bigl(\sum_k h_k(l)\, w_k\Bigr)
@@ -85,7 +100,14 @@ def filters(kernel, coef, bands=None, ax=None, *, bin_size=None, labels=None):
     return ax
 
 
-def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
+def coupling_matrix(
+    coupling: Numbers,
+    ax: Axes | None = None,
+    *,
+    units: Any = None,
+    limit: float | None = None,
+    label: str | None = None,
+) -> Axes:
     """Draw couplings as a matrix: a row for each receiver, a column for each sender; red excites, blue inhibits.
 
     Neurons inhibit themselves far more than each other. Colours therefore end at the largest coupling between two different
@@ -147,7 +169,13 @@ def coupling_matrix(coupling, ax=None, *, units=None, limit=None, label=None):
     return ax
 
 
-def raster(units, rates=None, ax=None, *, epoch=None):
+def raster(
+    units: SpikeTrains | Mapping[Any, Any] | Sequence,
+    rates: Any = None,
+    ax: Axes | None = None,
+    *,
+    epoch: Range | Epochs | None = None,
+) -> Axes:
     """Draw spikes as ticks, a row for each unit, over rates as colours; colours end at the 99th percentile.
 
     Parameters
@@ -214,7 +242,14 @@ def raster(units, rates=None, ax=None, *, epoch=None):
     return ax
 
 
-def regularisation_path(strengths, coef, ax=None, *, labels=None, chosen=None):
+def regularisation_path(
+    strengths: Numbers,
+    coef: Numbers,
+    ax: Axes | None = None,
+    *,
+    labels: Sequence | None = None,
+    chosen: float | None = None,
+) -> Axes:
     """Draw coefficients against the strength of the penalty.
 
     Parameters
@@ -264,7 +299,7 @@ def regularisation_path(strengths, coef, ax=None, *, labels=None, chosen=None):
     return ax
 
 
-def ks_plot(z, n=None, ax=None, *, label=None):
+def ks_plot(z: Numbers, n: int | None = None, ax: Axes | None = None, *, label: str | None = None) -> Axes:
     r"""Draw the distribution of rescaled intervals against the uniform distribution, which they have if the model is right.
 
     With the expected number of spikes :math:`\tau` between two spikes, :math:`z = 1 - e^{-\tau}`. The curve is the share of

@@ -45,11 +45,11 @@ class MeanField(NamedTuple):
     def mean_rates_and_slopes(self, rates):
         """Mean rates that the given rates produce, and their derivatives in the linear predictor."""
         eta = self.drive + rates @ self.coupling
-        if self.model.link.name == "exp":
+        if self.model.link.name == "exp":  # type: ignore[attr-defined]
             mean = np.exp(np.minimum(eta, 80)).mean(0)
             return mean, mean
         eta = jnp.asarray(eta, jnp.result_type(float))
-        mean_and_slope = jax.jvp(self.model.link.inverse, (eta,), (jnp.ones_like(eta),))
+        mean_and_slope = jax.jvp(self.model.link.inverse, (eta,), (jnp.ones_like(eta),))  # type: ignore[attr-defined]
         return tuple(np.asarray(values, float).mean(0) for values in mean_and_slope)
 
     def fixed_point(self, rates):

@@ -2,10 +2,13 @@
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from popglm._checks.values import as_number, as_positive_integer, as_range, as_share, require_key
 from popglm._pynapple import bin_frame
-from popglm.links import LINKS, require_link
+from popglm._types import LinkLike, Numbers, Range
+from popglm.basis import Conv
+from popglm.links import LINKS, Link, require_link
 from popglm.observation_models import Poisson
 from popglm.simulation._checks import as_coupling_params, as_history, as_n_bins, require_causal_kernel
 from popglm.simulation._recording import Population, make_recording, numpy_generator
@@ -14,19 +17,19 @@ from popglm.simulation._stability import MAX_MEAN_COUNT
 
 
 def random_coupling(
-    key,
-    n_neurons,
-    basis,
+    key: jax.Array,
+    n_neurons: int,
+    basis: Conv,
     *,
-    rates=(8.0, 22.0),
-    bin_size=0.005,
-    connectivity=0.3,
-    excitatory=0.4,
-    excitation=0.3,
-    inhibition=0.6,
-    refractoriness=3.0,
-    adaptation=0.25,
-):
+    rates: Range = (8.0, 22.0),
+    bin_size: float = 0.005,
+    connectivity: float = 0.3,
+    excitatory: float = 0.4,
+    excitation: float = 0.3,
+    inhibition: float = 0.6,
+    refractoriness: float = 3.0,
+    adaptation: float = 0.25,
+) -> tuple[Float[np.ndarray, "features neurons"], Float[np.ndarray, " neurons"]]:
     r"""Draw sparse couplings of both signs, each with its own time course, for a population that fires at chosen rates.
 
     A pair is coupled with probability `connectivity`; its filter is one random bump over the functions of the basis.
@@ -103,8 +106,16 @@ def random_coupling(
 
 
 def simulate_population(
-    key, coef, intercept, basis, *, duration, bin_size=0.005, inverse_link_function="exp", history=None
-):
+    key: jax.Array,
+    coef: Numbers,
+    intercept: Numbers,
+    basis: Conv,
+    *,
+    duration: float,
+    bin_size: float = 0.005,
+    inverse_link_function: LinkLike | Link = "exp",
+    history: Numbers | None = None,
+) -> Population:
     r"""Simulate coupled neurons bin by bin, with counts drawn from a GLM of their own past.
 
     .. math:: y_{tn} \sim \mathrm{Poisson}\Bigl(f\bigl(b_n + \sum_{m,k} w_{(m,k),n} \sum_{l=1}^{W} h_k(l)\,

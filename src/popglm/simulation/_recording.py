@@ -25,7 +25,7 @@ class Population(NamedTuple):
     filters: np.ndarray
     """Effect on the linear predictor, shape (senders, window_size, receivers); index 0 of the window is lag 1."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Numbers of neurons, bins and spikes."""
         n_bins, n_neurons = np.shape(self.rates)
         spikes = "" if self.units is None else f", {int(np.nansum(np.asarray(self.counts)))} spikes"

@@ -100,4 +100,4 @@ def decompose_model(model, basis, inputs):
     require_estimator(model, Model)
     require_fitted(model)
     observation_model = model_with_dispersion(model, "a simulation")
-    return observation_model, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__)
+    return observation_model, *decompose_predictor(*core_params(model), basis, inputs, type(model).__name__)  # type: ignore[call-arg]

@@ -75,7 +75,7 @@ def simulate_recurrence(
         chunk = np.pad(chunk, (0, n_chunk * BINS_PER_BLOCK - len(chunk)), constant_values=-1)
         eta = np.where((chunk >= 0)[:, None], bins.eta[chunk], np.nan)
         valid = ~np.isnan(eta).any(1)
-        data = np.where(valid[:, None], eta, 0).astype(dtype), valid, np.maximum(chunk, 0).astype(np.int32)
+        data = np.where(valid[:, None], eta, 0).astype(dtype), valid, np.maximum(chunk, 0).astype(np.int32)  # type: ignore[index]
         data = tuple(jnp.asarray(a.reshape(n_chunk, BINS_PER_BLOCK, *a.shape[1:])) for a in data)
         new = jnp.asarray(zero_pad(begins[block : block + n_chunk], n_chunk))
         carry, results = _simulate_chunk(key, model, parts, cap, start, carry, (*data, new), search=search)

@@ -1,11 +1,16 @@
 """Simulation of a fitted model with its own activity among its features."""
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 
 from popglm._checks.times import require_regular_bins
 from popglm._checks.values import as_number, require_key
 from popglm._pynapple import bin_frame, epoch_starts, select_columns
+from popglm._types import Numbers
+from popglm.basis._tree import Basis
+from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import fitted_neuron_names, is_single
 from popglm.simulation._checks import EXPLODING_FIT_FIX, as_history, as_n_bins, require_time_grid
 from popglm.simulation._recording import Population, make_recording
@@ -14,7 +19,16 @@ from popglm.simulation._rollout import BinsToDraw, simulate_recurrence
 from popglm.simulation._stability import estimate_stability, explosion_limit, typical_activity, warn_unstable
 
 
-def simulate(key, model, basis, inputs=None, *, duration=None, bin_size=None, history=None):
+def simulate(
+    key: jax.Array,
+    model: GLM | PopulationGLM,
+    basis: Basis,
+    inputs: Sequence | None = None,
+    *,
+    duration: float | None = None,
+    bin_size: float | None = None,
+    history: Numbers | None = None,
+) -> Population:
     r"""Simulate a fitted model whose features depend on its own activity: drawn counts are the history of later bins.
 
     .. math:: y_{tn} \sim p\Bigl(\cdot \Bigm| b_n + x_t^\top v_n

@@ -1,10 +1,13 @@
 """Stability of coupled models: estimates, limits and warnings from the mean field."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from popglm._checks.values import warn_user
+from popglm.basis._tree import Basis
+from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import train_mean
 from popglm.simulation._checks import EXPLODING_FIT_FIX
 from popglm.simulation._mean_field import MeanField
@@ -33,7 +36,7 @@ class Stability(NamedTuple):
         return bool(self.gain < 1 and self.margin >= SAFE_MARGIN)
 
 
-def stability(model, basis, inputs=None):
+def stability(model: GLM | PopulationGLM, basis: Basis, inputs: Sequence | None = None) -> Stability:
     r"""Estimate from its mean field whether the rates of a coupled model settle, and how far they are from running away.
 
     At a fixed point the mean rates that the neurons receive are those that they produce,
