@@ -1,5 +1,6 @@
 """Names that other tools have for what this package offers: hints in errors."""
 
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 OPTIONS = {  # words for an argument
@@ -25,7 +26,7 @@ ATTRIBUTES = {  # attributes of models and modules
 }
 
 
-def option_hint(value: Any, choices: tuple) -> str | None:
+def option_hint(value: Any, choices: Collection[str]) -> str | None:
     """Choice that another tool calls `value`, or None."""
     names = OPTIONS | {name.lower(): choice for name, choice in OPTIONS.items()}
     word = str(value).removesuffix("Observations")

@@ -36,7 +36,7 @@ class Separation(NamedTuple):
     @property
     def neurons(self) -> np.ndarray:
         """Neurons that have such coefficients."""
-        return self.features.any(1) | self.combined.any(1)
+        return np.asarray(self.features.any(1) | self.combined.any(1))
 
 
 def find_separation(
