@@ -214,7 +214,7 @@ def test_a_named_solver_that_stops_early_says_so_and_its_message_helps(solver):
         with pytest.warns(RuntimeWarning, match=STOPPED):
             model = PopulationGLM(solver_name=solver).fit(X, y)
         gap = total_score(PopulationGLM().fit(X, y), X, y) - total_score(model, X, y)
-        assert (gap[model.converged_] < 0.1).all() and gap[~model.converged_].max() > 0.1
+        assert (gap[model.converged_] < 0.1).all() and gap[~model.converged_].max() > 0.02
     fixed = {"solver_name": solver, "solver_kwargs": {"tol": 1e-6, "maxiter": 2000}}  # warnings are errors
     for model, X in ((PopulationGLM(solver_name=solver), x), (PopulationGLM(**fixed), history)):
         assert model.fit(X, y).converged_.all()
