@@ -27,7 +27,10 @@ __all__ = [
 def __getattr__(name):
     if name in __all__:
         return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module 'popglm' has no attribute {name!r}; it has {', '.join(__all__)}")
+    from popglm._checks.other_names import ATTRIBUTES
+
+    hint = f". Here it is {ATTRIBUTES[name]}" if name in ATTRIBUTES else ""
+    raise AttributeError(f"module 'popglm' has no attribute {name!r}; it has {', '.join(__all__)}{hint}")
 
 
 def __dir__():

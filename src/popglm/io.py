@@ -4,6 +4,7 @@ Numbers, words and arrays are stored as they are, other objects as the name of t
 lists the allowed classes, and how each is encoded into parts and decoded again.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm import basis
+from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import warn_user
 from popglm._files._checks import (
     as_readable_path,
@@ -311,6 +313,10 @@ def _decode_value(value, foreign: list):
                 labels[i] = _decode_value(part, foreign)
             return labels.reshape(shape)
     raise ValueError(f"no value is encoded as {value!r}")
+
+
+def __getattr__(name):
+    refuse_attribute(f"module {__name__!r}", name, sys.modules[__name__])
 
 
 def __dir__():

@@ -6,6 +6,7 @@ model with another scale and need not be compiled again.
 """
 
 # ruff: noqa: D102 (methods of the models inherit the docstrings of `ObservationModel`)
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -18,6 +19,7 @@ import numpy as np
 from jax.scipy.special import xlogy
 
 from popglm._checks.old_names import ADVICE, OldName, warn_old_names
+from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import require_option, warn_user
 from popglm._densities import count_deviance, saturated_negative_binomial, saturated_poisson, stirling_remainder
 from popglm._types import Entries, Numbers, PerNeuron
@@ -504,6 +506,10 @@ def _log1p_ratio_jvp(primals: tuple, tangents: tuple) -> tuple[Entries, Entries]
         series = (k + 1) / (k + 2) - x * series
     slope = jnp.where(x < 0.01, -(mean**2) * series, (mean * share - value) * (1 / scale))
     return value, slope * tangents[0] + share * tangents[1]
+
+
+def __getattr__(name):
+    refuse_attribute(f"module {__name__!r}", name, sys.modules[__name__])
 
 
 def __dir__():

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from popglm._checks.old_names import OldName, alias_old_names
-from popglm._checks.values import as_number, as_positive_integer, as_share, require_flag
+from popglm._checks.values import as_number, as_plain_number, as_positive_integer, as_share, require_flag
 from popglm._types import Coefficients, PerNeuron, Strength
 
 __all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegularized"]
@@ -24,6 +24,7 @@ __all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegula
 
 def as_group_sizes(value):
     """Return the sizes of groups: one whole number, or a tuple of them."""
+    value = as_plain_number(value)
     if isinstance(value, Iterable) and not isinstance(value, str):
         return tuple(as_positive_integer("sizes", n, " number of features for each group") for n in value)
     return as_positive_integer("sizes", value, " number of features, or one for each group")
@@ -235,8 +236,9 @@ class ElasticNet(Regularizer):
     l1_ratio: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check `l1_ratio`."""
-        as_share("l1_ratio", self.l1_ratio, " Use Lasso for 1 and Ridge for 0.", strict=True)
+        """Check `l1_ratio`, and store it as a float."""
+        share = as_share("l1_ratio", self.l1_ratio, " Use Lasso for 1 and Ridge for 0.", strict=True)
+        object.__setattr__(self, "l1_ratio", share)
 
     @property
     def l1_share(self) -> float:  # type: ignore[override]
@@ -336,8 +338,8 @@ class Smoothness(Regularizer):
     def __post_init__(self) -> None:
         """Check the settings, and store `sizes` as a number or a tuple, which are hashable."""
         object.__setattr__(self, "sizes", as_group_sizes(self.sizes))
-        as_number("ridge", self.ridge, 0)
-        as_positive_integer("order", self.order)
+        object.__setattr__(self, "ridge", as_number("ridge", self.ridge, 0))
+        object.__setattr__(self, "order", as_positive_integer("order", self.order))
         require_flag("cyclic", self.cyclic)
 
     def groups(self, n_features: int) -> Int[np.ndarray, " groups"]:

@@ -89,4 +89,11 @@ FAULTS = {
     "lazy features that forget what they look ahead": Fault(
         "_design/lazy.py", "leaf.ahead - 1 for leaf", "0 for leaf", "model_selection/test_splits.py", "shared"
     ),
+    "rows that windows explain are lost": Fault(
+        "_design/lost_rows.py",
+        "lost = ~valid & ~_without_history(X, valid)",
+        "lost = ~valid",
+        "design/test_lost_rows.py",
+        "windows_explain",
+    ),
 }

@@ -131,6 +131,18 @@ def test_features_on_disk(small_chunks, population, tmp_path):
     np.testing.assert_allclose(single.coef_, expected.coef_[:, 0], atol=1e-3)
 
 
+def test_a_file_that_is_closed_is_named_and_open_again_it_works(tmp_path):
+    counts, path = np.random.default_rng(0).poisson(1.0, (600, 2)), tmp_path / "counts.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("counts", data=counts)
+        X = BASIS.lazy_features(data)
+    for call in (lambda: GLM().fit(X, counts[:, 0]), lambda: PopulationGLM().fit(counts, data), lambda: np.asarray(X)):
+        with pytest.raises(ValueError, match=r"the HDF5 file .* is closed.*Open it again.*keep it open"):
+            call()
+    with h5py.File(path) as file:
+        GLM().fit(BASIS.lazy_features(file["counts"]), counts[:, 0])
+
+
 def test_streams_know_epochs_and_names(recording):
     """A lazily loaded TsdFrame holds a data set of a file; its epochs and columns count as ever."""
     with h5py.File(io.BytesIO(), "w") as file:

@@ -31,4 +31,10 @@ FAULTS = {
         "files/test_checkpoint.py",
         "another_fit",
     ),
+    "threads share a partial file": Fault(
+        "_files/npz.py", "uuid.uuid4().hex[:12]", "os.getpid()", "files/test_checkpoint.py", "threads_may"
+    ),
+    "a full disk loses a fit that has ended": Fault(
+        "_files/checkpoint.py", "if error is not None:", "if True:", "files/test_checkpoint.py", "ended_is_kept"
+    ),
 }

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import jax
@@ -20,6 +21,7 @@ import pytest
 from samples import FULL, sample_cases
 
 from popglm._files.checkpoint import Checkpoint
+from popglm._files.npz import read_npz, write_npz
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import count_lazily, random_windows
 from popglm.glm import GLM, PopulationGLM
@@ -465,6 +467,34 @@ def test_two_runs_may_share_a_path(tmp_path):
     os.utime(left, (0, 0))
     PopulationGLM().fit(X, Y, checkpoint=path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.npz", "run.npz.124.partial"]
+
+
+def test_threads_may_share_a_path(tmp_path):
+    """Each write is whole and none takes the partial file of another."""
+    write = lambda n: write_npz(tmp_path / "run.npz", "checkpoint", 1, (np.full(5000, n),))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(64)))  # raises what a thread raised
+    (values,) = read_npz(tmp_path / "run.npz", "checkpoint", 1)
+    assert (values == values[0]).all() and [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+
+
+@pytest.mark.parametrize("way", ["fit", "fit_batches"])
+def test_a_fit_that_has_ended_is_kept_if_its_last_checkpoint_cannot_be_written(monkeypatch, tmp_path, way):
+    def fit(model):
+        path = tmp_path / "run.npz"
+        return model.fit(X, Y, checkpoint=path) if way == "fit" else model.fit_batches(windows(), 5, checkpoint=path)
+
+    def refuse(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.warns(
+        RuntimeWarning, match=r"the model has its result, but .*could not be written: No space left.*Make room"
+    ):
+        model = fit(PopulationGLM())
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(model.coef_, fit(PopulationGLM()).coef_)  # with room, the same call writes it
 
 
 def test_a_link_leads_to_the_file(tmp_path):

@@ -175,6 +175,18 @@ def test_a_tensor_of_another_library_is_an_array(s):
     np.testing.assert_array_equal(fit(Tensor(), s.y).coef_, fit(s.X, s.y).coef_)
 
 
+def test_spike_times_in_place_of_counts_are_asked_about_and_counted():
+    rng = np.random.default_rng(0)
+    times, x = np.sort(rng.uniform(0, 30, 300)), rng.normal(size=(300, 1))
+    with pytest.warns(UserWarning, match=r"`y` .*300 numbers with fractions.*count them: units.count\(bin_size\)"):
+        GLM().fit(x, times)
+    with pytest.warns(UserWarning, match="as spike times are"):
+        PopulationGLM().fit(x, np.c_[rng.poisson(1.0, 300), times])
+    GLM().fit(x, np.histogram(times, 300)[0])  # the fix; warnings are errors
+    GLM("Gaussian").fit(x, times)
+    GLM().fit(x, np.arange(300.0))
+
+
 def test_a_stopped_line_search_is_no_convergence(s):
     """Far from the origin, gradient descent's search gives up: the small step that it ends with is no optimum."""
     with pytest.warns(RuntimeWarning, match="before it converged"):

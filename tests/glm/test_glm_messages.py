@@ -75,6 +75,22 @@ REFUSED = {
     "observation model misspelt": (
         lambda s: fit(s.X, s.y, observation_model="Poison"), ValueError, "Did you mean 'Poisson'"
     ),
+    "observation model of another tool": (
+        lambda s: fit(s.X, s.y, observation_model="Binomial"), ValueError, "Did you mean 'Bernoulli'"
+    ),
+    "class of another tool as a word": (
+        lambda s: fit(s.X, s.y, observation_model="PoissonObservations"), ValueError, "Did you mean 'Poisson'"
+    ),
+    "link in place of its inverse": (lambda s: fit(s.X, s.y, inverse_link_function="log"), ValueError, "Did you mean 'exp'"),
+    "logit": (lambda s: fit(s.X, s.y, inverse_link_function="logit"), ValueError, "Did you mean 'logistic'"),
+    "method of another tool": (
+        lambda s: s.model.initialize_solver_and_state(s.X, s.y), AttributeError, "PopulationGLM .*Here it is `initialize_state`"
+    ),
+    "files of another tool": (lambda s: s.model.save_params("a"), AttributeError, r"Here it is popglm.io.save\(model, path\)"),
+    "files of another tool, read": (lambda s: popglm.load_model("a"), AttributeError, r"Here it is popglm.io.load\(path\)"),
+    "class of another tool": (
+        lambda s: popglm.observation_models.PoissonObservations(), AttributeError, "has no attribute .*Here it is Poisson"
+    ),
     "observation model a number": (lambda s: fit(s.X, s.y, observation_model=1), TypeError, "`observation_model` must be"),
     "a scale for each neuron": (
         lambda s: fit(s.X, s.y, observation_model=NegativeBinomial(scale=np.ones(3))), ValueError, r"one number.*shape \(3,\)"

@@ -54,6 +54,18 @@ def test_one_strength_for_all_is_that_of_a_grid_search(precision):
     assert found.strength(shared=True) == search.best_params_["regularizer_strength"]
 
 
+def test_shuffled_rows_with_a_history_are_warned_of_and_blocks_are_not(capsys):
+    y = np.random.default_rng(0).poisson(0.5, 400)
+    X, model = RaisedCosineLogConv(2, window_size=10).lazy_features(y), GLM(regularizer="Ridge")
+    with pytest.warns(
+        UserWarning, match=r"100% of the test rows of fold \d share bins.*window of 10 bins.*use BlockSplit"
+    ):
+        cross_validate_path(model, X, y, KFold(2, shuffle=True, random_state=0), strengths=[0.1])
+    for splits in (2, KFold(2)):  # the message's fix, and blocks without a gap; warnings are errors
+        cross_validate_path(model, X, y, splits, strengths=[0.1], progress=splits == 2)
+    assert "3/3" in capsys.readouterr().err
+
+
 def test_missing_values_and_lazy_features(recording):
     """Every score is that of a fit by itself, over the bins that are valid."""
     basis = RaisedCosineLogConv(2, window_size=10)

@@ -326,6 +326,6 @@ def test_rates_of_other_units_are_refused(population):
 def test_without_matplotlib_it_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(
-        ImportError, match=r"figures need matplotlib, which is not installed: pip install popglm\[notebooks"
+        ImportError, match=r"figures need matplotlib, which is not installed. Run: python -m pip install matplotlib"
     ):
         plotting.ks_plot(Z)

@@ -94,7 +94,7 @@ RULE = """
     _design            _checks _pynapple
     _sums              _design
     _solver            _checks _design _sums
-    _files             _design _pynapple
+    _files             _checks _design _pynapple
     links              _checks
     regularizer        _checks
     observation_models _checks _densities links

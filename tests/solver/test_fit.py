@@ -193,6 +193,34 @@ def test_features_that_others_make_are_named_and_predictions_are_right(precision
             fit()
 
 
+STOPPED = (
+    "`solver_name` names stopped before the optimum. Leave out `solver_name`.*scale X.*lower `tol` and raise `maxiter`"
+)
+
+
+def total_score(model, X, y):
+    return model.score(X, y, aggregate_sample_scores=lambda samples: np.nansum(samples, 0))
+
+
+@pytest.mark.parametrize("solver", ["LBFGS", "BFGS"])
+def test_a_named_solver_that_stops_early_says_so_and_its_message_helps(solver):
+    """Its own test, a small gradient of the mean loss, is none where features differ in size or resemble each other."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20_000, 2)), rng.poisson(0.3, (20_000, 3)).astype(float)
+    y[:, 0] = rng.poisson(np.exp(0.3 * x[:, 1] - 1))
+    basis = RaisedCosineLogConv(5, window_size=40)
+    history = basis.compute_features(y)
+    for X in (x * [1, 1e6], history):
+        with pytest.warns(RuntimeWarning, match=STOPPED):
+            model = PopulationGLM(solver_name=solver).fit(X, y)
+        gap = total_score(PopulationGLM().fit(X, y), X, y) - total_score(model, X, y)
+        assert (gap[model.converged_] < 0.1).all() and gap[~model.converged_].max() > 0.02
+    fixed = {"solver_name": solver, "solver_kwargs": {"tol": 1e-6, "maxiter": 2000}}  # warnings are errors
+    for model, X in ((PopulationGLM(solver_name=solver), x), (PopulationGLM(**fixed), history)):
+        assert model.fit(X, y).converged_.all()
+        np.testing.assert_allclose(total_score(model, X, y), total_score(PopulationGLM().fit(X, y), X, y), atol=0.1)
+
+
 def test_a_loose_tolerance_gives_no_step_that_was_not_tried(data):
     """At a `tol` of thousands all are done at once, at the null model; the step that is left could be too long."""
     X, y = data
@@ -206,3 +234,21 @@ def test_progress_goes_to_the_error_stream_when_asked_for(data, capsys):
     assert capsys.readouterr() == ("", "")
     PopulationGLM().fit(X, y, progress=True)
     assert "3/3" in capsys.readouterr().err
+
+
+def test_progress_moves_while_neurons_run(data, monkeypatch):
+    shown = []
+
+    class Bar:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def set_postfix_str(self, text):
+            shown.append(self.n)
+
+    monkeypatch.setattr("popglm._solver.exact.open_bar", lambda *args, **options: Bar())
+    PopulationGLM().fit(*data, progress=True)
+    assert shown[0] < 0.5 and shown[-1] == 3 and len({round(n, 3) for n in shown}) >= 4

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from popglm._checks.values import INT32
+from popglm._checks.values import INT32, warn_user
 from popglm._pynapple import as_plain_array, is_events
+
+MIN_SPIKE_TIMES = 100
 
 
 def require_binned(name: str, x: Any) -> None:
@@ -121,6 +123,18 @@ def require_in_support(values: np.ndarray, model: Any, first: int = 0) -> None:
         row = int(np.argmax(outside.any(1)))
         came = values.reshape(len(values), -1)[row][outside[row]][0]
         raise ValueError(f"`y` must hold {support.name} for {type(model).__name__}; row {first + row} holds {came}.")
+
+
+def warn_spike_times(name: str, values: np.ndarray) -> None:
+    """Warn of counts that look like times of spikes: at least `MIN_SPIKE_TIMES` numbers that increase, with fractions."""
+    first = values[:MIN_SPIKE_TIMES]
+    if len(first) < MIN_SPIKE_TIMES or values.dtype.kind != "f":
+        return
+    columns = np.flatnonzero((np.diff(first, axis=0) > 0).all(0) & (first % 1 > 0).any(0))
+    if any((np.diff(values[:, column]) > 0).all() for column in columns):
+        came = f"{len(values):,} numbers with fractions, of which each is above the one before"
+        fix = "If these are spike times, count them: units.count(bin_size) of a pynapple TsGroup, or numpy.histogram."
+        warn_user(f"`{name}` must hold counts per bin, and holds {came}, as spike times are. {fix}")
 
 
 def require_whole_numbers(name: str, values: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from popglm._checks.other_names import option_hint
+
 INT32 = np.iinfo(np.int32)
 OWN_FRAMES = ("popglm", "jaxtyping", "beartype")  # of this package, and what stands between them in tests
 INTERNAL_PACKAGES = ("popglm", "sklearn", "jaxtyping", "abc")  # warnings do not point at their lines
@@ -25,9 +27,18 @@ def require_option(name: str, value: Any, choices: Collection[str]) -> str:
     """Require one of the names in `choices`; the error suggests the nearest."""
     if isinstance(value, str) and value in choices:
         return value
-    close = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    other = option_hint(value, choices)
+    close = [other] if other else difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{hint}")
+
+
+def as_plain_number(value: Any) -> Any:
+    """Convert an array without axes, of NumPy or JAX, to Python's number; return any other value as it is."""
+    is_array = isinstance(value, np.ndarray | jax.Array) and not isinstance(value, jax.core.Tracer)
+    if is_array and value.ndim == 0 and getattr(value.dtype, "kind", "O") in "biuf":
+        return value.item()
+    return value
 
 
 def _is_number(value: Any, kind: type) -> bool:
@@ -36,6 +47,7 @@ def _is_number(value: Any, kind: type) -> bool:
 
 def as_positive_integer(name: str, value: Any, unit: str = "", hint: str = "") -> int:
     """Convert to an integer of at least 1 that fits into 32 bits."""
+    value = as_plain_number(value)
     if not (_is_number(value, numbers.Integral) and 1 <= value <= INT32.max):
         raise ValueError(f"`{name}` must be a positive integer{unit}; got {value!r}.{hint}")
     return int(value)
@@ -43,6 +55,7 @@ def as_positive_integer(name: str, value: Any, unit: str = "", hint: str = "") -
 
 def as_nonnegative_integer(name: str, value: Any) -> int:
     """Convert to an integer of at least 0."""
+    value = as_plain_number(value)
     if not (_is_number(value, numbers.Integral) and value >= 0):
         raise ValueError(f"`{name}` must be a whole number, 0 or above; got {value!r}.")
     return int(value)
@@ -50,6 +63,7 @@ def as_nonnegative_integer(name: str, value: Any) -> int:
 
 def as_number(name: str, value: Any, low: float = -np.inf, *, strict: bool = False) -> float:
     """Convert to a finite float of at least `low` (above it, if strict)."""
+    value = as_plain_number(value)
     try:
         real = float(value) if _is_number(value, numbers.Real) else np.inf
     except OverflowError:
@@ -73,7 +87,11 @@ def as_range(
     name: str, value: Any, expected: str = "(lowest, highest)", low: float = -np.inf, *, strict: bool = True
 ) -> tuple[float, float]:
     """Convert to two floats above `low`, the second above the first (or equal to it, unless strict)."""
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 2:
+    if (
+        not isinstance(value, Sequence | np.ndarray | jax.Array)
+        or isinstance(value, str)
+        or np.shape(value)[:1] != (2,)
+    ):
         raise TypeError(f"`{name}` must be a pair {expected}; got {value!r}.")
     start, end = (as_number(name, number, low, strict=True) for number in value)
     if not (start < end or (start == end and not strict)):

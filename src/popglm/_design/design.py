@@ -87,6 +87,7 @@ class Design:
         n_blocks = round_up_length(-(-self.length // rows))
         self._n_blocks = n_blocks if whole else min(n_blocks, SIZES.chunk_blocks)
         self._size = self._n_blocks * rows
+        self.valid = np.zeros(self.length, bool)  # rows that are valid, known after a pass
         self._cached = None if X.streamed or is_stream(y) else list(self._chunks())
 
     def __iter__(self) -> Iterator[tuple[int, Chunk]]:
@@ -102,6 +103,7 @@ class Design:
 
     def _chunk(self, start: int) -> Chunk | None:
         source, valid = self._X.rows_at(start, self._size)
+        self.valid[start : start + self._size] = valid[: self.length - start]
         blocks = np.flatnonzero(valid.reshape(self._n_blocks, -1).any(1))
         if not len(blocks):
             return None

@@ -12,6 +12,7 @@ from popglm._checks.arrays import (
     require_in_support,
     require_sliceable,
     require_y,
+    warn_spike_times,
 )
 from popglm._checks.times import require_aligned, require_epoch_duration
 from popglm._design.arrays import compact_integers
@@ -48,6 +49,8 @@ def as_X_y(X: Any, y: Any, model: Any, y_dims: tuple[int, ...], *, built: bool =
         else:
             require_in_support(y.values, model)
         y = y._replace(values=y.values.reshape(len(y.values), -1))
+        if model is not None and model.support.kind == "counts":
+            warn_spike_times("y", y.values)
     require_aligned(X, y)
     return X, y
 

@@ -12,8 +12,8 @@ from popglm._checks.times import require_restriction
 from popglm._design.arrays import zero_pad
 from popglm._design.blocks import Block, Source
 from popglm._design.design import Design, DesignRows
-from popglm._design.streams import is_stream
-from popglm._design.terms import ConvTerm, leaf_terms
+from popglm._design.streams import is_stream, require_open_file
+from popglm._design.terms import ConvTerm, leaf_terms, missing_per_input
 from popglm._design.total import collect_entries
 from popglm._pynapple import Epochs, Frame, HasFrame, rows_in_epochs
 
@@ -126,6 +126,8 @@ class LazyFeatures(HasFrame):
     @property
     def shape(self) -> tuple[int, int]:
         """Shape (time, features)."""
+        for values in self.made_of:
+            require_open_file(values)
         return (self._length if self._index is None else len(self._index)), self._term.n_features
 
     @property
@@ -146,6 +148,9 @@ class LazyFeatures(HasFrame):
         n_inputs = sum(int(np.prod(leaf.inputs.shape[1:])) for leaf in leaves)
         parts = f"{n_inputs} input(s) in {len(leaves)} term(s)"
         parts += "" if self.time_support is None else f", {len(self.time_support)} epoch(s)"
+        if self._length <= MAX_CACHED_BINS and not any(map(is_stream, self._term.made_of)):
+            n_complete = int(self.complete.sum())
+            parts += f", {n_complete} complete row(s), {len(self) - n_complete} without a complete history or with NaN"
         megabytes = self.size * self.dtype.itemsize / 1e6
         return f"LazyFeatures(shape={self.shape}, dtype={self.dtype}): {parts}; {megabytes:.0f} MB if built"
 
@@ -208,6 +213,32 @@ class LazyFeatures(HasFrame):
         """Rows with a complete history, shape (time,), bool; the others are left out of every sum."""
         span = self.span() if len(self) else None
         return span.gather(span.valid_rows()) if span else np.zeros(0, bool)
+
+    @property
+    def has_history(self) -> Bool[np.ndarray, " time"]:
+        """Rows whose windows lie inside their epoch, shape (time,), bool, whether or not a value in them is missing."""
+        leaves = [leaf for leaf in leaf_terms(self._term) if isinstance(leaf, ConvTerm)]
+        return self._pick(
+            np.logical_and.reduce([leaf.has_history() for leaf in leaves] or [np.ones(self._length, bool)])
+        )
+
+    def missing_shares(self) -> list:
+        """Name and share of missing bins of each input in memory."""
+        shares: list[tuple[str, float]] = []
+        feature = 0
+        for leaf in leaf_terms(self._term):
+            n_inputs = leaf.n_inputs if isinstance(leaf, ConvTerm) else 1
+            missing = np.zeros(n_inputs) if is_stream(leaf.inputs) else missing_per_input(leaf.inputs, n_inputs)
+            for number, share in enumerate(missing):
+                at = feature + number * (leaf.n_features // n_inputs)
+                name = (
+                    f"input {len(shares)}"
+                    if self.columns is None
+                    else f"input {str(self.columns[at]).rpartition(':')[0]}"
+                )
+                shares.append((name, float(share)))
+            feature += leaf.n_features
+        return shares
 
     def reach(self) -> tuple[Int[np.ndarray, " time"], int]:
         """Position of each row in bins, and the window W: rows more than W apart share no input bin.

@@ -67,6 +67,11 @@ class ConvTerm(NamedTuple):
         out[:, begin : begin + len(piece)] = piece.T
         return ConvSource.from_kernel(out, self.kernel), valid
 
+    def has_history(self) -> np.ndarray:
+        """Mark the rows whose window lies inside their epoch."""
+        ends, none = np.arange(self.length) + self.ahead, np.zeros((0, 1), np.uint8)
+        return _complete_windows(none, ends, 0, len(self.kernel), self.starts, self.ahead)
+
     def with_center(self, first: int, stop: int) -> tuple["ConvTerm", np.ndarray | None]:
         """Return the term with inputs centred on these rows, and the offset that its features then lack, or None."""
         bins = slice(max(first + self.ahead - len(self.kernel), 0), stop + self.ahead)
@@ -95,6 +100,12 @@ def _complete_windows(
         now = np.clip(ends - first, 0, len(piece))
         complete &= n_missing[now] == n_missing[np.maximum(now - window, 0)]
     return complete
+
+
+def missing_per_input(inputs: Any, n_inputs: int) -> np.ndarray:
+    """Share of the bins in which each input is NaN; if each bin holds several values of one input, in which any is."""
+    values = np.asarray(inputs).reshape(len(inputs), n_inputs, -1)
+    return np.isnan(values).any(2).mean(0) if values.dtype.kind == "f" else np.zeros(n_inputs)
 
 
 class EvalTerm(NamedTuple):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from popglm._checks.values import warn_user
 from popglm._design.arrays import machine_epsilon
 from popglm._files._checks import as_writable_path, require_same_data, require_same_fit
 from popglm._files.npz import read_npz, remove_partial_files, require_storable_tree, write_npz
@@ -60,9 +61,14 @@ class Checkpoint:
     def __enter__(self) -> "Checkpoint":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """Write the last state, also after an error or an interrupt."""
-        self.close()
+    def __exit__(self, error: object, *details: object) -> None:
+        """Write the last state, also after an error or an interrupt; a fit that has ended is not lost if this fails."""
+        try:
+            self.close()
+        except OSError as failure:
+            if error is not None:
+                raise
+            warn_user(f"the fit has ended and the model has its result, but {failure}.", RuntimeWarning)
 
     def close(self) -> None:
         """Write the staged state, if there is one that is not written yet."""

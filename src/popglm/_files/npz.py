@@ -10,6 +10,7 @@ import io
 import json
 import os
 import time
+import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def write_npz(path: Path, kind: str, version: int, tree: Any) -> None:
     """Write to a partial file and rename it, so that `path` always holds a whole file, the new one or the one before."""
     arrays: list[np.ndarray] = []
     header = json.dumps({"kind": kind, "version": version, "tree": _encode(tree, arrays)})
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")  # another run may write to the same path
+    # another process or thread may write to the same path
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL_SUFFIX}")
     try:
         with open(partial, "wb") as file:
             np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **{str(i): a for i, a in enumerate(arrays)})  # type: ignore[arg-type]

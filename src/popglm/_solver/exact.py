@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
 from popglm._checks.arrays import require_valid_bins
+from popglm._checks.progress import open_bar
 from popglm._design.arrays import machine_epsilon
 from popglm._design.design import Design
 from popglm._design.sizes import SIZES
@@ -47,8 +48,9 @@ from popglm._sums.losses import (
     loss_curvature,
     null_model_loss,
 )
-from popglm._sums.moments import first_pass_sums
+from popglm._sums.moments import solver_sums
 from popglm._sums.scale import broadcast_dispersion
+from popglm._sums.separation import LARGE_COEF
 from popglm._sums.value_table import ValueTable
 
 SOLVER_DEFAULTS: dict[str, Any] = {"tol": None, "maxiter": 200}
@@ -65,6 +67,12 @@ MAX_FINAL_STEP_TOL = 1e-2  # largest `tol` for which the last step, which is not
 
 
 REFACTOR_INTERVAL = 10  # passes between two updates of the own factors of neurons that still run
+
+
+GAIN_DECADES = 9  # by which the gain that is left falls during a usual fit, for the progress bar
+
+
+MAX_RUNNING_SHARE = 0.95  # of its way, that a neuron shows which still runs
 
 
 HESSIANS_PER_PASS = 8  # neurons whose Hessians are summed in one pass
@@ -93,17 +101,23 @@ class SavedFit(NamedTuple):
 
 @contextmanager
 def neuron_progress_bar(n_neurons: int, show: bool) -> Iterator[Callable | None]:
-    """Show a progress bar of the neurons that are done; yield the function that updates it, None if not `show`."""
+    """Show a progress bar; yield the function that updates it, None if not `show`.
+
+    Each neuron counts by the way it has gone, in decades of the gain that is left.
+    """
     if not show:
         yield None
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=n_neurons, unit="neuron") as bar:
+    largest = np.zeros(n_neurons)
+    with open_bar(n_neurons, "neuron", bar_format="{l_bar}{bar}| {postfix} [{elapsed}<{remaining}]") as bar:
 
         def report(state: SolverState) -> None:
-            bar.set_postfix(passes=int(state.n_evaluated.max()), refresh=False)
-            bar.update(int((state.status != RUNNING).sum()) - bar.n)
+            nonlocal largest
+            done, left = state.status != RUNNING, np.maximum(-state.search.slope, np.finfo(float).tiny)
+            largest = np.maximum(largest, np.where(done, 0, left))
+            way = np.log10(np.maximum(largest, left) / left) / GAIN_DECADES
+            bar.n = float(np.where(done, 1, np.minimum(way, MAX_RUNNING_SHARE)).sum())
+            bar.set_postfix_str(f"{done.sum()}/{n_neurons} neurons done, {int(state.n_evaluated.max())} passes")
 
         yield report
 
@@ -114,6 +128,7 @@ class FitConstants(NamedTuple):
     null: NullModel
     collinear: Array
     constant: Array
+    eventless: Array  # features (neurons, features) that are 0 in every bin with an event
     n_params: Array  # parameters of each neuron that the data determine
     min_loss: Array | float  # round-off of the loss
     tol: float
@@ -175,7 +190,8 @@ def begin_exact_fit(
     """Run the first pass: null model, rank of the features, coordinates and preconditioner."""
     dtype, eps = jnp.result_type(float), machine_epsilon()
     fits_dispersion, table = objective.model.dispersion == "likelihood" and objective.model.scale is None, ValueTable()
-    (bins, events), moments = total(first_pass_sums, table.watch(design) if fits_dispersion else design)
+    watched = table.watch(design) if fits_dispersion else design
+    (bins, events), moments, event_features = total(solver_sums, watched)
     require_valid_bins(bins.any())
     objective = objective._replace(model=broadcast_dispersion(objective.model, len(bins)))
     null = fit_null_model(objective.model, bins, events)
@@ -192,6 +208,7 @@ def begin_exact_fit(
         null=null,
         collinear=rank.collinear_features(mask),
         constant=constant,
+        eventless=event_features == 0,
         n_params=rank.n_params(mask) + 1,
         min_loss=min_loss,
         tol=SOLVER_TOL[dtype.name] if tol is None else tol,
@@ -245,6 +262,7 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
     final_step = np.where(steps[:, None], state.search.direction, 0)
     coef, intercept = problem.coordinates.to_model(state.accepted.point + final_step)
     stalled = (state.status == STALLED) | (state.status == FAILED)
+    large = np.abs(coef * problem.coordinates.sd).max(1, initial=0) > LARGE_COEF
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
     n_params = np.minimum((coef != 0).sum(1) + 1, constants.n_params) if penalty.l1_share else constants.n_params
     return Fit(
@@ -255,6 +273,7 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
         silent=constants.null.silent,
         null_mean=constants.null.mean.astype(dtype),
         features=FeatureRank(collinear=constants.collinear, constant=constants.constant, n_params=n_params),
+        suspects=np.column_stack([constants.eventless & (coef != 0), large | ~done]),
     )
 
 

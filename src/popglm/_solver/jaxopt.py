@@ -21,9 +21,12 @@ from popglm._design.arrays import machine_epsilon
 from popglm._design.blocks import ArraySource, Block, Chunk
 from popglm._design.design import Design
 from popglm._design.total import chunk_total, total
+from popglm._solver.ask_tell import initial_state
+from popglm._solver.exact import evaluate_objective
+from popglm._solver.preconditioner import prepare_problem
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
-from popglm._sums.losses import fit_null_model, loss_and_gradient
-from popglm._sums.moments import first_pass_sums
+from popglm._sums.losses import NullModel, fit_null_model, loss_and_gradient
+from popglm._sums.moments import solver_sums
 from popglm._sums.rank import Rank
 from popglm._sums.scale import broadcast_dispersion
 
@@ -31,6 +34,9 @@ JAXOPT_SOLVERS = ("GradientDescent", "LBFGS", "BFGS", "NonlinearCG", "ProximalGr
 
 
 TRACED_STEP = "traced"  # stands for a fixed step size in the settings that select compiled functions
+
+
+MAX_GAIN = 0.01  # nats, summed over bins, that may be left where a neuron has converged: 0.14 standard errors
 
 
 MOMENTUM_SOLVERS = ("GradientDescent", "ProximalGradient")
@@ -103,7 +109,7 @@ def jaxopt_fit(
     The design must have a single chunk.
     """
     dtype = jnp.result_type(float)
-    (bins, events), moments = total(first_pass_sums, design)
+    (bins, events), moments, event_features = total(solver_sums, design)
     require_valid_bins(bins.any())
     ((_, chunk),) = design
     objective = _as_neuron_objective(objective, *mask.shape[::-1])
@@ -118,6 +124,10 @@ def jaxopt_fit(
     # A line search that gives up also ends with a small step, so the gradient must be small, too.
     converged = silent | (error <= tol) & (slope <= 100 * tol)
     diverged = ~np.isfinite(np.column_stack(params)).all(1) & ~silent
+    null_model = NullModel(mean=mean, eta=null, silent=silent)
+    converged &= (
+        silent | diverged | (_gain_left(design, objective, mask, moments, null_model, bins, *params) <= MAX_GAIN)
+    )
     coef, intercept = (np.where(diverged[:, None], coef, params[0]), np.where(diverged, intercept, params[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     none = np.zeros(0, int)
@@ -131,7 +141,28 @@ def jaxopt_fit(
         silent=silent,
         null_mean=mean.astype(dtype),
         features=FeatureRank(collinear=collinear, constant=none, n_params=rank.n_params(mask) + 1),
+        suspects=np.column_stack([(event_features == 0) & (coef != 0), ~converged]),
     )
+
+
+def _gain_left(
+    design: Design,
+    objective: Objective,
+    mask: np.ndarray,
+    moments: tuple,
+    null: NullModel,
+    bins: np.ndarray,
+    coef: np.ndarray,
+    intercept: np.ndarray,
+) -> np.ndarray:
+    """Nats, summed over bins, that each neuron has left to gain: half the Newton decrement, as for the default solver."""
+    problem = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, machine_epsilon()).problem
+    point = problem.coordinates.from_model(np.nan_to_num(coef), np.nan_to_num(intercept))
+    history = initial_state(point, null.silent).history
+    with np.errstate(over="ignore", invalid="ignore"):  # a solver that has diverged is far away
+        value, gradient, _ = evaluate_objective(design, problem, point, jnp.result_type(float), null)
+        _, slope = problem.precondition.search_direction(point, np.nan_to_num(gradient), history, ~null.silent)
+        return -slope / 2 * bins / objective.model.nat(np.where(np.isfinite(value), value, 1))
 
 
 def _as_neuron_objective(objective: Objective, n_features: int, n_neurons: int = 1) -> Objective:

@@ -36,7 +36,9 @@ class FeatureRank(NamedTuple):
 class Fit(NamedTuple):
     """Result of a solver, on the host, neurons first.
 
-    `dispersion` is that of the loss, a column, if it has one; `silent` neurons have nothing to fit.
+    `dispersion` is that of the loss, a column, if it has one; `silent` neurons have nothing to fit. `suspects` are coefficients
+    that may have no finite optimum, (neurons, features + 1): no event comes with the feature, or, in the last column, the
+    coefficients of the neuron are large. None, as in a file, suspects all.
     """
 
     coef: np.ndarray
@@ -46,6 +48,7 @@ class Fit(NamedTuple):
     silent: np.ndarray
     null_mean: np.ndarray
     features: FeatureRank
+    suspects: np.ndarray | None = None
 
     def to_tuple(self) -> tuple:
         """Plain values in the order of checkpoint files."""

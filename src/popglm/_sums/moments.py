@@ -33,3 +33,8 @@ def neuron_moments(block: Block) -> tuple[Float[Array, "neurons features"], Floa
 def first_pass_sums(block: Block) -> tuple[tuple, tuple]:
     """Bins and events, and moments of the features, in one pass."""
     return bins_and_events(block), feature_moments(block)
+
+
+def solver_sums(block: Block) -> tuple:
+    """Sums of the first pass, and the events of each neuron times each feature: 0 where no event comes with a feature."""
+    return *first_pass_sums(block), jnp.where(block.weight.T > 0, block.weight.T * block.y.T, 0) @ block.X

@@ -18,7 +18,7 @@ from popglm._design.blocks import Block
 from popglm._design.design import Design
 from popglm._design.total import total
 from popglm._sums.losses import Coef, PerNeuron, linear_predictor, weighted_sum
-from popglm._sums.separation import separated_binary, sign_sums
+from popglm._sums.separation import sign_sums
 
 MIN_DISPERSION, MAX_DISPERSION = 1e-6, 1e6  # at the minimum a negative binomial is a Poisson distribution
 
@@ -83,14 +83,12 @@ class Dispersion(NamedTuple):
     """Dispersion `scale` of each neuron, and neurons and features whose fit has no finite optimum.
 
     `constant` marks neurons whose y never varies, `separated` those whose features separate bins with an event from all
-    others. `separated_features` (neurons, features) marks single features that separate y where they are not 0; None if
-    not computed.
+    others.
     """
 
     scale: np.ndarray
     constant: np.ndarray
     separated: np.ndarray
-    separated_features: np.ndarray | None = None
 
 
 def estimate_dispersion(
@@ -122,8 +120,8 @@ def needs_chi_squared(model: Any) -> bool:
     return model.dispersion == "pearson" or model.support.kind == "binary"
 
 
-def dispersion_after_fit(design: Design, model: Any, fit: Any) -> Dispersion:
-    """Estimate dispersions after a fit to a design; for binary y find also the features that separate it."""
+def dispersion_after_fit(design: Design, model: Any, fit: Any) -> tuple[Dispersion, tuple | None]:
+    """Estimate dispersions after a fit to a design; for binary y the same pass gives also the `sign_sums`, else None."""
     sums, signs, dtype = None, None, jnp.result_type(float)
     if needs_chi_squared(model):
         null = np.asarray(model.link.forward(fit.null_mean.astype(float)), dtype)
@@ -131,11 +129,7 @@ def dispersion_after_fit(design: Design, model: Any, fit: Any) -> Dispersion:
         sums = total(f, design, model, fit.coef, fit.intercept, null)
     if model.support.kind == "binary":
         sums, signs = sums  # type: ignore[misc]
-    scales = estimate_dispersion(model, fit.null_mean, fit.features.n_params, fit.silent, sums)
-    if signs is None:
-        return scales
-    skip = (fit.silent | scales.separated)[:, None]
-    return scales._replace(separated_features=separated_binary(signs, fit.coef) & ~skip)
+    return estimate_dispersion(model, fit.null_mean, fit.features.n_params, fit.silent, sums), signs
 
 
 def _chi_squared_and_signs(block: Block, *args: Any) -> tuple[tuple, tuple]:

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from popglm._checks.values import as_number, as_positive_integer, is_called_from, require_flag, warn_user
+from popglm._checks.values import (
+    as_number,
+    as_plain_number,
+    as_positive_integer,
+    is_called_from,
+    require_flag,
+    warn_user,
+)
 
 MAX_GRID_BYTES = 1e9
 
@@ -62,6 +69,7 @@ def as_spline_settings(n_basis_funcs, order, least=1):
 
 def as_frequencies(value):
     """Return the numbers of periods: 1 to n for an integer n, else those of a list."""
+    value = as_plain_number(value)
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return np.arange(1, as_positive_integer("frequencies", value) + 1)
     expected = "a number of frequencies, or the different whole numbers of periods, such as [0, 1, 2]"

@@ -83,7 +83,7 @@ class Conv(Leaf):
     def lags(self) -> np.ndarray:
         """Lags in bins of the rows of the kernel, ascending; positive ones lie in the past."""
         window = as_window_size(self.window_size)
-        return np.arange(1, window + 1) - count_bins_ahead(self.predictor_causality, window)
+        return np.arange(1.0, window + 1) - count_bins_ahead(self.predictor_causality, window)
 
     @property
     def kernel(self) -> Float[np.ndarray | Array, "window basis"]:
@@ -206,7 +206,7 @@ class RaisedCosineLinearConv(RaisedCosineLinearShape, Conv):
     >>> around = RaisedCosineLinearConv(6, window_size=41, predictor_causality="acausal")
     >>> lags, functions = around.evaluate_on_grid()
     >>> lags[0], lags[20], lags[-1]
-    (np.int64(-20), np.int64(0), np.int64(20))
+    (np.float64(-20.0), np.float64(0.0), np.float64(20.0))
     """
 
     def __init__(

@@ -72,7 +72,7 @@ class Basis(Transformer):
         >>> from popglm.basis import BSplineEval, RaisedCosineLogConv
         >>> lags, functions = RaisedCosineLogConv(5, window_size=40).evaluate_on_grid()
         >>> lags[0], lags[-1], functions.shape
-        (np.int64(1), np.int64(40), (40, 5))
+        (np.float64(1.0), np.float64(40.0), (40, 5))
         >>> x, speed, functions = (BSplineEval(6) * BSplineEval(4)).evaluate_on_grid(50)
         >>> functions.shape
         (50, 50, 24)

@@ -4,6 +4,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from popglm._checks.progress import open_bar
+
 
 class Watch:
     """Observer of every step: progress, history, callback, scores of held-out data. Calling it returns True to end the run.
@@ -61,10 +63,8 @@ def show_step_progress(n_steps, show):
     if not show:
         yield lambda loss, n=1: None
         return
-    from tqdm.auto import tqdm
-
     smooth = None
-    with tqdm(total=n_steps, unit="step") as bar:
+    with open_bar(n_steps, "step") as bar:
 
         def report(loss, n=1):
             nonlocal smooth

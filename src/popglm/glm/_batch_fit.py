@@ -30,6 +30,7 @@ from popglm.batching._watch import Watch, show_step_progress
 from popglm.glm._checks import require_nonsmooth_solver, warn_unsuited_solver
 from popglm.glm._fitted import Findings, Fitted, Parameters
 from popglm.glm._score import ModelOnData, score_model
+from popglm.glm._separation import separation_of_sample
 from popglm.glm._settings import Settings
 
 
@@ -77,7 +78,7 @@ def fit_by_batches(
                 stepper = stepper.resume(state.solver_state)
             watch = Watch(report, user_callback, score, check_every, patience)
             stepper, place = run_batches(batches, stepper, n_steps, place, watch, saver)
-        fitted = _as_fitted(settings, stepper.result(), batches.names, place.n_steps, watch)
+        fitted = _as_fitted(settings, stepper, batches.names, place.n_steps, watch)
     state = RunState(
         solver=stepper.name, solver_state=stepper.plain_state, shape=batches.shape, names=batches.names, place=place
     )
@@ -130,16 +131,17 @@ def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -
     return score_model("log-likelihood", on_data, aggregate=None, null=None)
 
 
-def _as_fitted(settings: Settings, result, names, n_steps, watch) -> Fitted:
+def _as_fitted(settings: Settings, stepper, names, n_steps, watch) -> Fitted:
     """Result of a run; its parameters are those with the best score of held-out data, if there are any."""
     dtype, findings, dispersion, null_mean = jnp.result_type(float), None, None, None
+    result = stepper.result()
     if result.dispersion is not None:
         dispersion, null_mean = result.dispersion.scale, result.null.mean.astype(dtype)
         findings = Findings(
             silent=result.null.silent,
             constant=result.dispersion.constant,
             separated=result.dispersion.separated,
-            separated_features=result.dispersion.separated_features,
+            separation=_separation(settings, stepper, result),
             collinear=result.collinear,
         )
     params, dispersion = watch.best((result.coef, result.intercept), dispersion)
@@ -153,6 +155,13 @@ def _as_fitted(settings: Settings, result, names, n_steps, watch) -> Fitted:
         findings=findings,
         null_mean=null_mean,
     )
+
+
+def _separation(settings: Settings, stepper, result):
+    """Coefficients without a finite optimum, as far as the sample of the batches tells."""
+    totals, excluded = stepper.state.totals, result.null.silent | result.dispersion.separated
+    params = result.coef, result.intercept
+    return separation_of_sample(totals.sample, totals.center, settings.objective, stepper.mask, params, excluded)
 
 
 def _fingerprint(settings: Settings, batches, params, state, solver, checks) -> dict:

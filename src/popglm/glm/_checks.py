@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 
 import numpy as np
 
 from popglm._checks.arrays import as_real_array
 from popglm._checks.values import (
     as_number,
+    as_plain_number,
     as_positive_integer,
     as_share,
     calling_module,
@@ -84,7 +85,7 @@ def require_positive_dispersion(model):
         fix = "Leave it out, and each neuron's is estimated, or fit a GLM for each."
         raise ValueError(f"`scale` must be one number, for all neurons; got shape {np.shape(model.scale)}. {fix}")
     if model.scale is not None:
-        as_number("scale", model.scale, 0, strict=True)
+        model = replace(model, scale=as_number("scale", model.scale, 0, strict=True))
     return model
 
 
@@ -116,7 +117,7 @@ def as_solver_options(value):
     """Convert the options of a solver to a dictionary."""
     if not isinstance(value, Mapping | None):
         raise TypeError(f"`solver_kwargs` must be a dictionary of options; got {value!r}.")
-    return dict(value or {})
+    return {name: as_plain_number(option) for name, option in (value or {}).items()}
 
 
 def require_solver_options(solver, options, defaults):

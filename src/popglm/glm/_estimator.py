@@ -9,7 +9,7 @@ from popglm.glm._batch_fit import fit_by_batches
 from popglm.glm._exact_fit import fit_to_data
 from popglm.glm._model import Model
 from popglm.glm._path_fit import Path, fit_along_path
-from popglm.glm._report import BATCHES_STALLED, warn_of_fit
+from popglm.glm._report import BATCHES_STALLED, SOLVER_STOPPED_EARLY, STOPPED_EARLY, warn_of_fit
 from popglm.glm._settings import resolve_settings
 from popglm.glm._updates import initial_params, initial_solver_state, update_params
 
@@ -43,7 +43,8 @@ class Estimator(Model):
         init_params
             Where to start, a pair (coef, intercept); by default at the null model.
         progress
-            Show a bar with the passes over the data and the neurons that are done. For the default solver only.
+            Show a bar: how far the neurons are on their way, how many are done, and the passes over the data. For the
+            default solver only.
         checkpoint
             Path of a file (.npz). The fit is written to it every 30 s, between two passes, and whenever it ends. If the file
             exists, the same call continues from it, or returns its result at once; an interrupted fit ends with exactly the
@@ -63,13 +64,17 @@ class Estimator(Model):
         TypeError
             If X or y does not hold real numbers.
         OSError
-            If the checkpoint cannot be written. The last one is untouched.
+            If the checkpoint cannot be written during the fit. The last one is untouched.
 
         Warns
         -----
         RuntimeWarning
-            Names neurons that are silent, always active, constant, separated, not overdispersed, or not converged; names
-            features that are collinear.
+            Names neurons that are silent, always active, constant, separated, not overdispersed, or not converged; features
+            that are collinear, or that no event comes with, alone or, where it is cheap to find, in a weighted sum. If more
+            than a tenth of the rows is lost to missing values, beyond what windows explain; if the fit has ended, but its last
+            checkpoint cannot be written.
+        UserWarning
+            If y looks like spike times.
 
         Examples
         --------
@@ -84,7 +89,7 @@ class Estimator(Model):
         settings = resolve_settings(self)
         fitted = fit_to_data(settings, X, y, init_params, progress, checkpoint)
         self._store(fitted)
-        warn_of_fit(fitted, settings.objective.strength)
+        warn_of_fit(fitted, STOPPED_EARLY if settings.solver_name is None else SOLVER_STOPPED_EARLY)
         return self
 
     def fit_path(
@@ -125,7 +130,8 @@ class Estimator(Model):
         Warns
         -----
         RuntimeWarning
-            Names neurons that are silent, those that are always active, and those that did not converge at some strength.
+            Names neurons that are silent, those that are always active, and those that did not converge at some strength;
+            features without a finite optimum that no penalty holds. Of lost rows, as `fit`.
 
         References
         ----------
@@ -217,7 +223,7 @@ class Estimator(Model):
         TypeError
             If `batches` does not give pairs.
         OSError
-            If the checkpoint cannot be written. The last one is untouched.
+            If the checkpoint cannot be written during the fit. The last one is untouched.
 
         Warns
         -----
@@ -250,7 +256,7 @@ class Estimator(Model):
         )  # fmt: skip
         self._store(fitted)
         self.batch_state_, self.history_ = state, history
-        warn_of_fit(fitted, settings.objective.strength, stopped_early=None, stalled=BATCHES_STALLED)
+        warn_of_fit(fitted, stopped_early=None, stalled=BATCHES_STALLED)
         return self
 
     def initialize_params(self, X: Features, y: Counts) -> Params:

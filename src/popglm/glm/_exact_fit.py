@@ -10,6 +10,7 @@ from popglm._checks.values import require_flag
 from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._design.lost_rows import warn_lost_rows
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import (
     design_fingerprint,
@@ -23,6 +24,7 @@ from popglm._solver.jaxopt import jaxopt_fit
 from popglm._sums.scale import dispersion_after_fit
 from popglm.glm._checks import require_default_solver
 from popglm.glm._fitted import Findings, Fitted, Parameters
+from popglm.glm._separation import separation_of_fit
 from popglm.glm._settings import Settings
 
 
@@ -53,14 +55,16 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
         else:
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
         require_constant(X.values, y.values, fit.features.constant)
-        return _as_fitted(settings, design, fit, center, y_center, names_of(X, y))
+        warn_lost_rows(X, rows.gather(design.valid))
+        return _as_fitted(settings, design, mask, fit, center, y_center, names_of(X, y))
 
 
-def _as_fitted(settings: Settings, design, fit, center, y_center, names) -> Fitted:
+def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -> Fitted:
     """Result of a solver in the data of the user, of which X is `center` and y `y_center` more than in the design."""
     model = settings.objective.model
     fitted_model = model if fit.dispersion is None else model.with_scale(fit.dispersion[:, 0])
-    dispersion = dispersion_after_fit(design, fitted_model, fit)
+    dispersion, signs = dispersion_after_fit(design, fitted_model, fit)
+    separation = separation_of_fit(design, settings.objective, mask, fit, signs, dispersion.separated)
     intercept = shift_intercept(fit.intercept, y_center - fit.coef.astype(float) @ center)
     return Fitted(
         observation_model=model,
@@ -73,7 +77,7 @@ def _as_fitted(settings: Settings, design, fit, center, y_center, names) -> Fitt
             silent=fit.silent,
             constant=dispersion.constant,
             separated=dispersion.separated,
-            separated_features=dispersion.separated_features,
+            separation=separation,
             collinear=fit.features.collinear,
         ),
         null_mean=shift_intercept(fit.null_mean, y_center),

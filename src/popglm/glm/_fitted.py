@@ -7,6 +7,7 @@ import numpy as np
 
 from popglm._checks.names import Names
 from popglm._solver.problem import Convergence
+from popglm._sums.separation import Separation
 from popglm.observation_models import ObservationModel
 
 
@@ -21,14 +22,14 @@ class Parameters(NamedTuple):
 class Findings(NamedTuple):
     """Neurons and features for which the data do not determine what a fit gives.
 
-    `silent`, `constant` (y never varies) and `separated` are flags of neurons, `separated_features` flags of shape
-    (neurons, features) or None if nobody looked, `collinear` numbers of features.
+    `silent`, `constant` (y never varies) and `separated` are flags of neurons, `separation` those of coefficients without a
+    finite optimum, `collinear` numbers of features.
     """
 
     silent: np.ndarray
     constant: np.ndarray
     separated: np.ndarray
-    separated_features: np.ndarray | None
+    separation: Separation
     collinear: np.ndarray
 
 

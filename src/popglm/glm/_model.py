@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 
 from popglm._checks.models import require_fitted
 from popglm._checks.names import keep_feature_names
+from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import require_function, require_key, require_option
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_features
@@ -73,6 +74,10 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         return text + (
             ", not converged" if self._single else f", {n_neurons - np.sum(converged)} of them not converged"
         )
+
+    def __getattr__(self, name):
+        """Refuse an attribute that there is not, with what it is called here if another tool has it."""
+        refuse_attribute(f"{type(self).__name__} object", name, self)
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn the sign of y, that X may hold NaN, and that `score` is a log-likelihood and no R²."""
@@ -156,7 +161,8 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         model, neurons without an event in `y` are left out of them.
 
         For Gaussian and Gamma take Cohen's, the share of the deviance that is explained. A log-likelihood that is that of a
-        density changes with the units of y and may be of either sign, and McFadden's ratio with it.
+        density changes with the units of y and may be of either sign, and McFadden's ratio with it. The null model of a
+        negative binomial keeps the fitted dispersion: its own would be larger, and McFadden's ratio and bits smaller.
 
         Parameters
         ----------

@@ -9,10 +9,12 @@ from popglm._checks.values import as_positive_integer, require_flag
 from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._design.lost_rows import warn_lost_rows
 from popglm._solver.exact import neuron_progress_bar
 from popglm._solver.path import fit_strengths
 from popglm.glm._checks import require_path_settings
-from popglm.glm._report import PATH_STOPPED_EARLY, warn_of_neurons, warn_of_silent
+from popglm.glm._report import PATH_STOPPED_EARLY, warn_of_neurons, warn_of_separation, warn_of_silent
+from popglm.glm._separation import separation_of_fit
 from popglm.glm._settings import Settings
 
 PATH_FIX = "Give positive numbers in increasing order, such as numpy.geomspace(1e-4, 1e-1, 20)."
@@ -58,13 +60,17 @@ def fit_along_path(settings: Settings, X, y, strengths, n_strengths, progress) -
         strengths, fits = fit_strengths(
             design, objective._replace(strength=base), mask, strengths, n_strengths, report=report, **settings.options
         )
+    warn_lost_rows(X, rows.gather(design.valid))
     center = rows.offset(n_features)
     coef = np.stack([fit.coef for fit in fits])
     intercept = np.stack([fit.intercept for fit in fits])
     intercept = shift_intercept(intercept, y_center - coef.astype(float) @ center)
     converged = np.stack([fit.convergence.converged for fit in fits])
+    weakest = objective._replace(strength=base * strengths[0])
+    separation = separation_of_fit(design, weakest, mask, fits[0])
+    warn_of_separation(separation, y.columns, X.columns, objective.model.support.kind)
     warn_of_silent(objective.model, fits[0].silent, fits[0].null_mean, y.columns)
-    warn_of_neurons(~converged.all(0), y.columns, PATH_STOPPED_EARLY)
+    warn_of_neurons(~converged.all(0) & ~separation.neurons, y.columns, PATH_STOPPED_EARLY)
     return Path(
         strengths=strengths,
         coef=settings.as_user_array(coef.swapaxes(1, 2)),

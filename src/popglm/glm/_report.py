@@ -7,6 +7,10 @@ from popglm._sums.scale import MAX_POISSON_DISPERSION
 from popglm.glm._fitted import Fitted
 
 STOPPED_EARLY = "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs"
+SOLVER_STOPPED_EARLY = (
+    "the solver that `solver_name` names stopped before the optimum. Leave out `solver_name` for the default solver; or scale "
+    "X, so that its features have standard deviations near 1, lower `tol` and raise `maxiter` in solver_kwargs"
+)
 STALLED = (
     "the fit met round-off before it converged, or a loss that is not finite, so more iterations do not help. Scale X, start "
     "nearer, lower the `stepsize` of a named solver, compute in 64 bits"
@@ -15,22 +19,24 @@ BATCHES_STALLED = "the fit met round-off, or a loss that is not finite. Scale X,
 PATH_STOPPED_EARLY = "the path stopped before it converged at every strength. Raise `maxiter` or `tol`"
 
 
-def warn_of_fit(fitted: Fitted, strength, stopped_early=STOPPED_EARLY, stalled=STALLED):
-    """Warn of neurons and features by name, from what a fit says; `strength` is that of the penalty.
+def warn_of_fit(fitted: Fitted, stopped_early=STOPPED_EARLY, stalled=STALLED):
+    """Warn of neurons and features by name, from what a fit says.
 
     `stopped_early` and `stalled` are the advice for neurons that did not converge; None gives none.
     """
     convergence, neurons = fitted.convergence, fitted.names.neurons
+    explained = np.zeros_like(convergence.converged)  # neurons without a finite optimum, of which more is said
     if fitted.findings is not None:
-        _warn_of_findings(fitted, strength)
+        _warn_of_findings(fitted)
+        explained = fitted.findings.separation.neurons
     if stopped_early is not None:
-        warn_of_neurons(~convergence.converged & ~convergence.stalled, neurons, stopped_early)
-    warn_of_neurons(convergence.stalled, neurons, stalled)
+        warn_of_neurons(~convergence.converged & ~convergence.stalled & ~explained, neurons, stopped_early)
+    warn_of_neurons(convergence.stalled & ~explained, neurons, stalled)
     if fitted.findings is not None:
         _warn_of_collinear(fitted.findings.collinear, fitted.names.features)
 
 
-def _warn_of_findings(fitted: Fitted, strength):
+def _warn_of_findings(fitted: Fitted):
     """Warn of neurons with nothing to fit, without a finite optimum, or with too little noise."""
     model, findings, dispersion = fitted.observation_model, fitted.findings, fitted.parameters.dispersion
     features, neurons, _ = fitted.names
@@ -50,15 +56,7 @@ def _warn_of_findings(fitted: Fitted, strength):
         "the features tell every bin with an event from every bin without, so coefficients have no finite optimum and "
         "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
     )
-    if findings.separated_features is not None and not np.any(strength):
-        names = list_names(np.flatnonzero(findings.separated_features.any(0)), features)
-        warn_of_neurons(
-            findings.separated_features.any(1),
-            neurons,
-            f"feature {names}: where it is not 0 there is an event in every bin, or in none, so its coefficient has no "
-            "finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are right. Leave "
-            "it out, use a Ridge penalty",
-        )
+    warn_of_separation(findings.separation, neurons, features, model.support.kind)
     if model.dispersion == "likelihood" and model.scale is None:
         warn_of_neurons(
             (dispersion < MAX_POISSON_DISPERSION) & ~findings.silent,
@@ -66,6 +64,26 @@ def _warn_of_findings(fitted: Fitted, strength):
             f"no overdispersion, so `scale_` is below {MAX_POISSON_DISPERSION:g}, and the fit is Poisson's. Take "
             'observation_model="Poisson"',
         )
+
+
+def warn_of_separation(separation, neurons, features, kind):
+    """Warn of coefficients without a finite optimum: of single features, and of sums of features with the intercept."""
+    where = "there is an event in every bin, or in none" if kind == "binary" else "there is no event in any bin"
+    warn_of_neurons(
+        separation.features.any(1),
+        neurons,
+        f"feature {list_names(np.flatnonzero(separation.features.any(0)), features)}: where it is not 0 {where}, so its "
+        "coefficient has no finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are "
+        "right. Leave it out, use a Ridge penalty",
+    )
+    warn_of_neurons(
+        separation.combined.any(1),
+        neurons,
+        f"feature {list_names(np.flatnonzero(separation.combined[:, :-1].any(0)), features)}: where a weighted sum of "
+        f"them and the intercept is not 0, {where}. Often it is the reference level of a category, or a spline that was "
+        f"left out, that has no event. These coefficients and the intercept have no finite optimum and are as large as the "
+        "tolerance lets them be; predictions are right. Take another reference level, use a Ridge penalty",
+    )
 
 
 def _warn_of_collinear(collinear, names):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from popglm._checks.arrays import as_finite_array, as_real_array
-from popglm._checks.values import as_names, as_positive_integer, as_share, list_names, warn_user
+from popglm._checks.values import as_names, as_plain_number, as_positive_integer, as_share, list_names, warn_user
 
 # In standard errors: an interval of 95 % about an estimate this far off still covers the truth in 94 % of cases.
 MAX_OPTIMUM_DISTANCE = 0.3
@@ -82,14 +82,21 @@ def warn_not_identified(lost, silent, features, names):
         warn_user(f"{some}feature {list_names(numbers, features)}: {text}", RuntimeWarning)
 
 
-def warn_separated(separated, names, features):
+def warn_separated(separation, names, features):
     """Name the coefficients without a finite optimum, by neuron and feature."""
-    pairs = np.argwhere(separated)
+    pairs = np.argwhere(separation.features)
     labels = [f"neuron {list_names([n], names)} feature {list_names([j], features)}" for n, j in pairs]
     if labels:
         cause = "where the feature is not 0 there is an event in every bin, or in none"
         text = f"{cause}, so the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test."
         warn_user(f"{list_names(range(len(labels)), labels)}: {text}", RuntimeWarning)
+    neurons, numbers = (np.flatnonzero(separation.combined[:, :-1].any(axis)) for axis in (1, 0))
+    if len(neurons):
+        cause = "where a weighted sum of them and the intercept is not 0 there is an event in every bin, or in none"
+        usual = "Often it is the reference level of a category, or a spline that was left out, that has no event"
+        text = f"{cause}, so these coefficients have no finite optimum and their errors are NaN. {usual}. Take another"
+        who = f"neuron {list_names(neurons, names)} feature {list_names(numbers, features)}"
+        warn_user(f"{who}: {text} reference level, or test them by leave_out_test.", RuntimeWarning)
 
 
 def require_clusters(number):
@@ -133,7 +140,7 @@ def as_feature_groups(features, n_features, size=None):
 
     `size` is the number of features that each group must have; None allows any.
     """
-    features, names, one = size if features is None else features, None, False
+    features, names, one = size if features is None else as_plain_number(features), None, False
     if isinstance(features, Mapping):
         names, groups = zip(*_flatten_groups(features), strict=True) if features else ((), ())
     elif not hasattr(features, "__len__"):

@@ -14,7 +14,8 @@ import numpy as np
 from sklearn.base import clone
 
 from popglm._checks.models import require_estimator
-from popglm._checks.values import require_flag, require_option
+from popglm._checks.progress import open_bar
+from popglm._checks.values import as_plain_number, require_flag, require_option, warn_user
 from popglm._design.centering import center_y
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_X_y
@@ -29,6 +30,8 @@ from popglm.glm import GLM, PopulationGLM
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
 from popglm.model_selection._splits import BlockSplit
+
+MAX_SHARED_HISTORY = 0.5  # of the test rows; blocks without a gap share some at their edges, shuffled rows nearly all
 
 STRENGTH_RULES = ("best", "one-se")
 
@@ -135,6 +138,7 @@ def cross_validate_path(
     *,
     strengths: Numbers | None = None,
     n_strengths: int = 20,
+    progress: bool = False,
 ) -> CrossValidation:
     r"""Score a model on held-out data at every strength of a path.
 
@@ -159,11 +163,19 @@ def cross_validate_path(
         array, they multiply it, and so does the result of the method `strength`.
     n_strengths
         Number of strengths where `strengths` is None.
+    progress
+        Show a bar with the paths that are done, one of all data and one for each fold.
 
     Returns
     -------
     CrossValidation
         Scores of all folds, with `mean`, `standard_error` and the method `strength`.
+
+    Warns
+    -----
+    UserWarning
+        If test rows of lazy features share bins with rows of training, as those of a shuffled `KFold` do. Features in memory
+        do not know their window.
 
     Raises
     ------
@@ -191,17 +203,22 @@ def cross_validate_path(
     (4, 3)
     """
     require_estimator(model, Model)
+    require_flag("progress", progress)
     path = clone(model).fit_path(X, y, strengths=strengths, n_strengths=n_strengths)
     settings = resolve_settings(model)
     observation = settings.objective.model
     frame, counts = as_X_y(X, y, observation, settings.y_dims)
+    splits = as_plain_number(splits)
     if isinstance(splits, numbers.Integral):
         splits = BlockSplit(splits)
     pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
     features, names, counts = frame.values, counts.columns, np.asarray(counts.values)
     activity, y_center = center_y(counts, observation)
     scores, bins = [], []
-    for train, test in as_train_test_pairs(pairs, len(counts)):
+    pairs = list(as_train_test_pairs(pairs, len(counts)))
+    if isinstance(features, LazyFeatures):
+        warn_shared_history(features, pairs)
+    for train, test in _show_folds(pairs, progress):
         target = _take_rows(counts, train)
         target = NamedArray(target[:, 0] if settings.single else target, names)
         fold = clone(model).fit_path(_take_rows(features, train), target, strengths=path.strengths)
@@ -212,6 +229,39 @@ def cross_validate_path(
     return CrossValidation(
         strengths=np.asarray(path.strengths), scores=np.array(scores), bins=np.array(bins).astype(int), path=path
     )
+
+
+def warn_shared_history(features: LazyFeatures, pairs):
+    """Warn of folds whose test rows lie within the window of rows of training, as those of a shuffled `KFold` do."""
+    position, window = features.reach()
+    shares = [_share_near(position[test], position[train], window) for train, test in pairs]
+    if window and max(shares) > MAX_SHARED_HISTORY:
+        fold = int(np.argmax(shares))
+        warn_user(
+            f"{shares[fold]:.0%} of the test rows of fold {fold} share bins with rows of training, within the window of "
+            f"{window} bins, so that held-out scores are too good. Do not shuffle rows: use BlockSplit(n) or EpochSplit, which "
+            "leave out a window between training and test."
+        )
+
+
+def _share_near(test, train, window) -> float:
+    """Share of the test rows less than a window from a row of training."""
+    train = np.sort(train)
+    at = np.searchsorted(train, test)
+    after = train[np.minimum(at, len(train) - 1)] - test
+    before = test - train[np.maximum(at - 1, 0)]
+    return float(np.mean((np.abs(after) < window) | (np.abs(before) < window)))
+
+
+def _show_folds(pairs, show):
+    """Yield the folds; show a bar of the paths that are done, of which that of all data is the first."""
+    if not show:
+        yield from pairs
+        return
+    with open_bar(len(pairs) + 1, "path", initial=1) as bar:
+        for pair in pairs:
+            yield pair
+            bar.update()
 
 
 def as_train_test_pairs(splits, n_rows):

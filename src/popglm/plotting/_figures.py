@@ -376,7 +376,9 @@ def _axes_and_colours(ax):
         import matplotlib
         import matplotlib.axes
     except ImportError as error:
-        raise ImportError("figures need matplotlib, which is not installed: pip install popglm[notebooks]") from error
+        raise ImportError(
+            "figures need matplotlib, which is not installed. Run: python -m pip install matplotlib"
+        ) from error
     if ax is None:
         import matplotlib.pyplot as plt
 

@@ -1,0 +1,54 @@
+"""Rows that are left out of every sum because an input is missing there: the one place that counts them, and warns."""
+
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool
+
+from popglm._checks.values import warn_user
+from popglm._design.lazy import LazyFeatures
+from popglm._design.streams import is_stream
+from popglm._pynapple import Frame, epoch_starts
+
+MAX_LOST_SHARE = 0.1  # of the rows, beyond those that the windows of convolutions explain; more are worth a warning
+
+
+def warn_lost_rows(X: Frame, valid: Bool[np.ndarray, " time"]) -> None:
+    """Warn if many of the rows are not valid, beyond those without a complete history, and name the input that is missing."""
+    lost = ~valid & ~_without_history(X, valid)
+    if lost.mean() <= MAX_LOST_SHARE or not valid.any():
+        return
+    where = (
+        "" if (worst := _worst_input(X)) is None else " Most often {} is missing: in {:.0%} of the bins.".format(*worst)
+    )
+    warn_user(
+        f"{lost.mean():.0%} of the bins, {lost.sum():,} of {len(lost):,}, are left out for every neuron: a missing value (NaN) "
+        f"in one input leaves out its bin, and all bins whose window holds it.{where} Look at numpy.isnan of the inputs (or at "
+        "`complete` of lazy features), and leave out that input, fill its gaps, or restrict(epochs) to where it is known.",
+        RuntimeWarning,
+    )
+
+
+def _without_history(X: Frame, valid: np.ndarray) -> Bool[np.ndarray, " time"]:
+    """Rows that a window explains: of a matrix, those not valid next to the start or the end of an epoch."""
+    if isinstance(X.values, LazyFeatures):
+        return ~X.values.has_history
+    explained, edges = np.zeros(len(valid), bool), epoch_starts(X, len(valid))
+    for start, stop in pairwise(edges):
+        inside = np.flatnonzero(valid[start:stop])
+        first, last = (inside[0], inside[-1] + 1) if len(inside) else (stop - start, stop - start)
+        explained[start : start + first] = explained[start + last : stop] = True
+    return explained
+
+
+def _worst_input(X: Frame) -> tuple[str, float] | None:
+    """Name of the input or feature that is missing in most bins, and the share of these; None if nobody can know it cheaply."""
+    if isinstance(X.values, LazyFeatures):
+        shares = X.values.missing_shares()
+    elif is_stream(X.values):
+        return None
+    else:
+        names = range(X.values.shape[1]) if X.columns is None else X.columns
+        shares = [(f"feature {name}", share) for name, share in zip(names, np.isnan(X.values).mean(0), strict=True)]
+    tells = len({share for _, share in shares}) > 1  # features that a basis has built are missing together
+    return max(shares, key=lambda pair: pair[1]) if tells or len(shares) == 1 else None
