@@ -232,6 +232,20 @@ def test_values_that_joined_epochs_keep_them_apart_or_are_named():
 # Ends of epochs
 
 
+def test_epochs_too_short_for_a_bin_are_said():
+    """Pieces of 15 ms, as between pulses of a laser, hold no bin of 100 ms; drop needs a whole bin (pynapple issue 352)."""
+    starts = np.arange(40) * 0.025
+    pieces = nap.IntervalSet(starts + 0.01, starts + 0.025)
+    units = nap.TsGroup({0: nap.Ts(starts + 0.02)}, time_support=nap.IntervalSet(0, 1))
+    with pytest.warns(RuntimeWarning, match=r"40 of 40 epochs are too short for a bin: 40 spike\(s\) in them are not counted"):
+        assert len(count_lazily(units, 0.1, pieces)) == 0
+    counts = count_lazily(units, 0.015, pieces)
+    assert counts.shape == (40, 1) and np.asarray(counts).sum() == 40
+    with pytest.warns(RuntimeWarning, match=r"1 of 2 epochs are too short for a bin: 2 spike\(s\)"):
+        counts = count_lazily(units, 0.1, nap.IntervalSet([0, 0.5], [0.045, 0.7]), partial="drop")
+    assert len(counts) == 2
+
+
 def test_bins_that_are_cut_are_said_and_can_be_dropped():
     trials = nap.IntervalSet(np.arange(20.0), np.arange(20.0) + 0.37)
     units = units_until(20.0)

@@ -20,6 +20,17 @@ def warn_partial_bins(missing, n_bins):
         warn_user(f"{came}. {effect}. {fix}", RuntimeWarning)
 
 
+def warn_epochs_without_bins(trains, epochs, n_bins):
+    """Warn if epochs have no bin, and say how many spikes are in none; `n_bins` is the number of bins of each epoch."""
+    empty = np.flatnonzero(n_bins == 0)
+    if len(empty):
+        begin, end = epochs.start[empty], epochs.end[empty]
+        n_lost = sum(int((np.searchsorted(t, end, "right") - np.searchsorted(t, begin)).sum()) for t in trains)
+        came = f"{len(empty)} of {len(n_bins)} epochs are too short for a bin"
+        fix = "Take a smaller bin size, or epochs that last several bins."
+        warn_user(f"{came}: {n_lost} spike(s) in them are not counted. {fix}", RuntimeWarning)
+
+
 def warn_lost_spikes(trains, epochs):
     """Warn if spikes lie between epochs that touch, where pynapple leaves a gap of a microsecond."""
     end, following = epochs.end, join_touching(epochs)

@@ -10,7 +10,7 @@ from popglm._checks.times import require_enough_digits, require_interval_set, re
 from popglm._checks.values import as_number, require_option
 from popglm._pynapple import Epochs, Frame, HasFrame, SpikeTrains, Timestamps, make_ts, rows_in_epochs
 from popglm.batching._bins import NANOSECOND, Bins, drop_partial, make_bins, missing_shares
-from popglm.batching._checks import warn_lost_spikes, warn_partial_bins
+from popglm.batching._checks import warn_epochs_without_bins, warn_lost_spikes, warn_partial_bins
 
 
 class LazyCounts(HasFrame):
@@ -127,7 +127,8 @@ def count_lazily(
     .. math:: a + t\,\Delta \le s < a + (t + 1)\,\Delta.
 
     A last bin that the end of the epoch cuts is made if its centre lies in the epoch. It counts as a full one, though fewer
-    spikes fall into it.
+    spikes fall into it. Otherwise the rest of the epoch, less than half a bin, has no row, as in pynapple, nor has a spike at
+    the very end of an epoch of whole bins.
 
     Parameters
     ----------
@@ -155,8 +156,8 @@ def count_lazily(
     Warns
     -----
     RuntimeWarning
-        If more than 1 % of the bins are cut by the end of an epoch and kept, or if spikes lie in the microsecond by which
-        pynapple shortens an epoch that touches the next.
+        If more than 1 % of the bins are cut by the end of an epoch and kept, if epochs are too short for a bin, or if spikes
+        lie in the microsecond by which pynapple shortens an epoch that touches the next.
 
     Notes
     -----
@@ -191,4 +192,5 @@ def count_lazily(
         bins = drop_partial(bins)
     else:
         warn_partial_bins(missing_shares(bins), int(bins.row[-1]))
+    warn_epochs_without_bins(trains, epochs, np.diff(bins.row))
     return LazyCounts(trains, np.asarray(units.index), epochs, bins)
