@@ -237,7 +237,9 @@ def test_epochs_too_short_for_a_bin_are_said():
     starts = np.arange(40) * 0.025
     pieces = nap.IntervalSet(starts + 0.01, starts + 0.025)
     units = nap.TsGroup({0: nap.Ts(starts + 0.02)}, time_support=nap.IntervalSet(0, 1))
-    with pytest.warns(RuntimeWarning, match=r"40 of 40 epochs are too short for a bin: 40 spike\(s\) in them are not counted"):
+    with pytest.warns(
+        RuntimeWarning, match=r"40 of 40 epochs are too short for a bin: 40 spike\(s\) in them are not counted"
+    ):
         assert len(count_lazily(units, 0.1, pieces)) == 0
     counts = count_lazily(units, 0.015, pieces)
     assert counts.shape == (40, 1) and np.asarray(counts).sum() == 40

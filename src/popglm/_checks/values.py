@@ -34,8 +34,8 @@ def require_option(name: str, value: Any, choices: Collection[str]) -> str:
 
 
 def as_plain_number(value: Any) -> Any:
-    """Convert an array without axes, of NumPy or JAX, to Python's number; return any other value as it is."""
-    is_array = isinstance(value, np.ndarray | jax.Array) and not isinstance(value, jax.core.Tracer)
+    """Convert a scalar of NumPy or JAX, or an array without axes, to Python's number; return any other value as it is."""
+    is_array = isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(value, jax.core.Tracer)
     if is_array and value.ndim == 0 and getattr(value.dtype, "kind", "O") in "biuf":
         return value.item()
     return value

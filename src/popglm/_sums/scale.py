@@ -52,7 +52,9 @@ def _set_dispersion(model: Any, scale: PerNeuron) -> Any:
     return jax.tree.map(lambda _: scale[:, None], model)
 
 
-def fit_dispersion(slopes_at: Callable, model: Any, coef: np.ndarray, intercept: np.ndarray) -> Any:
+def fit_dispersion(
+    slopes_at: Callable, model: Any, coef: np.ndarray | jax.Array, intercept: np.ndarray | jax.Array
+) -> Any:
     """Give the model the most likely dispersion at these parameters; `slopes_at` sums `dispersion_slopes` over the data."""
     dtype = jnp.result_type(float)
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
