@@ -113,6 +113,7 @@ def test_a_series_at_the_rate_of_frames_fits_to_counts(rate):
         assert X.shape == (120 * rate, 6)
 
 
+@pytest.mark.filterwarnings("ignore:neuron 0:RuntimeWarning")  # few events
 def test_a_bin_that_was_left_out_is_noticed_where_rows_are_far_apart():
     """Lazy features and counts know their bin, though one row in a hundred was chosen."""
     units = units_until(60.0)

@@ -86,6 +86,9 @@ def fit(model, checkpoint, stop, data=tables, init=FAR):
             if passes[0] == stop:
                 raise Stopped
 
+        def set_postfix_str(self, _):
+            self.set_postfix()
+
         def update(self, n):
             self.n += n
 

@@ -12,7 +12,7 @@ def units(population):
     return population.units
 
 
-@pytest.mark.filterwarnings("ignore:.*stopped before it converged:RuntimeWarning")  # 500 plain steps are few
+@pytest.mark.filterwarnings("ignore:.*stopped before the optimum:RuntimeWarning")  # 500 plain steps are few
 def test_the_contract_runs_character_for_character(units):
     n_neurons, n_basis = 4, 5
 

@@ -89,7 +89,6 @@ RULE = """
     _public
     _types
     _pynapple
-    _densities
     _checks            _pynapple
     _design            _checks _pynapple
     _sums              _design
@@ -97,7 +96,7 @@ RULE = """
     _files             _checks _design _pynapple
     links              _checks
     regularizer        _checks
-    observation_models _checks _densities links
+    observation_models _checks _sums links
     basis              _checks _design _pynapple
     batching           _checks _design _files _pynapple _solver _sums
     glm                _checks _design _files _pynapple _solver _sums batching links observation_models regularizer

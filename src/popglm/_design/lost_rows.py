@@ -5,21 +5,25 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool
 
+from popglm._checks.times import stretch_starts
 from popglm._checks.values import warn_user
 from popglm._design.lazy import LazyFeatures
 from popglm._design.streams import is_stream
-from popglm._pynapple import Frame, epoch_starts
+from popglm._pynapple import Frame
 
-MAX_LOST_SHARE = 0.1  # of the rows, beyond those that the windows of convolutions explain; more are worth a warning
+# Share of the rows, beyond those that the windows of convolutions explain, of which more are worth a warning. A plain matrix
+# does not show where rows were cut out, before which features have no history.
+MAX_LOST_SHARE, MAX_LOST_SHARE_OF_MATRIX = 0.1, 0.25
 
 
 def warn_lost_rows(X: Frame, valid: Bool[np.ndarray, " time"]) -> None:
     """Warn if many of the rows are not valid, beyond those without a complete history, and name the input that is missing."""
     lost = ~valid & ~_without_history(X, valid)
-    if lost.mean() <= MAX_LOST_SHARE or not valid.any():
+    plain = X.times is None and X.index is None and not isinstance(X.values, LazyFeatures)
+    if lost.mean() <= (MAX_LOST_SHARE_OF_MATRIX if plain else MAX_LOST_SHARE) or not valid.any():
         return
     where = (
-        "" if (worst := _worst_input(X)) is None else " Most often {} is missing: in {:.0%} of the bins.".format(*worst)
+        "" if (worst := _worst_input(X)) is None else " Most often {} is missing: in {:.1%} of the bins.".format(*worst)
     )
     warn_user(
         f"{lost.mean():.0%} of the bins, {lost.sum():,} of {len(lost):,}, are left out for every neuron: a missing value (NaN) "
@@ -30,10 +34,10 @@ def warn_lost_rows(X: Frame, valid: Bool[np.ndarray, " time"]) -> None:
 
 
 def _without_history(X: Frame, valid: np.ndarray) -> Bool[np.ndarray, " time"]:
-    """Rows that a window explains: of a matrix, those not valid next to the start or the end of an epoch."""
+    """Rows that a window explains: of a matrix, those not valid next to either end of a stretch of rows."""
     if isinstance(X.values, LazyFeatures):
         return ~X.values.has_history
-    explained, edges = np.zeros(len(valid), bool), epoch_starts(X, len(valid))
+    explained, edges = np.zeros(len(valid), bool), stretch_starts(X, len(valid))
     for start, stop in pairwise(edges):
         inside = np.flatnonzero(valid[start:stop])
         first, last = (inside[0], inside[-1] + 1) if len(inside) else (stop - start, stop - start)

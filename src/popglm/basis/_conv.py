@@ -83,7 +83,7 @@ class Conv(Leaf):
     def lags(self) -> np.ndarray:
         """Lags in bins of the rows of the kernel, ascending; positive ones lie in the past."""
         window = as_window_size(self.window_size)
-        return np.arange(1.0, window + 1) - count_bins_ahead(self.predictor_causality, window)
+        return np.arange(1, window + 1) - count_bins_ahead(self.predictor_causality, window)
 
     @property
     def kernel(self) -> Float[np.ndarray | Array, "window basis"]:
@@ -117,7 +117,7 @@ class Conv(Leaf):
         return ConvTerm(values, kernel, starts, ahead)
 
     def _grid(self, n_samples):
-        return [self.lags], np.asarray(self.kernel)
+        return [self.lags.astype(float)], np.asarray(self.kernel)
 
 
 class RaisedCosineLogConv(RaisedCosineLogShape, Conv):

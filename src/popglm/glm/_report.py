@@ -27,7 +27,7 @@ def warn_of_fit(fitted: Fitted, stopped_early=STOPPED_EARLY, stalled=STALLED):
     convergence, neurons = fitted.convergence, fitted.names.neurons
     explained = np.zeros_like(convergence.converged)  # neurons without a finite optimum, of which more is said
     if fitted.findings is not None:
-        _warn_of_findings(fitted)
+        _warn_of_findings(fitted, convergence.converged | (stopped_early is None))
         explained = fitted.findings.separation.neurons
     if stopped_early is not None:
         warn_of_neurons(~convergence.converged & ~convergence.stalled & ~explained, neurons, stopped_early)
@@ -36,8 +36,8 @@ def warn_of_fit(fitted: Fitted, stopped_early=STOPPED_EARLY, stalled=STALLED):
         _warn_of_collinear(fitted.findings.collinear, fitted.names.features)
 
 
-def _warn_of_findings(fitted: Fitted):
-    """Warn of neurons with nothing to fit, without a finite optimum, or with too little noise."""
+def _warn_of_findings(fitted: Fitted, ended):
+    """Warn of neurons with nothing to fit, without a finite optimum, or with too little noise, of those whose fit has ended."""
     model, findings, dispersion = fitted.observation_model, fitted.findings, fitted.parameters.dispersion
     features, neurons, _ = fitted.names
     warn_of_silent(model, findings.silent, fitted.null_mean, neurons)
@@ -59,7 +59,7 @@ def _warn_of_findings(fitted: Fitted):
     warn_of_separation(findings.separation, neurons, features, model.support.kind)
     if model.dispersion == "likelihood" and model.scale is None:
         warn_of_neurons(
-            (dispersion < MAX_POISSON_DISPERSION) & ~findings.silent,
+            (dispersion < MAX_POISSON_DISPERSION) & ~findings.silent & ended,
             neurons,
             f"no overdispersion, so `scale_` is below {MAX_POISSON_DISPERSION:g}, and the fit is Poisson's. Take "
             'observation_model="Poisson"',

@@ -24,10 +24,13 @@ def separation_of_fit(design, objective, mask, fit, signs=None, excluded=False) 
 
 
 def separation_of_sample(sample, center, objective, mask, params, excluded) -> Separation:
-    """Find the features that separate y in the sample of rows that a fit by batches keeps, centred at `center`."""
+    """Find the features that separate y in the rows that a fit by batches keeps, centred at `center`.
+
+    Only if these are all rows: in a sample of them, a rare feature may come without an event by chance.
+    """
     coef, intercept = params
     large = np.abs(coef * sample.rows.X.std(0)).max(1, initial=0) > LARGE_COEF
-    suspects = np.column_stack([coef != 0, large]) & ~excluded[:, None]
+    suspects = np.column_stack([coef != 0, large]) & ~excluded[:, None] & (sample.share == 1)
     sum_over = lambda f, *args: sample.total(_on_uncentred(f), np.asarray(center, sample.arrays.X.dtype), *args)
     return find_unpenalised_separation(sum_over, objective, mask, (coef, intercept), suspects)
 
