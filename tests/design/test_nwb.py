@@ -205,5 +205,5 @@ def test_a_closed_file(path):
     frame = session["stimulus"]
     X, counts = BASIS.lazy_features(frame), count_lazily(session["units"], BIN, session["epochs"])
     session.close()
-    with pytest.raises(ValueError, match="HDF5 file of this data set is closed.*Open it again.*keep it open"):
+    with pytest.raises(ValueError, match=r"HDF5 file of this data set is closed.*Open it again.*keep it open"):
         PopulationGLM().fit(X, counts)

@@ -40,7 +40,7 @@ class Separation(NamedTuple):
 
 
 def find_separation(
-    sum_over: Callable | None,
+    sum_over: Callable,
     kind: str,
     params: np.ndarray,
     free: np.ndarray,
@@ -52,7 +52,7 @@ def find_separation(
 
     All arrays have the shape (neurons, features + 1); the last column of the suspects means the neuron's weighted sums, which
     are looked for in `max_neurons` neurons at most. `signs` are `sign_sums`, if they are known. `sum_over(f, *args)` sums a
-    function over all blocks; it may be None if there are no suspects.
+    function over all blocks.
     """
     coef, binary = params[:, :-1], kind == "binary"
     features = np.zeros(coef.shape, bool)

@@ -3,7 +3,7 @@
 import inspect
 from abc import ABC
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import numpy as np
@@ -75,7 +75,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
             ", not converged" if self._single else f", {n_neurons - np.sum(converged)} of them not converged"
         )
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> Any:
         """Refuse an attribute that there is not, with what it is called here if another tool has it."""
         refuse_attribute(f"{type(self).__name__} object", name, self)
 

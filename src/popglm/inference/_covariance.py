@@ -8,7 +8,7 @@ from popglm._design.inputs import as_design_rows
 from popglm._design.lazy import LazyFeatures
 from popglm._design.total import total
 from popglm._pynapple import as_frame, column_metadata, epoch_starts
-from popglm._sums.separation import LARGE_COEF, find_separation, sign_sums
+from popglm._sums.separation import LARGE_COEF, Separation, find_separation, sign_sums
 from popglm._types import Counts, Features, Numbers
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import is_single
@@ -149,7 +149,7 @@ def _find_separation(fit, excluded):
     support, params = fit.observation_model.support, np.column_stack([fit.coef, fit.intercept])
     suspects = np.column_stack([fit.coef != 0, np.ones(len(fit.coef), bool)]) & ~excluded[:, None]
     if not (support.counts and suspects.any()):
-        return find_separation(None, support.kind, params, suspects, np.zeros_like(suspects))
+        return Separation(features=np.zeros(fit.coef.shape, bool), combined=np.zeros(params.shape, bool))
     design = Design(as_design_rows(fit.data.X.values, centered=False), fit.data.y.values)
     sum_over = lambda f, *args: total(f, design, *args)
     signs, (n, first, second) = sum_over(_signs_and_spread)
