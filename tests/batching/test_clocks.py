@@ -30,7 +30,9 @@ def whole(size):
     return (size * 10**9).denominator == 1
 
 
-@pytest.mark.filterwarnings("ignore:.*are cut by the end of their epoch:RuntimeWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*are cut by the end of their epoch:RuntimeWarning", "ignore:.*are too short for a bin:RuntimeWarning"
+)
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("size", SIZES)
 def test_bins_are_those_of_exact_arithmetic(size, start):

@@ -104,7 +104,7 @@ def require_same_bin_size(
 def bin_size_of(frame: Frame) -> float | None:
     """Size of a bin in seconds: the usual step of the times within epochs. None if there is none, as of selected rows."""
     if frame.bin_size is not None:
-        return frame.bin_size if frame.bin_size < np.inf else None
+        return round(frame.bin_size, 9) if frame.bin_size < np.inf else None
     if frame.times is None or len(frame.times) < 2:
         return None
     times = np.asarray(frame.times[:N_ROWS_SEEN])
