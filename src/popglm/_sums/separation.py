@@ -20,7 +20,7 @@ NEURONS_PER_PASS = 8  # whose Gram matrices are summed in one pass
 
 MAX_COMBINED_FEATURES = 2000  # above it the Gram matrices would need too much memory
 
-LARGE_COEF = 1.0  # per standard deviation of the feature; where none is larger, weighted sums are not looked for
+LARGE_COEF = 2.0  # per standard deviation of the feature; where none is larger, weighted sums are not looked for
 
 NULL_EIGENVALUE = 1e-5  # of a Gram matrix with ones on its diagonal
 
