@@ -25,7 +25,9 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(SIZES, "chunk_blocks", 4)
 
 
-@pytest.mark.filterwarnings("ignore:.*are cut by the end of their epoch:RuntimeWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*are cut by the end of their epoch:RuntimeWarning", "ignore:.*are too short for a bin:RuntimeWarning"
+)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_lazy_counts_are_those_of_pynapple(data):
