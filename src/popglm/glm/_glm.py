@@ -90,10 +90,6 @@ class PopulationGLM(Estimator):
 
     Attributes
     ----------
-    coef_ : shape (features, neurons)
-        Column n holds the coefficients of neuron n. For coupling, ``coef_.reshape(n_neurons, n_basis, n_neurons)``
-        is (sender, function, receiver). Selectors of scikit-learn (`RFE`, `SelectFromModel`) expect the transpose: tell them
-        ``importance_getter=lambda model: model.coef_.T``.
     intercept_ : shape (neurons,)
     n_iter_, converged_ : shape (neurons,)
         Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
@@ -138,7 +134,11 @@ class PopulationGLM(Estimator):
 
     @property
     def coef_(self) -> Any:
-        """Coefficients, shape (features, neurons); selectors of features, which expect (neurons, features), are refused."""
+        """Coefficients, shape (features, neurons): column n holds those of neuron n.
+
+        For coupling, ``coef_.reshape(n_neurons, n_basis, n_neurons)`` is (sender, function, receiver). Selectors of
+        scikit-learn, which expect (neurons, features), need ``importance_getter=lambda model: model.coef_.T``.
+        """
         require_no_selector()
         if "coef_" not in self.__dict__:
             raise AttributeError("this PopulationGLM has no coefficients yet. Call `fit` or `update` first.")
