@@ -1,6 +1,7 @@
 """Laws of the exact fit, and its agreement with other software."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import PoissonRegressor
 
@@ -191,6 +192,32 @@ def test_features_that_others_make_are_named_and_predictions_are_right(precision
     for fit in (lambda: some.fit(wide, y), lambda: some.fit_batches(halves, 6)):
         with pytest.warns(RuntimeWarning, match=r"a sum of other features"):
             fit()
+
+
+FITS = {
+    "the default": lambda X, y: PopulationGLM().fit(X, y),
+    "a named solver": lambda X, y: PopulationGLM(solver_name="LBFGS", solver_kwargs={"maxiter": 500}).fit(X, y),
+    "batches": lambda X, y: PopulationGLM().fit_batches([(X[:300], y[:300]), (X[300:], y[300:])], 20),
+}
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_a_column_of_ones_beside_the_intercept_is_named(data, fit):
+    """Users of statsmodels add one; the predictions are those without it."""
+    X, y = data
+    named = pd.DataFrame(X, columns=list("abcd")).assign(const=1.0)
+    with pytest.warns(RuntimeWarning, match="feature const: the same value in every valid bin.*leave it out"):
+        model = fit(named, y)
+    plain = fit(X, y)
+    np.testing.assert_allclose(model.predict(named), plain.predict(X), rtol=0.02)
+    still = named.assign(const=0.0)  # such as a neuron that never spikes
+    np.testing.assert_allclose(fit(still, y).coef_[:4], plain.coef_, atol=0.02)
+
+
+def test_a_path_names_a_column_of_ones(data):
+    X, y = data
+    with pytest.warns(RuntimeWarning, match="feature 4: the same value in every valid bin"):
+        PopulationGLM(regularizer="Lasso").fit_path(np.c_[X, np.ones(len(X))], y, n_strengths=2)
 
 
 STOPPED = (

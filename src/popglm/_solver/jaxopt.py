@@ -27,7 +27,7 @@ from popglm._solver.preconditioner import prepare_problem
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._sums.losses import NullModel, fit_null_model, loss_and_gradient
 from popglm._sums.moments import solver_sums
-from popglm._sums.rank import Rank
+from popglm._sums.rank import Rank, constant_features
 from popglm._sums.scale import broadcast_dispersion
 
 JAXOPT_SOLVERS = ("GradientDescent", "LBFGS", "BFGS", "NonlinearCG", "ProximalGradient")
@@ -130,8 +130,9 @@ def jaxopt_fit(
     )
     coef, intercept = (np.where(diverged[:, None], coef, params[0]), np.where(diverged, intercept, params[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
-    none = np.zeros(0, int)
-    collinear = none if np.any(objective.strength) else rank.collinear_features(mask)  # a penalty makes them unique
+    constant = constant_features(moments, rank.varying)
+    # A penalty makes coefficients unique.
+    collinear = np.zeros(0, int) if np.any(objective.strength) else rank.collinear_features(mask)
     coef, intercept = (np.asarray(a, dtype) for a in (coef, intercept))
     return Fit(
         coef=coef,
@@ -140,7 +141,7 @@ def jaxopt_fit(
         convergence=Convergence(n_iter=n_iter, converged=converged & ~diverged, stalled=diverged),
         silent=silent,
         null_mean=mean.astype(dtype),
-        features=FeatureRank(collinear=collinear, constant=none, n_params=rank.n_params(mask) + 1),
+        features=FeatureRank(collinear=collinear, constant=constant, n_params=rank.n_params(mask) + 1),
         suspects=np.column_stack([(event_features == 0) & (coef != 0), ~converged]),
     )
 

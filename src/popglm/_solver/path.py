@@ -66,7 +66,12 @@ def _max_strength_factor(
     _, gradient, _ = evaluate_objective(design, problem, state.accepted.point, jnp.result_type(float), constants.null)
     gradient = gradient[:, : precondition.mask.shape[1]]
     largest = precondition.penalty.group_norms.max_factor(np.where(silent[:, None], 0, gradient))  # type: ignore[union-attr]
-    return initial_state(state.accepted.point, silent), problem, max(largest, np.finfo(np.float32).tiny)
+    if not largest:
+        raise ValueError(
+            "the largest strength of a path is found where y varies with a penalised feature; here no neuron's does: each is "
+            "silent, the same in every bin, or has features that do not vary. Leave these neurons out, or give `strengths`."
+        )
+    return initial_state(state.accepted.point, silent), problem, largest
 
 
 def _change_strength(

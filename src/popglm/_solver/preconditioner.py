@@ -17,7 +17,7 @@ from popglm._solver.dispersion import DispersionMetric
 from popglm._solver.problem import Objective
 from popglm._solver.proximal import GroupNorms, make_hessian_product, minimise_quadratic
 from popglm._sums.losses import loss_curvature
-from popglm._sums.rank import Rank, central_moments
+from popglm._sums.rank import Rank, central_moments, constant_features
 
 HESSIAN_JITTER = 1e-4  # added to diagonals of Hessians, relative to them, in the preconditioner only
 
@@ -261,7 +261,7 @@ def prepare_problem(
     return PreparedProblem(
         problem=Problem(objective, bins, Coordinates(center, sd), precondition),
         rank=Rank.from_correlation(correlation + unique, active, tol),
-        constant=np.flatnonzero(~varying & (np.diag(moments[2]) > 0)),
+        constant=constant_features(moments, varying),
     )
 
 

@@ -60,6 +60,13 @@ class Rank(NamedTuple):
         return mask.sum(1) - n_collinear
 
 
+def constant_features(
+    moments: tuple, varying: Bool[np.ndarray, " features"], center: Float[np.ndarray, " features"] | float = 0.0
+) -> Int[np.ndarray, " constant"]:
+    """Numbers of the features that do not vary and are not 0, from moments of features of which `center` was subtracted."""
+    return np.flatnonzero(~varying & ((np.diag(moments[2]) > 0) | (np.asarray(center) != 0)))
+
+
 def central_moments(
     moments: tuple, eps: float
 ) -> tuple[

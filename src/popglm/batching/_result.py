@@ -9,13 +9,14 @@ from popglm._checks.arrays import require_valid_bins
 from popglm._design.arrays import machine_epsilon
 from popglm._solver.preconditioner import prepare_problem
 from popglm._sums.losses import NullModel
+from popglm._sums.rank import central_moments, constant_features
 from popglm._sums.scale import Dispersion, chi_squared_sums, estimate_dispersion, needs_chi_squared
 from popglm.batching._first_pass import refine_parameters
 from popglm.batching._state import ExactPasses, FirstPass
 
 
 class BatchResult(NamedTuple):
-    """Estimates of all neurons. Solvers of the user leave `null`, `dispersion` and `collinear` None."""
+    """Estimates of all neurons. Solvers of the user leave all from `null` on None."""
 
     coef: np.ndarray  # (neurons, features)
     intercept: np.ndarray
@@ -24,6 +25,7 @@ class BatchResult(NamedTuple):
     null: NullModel | None = None
     dispersion: Dispersion | None = None
     collinear: np.ndarray | None = None  # features that others determine; a penalty may still make coefficients unique
+    constant_features: np.ndarray | None = None
 
 
 def fit_result(fit) -> BatchResult:
@@ -33,6 +35,8 @@ def fit_result(fit) -> BatchResult:
         fit = refine_parameters(fit).with_dispersion()
     state, null = fit.state, fit.state.totals.null
     coef, intercept = fit.params
+    moments = fit.state.totals.moments
+    _, _, varying, _ = central_moments(moments, machine_epsilon())
     infinite = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
     return BatchResult(
         coef=np.where(null.silent[:, None], 0, coef),
@@ -42,6 +46,7 @@ def fit_result(fit) -> BatchResult:
         null=null,
         dispersion=fitted_dispersion(fit),
         collinear=_feature_rank(fit, fit.mask).collinear_features(fit.mask),
+        constant_features=constant_features(moments, varying, fit.state.totals.center),
     )
 
 

@@ -143,6 +143,7 @@ def _as_fitted(settings: Settings, stepper, names, n_steps, watch) -> Fitted:
             separated=result.dispersion.separated,
             separation=_separation(settings, stepper, result),
             collinear=result.collinear,
+            constant_features=result.constant_features,
         )
     params, dispersion = watch.best((result.coef, result.intercept), dispersion)
     coef, intercept = _as_user_params(settings, tuple(np.asarray(a, dtype) for a in params))

@@ -79,6 +79,7 @@ def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -
             separated=dispersion.separated,
             separation=separation,
             collinear=fit.features.collinear,
+            constant_features=fit.features.constant,
         ),
         null_mean=shift_intercept(fit.null_mean, y_center),
     )

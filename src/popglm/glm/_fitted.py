@@ -23,7 +23,7 @@ class Findings(NamedTuple):
     """Neurons and features for which the data do not determine what a fit gives.
 
     `silent`, `constant` (y never varies) and `separated` are flags of neurons, `separation` those of coefficients without a
-    finite optimum, `collinear` numbers of features.
+    finite optimum; `collinear` and `constant_features` are numbers of features.
     """
 
     silent: np.ndarray
@@ -31,6 +31,7 @@ class Findings(NamedTuple):
     separated: np.ndarray
     separation: Separation
     collinear: np.ndarray
+    constant_features: np.ndarray
 
 
 class Fitted(NamedTuple):

@@ -34,6 +34,7 @@ def warn_of_fit(fitted: Fitted, stopped_early=STOPPED_EARLY, stalled=STALLED):
     warn_of_neurons(convergence.stalled & ~explained, neurons, stalled)
     if fitted.findings is not None:
         _warn_of_collinear(fitted.findings.collinear, fitted.names.features)
+        warn_of_constant(fitted.findings.constant_features, fitted.names.features)
 
 
 def _warn_of_findings(fitted: Fitted, ended):
@@ -92,6 +93,16 @@ def _warn_of_collinear(collinear, names):
         text = (
             f"feature {list_names(collinear, names)}: a sum of other features, to the precision of X. Predictions are right, "
             "but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
+        )
+        warn_user(text, RuntimeWarning)
+
+
+def warn_of_constant(constant, names):
+    """Warn of features that do not vary and are not 0, as the column of ones that other tools want for an intercept."""
+    if len(constant):
+        text = (
+            f"feature {list_names(constant, names)}: the same value in every valid bin, so the data tell only the sum of its "
+            "part and the intercept. Predictions are right; leave it out, as the model has an intercept of its own."
         )
         warn_user(text, RuntimeWarning)
 
