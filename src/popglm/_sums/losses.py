@@ -105,6 +105,15 @@ def residual_gradient(block: Block, residual: Float[Array, "rows neurons"]) -> t
     return weighted @ block.X, weighted.sum(1)
 
 
+def weighted_curvature(
+    block: Block, model: Any, coef: Coef, intercept: PerNeuron, neurons: Any = slice(None)
+) -> Float[Array, "selected rows"]:
+    """Curvature of the loss in every bin of `neurons`, whose model and parameters these are; 0 where it is negative."""
+    weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
+    curvature = model.curvature(linear_predictor(block, coef, intercept), block.y.T[neurons])
+    return jnp.where(weight > 0, jnp.maximum(weight * curvature, 0), 0)
+
+
 def stack_params(coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
     """Stack coefficients and intercepts into one array (neurons, features + 1)."""
     return np.concatenate([coef, intercept[:, None]], 1)
@@ -127,10 +136,7 @@ def curved_row_hessians(n_rows: int) -> Callable:
         mean: Float[Array, " features"],
         sd: Float[Array, " features"],
     ) -> tuple[Float[Array, "selected coordinates coordinates"], Float[Array, " selected"]]:
-        y, model = block.y.T[neurons], select_neurons(model, neurons)
-        curvature = model.curvature(linear_predictor(block, coef, intercept), y)
-        weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-        curvature = jnp.where(weight > 0, jnp.maximum(weight * curvature, 0), 0)
+        curvature = weighted_curvature(block, select_neurons(model, neurons), coef, intercept, neurons)
         weights, rows = jax.lax.top_k(curvature, min(n_rows, curvature.shape[1]))
         X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
 
@@ -154,8 +160,7 @@ def sampled_hessians(
     sd: Float[Array, " features"],
 ) -> Float[Array, "neurons coordinates coordinates"]:
     """Mean Hessian of each neuron over the rows of one block, in standardised features and, last, the intercept."""
-    weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)
-    curvature = model.curvature(linear_predictor(block, coef, intercept), block.y.T)
-    curvature = jnp.where(weight > 0, jnp.maximum(weight * curvature, 0), 0)
+    curvature = weighted_curvature(block, model, coef, intercept)
+    bins = jnp.broadcast_to(block.weight.T, curvature.shape).sum(1, keepdims=True)
     X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
-    return jax.lax.map(lambda w: (w[:, None] * X).T @ X, curvature / jnp.maximum(weight.sum(1, keepdims=True), 1))
+    return jax.lax.map(lambda w: (w[:, None] * X).T @ X, curvature / jnp.maximum(bins, 1))
