@@ -240,7 +240,7 @@ def run_passes(
             tell(state, value, gradient, precondition, tol, precondition.value_scale * nat, eps, hidden),
         )
         n_passes += 1
-        problem, state = _keep_dispersion(problem, trial, last, state, constants.null, tol)
+        problem, state = _keep_dispersion(problem, trial, last, state, tol)
         if report:
             report(state)
         if checkpoint:
@@ -311,7 +311,7 @@ def replace_dispersion(problem: Problem, scale: NeuronScalars, null: NullModel) 
 
 
 def _keep_dispersion(
-    problem: Problem, trial: Problem, last: SolverState, state: SolverState, null: NullModel, tol: NeuronScalars
+    problem: Problem, trial: Problem, last: SolverState, state: SolverState, tol: NeuronScalars
 ) -> tuple[Problem, SolverState]:
     """Keep the metric of accepted trials. A neuron begins a new history where it leaves the smallest dispersion, or returns."""
     metric, new = problem.precondition.dispersion, trial.precondition.dispersion
@@ -319,10 +319,13 @@ def _keep_dispersion(
         return problem, state
     point, coordinate = state.accepted.point, new.coordinate
     accepted = (point == ask(last)).all(1)
-    information = np.where(accepted, new.information, metric.information)
-    problem = replace_dispersion(problem, coordinate.to_scale(point), null)
-    metric = metric._replace(information=information)
-    problem = problem._replace(precondition=problem.precondition._replace(dispersion=metric))
+    kept = np.where(accepted, new.information, metric.information)
+    curvature = np.where(accepted, trial.precondition.curvature, problem.precondition.curvature)
+    model = problem.objective.model.with_scale(coordinate.to_scale(point))
+    problem = problem._replace(
+        objective=problem.objective._replace(model=model),
+        precondition=problem.precondition._replace(curvature=curvature, dispersion=metric._replace(information=kept)),
+    )
     crossed = (coordinate.at_start(point) != coordinate.at_start(last.accepted.point)) & accepted
     if crossed.any():
         state = redirect_neurons(forget_history(state, crossed), problem.precondition, tol, crossed)
