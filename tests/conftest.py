@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from jaxtyping import install_import_hook
+import shape_checks
 
-install_import_hook("popglm", "shape_checks.check")
+shape_checks.install_shape_checks("popglm")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 import pynapple as nap
@@ -47,6 +47,12 @@ def few_programs():
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > MAX_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def checked_calls():
+    """Begin to count the calls whose shapes are checked."""
+    shape_checks.calls.clear()
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jaxtyping import Float, TypeCheckError, jaxtyped
-from shape_checks import check
+from samples import FULL
+from shape_checks import CHECKED_CALLS, check
 
 import popglm
+from popglm._solver.ask_tell import row_dot
 
 ROOT, SOURCE = Path(__file__).parents[2], Path(popglm.__file__).parent
 MYPY = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["tool"]["mypy"]
@@ -84,3 +86,14 @@ def test_arguments_of_public_functions_meet_the_messages_of_the_package_first(mo
     else:
         with pytest.raises(TypeCheckError, match=refused):
             call(x, times)
+
+
+def test_a_function_is_checked_in_its_first_calls_of_a_test():
+    """Here the one that solvers call most; with FULL=1 in all calls."""
+    wrong = np.ones((2, 3)), np.ones(4)
+    for _ in range(min(CHECKED_CALLS, 100)):
+        with pytest.raises(TypeCheckError):
+            row_dot(*wrong)
+    if not FULL:
+        with pytest.raises(ValueError):  # of NumPy
+            row_dot(*wrong)
