@@ -76,3 +76,11 @@ def find_figure_widths(code: str) -> list[tuple[object, int]]:
             first = node.value.elts[0] if isinstance(node.value, ast.Tuple) else None
             widths.append((first.value if isinstance(first, ast.Constant) else None, node.value.lineno))
     return widths
+
+
+def find_font_sizes(code: str) -> list[tuple[float, int]]:
+    """Return the size in points of all text for which the code says one."""
+    names = ("fontsize", "labelsize", "title_fontsize")
+    keywords = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.keyword) and node.arg in names]
+    sizes = [(node.value.value, node.value.lineno) for node in keywords if isinstance(node.value, ast.Constant)]
+    return [(size, line) for size, line in sizes if isinstance(size, int | float)]
