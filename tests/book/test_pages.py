@@ -161,6 +161,13 @@ def test_terms_of_the_glossary_are_used():
     assert not unused, "\n".join(unused)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
+def test_links_to_pages_are_not_names_of_terms(page):
+    """MyST cannot tell the page `regularisation` from the term of this name; `regularisation.md` is the page."""
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf8"))
+    assert [link for link in links if link.lower() in GLOSSARY] == []
+
+
 @pytest.mark.parametrize("page", LESSONS, ids=name_page)
 def test_solutions_are_folded_and_asserted(page):
     """Each exercise has a solution in a folded cell, which checks its own result in sight."""
