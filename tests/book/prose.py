@@ -18,7 +18,7 @@ NOT_NOUNS = """
     one some all any both each every other others many few none it them these whose same this that who what which where how
     of on at in off out by to from above below beside before after with without within under over inside outside
     seen told found kept given held shown taken left lost done made drawn wanted settled born known hidden missing removed
-    used said read caught heard fitted missed moved asked chosen called worked passed stopped
+    used said caught heard fitted missed moved asked chosen called worked passed stopped
     late early here there again now near far once apart alone enough exactly two three four five six seven eight nine ten
 """
 ENDINGS = ("_of", "_on", "_at", "_in", "_to", "_by", "_from", "_with", "_for")
@@ -80,7 +80,7 @@ def read_exercises(text: str) -> tuple[int, list[Cell | None]]:
     if section is None:
         return 0, []
     solutions = section[1].split("\n**Solution**\n")[1:]
-    tasks = re.findall(r"^\*\*Exercise(?: \d+)?\.\*\*", section[1], re.MULTILINE)
+    tasks = re.findall(r"^\*\*(?:Exercise )?\d+\.\*\*", section[1], re.MULTILINE)
     return len(tasks), [next(iter(read_cells(solution)), None) for solution in solutions]
 
 
