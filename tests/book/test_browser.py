@@ -22,6 +22,7 @@ from tests.run import BROWSERS
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf8"))
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 NOTEBOOK = "book/quickstart"
+MEASURE, SMALLEST_TEXT = (ROOT / "tests/book/layout.js").read_text("utf8"), 8  # pixels
 SCREENS = [(width, mode) for width in (1280, 390) for mode in ("light", "dark")]
 QUIET = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 AXE = {"resultTypes": ["violations"], "preload": False}  # else it fetches style sheets, some from wrong places
@@ -124,7 +125,7 @@ def screens(browser, address):
 @pytest.mark.parametrize(("width", "mode"), SCREENS)
 @pytest.mark.parametrize("page", PAGES)
 def test_page(screens, page, width, mode):
-    """Trap 7: no error, no failed or foreign request, no overflow, and nothing serious that axe-core finds."""
+    """Trap 7: no error, no failed or foreign request, no overflow, all is legible, and nothing serious that axe-core finds."""
     watched = screens[width, mode]
     watched.problems.clear()
     tab = watched.open(page)
@@ -133,6 +134,7 @@ def test_page(screens, page, width, mode):
     assert wide <= 0, f"{wide} px wider than the screen"
     broken = tab.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)")
     assert broken == []
+    assert tab.evaluate(MEASURE, [SMALLEST_TEXT, width > 1000]) == []
     found = Axe().run(tab, options=AXE).response["violations"]
     serious = {
         rule["id"]: [(node["html"][:200], node["failureSummary"]) for node in rule["nodes"]]

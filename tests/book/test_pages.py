@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import prose
 import pytest
 import yaml
 from builds import HEAD, ROOT
@@ -11,6 +12,14 @@ from builds import HEAD, ROOT
 from tests.plugin_pages import EXECUTED
 
 PAGES = sorted((ROOT / "book").rglob("*.md"))
+GLOSSARY = prose.read_glossary((ROOT / "book/reference/glossary.md").read_text("utf8"))
+STATUS = ROOT / "book/reference/status.md"  # a table about the build, not a lesson
+LESSONS = [page for page in PAGES if page.read_text("utf8").startswith(HEAD) and page != STATUS]
+BOX = re.compile(
+    r":::\{admonition\} Before you start\n:class: note\n\*\*You need\*\*\s.*\*\*Reading\*\*\s.*"
+    r"\bminutes?\b.*\*\*running\*\*\s.*\b(second|minute)s?\b.*\n:::",
+    re.DOTALL,
+)
 
 
 def run(*arguments):
@@ -63,3 +72,112 @@ def test_page_is_plain(page):
     prose = re.sub(r"^(`{3,}|:{3,}).*?^\1$|`[^`\n]+`", "", text, flags=re.MULTILINE | re.DOTALL)
     assert not re.search(r"</?[a-z][a-z0-9]*[ >/]", prose), "raw HTML"
     assert not re.search(r"^\s*[%!]\w+|\bglue\(|```\{(glue|raw)\}", text, re.MULTILINE)
+
+
+def name_page(page):
+    """Return a page's name for the report."""
+    return page.stem
+
+
+BAD_PAGE = """# A page
+## {heading}
+{prose}
+```{{code-cell}} ipython3
+---
+nbmake: {{post_cell_execute: [of = "a hidden hook may be as long as it likes, and name its values as it likes"]}}
+---
+{code}
+```
+"""
+
+
+@pytest.mark.parametrize(
+    ("find", "wrong"),
+    [
+        (prose.find_long_lines, {"code": f"x = '{70 * 'x'}'"}),
+        (prose.find_poor_names, {"code": "for of in range(3): pass"}),
+        (prose.find_poor_names, {"code": "def filters_of(x): pass"}),
+        (prose.find_poor_names, {"code": "double = lambda seen: 2 * seen"}),
+        (prose.find_odd_figures, {"code": "plt.figure(figsize=(7.2, 3))"}),
+        (prose.find_odd_figures, {"code": "ax.legend(fontsize=9.5)"}),
+        (prose.find_odd_headings, {"heading": "The Fit"}),
+        (prose.find_odd_headings, {"heading": "Does it live?"}),
+        (prose.find_idioms, {"prose": "On the data\nof the fit."}),
+    ],
+)
+def test_lints_notice(find, wrong):
+    """A lint returns what is wrong with a page, and nothing of one that is right, whatever its hidden hooks say."""
+    right = {"heading": "How large is X", "prose": "We recommend it.", "code": "plt.figure(figsize=(7, 3), dpi=100)"}
+    assert find(BAD_PAGE.format(**right)) == []
+    assert len(find(BAD_PAGE.format(**right | wrong))) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
+@pytest.mark.parametrize(
+    "find",
+    [prose.find_long_lines, prose.find_poor_names, prose.find_odd_figures, prose.find_odd_headings, prose.find_idioms],
+)
+def test_page_is_readable(page, find):
+    """Code lines fit, values are named by nouns, figures are legible on a phone, headings and sentences are plain."""
+    found = find(page.read_text("utf8"))
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("page", LESSONS, ids=name_page)
+def test_lesson_begins_with_its_box_and_ends_with_the_next_page(page):
+    """Before the first section stand what is needed and how long it takes; the last paragraph leads on."""
+    text = page.read_text("utf8")
+    assert BOX.search(text.split("\n## ")[0]), "no box with what is needed, and the minutes"
+    last = text.rstrip().split("\n\n")[-1]
+    assert last.startswith("Next: "), last
+    links = re.findall(r"\]\(([\w./-]+?)(?:\.md)?(?:#[\w-]+)?\)", last)
+    targets = [(page.parent / f"{link}.md").resolve() for link in links]
+    assert targets and all(target.exists() and target != page for target in targets), links
+
+
+def test_glossary_defines_terms_in_order():
+    """A definition is short, links to the page that teaches the term, and uses only terms above it: none goes in a circle."""
+    known, wrong = set(), []
+    for term, definition in GLOSSARY.items():
+        sentences = len(re.findall(r"[.?](?=\s|$)", definition))
+        taught = re.search(r"\]\(\.\./[\w/]+\)\.$", definition.strip())
+        if not taught or sentences > 4 or not prose.read_terms(definition) <= known:
+            wrong.append(term)
+        known.add(term)
+    assert len(known) >= 61 and not wrong, "\n".join(wrong)
+
+
+def test_terms_that_pages_use_are_defined():
+    """A link to a term leads somewhere."""
+    terms = {page.stem: prose.read_terms(page.read_text("utf8")) for page in PAGES}
+    missing = [f"{page}: {term}" for page in terms for term in sorted(terms[page] - set(GLOSSARY))]
+    assert not missing, "\n".join(missing)
+
+
+def test_terms_of_the_glossary_are_used():
+    """Every term is linked from a page."""
+    used = set().union(*(prose.read_terms(page.read_text("utf8")) for page in PAGES if page.stem != "glossary"))
+    unused = [term for term in GLOSSARY if term not in used]
+    assert not unused, "\n".join(unused)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
+def test_links_to_pages_are_not_names_of_terms(page):
+    """MyST cannot tell the page `regularisation` from the term of this name; `regularisation.md` is the page."""
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf8"))
+    assert [link for link in links if link.lower() in GLOSSARY] == []
+
+
+@pytest.mark.parametrize("page", LESSONS, ids=name_page)
+def test_solutions_are_folded_and_asserted(page):
+    """Each exercise has a solution in a folded cell, which checks its own result in sight."""
+    n_exercises, solutions = prose.read_exercises(page.read_text("utf8"))
+    assert n_exercises == len(solutions)
+    for cell in solutions:
+        assert "hide-cell" in cell.options and re.search(r"^ *assert ", cell.code, re.MULTILINE), cell.code
+
+
+def test_six_pages_have_exercises():
+    """Readers try what they read."""
+    pages = [page.stem for page in LESSONS if prose.read_exercises(page.read_text("utf8"))[0]]
+    assert len(pages) >= 6, pages
