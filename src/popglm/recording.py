@@ -28,15 +28,15 @@ def group_spikes(
 ) -> SpikeTrains:
     r"""Spike times of every unit in seconds, with the time support of the recording.
 
-    A time s becomes :math:`s / r` seconds, where r is `sampling_rate`. Spikes outside `epochs` are left out with a warning that
-    counts them. A unit without spikes is kept: it was silent, which is a result.
+    A time s becomes :math:`s / r` seconds, r being the sampling rate. Spikes outside `epochs` are left out; a warning counts
+    them. A unit without spikes is kept.
 
     Parameters
     ----------
     times
         Spike times in one of three forms: one array, with the unit of each spike in `ids`; a dictionary or a pandas Series of
-        arrays by unit id; or a list of arrays, whose units are numbered from 0. An array may be a row, a column, a single number
-        or empty.
+        arrays by unit id; or a list of arrays, whose units are numbered from 0. An array may be a row, a column, a number or
+        empty.
     epochs
         A pynapple IntervalSet in seconds: when the recording ran. It becomes the time support of every unit. Do not take it
         from the spikes: the time before the first and after the last spike was recorded, too.
@@ -160,7 +160,7 @@ def _select(trains: dict, keep: Any) -> dict:
         wanted = np.unique(_as_ids("`keep`", keep)).tolist()
         missing = [unit for unit in wanted if unit not in trains]
         if missing:
-            came = f"no spikes of unit {list_names(missing, None)} came; there are units {list_names(list(trains), None)}"
+            came = f"no spikes of unit {list_names(missing, None)} came, but of units {list_names(list(trains), None)}"
             fix = "Leave out those that a sorter has merged away (`np.intersect1d(keep, ids)`), and give ids, not positions."
             raise ValueError(f"`keep` must hold ids of units; {came}. {fix}")
         trains = {unit: trains[unit] for unit in wanted}
@@ -204,7 +204,7 @@ def _report_outside(trains: dict, n_outside: np.ndarray, epochs: Epochs, samplin
     times = np.concatenate(list(trains.values()))
     n_lost, start, end = int(n_outside.sum()), float(epochs.start[0]), float(epochs.end[-1])
     before, after = int((times < start).sum()), int((times > end).sum())
-    share = f"{n_lost} of {len(times)} spikes ({n_lost / len(times):.2g} of all)"
+    share = f"{n_lost} of {len(times)} spikes ({100 * n_lost / len(times):.3g} %)"
     where = f"{before} before {start:g} s, {after} after {end:g} s, {n_lost - before - after} between epochs"
     if n_lost > MAX_OUTSIDE * len(times):
         came = f"{share} lie outside: {where}; the last is at {times.max():g} s"
@@ -227,7 +227,9 @@ def _warn_crowded(times: np.ndarray, epochs: Epochs, sampling_rate: Any) -> None
     if len(times) > MAX_WHOLE and np.ptp(times) < MIN_COVERED * length:
         divided = "" if sampling_rate is None else " If times are in seconds already, leave out `sampling_rate`."
         came = f"all {len(times)} spikes lie between {times.min():.6g} and {times.max():.6g} s"
-        warn_user(f"{came}, in {np.ptp(times) / length:.2g} of the {length:g} s of `epochs`.{divided}", RuntimeWarning)
+        warn_user(
+            f"{came}, {100 * np.ptp(times) / length:.2g} % of the {length:g} s of `epochs`.{divided}", RuntimeWarning
+        )
 
 
 def __dir__():

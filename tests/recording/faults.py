@@ -4,7 +4,11 @@ from tests.faults import Fault
 
 FAULTS = {
     "spikes go to the units of other spikes": Fault(
-        "recording.py", "np.split(times[order], first[1:])", "np.split(times, first[1:])", "recording/test_recording.py", "form"
+        "recording.py",
+        "np.split(times[order], first[1:])",
+        "np.split(times, first[1:])",
+        "recording/test_recording.py",
+        "form",
     ),
     "times keep the precision of the file": Fault(
         "recording.py", "train.astype(float) for", "train for", "recording/test_recording.py", "seconds"
