@@ -42,6 +42,7 @@ FAST = [
     "project/test_faults.py",
     "project/test_habits.py",
     "project/test_imports.py",
+    "recording/test_recording.py",
     "simulation/test_simulation_messages.py",
 ]
 STAGES = {  # name: (budget in seconds, what it is, command)

@@ -19,6 +19,7 @@ __all__ = [
     "model_selection",
     "observation_models",
     "plotting",
+    "recording",
     "regularizer",
     "simulation",
 ]
