@@ -74,8 +74,8 @@ def warn_of_separation(separation, neurons, features, kind):
         neurons,
         f"feature {list_names(np.flatnonzero(separation.features.any(0)), features)}: where it is not 0 {where}, so its "
         "coefficient has no finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are "
-        "right. Keep it where the neuron cannot fire, as just after its own spike, or set y to NaN in these bins; else leave it "
-        "out, use a Ridge penalty",
+        "right. Keep it where the neuron cannot fire, as just after its own spike, or set y to NaN in these bins; else leave "
+        "it out, use a Ridge penalty",
     )
     warn_of_neurons(
         separation.combined.any(1),
