@@ -91,8 +91,8 @@ def _warn_of_collinear(collinear, names):
     """Warn of features that are sums of others."""
     if len(collinear):
         text = (
-            f"feature {list_names(collinear, names)}: a sum of other features, to the precision of X. Predictions are right, "
-            "but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
+            f"feature {list_names(collinear, names)}: a sum of other features, to the precision of X. Predictions are right "
+            "wherever this holds, but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
         )
         warn_user(text, RuntimeWarning)
 
