@@ -101,6 +101,17 @@ def test_a_penalty_mends_it(penalty, data):
     assert model.converged_.all()
 
 
+def test_bins_in_which_a_neuron_cannot_fire_may_be_left_out():
+    """The message's advice for a dead time: NaN in y there changes no other coefficient, and nothing is left to warn of."""
+    X, y = counts_without_events()
+    with pytest.warns(RuntimeWarning, match="Keep it where the neuron cannot fire.*or set y to NaN in these bins"):
+        kept = GLM().fit(X, y)
+    alive = np.where(X[:, 1] > 0, np.nan, y)
+    left_out = GLM().fit(X, alive)  # warnings are errors
+    np.testing.assert_allclose([kept.coef_[0], *kept.intercept_], [left_out.coef_[0], *left_out.intercept_], atol=1e-3)
+    np.testing.assert_allclose(kept.predict(X)[X[:, 1] == 0], left_out.predict(X)[X[:, 1] == 0], rtol=1e-3)
+
+
 def test_what_only_looks_alike_is_not_named():
     """One event is enough; a masked feature, features of both signs, and strong ones with events are none of it."""
     X, y = counts_without_events()

@@ -75,7 +75,8 @@ def warn_of_separation(separation, neurons, features, kind):
         neurons,
         f"feature {list_names(np.flatnonzero(separation.features.any(0)), features)}: where it is not 0 {where}, so its "
         "coefficient has no finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are "
-        "right. Leave it out, use a Ridge penalty",
+        "right. Keep it where the neuron cannot fire, as just after its own spike, or set y to NaN in these bins; else leave "
+        "it out, use a Ridge penalty",
     )
     warn_of_neurons(
         separation.combined.any(1),
@@ -91,8 +92,8 @@ def _warn_of_collinear(collinear, names):
     """Warn of features that are sums of others."""
     if len(collinear):
         text = (
-            f"feature {list_names(collinear, names)}: a sum of other features, to the precision of X. Predictions are right, "
-            "but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
+            f"feature {list_names(collinear, names)}: a sum of other features, to the precision of X. Predictions are right "
+            "wherever this holds, but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
         )
         warn_user(text, RuntimeWarning)
 
