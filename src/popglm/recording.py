@@ -7,7 +7,7 @@ import numpy as np
 
 from popglm._checks.times import require_interval_set
 from popglm._checks.values import as_number, list_names, warn_user
-from popglm._pynapple import Epochs, SpikeTrains, make_ts_group
+from popglm._pynapple import Epochs, SpikeTrains, as_object_array, make_ts_group
 from popglm._types import Numbers
 
 __all__ = ["group_spikes"]
@@ -34,7 +34,7 @@ def group_spikes(
     Parameters
     ----------
     times
-        Spike times in one of three forms: one array, with the unit of each spike in `ids`; a dictionary or a pandas Series of
+        Spike times in one of three forms: one array, and the unit of each spike in `ids`; a dictionary or a pandas Series of
         arrays by unit id; or a list of arrays, whose units are numbered from 0. An array may be a row, a column, a number or
         empty.
     epochs
@@ -91,7 +91,7 @@ def group_spikes(
 
 def _split_by_id(times: Any, ids: Any) -> dict[int, np.ndarray]:
     """Split one array of times by the unit of each."""
-    if not isinstance(times, np.ndarray) and (hasattr(times, "keys") or any(np.ndim(part) for part in times)):
+    if isinstance(times, Mapping) or getattr(getattr(times, "dtype", None), "kind", "") == "O" or _is_nested(times):
         raise TypeError("`ids` belong to one array of times; got times by unit. Leave out `ids`, or use `keep`.")
     times, ids = _as_vector("times", times), _as_ids("ids", ids)
     if len(times) != len(ids):
@@ -101,11 +101,17 @@ def _split_by_id(times: Any, ids: Any) -> dict[int, np.ndarray]:
     return dict(zip(units.tolist(), np.split(times[order], first[1:]), strict=True))
 
 
+def _is_nested(times: Any) -> bool:
+    """Return whether times are a list of lists or arrays."""
+    return isinstance(times, list | tuple) and len(times) > 0 and np.ndim(times[0]) > 0
+
+
 def _name_trains(times: Any) -> dict[int, np.ndarray]:
     """Take times by unit, and number units without ids."""
     if hasattr(times, "items"):
         names, parts = zip(*times.items(), strict=True) if len(times) else ((), ())
-        names = _as_ids("keys of `times`", np.asarray(names)).tolist()
+        keys = np.asarray(names)
+        names = _as_ids("keys of `times`", keys if keys.ndim == 1 else as_object_array(names)).tolist()
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"ids of units must be unique; {list_names(twice, None)} came more than once.")
@@ -119,7 +125,7 @@ def _name_trains(times: Any) -> dict[int, np.ndarray]:
 
 
 def _require_row_of_cells(times: Any) -> Any:
-    """Require that an array of arrays, as a cell of MATLAB is read, has one axis."""
+    """Require one axis of an array of arrays, such as a cell array of MATLAB."""
     if not isinstance(times, np.ndarray) or times.dtype.kind != "O":
         return times
     if sum(length != 1 for length in times.shape) > 1:
@@ -187,7 +193,7 @@ def _as_seconds(trains: dict, sampling_rate: Any) -> dict:
 
 
 def _require_increasing(unit: Any, train: np.ndarray) -> None:
-    """Require times in order: a sum over epochs, or numbers that overflowed, are not mended by sorting."""
+    """Require times in order: sorting would hide a clock that starts again, or numbers that overflowed."""
     backward = np.flatnonzero(np.diff(train) < 0)
     if len(backward):
         first = backward[0]
@@ -210,10 +216,12 @@ def _report_outside(trains: dict, n_outside: np.ndarray, epochs: Epochs, samplin
         came = f"{share} lie outside: {where}; the last is at {times.max():g} s"
         ratio = times.max() / end if end > 0 else 0
         is_ms = sampling_rate is None and 0.5 < ratio / MILLISECONDS < 1.1
-        fix = f"They look like milliseconds: give `sampling_rate={MILLISECONDS}`." if is_ms else (
+        fix = (
             "Give `sampling_rate` if times are samples or milliseconds, and times and epochs on one clock. To select a part of "
             "a recording, group the spikes of all of it, then `units.restrict(part)`."
-        )  # fmt: skip
+        )
+        if is_ms:
+            fix = f"They look like milliseconds: give `sampling_rate={MILLISECONDS}`."
         raise ValueError(f"spikes must lie in `epochs`, when the recording ran; {came}. {fix}")
     most = int(n_outside.argmax())
     unit = f"unit {list(trains)[most]} loses most, {n_outside[most]}"

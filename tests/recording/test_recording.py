@@ -57,6 +57,7 @@ FORMS = {
     "columns": (TIMES[:, None], UNITS[:, None].astype(np.int32), IDS),
     "rows of doubles": (TIMES[None].astype(float), UNITS[None].astype(float), IDS),
     "lists": (TIMES.tolist(), UNITS.tolist(), IDS),
+    "columns of a table": (pd.Series(TIMES, index=TIMES % 7), pd.Series(UNITS), IDS),
     "by unit": (TRAINS, None, IDS),
     "series": (pd.Series(TRAINS), None, IDS),
     "series of unsigned ids": (pd.Series(list(TRAINS.values()), index=np.array(IDS, np.uint8)), None, IDS),
@@ -180,6 +181,10 @@ REFUSED = {
         lambda s: group_spikes(SECONDS, EPOCHS, [1, 2]), ValueError, "as many; got 3 times and 2 ids"
     ),
     "ids and times by unit": (lambda s: group_spikes(TRAINS, EPOCHS, UNITS), TypeError, "got times by unit. Leave out `ids`"),
+    "ids and a list by unit": (
+        lambda s: group_spikes(list(TRAINS.values()), EPOCHS, UNITS), TypeError, "got times by unit"
+    ),
+    "ids of two levels": (lambda s: group_spikes({(0, 1): SECONDS}, EPOCHS), ValueError, "must be whole numbers, as pynapple"),
     "ids that are names": (
         lambda s: group_spikes({"a": SECONDS}, EPOCHS), ValueError,
         "must be whole numbers, as pynapple .* got .*'a'.*the names later",
