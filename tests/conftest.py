@@ -18,10 +18,12 @@ import pynapple as nap
 from messages import things_at_hand
 from samples import small_data
 
+from popglm._checks import values
 from popglm.basis import RaisedCosineLogConv
 from popglm.glm import PopulationGLM
 from popglm.simulation import random_coupling, simulate_population
 
+values.INTERNAL_PACKAGES += ("shape_checks",)  # warnings point at the lines of tests, through the checks
 
 @pytest.fixture(params=["float32", "float64"])
 def precision(request):
