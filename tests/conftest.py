@@ -25,6 +25,7 @@ from popglm.simulation import random_coupling, simulate_population
 
 values.INTERNAL_PACKAGES += ("shape_checks",)  # warnings point at the lines of tests, through the checks
 
+
 @pytest.fixture(params=["float32", "float64"])
 def precision(request):
     """Run in both precisions. JAX keeps what it compiled for one apart from the other."""
