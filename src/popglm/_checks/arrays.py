@@ -165,10 +165,8 @@ def require_small_offset(mean: np.ndarray, sd: np.ndarray) -> None:
         )
 
 
-def require_constant(X: Any, y: Any, features: np.ndarray) -> None:
-    """Require that features which looked constant in single precision are constant in the valid bins; read in parts."""
-    if not len(features):
-        return
+def find_ranges(X: Any, y: Any, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Smallest and largest value of features in the valid bins, and whether they differ; X is read in parts."""
     low, high = np.full(len(features), np.inf), np.full(len(features), -np.inf)
     for start in range(0, X.shape[0], 8192):
         rows = np.asarray(X[start : start + 8192])
@@ -176,7 +174,14 @@ def require_constant(X: Any, y: Any, features: np.ndarray) -> None:
         rows = rows[valid][:, features].astype(float)
         low, high = np.minimum(low, rows.min(0, initial=np.inf)), np.maximum(high, rows.max(0, initial=-np.inf))
     round_off = 0 if isinstance(X, np.ndarray) else 1e-6 * np.abs(high)  # lazy features are sums in single precision
-    varies = high - low > round_off
+    return low, high, high - low > round_off
+
+
+def require_constant(X: Any, y: Any, features: np.ndarray) -> None:
+    """Require that features which looked constant in single precision are constant in the valid bins."""
+    if not len(features):
+        return
+    low, high, varies = find_ranges(X, y, features)
     if varies.any():
         feature, minimum, maximum = features[varies][0], low[varies][0], high[varies][0]
         came = f"{maximum - minimum:.3g} only, at {maximum:.6g}, in the bins that count"

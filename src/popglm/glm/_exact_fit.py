@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from popglm._checks.arrays import require_constant
+from popglm._checks.arrays import find_ranges, require_constant
 from popglm._checks.names import names_of
 from popglm._checks.values import require_flag
 from popglm._design.centering import center_y, shift_intercept
@@ -21,6 +21,7 @@ from popglm._files.fingerprint import (
 )
 from popglm._solver.exact import fit_exactly, neuron_progress_bar
 from popglm._solver.jaxopt import jaxopt_fit
+from popglm._solver.problem import FeatureRank
 from popglm._sums.scale import dispersion_after_fit
 from popglm.glm._checks import require_default_solver
 from popglm.glm._fitted import Findings, Fitted, Parameters
@@ -54,9 +55,18 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
                 )
         else:
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
-        require_constant(X.values, y.values, fit.features.constant)
+        fit = fit._replace(features=_with_true_constants(fit.features, X.values, y.values, exact))
         warn_lost_rows(X, rows.gather(design.valid))
         return _as_fitted(settings, design, mask, fit, center, y_center, names_of(X, y))
+
+
+def _with_true_constants(features: FeatureRank, X, y, exact: bool) -> FeatureRank:
+    """Of the features that look constant in the precision of the sums, those that are; the default solver needs all to be."""
+    if exact:
+        require_constant(X, y, features.constant)
+    elif len(features.constant):
+        features = features._replace(constant=features.constant[~find_ranges(X, y, features.constant)[2]])
+    return features
 
 
 def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -> Fitted:
