@@ -1,6 +1,7 @@
 """Observation models: equal to statsmodels and scipy, finite where others are not, the same laws as for Poisson."""
 
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from families import CASES, FAMILIES, SCALED, drawn
+from samples import sample_cases
 from scipy import stats
 
 from popglm._design.sizes import SIZES
@@ -19,7 +21,9 @@ from popglm.glm import GLM, PopulationGLM
 from popglm.links import LINKS
 from popglm.observation_models import Bernoulli, Gamma, Gaussian, NegativeBinomial, Poisson
 
-EVERY = pytest.mark.parametrize("name", ["Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial"])
+MODELS = ["Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial"]
+EVERY = pytest.mark.parametrize("name", MODELS)
+PRECISIONS = ["float32", "float64"]
 
 
 def params(model):
@@ -34,7 +38,12 @@ def test_jax_tells_every_model_from_every_other():
     assert all((one == other) == (i == j) for i, one in enumerate(trees) for j, other in enumerate(trees))
 
 
-@pytest.mark.parametrize(("name", "link", "family"), CASES, ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("precision", "name", "link", "family"),
+    sample_cases(((precision, *case) for precision in PRECISIONS for case in CASES), 11),
+    ids=lambda value: value if isinstance(value, str) else "",
+    indirect=["precision"],
+)
 def test_agrees_with_statsmodels(precision, name, link, family):
     """With missing rows and entries: coefficients, scale, log-likelihood, deviance."""
     X, y = drawn(name)
@@ -127,7 +136,9 @@ def test_samples_have_the_mean_and_the_variance(name):
     assert y.var() == pytest.approx(variance, rel=0.05)
 
 
-@EVERY
+@pytest.mark.parametrize(
+    ("precision", "name"), sample_cases(product(PRECISIONS, MODELS), 6), ids=str, indirect=["precision"]
+)
 def test_batches_end_at_the_exact_fit(precision, name):
     X, y = drawn(name)
     model = PopulationGLM(name).fit(X, y)
