@@ -18,8 +18,9 @@ async ([smallest, wide]) => {
         if (!words.currentNode.parentElement.closest('mjx-container') && count_lines(range) > 1)
           say('a word breaks in a table', word[0])
       }
-    const box = table.parentElement
-    const scrolls = ['auto', 'scroll'].includes(getComputedStyle(box).overflowX)
+    const scroll = (element) => ['auto', 'scroll'].includes(getComputedStyle(element).overflowX)
+    const boxes = [table.parentElement, table.parentElement.parentElement]  // tables of pandas have one box more
+    const box = boxes.find(scroll) ?? boxes[0], scrolls = scroll(box)
     if (table.offsetWidth > box.clientWidth + 1 && !scrolls) say('a table leaves its box', table.innerText)
     if (box.getBoundingClientRect().right > innerWidth + 1) say('a table leaves the page', table.innerText)
   }
