@@ -162,10 +162,10 @@ def test_terms_of_the_glossary_are_used():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_page)
-def test_links_to_pages_are_not_names_of_terms(page):
+def test_links_to_pages_are_not_names_of_something_else(page):
     """MyST cannot tell the page `regularisation` from the term of this name; `regularisation.md` is the page."""
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf8"))
-    assert [link for link in links if link.lower() in GLOSSARY] == []
+    assert [link for link in links if link.lower() in {*GLOSSARY, "simulate", "uncertainty"}] == []
 
 
 @pytest.mark.parametrize("page", LESSONS, ids=name_page)
