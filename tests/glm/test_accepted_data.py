@@ -134,6 +134,8 @@ def test_a_feature_that_lies_elsewhere_in_the_bins_that_count_is_not_taken_for_c
     y[-400:] = rng.poisson(np.exp(0.1 * (x[-400:] - 19_000)))
     with pytest.raises(ValueError, match=r"feature 0 of X varies by .* in the bins that count.*Subtract its mean"):
         GLM().fit(x[:, None], y)
+    with pytest.raises(ValueError, match=r"feature 0 of X varies by .* in the bins that count.*Subtract its mean"):
+        GLM(regularizer="Lasso").fit_path(x[:, None], y, [1e-3])
     np.testing.assert_allclose(GLM().fit(x[-400:, None], y[-400:]).coef_, 0.1, atol=0.03)
     basis, later = RaisedCosineLogConv(1, window_size=2), np.full(40_000, np.nan)
     later[-390:] = y[-391:-1]  # follows the feature, which is the input one bin ago

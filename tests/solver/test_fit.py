@@ -207,7 +207,7 @@ def test_a_column_of_ones_beside_the_intercept_is_named(data, fit):
     """Users of statsmodels add one; the predictions are those without it."""
     X, y = data
     named = pd.DataFrame(X, columns=list("abcd")).assign(const=1.0)
-    with pytest.warns(RuntimeWarning, match="feature const: the same value in every valid bin.*leave it out"):
+    with pytest.warns(RuntimeWarning, match="feature const: the same value in every valid bin.*Leave it out"):
         model = fit(named, y)
     plain = fit(X, y)
     np.testing.assert_allclose(model.predict(named), plain.predict(X), rtol=0.02)

@@ -523,11 +523,11 @@ REFUSED = {
     ),
     "a path of silent neurons": (
         lambda X, y: PopulationGLM(regularizer="Lasso").fit_path(X, 0 * y),
-        "no neuron's does: each is silent.*or give `strengths`",
+        "there is none: each is silent.*or give `strengths`",
     ),
     "a path of features that do not vary": (
         lambda X, y: PopulationGLM(regularizer="Lasso").fit_path(0 * X, y),
-        "features that do not vary",
+        "or its features do not vary",
     ),
     "a path from 0": (lambda X, y: PopulationGLM(regularizer="Ridge").fit_path(X, y, [0.0, 0.1]), "positive numbers"),
 }

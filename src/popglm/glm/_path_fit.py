@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from popglm._checks.arrays import as_finite_array, require_increasing
+from popglm._checks.arrays import as_finite_array, require_constant, require_increasing
 from popglm._checks.values import as_positive_integer, require_flag
 from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
@@ -60,6 +60,7 @@ def fit_along_path(settings: Settings, X, y, strengths, n_strengths, progress) -
         strengths, fits = fit_strengths(
             design, objective._replace(strength=base), mask, strengths, n_strengths, report=report, **settings.options
         )
+    require_constant(X.values, y.values, fits[0].features.constant)
     warn_lost_rows(X, rows.gather(design.valid))
     center = rows.offset(n_features)
     coef = np.stack([fit.coef for fit in fits])

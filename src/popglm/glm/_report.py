@@ -102,8 +102,8 @@ def warn_of_constant(constant, names):
     """Warn of features that do not vary and are not 0, as the column of ones that other tools want for an intercept."""
     if len(constant):
         text = (
-            f"feature {list_names(constant, names)}: the same value in every valid bin, so the data tell only the sum of its "
-            "part and the intercept. Predictions are right; leave it out, as the model has an intercept of its own."
+            f"feature {list_names(constant, names)}: the same value in every valid bin, so it cannot be told from the "
+            "intercept. Predictions are right. Leave it out, as the model has an intercept of its own."
         )
         warn_user(text, RuntimeWarning)
 
