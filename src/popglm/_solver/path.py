@@ -68,8 +68,8 @@ def _max_strength_factor(
     largest = precondition.penalty.group_norms.max_factor(np.where(silent[:, None], 0, gradient))  # type: ignore[union-attr]
     if not largest:
         raise ValueError(
-            "`fit_path` computes the largest strength from neurons whose y varies with a penalised feature; there is none: each "
-            "is silent or constant, or its features do not vary. Leave these neurons out, or give `strengths`."
+            "`fit_path` computes the largest strength from neurons whose y varies with a penalised feature; there is none: "
+            "each is silent or constant, or its features do not vary. Leave these neurons out, or give `strengths`."
         )
     return initial_state(state.accepted.point, silent), problem, largest
 
