@@ -36,11 +36,8 @@ class ReducedStream:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        values, offset = (
-            None if a is None else read_rows(a, rows.start, rows.stop) for a in (self.values, self.offset)
-        )
-        values = np.subtract(values, self.center, dtype=float)
-        return values if offset is None else values - offset
+        values = read_rows(self.values, rows.start, rows.stop) - np.asarray(self.center, float)
+        return values if self.offset is None else values - read_rows(self.offset, rows.start, rows.stop)
 
 
 def center_y(y: Any, model: Any, offset: Any = None) -> tuple[Any, np.ndarray, Any]:
