@@ -112,7 +112,8 @@ def estimate_dispersion(
     # dispersion at which the standard deviation equals the mean
     unit = np.maximum(mean**2 / np.asarray(model.variance(mean), float), 1e-30)
     constant, min_scale = null_chi <= round_off**2 * unit * bins, np.finfo(np.float32).eps ** 2 * unit
-    undefined = (bins > 0) & (bins <= n_params) & ~silent
+    constant &= bins > 0
+    undefined = (bins <= n_params) & ~(silent & (bins > 0))
     scale = np.maximum(chi / np.where(undefined, np.nan, np.maximum(bins - n_params, 1)), min_scale)
     return Dispersion(scale=scale if fixed is None else fixed, constant=constant, separated=no_neurons)
 
