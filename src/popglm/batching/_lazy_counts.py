@@ -165,9 +165,9 @@ def count_lazily(
     spikes fall into it. Otherwise the rest of the epoch, less than half a bin, has no row, as in pynapple, nor has a spike at
     the very end of an epoch of whole bins.
 
-    Where a neuron was not `observed`, its count is not 0 but unknown: NaN, which leaves out the bin for this neuron as y, and for
-    all neurons as input of a basis, with the bins whose window holds it. A bin is NaN if more than 2 % of it lies in a gap of the
-    observed time.
+    Where a neuron was not `observed`, its count is not 0 but unknown, NaN. In y this leaves out the bin for this neuron; in an
+    input of a basis it leaves out, for all neurons, every bin whose window holds it. A bin is NaN if more than 2 % of it
+    lies in a gap of the observed time.
 
     Parameters
     ----------
@@ -193,14 +193,15 @@ def count_lazily(
     TypeError
         If `units` is no TsGroup, `epochs` no IntervalSet, or `observed` neither one nor a dictionary of them.
     ValueError
-        If `bin_size` is not a positive number, times are so large that double precision cannot resolve a bin, or `observed` lacks
-        a unit or holds one that is not in `units`.
+        If `bin_size` is not a positive number, times are so large that double precision cannot resolve a bin, or `observed`
+        lacks a unit or holds one that is not in `units`.
 
     Warns
     -----
     RuntimeWarning
-        If more than 1 % of the bins are cut by the end of an epoch and kept, if epochs are too short for a bin, if spikes lie in
-        the microsecond by which pynapple shortens an epoch that touches the next, or outside the observed time of their unit.
+        If more than 1 % of the bins are cut by the end of an epoch and kept, if epochs are too short for a bin, or if spikes
+        lie in the microsecond by which pynapple shortens an epoch that touches the next, or outside the observed time of their
+        unit.
 
     Notes
     -----

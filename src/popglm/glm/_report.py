@@ -110,7 +110,7 @@ def warn_of_constant(constant, names):
 
 def warn_of_silent(model, silent, unobserved, null_mean, neurons):
     """Warn of neurons that have no valid bin, no event, or an event in every bin."""
-    text = "no valid bin, as y or a feature is NaN in each, so its coefficients are 0 and its predictions mean nothing. Leave it out"
+    text = "no valid bin, as y or a feature is NaN in each, so coefficients are 0 and predictions mean nothing. Leave it out"
     warn_of_neurons(unobserved, neurons, text)
     silent = silent & ~unobserved
     always_active = silent & (null_mean > 0.5) if model.support.kind == "binary" else np.zeros_like(silent)
