@@ -172,11 +172,4 @@ FAULTS = {
         "batching/test_observed.py",
         "checkpoint",
     ),
-    "a unit that was never observed is silent": Fault(
-        "_sums/moments.py",
-        "return silent & (total(",
-        "return ~silent & (total(",
-        "batching/test_observed.py",
-        "never_observed",
-    ),
 }

@@ -204,7 +204,7 @@ def test_bins_that_start_at_the_first_spike_are_refused(session):
 @pytest.mark.filterwarnings(
     "ignore:(start|end) is not sorted:UserWarning",
     "ignore:Some starts and ends are equal:UserWarning",
-    "ignore:neuron 13. no valid bin:RuntimeWarning",
+    "ignore:neuron 1?3. no valid bin:RuntimeWarning",
 )
 def test_observed_time_of_a_file(population, tmp_path):
     """Written by pynwb, read by pynwb: intervals that touch and are not in order, and a unit that has none."""
