@@ -249,6 +249,15 @@ def test_a_unit_that_was_never_observed_is_named(units):
         assert len(caught) == 1
 
 
+@pytest.mark.parametrize("name", ["Gaussian", "Gamma"])
+def test_a_neuron_without_a_valid_bin_has_no_scale(name):
+    X, y = np.random.default_rng(0).normal(size=(2, 200, 2))
+    y = np.c_[np.exp(y), np.full(200, np.nan)]
+    with pytest.warns(RuntimeWarning, match="^neuron 2: no valid bin") as caught:
+        model = PopulationGLM(observation_model=name).fit(X, y)
+    assert len(caught) == 1 and np.isnan(model.scale_).tolist() == [False, False, True] and model.converged_.all()
+
+
 # Bad input
 
 
