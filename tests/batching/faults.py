@@ -144,4 +144,32 @@ FAULTS = {
         "sums/test_observation_models.py",
         "step_that_is_kept",
     ),
+    "a bin that was observed in part is a count": Fault(
+        "batching/_observed.py",
+        "np.searchsorted(begins, gaps[1, near] - tolerance)",
+        'np.searchsorted(ends, gaps[1, near] - tolerance, side="right")',
+        "batching/test_observed.py",
+        "to_a_fiftieth",
+    ),
+    "observed time that touches has a gap": Fault(
+        "batching/_observed.py",
+        "join_touching(epochs)",
+        "epochs.end",
+        "batching/test_observed.py",
+        "no_short_bin",
+    ),
+    "restricted counts forget the observed time": Fault(
+        "batching/_lazy_counts.py",
+        "self._bins.select(rows), self._gaps)",
+        "self._bins.select(rows))",
+        "batching/test_observed.py",
+        "not_observed_are_nan",
+    ),
+    "a checkpoint does not see the observed time": Fault(
+        "batching/_lazy_counts.py",
+        "(*self._trains, *(self._gaps or ()))",
+        "tuple(self._trains)",
+        "batching/test_observed.py",
+        "checkpoint",
+    ),
 }

@@ -56,6 +56,13 @@ def test_a_path_says_it_too():
         GLM(**RIDGE).fit_path(np.c_[speed, place], y, [0.1])
 
 
+def test_an_input_that_is_not_read_for_it_is_not_named():
+    """A single one in a file: it was said to be missing in 0.0 % of the bins."""
+    place = BSplineEval(5, bounds=(0, 1)).lazy_features(Rows(tracking(0.3)[1]))
+    with pytest.warns(RuntimeWarning, match=r"holds it\. Look at numpy\.isnan"):
+        GLM(**RIDGE).fit(place, tracking(0.3)[2])
+
+
 def test_what_windows_explain_is_no_loss():
     """Short trials lose most of their rows to the window: in every one the same, at its start."""
     counts = framed(np.random.default_rng(0).poisson(0.5, (500, 1)), [50] * 10)

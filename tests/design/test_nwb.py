@@ -12,6 +12,7 @@ from popglm._design.sizes import SIZES
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import count_lazily, random_windows
 from popglm.glm import PopulationGLM
+from popglm.recording import group_spikes
 
 BASIS, BIN = RaisedCosineLogConv(3, window_size=20), 0.005
 WINDOW = BASIS.window_size
@@ -198,6 +199,39 @@ def test_bins_that_start_at_the_first_spike_are_refused(session):
     X, counts = BASIS.lazy_features(session["stimulus"]), count_lazily(session["units"], BIN)
     with pytest.raises(ValueError, match=r"same number of rows.*Restrict both to the same epochs"):
         PopulationGLM().fit(X, counts)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:(start|end) is not sorted:UserWarning",
+    "ignore:Some starts and ends are equal:UserWarning",
+    "ignore:neuron 1?3. no valid bin:RuntimeWarning",
+)
+def test_observed_time_of_a_file(population, tmp_path):
+    """Written by pynwb, read by pynwb: intervals that touch and are not in order, and a unit that has none."""
+    file = pynwb.NWBFile("simulated", "two", datetime(2026, 1, 1, tzinfo=UTC))
+    intervals = [
+        [[0.0, 60.0]],
+        [[25.0, 60.0], [0.0, 12.0], [12.0, 20.0025]],
+        [[0.0, 30.0], [30.0, 60.0]],
+        np.zeros((0, 2)),
+    ]
+    for neuron, observed in enumerate(intervals):
+        times = population.units[neuron].t
+        inside = (np.subtract.outer(times, np.reshape(observed, -1)) >= 0).sum(1) % 2 == 1
+        file.add_unit(spike_times=times[inside], id=10 + neuron, obs_intervals=observed)
+    with pynwb.NWBHDF5IO(tmp_path / "session.nwb", "w") as io:
+        io.write(file)
+    with pynwb.NWBHDF5IO(tmp_path / "session.nwb", "r") as io:
+        table = io.read().units.to_dataframe()
+    observed = {unit: nap.IntervalSet(some) for unit, some in table["obs_intervals"].items()}
+    units = group_spikes(table["spike_times"], nap.IntervalSet(0, 60))
+    counts = count_lazily(units, BIN, observed=observed)
+    expected = units.count(BIN).values.astype(float)
+    expected[4000:5000, 1], expected[:, 3] = np.nan, np.nan  # bin 4000 is half observed
+    np.testing.assert_array_equal(np.asarray(counts), expected)
+    X = BASIS.lazy_features(population.counts.values)
+    model, dense = PopulationGLM().fit(X, counts), PopulationGLM().fit(X, expected)
+    assert same(model, dense) and model.converged_.all()
 
 
 def test_a_closed_file(path):

@@ -223,12 +223,12 @@ class LazyFeatures(HasFrame):
         )
 
     def missing_shares(self) -> list:
-        """Name and share of missing bins of each input in memory."""
+        """Name and share of missing bins of each input, 0 for those in a file, which are not read."""
         shares: list[tuple[str, float]] = []
         feature = 0
         for leaf in leaf_terms(self._term):
             n_inputs = leaf.n_inputs if isinstance(leaf, ConvTerm) else 1
-            missing = np.zeros(n_inputs) if is_stream(leaf.inputs) else missing_per_input(leaf.inputs, n_inputs)
+            missing = missing_per_input(leaf.inputs, n_inputs)
             for number, share in enumerate(missing):
                 at = feature + number * (leaf.n_features // n_inputs)
                 name = (

@@ -54,5 +54,8 @@ def _worst_input(X: Frame) -> tuple[str, float] | None:
     else:
         names = range(X.values.shape[1]) if X.columns is None else X.columns
         shares = [(f"feature {name}", share) for name, share in zip(names, np.isnan(X.values).mean(0), strict=True)]
-    tells = len({share for _, share in shares}) > 1  # features that a basis has built are missing together
-    return max(shares, key=lambda pair: pair[1]) if tells or len(shares) == 1 else None
+    worst = max(shares, key=lambda pair: pair[1])
+    tells = (
+        len({share for _, share in shares}) > 1 or len(shares) == 1
+    )  # features that a basis has built are missing together
+    return worst if tells and worst[1] > 0 else None

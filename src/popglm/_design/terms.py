@@ -103,7 +103,12 @@ def _complete_windows(
 
 
 def missing_per_input(inputs: Any, n_inputs: int) -> np.ndarray:
-    """Share of the bins in which each input is NaN; if each bin holds several values of one input, in which any is."""
+    """Share of the bins in which each input is NaN; if each bin holds several values of one input, in which any is.
+
+    A stream is not read: it says so itself (`LazyCounts`), or the share is 0.
+    """
+    if is_stream(inputs):
+        return inputs.missing_shares() if hasattr(inputs, "missing_shares") else np.zeros(n_inputs)
     values = np.asarray(inputs).reshape(len(inputs), n_inputs, -1)
     return np.isnan(values).any(2).mean(0) if values.dtype.kind == "f" else np.zeros(n_inputs)
 

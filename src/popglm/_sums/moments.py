@@ -2,9 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from popglm._design.blocks import Block
+from popglm._design.design import Design
+from popglm._design.total import total
 from popglm._sums.losses import PerNeuron, weighted_sum
 
 
@@ -12,6 +15,11 @@ def bins_and_events(block: Block) -> tuple[PerNeuron, PerNeuron]:
     """Number of valid bins of each neuron, a sum of weights, and its events in them."""
     weight = jnp.broadcast_to(block.weight, block.y.shape)
     return weight.sum(0), weighted_sum(weight.T, block.y.T)
+
+
+def mark_unobserved(silent: np.ndarray, design: Design) -> np.ndarray:
+    """Mark the neurons without a valid bin among silent ones; if there is a silent one, this takes a pass without features."""
+    return silent & (total(bins_and_events, design)[0] == 0) if silent.any() else silent
 
 
 def feature_moments(

@@ -113,8 +113,9 @@ def estimate_dispersion(
     # dispersion at which the standard deviation equals the mean
     unit = np.maximum(mean**2 / np.asarray(model.variance(mean), float), 1e-30)
     constant, min_scale = null_chi <= round_off**2 * unit * bins, np.finfo(np.float32).eps ** 2 * unit
+    constant &= bins > 0
     residual_df = bins - n_params
-    undefined = (bins > 0) & (residual_df <= 0) & ~silent
+    undefined = (residual_df <= 0) & ~(silent & (bins > 0))
     scale = np.maximum(chi / np.where(undefined, np.nan, np.where(residual_df > 0, residual_df, 1)), min_scale)
     return Dispersion(scale=scale if fixed is None else fixed, constant=constant, separated=no_neurons)
 

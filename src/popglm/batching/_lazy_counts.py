@@ -1,5 +1,6 @@
 """Counts that are binned when they are sliced."""
 
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -11,12 +12,16 @@ from popglm._checks.values import as_number, require_option
 from popglm._pynapple import Epochs, Frame, HasFrame, SpikeTrains, Timestamps, make_ts, rows_in_epochs
 from popglm.batching._bins import NANOSECOND, Bins, drop_partial, make_bins, missing_shares
 from popglm.batching._checks import warn_epochs_without_bins, warn_lost_spikes, warn_partial_bins
+from popglm.batching._observed import as_gaps, unobserved_rows, warn_unobserved_spikes
+
+PIECE = 2**16  # bins whose edges are made at a time to find those that were not observed
 
 
 class LazyCounts(HasFrame):
     """Counts that look like the matrix of ``units.count(bin_size)`` and are binned when they are sliced.
 
-    From `count_lazily`. Accepted as y, and by `lazy_features`. ``numpy.asarray(counts)`` makes all of them.
+    From `count_lazily`. Accepted as y, and by `lazy_features`. ``numpy.asarray(counts)`` makes all of them. They are integers;
+    with observed time they are floats, NaN where a neuron was not observed, and `repr` says how many these are.
 
     Examples
     --------
@@ -30,10 +35,17 @@ class LazyCounts(HasFrame):
     """
 
     ndim = 2
-    dtype = np.dtype(np.int64)
 
-    def __init__(self, trains: list[np.ndarray], names: np.ndarray, epochs: Epochs, bins: Bins) -> None:
-        self._trains, self.columns, self.time_support, self._bins = trains, names, epochs, bins
+    def __init__(
+        self,
+        trains: list[np.ndarray],
+        names: np.ndarray,
+        epochs: Epochs,
+        bins: Bins,
+        gaps: list[np.ndarray] | None = None,
+    ) -> None:
+        self._trains, self.columns, self.time_support, self._bins, self._gaps = trains, names, epochs, bins, gaps
+        self.dtype = np.dtype(np.int64 if gaps is None else float)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -45,13 +57,14 @@ class LazyCounts(HasFrame):
         return self.shape[0]
 
     def __repr__(self) -> str:
-        """Shape and bin size."""
-        return f"LazyCounts(shape={self.shape}, bin_size={self._bins.size} s)"
+        """Shape, bin size and, with observed time, the share of the entries that are NaN."""
+        missing = "" if self._gaps is None else f", {self.missing_shares().mean():.2%} not observed"
+        return f"LazyCounts(shape={self.shape}, bin_size={self._bins.size} s{missing})"
 
     @property
     def made_of(self) -> tuple[np.ndarray, ...]:
-        """Spike times of each neuron, from which the counts are made."""
-        return tuple(self._trains)
+        """Spike times of each neuron, from which the counts are made, and the gaps in which it was not observed."""
+        return (*self._trains, *(self._gaps or ()))
 
     @property
     def t(self) -> Float[np.ndarray, " time"]:
@@ -80,7 +93,15 @@ class LazyCounts(HasFrame):
         epochs)`` start new bins at the start of each epoch instead.
         """
         rows, inside = rows_in_epochs(self.frame, require_interval_set(epochs))
-        return LazyCounts(self._trains, self.columns, inside, self._bins.select(rows))
+        return LazyCounts(self._trains, self.columns, inside, self._bins.select(rows), self._gaps)
+
+    def missing_shares(self) -> Float[np.ndarray, " neurons"]:
+        """Share of the bins in which each neuron was not observed."""
+        n_missing, n_bins = np.zeros(len(self._trains)), len(self)
+        for start in range(0, n_bins, PIECE):
+            for neuron, first, stop in self._unobserved(*self._bins.edges(start, min(start + PIECE, n_bins))):
+                n_missing[neuron] += (stop - first).sum()
+        return n_missing / max(n_bins, 1)
 
     def __getitem__(self, key: Any) -> Any:
         """Counts of selected bins, an array (bins, neurons); a slice without gaps reads only the spikes in it."""
@@ -113,12 +134,26 @@ class LazyCounts(HasFrame):
             inside = times[first:last]
             rows = np.searchsorted(begins, inside, side="right") - 1
             entries.append(rows[inside < ends[rows]] * n_neurons + neuron)
-        counts = np.bincount(np.concatenate(entries), minlength=n_bins * n_neurons)
-        return counts.reshape(n_bins, n_neurons)
+        counts = np.bincount(np.concatenate(entries), minlength=n_bins * n_neurons).astype(self.dtype, copy=False)
+        counts = counts.reshape(n_bins, n_neurons)
+        for neuron, first, stop in self._unobserved(begins, ends):
+            for gap in map(slice, first, stop):
+                counts[gap, neuron] = np.nan
+        return counts
+
+    def _unobserved(self, begins: np.ndarray, ends: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield each neuron with the first row, of the bins with these edges, in each of its gaps, and that after the last."""
+        for neuron, gaps in enumerate(self._gaps or ()):
+            yield neuron, *unobserved_rows(gaps, begins, ends, self._bins.size)
 
 
 def count_lazily(
-    units: SpikeTrains, bin_size: float, epochs: Epochs | None = None, *, partial: Literal["keep", "drop"] = "keep"
+    units: SpikeTrains,
+    bin_size: float,
+    epochs: Epochs | None = None,
+    *,
+    partial: Literal["keep", "drop"] = "keep",
+    observed: Epochs | Mapping[Hashable, Epochs] | None = None,
 ) -> LazyCounts:
     r"""Counts of spikes in bins, never all in memory: the values, times and columns of ``units.count(bin_size, epochs)``.
 
@@ -130,6 +165,10 @@ def count_lazily(
     spikes fall into it. Otherwise the rest of the epoch, less than half a bin, has no row, as in pynapple, nor has a spike at
     the very end of an epoch of whole bins.
 
+    Where a neuron was not `observed`, its count is not 0 but unknown, NaN. In y this leaves out the bin for this neuron; in an
+    input of a basis it leaves out, for all neurons, every bin whose window holds it. A bin is NaN if more than 2 % of it
+    lies in a gap of the observed time.
+
     Parameters
     ----------
     units
@@ -140,24 +179,29 @@ def count_lazily(
         A pynapple IntervalSet; None is the whole recording, the time support of `units`.
     partial : str
         "keep" makes a last bin that the end of its epoch cuts, as pynapple does; "drop" leaves it out.
+    observed
+        When units were observed: an IntervalSet for all, or a dictionary of one for each unit, by id, such as the
+        ``obs_intervals`` of an NWB file. An empty one says never, None always. It selects no bins: `epochs` does.
 
     Returns
     -------
     LazyCounts
-        Shape (time, neurons).
+        Shape (time, neurons); floats if `observed` is given, else integers.
 
     Raises
     ------
     TypeError
-        If `units` is no TsGroup or `epochs` no IntervalSet.
+        If `units` is no TsGroup, `epochs` no IntervalSet, or `observed` neither one nor a dictionary of them.
     ValueError
-        If `bin_size` is not a positive number, or times are so large that double precision cannot resolve a bin.
+        If `bin_size` is not a positive number, times are so large that double precision cannot resolve a bin, or `observed`
+        lacks a unit or holds one that is not in `units`.
 
     Warns
     -----
     RuntimeWarning
         If more than 1 % of the bins are cut by the end of an epoch and kept, if epochs are too short for a bin, or if spikes
-        lie in the microsecond by which pynapple shortens an epoch that touches the next.
+        lie in the microsecond by which pynapple shortens an epoch that touches the next, or outside the observed time of their
+        unit.
 
     Notes
     -----
@@ -178,6 +222,14 @@ def count_lazily(
     >>> counts = count_lazily(units, bin_size=0.005)
     >>> PopulationGLM().fit(basis.lazy_features(counts), counts).coef_.shape
     (20, 4)
+
+    A unit that was lost after 2 s:
+
+    >>> import pynapple as nap
+    >>> units = nap.TsGroup({0: nap.Ts([0.5, 3.5]), 7: nap.Ts([0.2, 0.7])}, time_support=nap.IntervalSet(0, 4))
+    >>> observed = {0: nap.IntervalSet(0, 4), 7: nap.IntervalSet(0, 2)}
+    >>> count_lazily(units, 1.0, observed=observed)[:].T.tolist()
+    [[1.0, 0.0, 0.0, 1.0], [2.0, 0.0, nan, nan]]
     """
     units = require_ts_group(units)
     bin_size = as_number("bin_size", bin_size, 0, strict=True)
@@ -193,4 +245,7 @@ def count_lazily(
     else:
         warn_partial_bins(missing_shares(bins), int(bins.row[-1]))
     warn_epochs_without_bins(trains, epochs, np.diff(bins.row))
-    return LazyCounts(trains, np.asarray(units.index), epochs, bins)
+    gaps = None if observed is None else as_gaps(observed, units, bin_size)
+    if gaps is not None:
+        warn_unobserved_spikes(units, trains, gaps)
+    return LazyCounts(trains, np.asarray(units.index), epochs, bins, gaps)

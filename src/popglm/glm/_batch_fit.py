@@ -140,6 +140,7 @@ def _as_fitted(settings: Settings, stepper, names, n_steps, watch) -> Fitted:
         dispersion, null_mean = result.dispersion.scale, result.null.mean.astype(dtype)
         findings = Findings(
             silent=result.null.silent,
+            unobserved=result.null.silent & (stepper.state.totals.bins == 0),
             constant=result.dispersion.constant,
             separated=result.dispersion.separated,
             separation=_separation(settings, stepper, result),

@@ -79,10 +79,10 @@ class Estimator(Model):
         Warns
         -----
         RuntimeWarning
-            Names neurons that are silent, always active, constant, separated, not overdispersed, or not converged; features
-            that are collinear, or that no event comes with, alone or, where it is cheap to find, in a weighted sum. If more
-            than a tenth of the rows is lost to missing values, beyond what windows explain; if the fit has ended, but its last
-            checkpoint cannot be written.
+            Names neurons without a valid bin, and those that are silent, always active, constant, separated, not
+            overdispersed, or not converged; features that are collinear, or that no event comes with, alone or, where it is
+            cheap to find, in a weighted sum. If more than a tenth of the rows is lost to missing values, beyond what windows
+            explain; if the fit has ended, but its last checkpoint cannot be written.
         UserWarning
             If y looks like spike times.
 
@@ -150,7 +150,7 @@ class Estimator(Model):
         Warns
         -----
         RuntimeWarning
-            Names neurons that are silent, those that are always active, and those that did not converge at some strength;
+            Names neurons without a valid bin, silent, always active, or not converged at some strength;
             features without a finite optimum that no penalty holds. Of lost rows, as `fit`.
 
         References

@@ -22,6 +22,7 @@ from popglm._files.fingerprint import (
 from popglm._solver.exact import fit_exactly, neuron_progress_bar
 from popglm._solver.jaxopt import jaxopt_fit
 from popglm._solver.problem import FeatureRank
+from popglm._sums.moments import mark_unobserved
 from popglm._sums.scale import dispersion_after_fit
 from popglm.glm._checks import require_default_solver
 from popglm.glm._fitted import Findings, Fitted, Parameters
@@ -89,6 +90,7 @@ def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -
         convergence=fit.convergence,
         findings=Findings(
             silent=fit.silent,
+            unobserved=mark_unobserved(fit.silent, design),
             constant=dispersion.constant,
             separated=dispersion.separated,
             separation=separation,

@@ -22,11 +22,12 @@ class Parameters(NamedTuple):
 class Findings(NamedTuple):
     """Neurons and features for which the data do not determine what a fit gives.
 
-    `silent`, `constant` (y never varies) and `separated` are flags of neurons, `separation` those of coefficients without a
-    finite optimum; `collinear` and `constant_features` are numbers of features.
+    `silent`, `unobserved` (without a valid bin, so silent), `constant` (y never varies) and `separated` are flags of neurons,
+    `separation` those of coefficients without a finite optimum; `collinear` and `constant_features` are numbers of features.
     """
 
     silent: np.ndarray
+    unobserved: np.ndarray
     constant: np.ndarray
     separated: np.ndarray
     separation: Separation

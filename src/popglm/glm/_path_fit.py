@@ -12,6 +12,7 @@ from popglm._design.inputs import as_design_rows, as_observations
 from popglm._design.lost_rows import warn_lost_rows
 from popglm._solver.exact import neuron_progress_bar
 from popglm._solver.path import fit_strengths
+from popglm._sums.moments import mark_unobserved
 from popglm.glm._checks import require_path_settings
 from popglm.glm._report import PATH_STOPPED_EARLY, warn_of_constant, warn_of_neurons, warn_of_separation, warn_of_silent
 from popglm.glm._separation import separation_of_fit
@@ -70,7 +71,8 @@ def fit_along_path(settings: Settings, X, y, sample_weight, offset, strengths, n
     weakest = objective._replace(strength=base * strengths[0])
     separation = separation_of_fit(design, weakest, mask, fits[0])
     warn_of_separation(separation, y.columns, X.columns, objective.model.support.kind)
-    warn_of_silent(objective.model, fits[0].silent, fits[0].null_mean, y.columns)
+    silent = fits[0].silent
+    warn_of_silent(objective.model, silent, mark_unobserved(silent, design), fits[0].null_mean, y.columns)
     warn_of_constant(fits[0].features.constant, X.columns)
     warn_of_neurons(~converged.all(0) & ~separation.neurons, y.columns, PATH_STOPPED_EARLY)
     return Path(

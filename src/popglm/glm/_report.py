@@ -41,12 +41,12 @@ def _warn_of_findings(fitted: Fitted, ended):
     """Warn of neurons with nothing to fit, without a finite optimum, or with too little noise, of those whose fit has ended."""
     model, findings, dispersion = fitted.observation_model, fitted.findings, fitted.parameters.dispersion
     features, neurons, _ = fitted.names
-    warn_of_silent(model, findings.silent, fitted.null_mean, neurons)
+    warn_of_silent(model, findings.silent, findings.unobserved, fitted.null_mean, neurons)
     warn_of_neurons(
         findings.constant, neurons, "the same y in every valid bin, so the scale is that of round-off. Leave it out"
     )
     warn_of_neurons(
-        np.isnan(dispersion),
+        np.isnan(dispersion) & ~findings.unobserved,
         neurons,
         "no more valid bins than coefficients, so the scale, which is what they leave, is NaN. Use fewer functions, or "
         "give the scale",
@@ -108,8 +108,14 @@ def warn_of_constant(constant, names):
         warn_user(text, RuntimeWarning)
 
 
-def warn_of_silent(model, silent, null_mean, neurons):
-    """Warn of neurons that have no event, or an event in every bin."""
+def warn_of_silent(model, silent, unobserved, null_mean, neurons):
+    """Warn of neurons that have no valid bin, no event, or an event in every bin."""
+    text = (
+        "no valid bin, as in each y or a feature is NaN or the weight is 0, so coefficients are 0 and predictions mean nothing. "
+        "Leave it out"
+    )
+    warn_of_neurons(unobserved, neurons, text)
+    silent = silent & ~unobserved
     always_active = silent & (null_mean > 0.5) if model.support.kind == "binary" else np.zeros_like(silent)
     text = "no event in any valid bin, so its coefficients are 0 and its rate is that of half an event. Leave it out"
     warn_of_neurons(silent & ~always_active, neurons, text)
