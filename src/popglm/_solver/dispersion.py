@@ -104,9 +104,11 @@ class DispersionMetric(NamedTuple):
         free = np.clip(t + direction[:, -1], lowest, highest) - t
         # From the smallest dispersion, a step of scoring in the dispersion itself.
         gain, scoring = -slope / 2, np.maximum(-slope_t, 0) / self.information
-        share = np.minimum(MAX_GAIN_SHARE_AT_RELEASE * scoring * -slope_t / 2, MAX_GAIN_PER_BIN_AT_RELEASE)
-        limit = np.maximum(coordinate.release_gain, share)
-        scoring = np.log1p(np.where(start & (gain <= limit), scoring, 0))
-        move = np.where(held, np.minimum(scoring, highest - t), free)
+        share, near = MAX_GAIN_SHARE_AT_RELEASE * scoring * -slope_t / 2, MAX_GAIN_PER_BIN_AT_RELEASE
+        joint = start & (gain <= np.maximum(coordinate.release_gain, np.minimum(share, near)))
+        alone = start & (gain > np.maximum(coordinate.release_gain, near)) & (gain <= share)
+        move = np.where(held, np.minimum(np.log1p(np.where(joint | alone, scoring, 0)), highest - t), free)
         slope = slope + slope_t * (move - np.where(held, 0, direction[:, -1]))
-        return np.column_stack([direction[:, :-1], move]), slope
+        params = np.where(alone[:, None], 0, direction[:, :-1])
+        slope = np.where(alone, slope_t * move, slope)
+        return np.column_stack([params, move]), slope
