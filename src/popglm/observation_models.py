@@ -21,7 +21,13 @@ from jax.scipy.special import xlogy
 from popglm._checks.old_names import ADVICE, OldName, warn_old_names
 from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import require_option, warn_user
-from popglm._sums.densities import count_deviance, multiply_slopes, saturated_negative_binomial, saturated_poisson, stirling_remainder
+from popglm._sums.densities import (
+    count_deviance,
+    multiply_slopes,
+    saturated_negative_binomial,
+    saturated_poisson,
+    stirling_remainder,
+)
 from popglm._types import Entries, Numbers, PerNeuron
 from popglm.links import EXP, IDENTITY, LINKS, LOGISTIC, Link, require_link, require_reachable_mean, resolve_link
 

@@ -43,8 +43,8 @@ def test_log_likelihoods_keep_their_digits(precision):
 def test_slopes_in_the_dispersion_keep_their_digits():
     """By them the dispersion is found, also where there is next to none."""
     y, eta, alphas = (
-        np.array([[0.0, 1, 2, 5, 18, 20, 23, 300]]),
-        np.full((1, 8), 3.0),
+        np.array([[0.0, 1, 2, 5, 18, 20, 23, 300, 0, 1]]),
+        np.array([[*8 * [3.0], -60, -60]]),
         np.array([[1e-6], [1e-3], [0.7]]),
     )
 
@@ -76,7 +76,9 @@ def large_counts(name, mean, n=1500, neurons=3, alpha=0.05):
     rng = np.random.default_rng(22)
     X = rng.normal(size=(n, 2))
     mean = mean * np.exp(0.2 * X[:, :1] + np.zeros((1, neurons)))
-    return X, rng.poisson(mean * (rng.gamma(1 / alpha, alpha, mean.shape) if name == "NegativeBinomial" else 1)).astype(float)
+    return X, rng.poisson(mean * (rng.gamma(1 / alpha, alpha, mean.shape) if name == "NegativeBinomial" else 1)).astype(
+        float
+    )
 
 
 @pytest.mark.parametrize("alpha", [None, 1e-6, 0.02, 4.0])
