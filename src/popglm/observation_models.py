@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,13 @@ from jax.scipy.special import xlogy
 from popglm._checks.old_names import ADVICE, OldName, warn_old_names
 from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import require_option, warn_user
-from popglm._sums.densities import count_deviance, saturated_negative_binomial, saturated_poisson, stirling_remainder
+from popglm._sums.densities import (
+    count_deviance,
+    multiply_slopes,
+    saturated_negative_binomial,
+    saturated_poisson,
+    stirling_remainder,
+)
 from popglm._types import Entries, Numbers, PerNeuron
 from popglm.links import EXP, IDENTITY, LINKS, LOGISTIC, Link, require_link, require_reachable_mean, resolve_link
 
@@ -469,8 +475,7 @@ class NegativeBinomial(ObservationModel):
     dispersion, exponential_family = "likelihood", True
 
     def loss(self, eta: Entries, y: Entries) -> Entries:
-        log_term = _log1p_ratio(self.scale, self.link.inverse(eta))
-        return (1 + self.scale * y) * log_term - y * self.link.log_inverse(eta)
+        return _negative_binomial_loss(y, self.link.inverse(eta), self.link.log_inverse(eta), self.scale)
 
     def least(self, y: Entries) -> Entries:
         return (1 + self.scale * y) * jnp.log1p(self.scale * y) / self.scale - xlogy(y, y)
@@ -492,20 +497,25 @@ class NegativeBinomial(ObservationModel):
 
 
 @jax.custom_jvp
-def _log1p_ratio(scale: object, mean: Entries) -> Entries:
-    """log(1 + scale mean) / scale, with a derivative in the scale that keeps its digits where scale mean is small."""
-    return jnp.log1p(scale * mean) / scale
+def _negative_binomial_loss(y: Entries, mean: Entries, log_mean: Entries, scale: Any) -> Entries:
+    """Loss whose slopes keep their digits: that along `log_mean` is a residual, that in the scale a series if it is small."""
+    return (1 + scale * y) * (jnp.log1p(scale * mean) / scale) - y * log_mean
 
 
-@_log1p_ratio.defjvp
-def _log1p_ratio_jvp(primals: tuple, tangents: tuple) -> tuple[Entries, Entries]:
-    scale, mean = primals
-    value, share, x = _log1p_ratio(scale, mean), 1 / (1 + scale * mean), jnp.minimum(scale * mean, 0.01)
-    series = 0.0
-    for k in range(8, -1, -1):
-        series = (k + 1) / (k + 2) - x * series
-    slope = jnp.where(x < 0.01, -(mean**2) * series, (mean * share - value) * (1 / scale))
-    return value, slope * tangents[0] + share * tangents[1]
+@partial(_negative_binomial_loss.defjvp, symbolic_zeros=True)
+def _negative_binomial_loss_jvp(primals: tuple, tangents: tuple) -> tuple[Entries, Entries]:
+    y, mean, log_mean, scale = primals
+    log_term, share, x = jnp.log1p(scale * mean) / scale, 1 / (1 + scale * mean), jnp.minimum(scale * mean, 0.01)
+
+    def scale_slope() -> Entries:
+        series = 0.0
+        for k in range(8, -1, -1):
+            series = (k + 1) / (k + 2) - x * series
+        slope = jnp.where(x < 0.01, -(mean**2) * series, (mean * share - log_term) * (1 / scale))
+        return y * log_term + (1 + scale * y) * slope
+
+    slopes = (lambda: scale * log_term - log_mean, lambda: 0.0, lambda: (mean - y) * share, scale_slope)
+    return _negative_binomial_loss(*primals), multiply_slopes(slopes, tangents, mean)
 
 
 def __getattr__(name):

@@ -5,6 +5,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from samples import sample_cases
 
 from popglm._design.total import total
@@ -120,6 +121,20 @@ def test_a_scale_costs_few_passes(monkeypatch, spread):
         assert PopulationGLM(name).fit(X, y).converged_.all()
         passes.append(len(summed))
     assert passes[1] - passes[0] <= passes[0] + 4
+
+
+def test_a_scale_of_strongly_modulated_neurons_costs_few_passes():
+    """A Poisson fit goes astray here, and takes its time. Coefficients at this scale by `GLM` of statsmodels 0.15."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3))
+    coef = rng.normal(size=(3, 6))
+    mean = np.exp(X @ (2 * coef / np.linalg.norm(coef, axis=0)) + 1)
+    y = rng.poisson(mean * rng.gamma(1, 1, mean.shape)).astype(float)
+    model = PopulationGLM("NegativeBinomial").fit(X, y)
+    assert model.converged_.all() and model.n_iter_.max() <= 30
+    for n, scale in enumerate(model.scale_[:2].astype(float)):
+        right = sm.GLM(y[:, n], sm.add_constant(X), sm.families.NegativeBinomial(alpha=scale)).fit(tol=1e-12)
+        assert (np.abs(model.coef_[:, n] - right.params[1:]) / right.bse[1:]).max() < 0.01
 
 
 @pytest.mark.filterwarnings("ignore:feature:RuntimeWarning")

@@ -55,6 +55,13 @@ FAULTS = {
         "sums/test_densities.py",
         "large_counts and Poisson",
     ),
+    "a loss of large counts that is a difference of large numbers": Fault(
+        "_sums/deviance_loss.py",
+        "return DevianceLoss(model) if large else model",
+        "return model",
+        "sums/test_densities.py",
+        "no_round_off",
+    ),
     "a loss of one's own with the deviance of another": Fault(
         "observation_models.py",
         'attributes.get("deviance", ObservationModel.deviance)',

@@ -3,8 +3,8 @@ r"""Dispersion inside the loss, as one more coordinate of the solver: coefficien
 The last column of a point is :math:`t = \log(1 + u \alpha)`, with u one plus the neuron's mean count: linear where the
 dispersion is small, logarithmic where it is large. Information about means and dispersion is block diagonal, so the metric of
 the solver is, too. A fit begins at the smallest dispersion, a Poisson distribution for a negative binomial, and stays there
-until the parameters are near their optimum. If the likelihood then rises with the dispersion (a score test), a scoring step
-finds the dispersion's size, and all move together from there; if it falls, the neuron is not overdispersed, and done.
+until the parameters have less to gain than the dispersion. If the likelihood then rises with the dispersion (a score test), a
+scoring step finds its size, and all move together from there; if it falls, the neuron is not overdispersed, and done.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,9 @@ from popglm._sums.value_table import ValueTable, normaliser_sums
 # they lack is then no overdispersion.
 MAX_GAIN_AT_RELEASE = 1.0
 MAX_GAIN_SHARE_AT_RELEASE = 0.1
-MAX_GAIN_PER_BIN_AT_RELEASE = 1.0  # in nats; far from the optimum, a misfit looks like overdispersion
+# With more to gain than this per bin, in nats, the dispersion moves alone: the parameters would move by the curvature of a
+# Poisson distribution, which is then far too large.
+MAX_GAIN_PER_BIN_AT_RELEASE = 1.0
 
 
 class DispersionCoordinate(NamedTuple):
@@ -104,9 +106,11 @@ class DispersionMetric(NamedTuple):
         free = np.clip(t + direction[:, -1], lowest, highest) - t
         # From the smallest dispersion, a step of scoring in the dispersion itself.
         gain, scoring = -slope / 2, np.maximum(-slope_t, 0) / self.information
-        share = np.minimum(MAX_GAIN_SHARE_AT_RELEASE * scoring * -slope_t / 2, MAX_GAIN_PER_BIN_AT_RELEASE)
-        limit = np.maximum(coordinate.release_gain, share)
-        scoring = np.log1p(np.where(start & (gain <= limit), scoring, 0))
+        share = MAX_GAIN_SHARE_AT_RELEASE * scoring * -slope_t / 2
+        released = start & (gain <= np.maximum(coordinate.release_gain, share))
+        alone = released & (gain > MAX_GAIN_PER_BIN_AT_RELEASE)
+        scoring = np.log1p(np.where(released, scoring, 0))
         move = np.where(held, np.minimum(scoring, highest - t), free)
-        slope = slope + slope_t * (move - np.where(held, 0, direction[:, -1]))
-        return np.column_stack([direction[:, :-1], move]), slope
+        slope = np.where(alone, 0, slope) + slope_t * (move - np.where(held, 0, direction[:, -1]))
+        params = np.where(alone[:, None], 0, direction[:, :-1])
+        return np.column_stack([params, move]), slope

@@ -39,6 +39,7 @@ from popglm._solver.dispersion import DispersionCoordinate, DispersionMetric
 from popglm._solver.preconditioner import MAX_FACTOR_ENTRIES, Problem, prepare_problem
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._solver.threads import one_thread
+from popglm._sums.deviance_loss import keep_digits
 from popglm._sums.losses import (
     NullModel,
     curved_row_hessians,
@@ -198,6 +199,7 @@ def begin_exact_fit(
     null = null_model_of(design, objective.model, bins, events)
     bins = as_divisor(bins)
     n_rows = np.maximum(bins, rows)
+    objective = objective._replace(model=keep_digits(objective.model, events / bins))
     problem, rank, constant = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, eps)
     if fits_dispersion:
         coordinate = DispersionCoordinate.from_table(table, null.mean, n_rows)
@@ -316,7 +318,7 @@ def replace_dispersion(problem: Problem, scale: NeuronScalars, null: NullModel) 
 def _keep_dispersion(
     problem: Problem, trial: Problem, last: SolverState, state: SolverState, tol: NeuronScalars
 ) -> tuple[Problem, SolverState]:
-    """Keep the metric of accepted trials. A neuron begins a new history where it leaves the smallest dispersion, or returns."""
+    """Keep the metric of accepted trials. A neuron that leaves the smallest dispersion, or returns, forgets all curvatures."""
     metric, new = problem.precondition.dispersion, trial.precondition.dispersion
     if metric is None or new is None:
         return problem, state
@@ -331,6 +333,7 @@ def _keep_dispersion(
     )
     crossed = (coordinate.at_start(point) != coordinate.at_start(last.accepted.point)) & accepted
     if crossed.any():
+        problem = problem._replace(precondition=problem.precondition.without_own_factors(crossed))
         state = redirect_neurons(forget_history(state, crossed), problem.precondition, tol, crossed)
     return problem, state
 

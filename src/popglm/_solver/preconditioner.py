@@ -207,6 +207,10 @@ class Preconditioner(NamedTuple):
             factors[neuron] = _cholesky(matrix, jitter)
         return self._replace(own_factors=self.own_factors | factors)
 
+    def without_own_factors(self, neuron_mask: Bool[Array, " neurons"]) -> "Preconditioner":
+        """Drop the own factors of the neurons of the mask."""
+        return self._replace(own_factors={n: factor for n, factor in self.own_factors.items() if not neuron_mask[n]})
+
 
 class Problem(NamedTuple):
     """All that a pass needs besides the data and the point."""

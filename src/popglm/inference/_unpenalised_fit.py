@@ -76,6 +76,13 @@ class UnpenalisedFit(NamedTuple):
         dtype, intercept = jnp.result_type(float), self.intercept + self.coef @ self.center - self.data.y_center
         return self.coef.astype(dtype), intercept.astype(dtype)
 
+    def minus(
+        self, other: "UnpenalisedFit"
+    ) -> tuple[Float[np.ndarray, "neurons features"], Float[np.ndarray, " neurons"]]:
+        """Difference of coefficients and intercepts for the centred data, in double precision."""
+        coef = self.coef - other.coef
+        return coef, self.intercept - other.intercept + coef @ self.center
+
     @property
     def loss_divisor(self) -> Float[np.ndarray, " neurons"]:
         """Dispersion that divides each neuron's loss; 1 where none does."""
