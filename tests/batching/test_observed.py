@@ -238,7 +238,7 @@ def test_a_unit_that_was_never_observed_is_named(units):
     with pytest.warns(RuntimeWarning, match=r"\d+ of \d+ spikes lie outside"):
         y = count_lazily(units, BIN, observed={**OBSERVED, 3: nap.IntervalSet(np.zeros((0, 2)))})
     assert np.isnan(y[:, 3]).all()
-    message = "^neuron 3: no valid bin, as y or a feature is NaN in each.*predictions mean nothing"
+    message = "^neuron 3: no valid bin, as y or a feature is NaN in each, or its weight 0.*predictions mean nothing"
     for fit in (
         lambda: PopulationGLM().fit(X, y),
         lambda: PopulationGLM(regularizer="Ridge").fit_path(X, y, [0.01, 0.1]),

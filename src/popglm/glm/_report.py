@@ -111,7 +111,7 @@ def warn_of_constant(constant, names):
 def warn_of_silent(model, silent, unobserved, null_mean, neurons):
     """Warn of neurons that have no valid bin, no event, or an event in every bin."""
     text = (
-        "no valid bin, as in each y or a feature is NaN or the weight is 0, so coefficients are 0 and predictions mean nothing. "
+        "no valid bin, as y or a feature is NaN in each, or its weight 0, so coefficients are 0 and predictions mean nothing. "
         "Leave it out"
     )
     warn_of_neurons(unobserved, neurons, text)
