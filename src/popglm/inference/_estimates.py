@@ -30,12 +30,27 @@ class Estimates(NamedTuple):
 
     @property
     def df(self):
-        """Degrees of freedom of Student's t, of each neuron."""
+        """Degrees of freedom of Student's t, of each neuron; infinite for the normal distribution."""
         return np.maximum(self.residual_df if self.clusters is None else self.clusters - 1.0, 1)
 
     def t_quantile(self, level):
         """Standard errors from the estimate to an end of an interval, of each neuron."""
         return stats.t.ppf((1 + as_level(level)) / 2, self.df)
+
+    @property
+    def z(self):
+        """Estimates over their standard errors, (parameters, neurons)."""
+        return self.values.T / self.standard_errors
+
+    @property
+    def p_values(self):
+        """Two-sided p-values of the tests that a parameter is 0, (parameters, neurons)."""
+        return 2 * stats.t.sf(np.abs(self.z), self.df)
+
+    def intervals(self, level):
+        """Ends of the intervals of all parameters, (parameters, neurons)."""
+        half = self.t_quantile(level) * self.standard_errors
+        return self.values.T - half, self.values.T + half
 
     def f_reference(self, k):
         """Divisor that makes a Wald statistic of k coefficients follow F, and the second degrees of freedom of this F.

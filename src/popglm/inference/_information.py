@@ -139,7 +139,7 @@ def cluster_scores(n_clusters, max_span):
 def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None) -> CovarianceEstimate:
     """Covariance of the estimates of all neurons, by Fisher information, or a sandwich of scores by bin or by cluster.
 
-    The kind is "fisher" or "sandwich"; `labels` are the numbers of the clusters of all bins, from 1, or None.
+    The kind is "sandwich" or another, for Fisher's; `labels` are the numbers of the clusters of all bins, from 1, or None.
     """
     model, design, (coef, intercept) = fit.observation_model, fit.data.make_design(), fit.centered_params
     moments = _first_pass(model, design, coef, intercept)
@@ -156,7 +156,7 @@ def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None) -> Cova
         clusters=None if labels is None else np.zeros(n_neurons, int),
     )
     clustered = None if labels is None else _ClusterScores(ClusteredRows(fit.data.rows, labels), fit.data.activity)
-    matrices = information_matrices(kind == "fisher", kind == "sandwich" and labels is None)
+    matrices = information_matrices(kind != "sandwich", kind == "sandwich" and labels is None)
     n_rows = max(n_params, 0 if labels is None else int(labels.max()))
     size = int(np.clip(MAX_MATRIX_ENTRIES // (n_params * n_rows), 1, min(MAX_NEURONS_PER_PASS, n_neurons)))
     directions = []

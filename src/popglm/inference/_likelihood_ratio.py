@@ -1,6 +1,5 @@
 """Likelihood-ratio tests of a fit against fits with fewer features."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,6 @@ from popglm.glm._access import as_user_array, fitted_names
 from popglm.inference._checks import (
     COLLINEAR,
     LESS_LIKELY,
-    MAX_OPTIMUM_DISTANCE,
     NOT_CONVERGED,
     as_feature_groups,
     as_reduced_columns,
@@ -31,6 +29,7 @@ from popglm.inference._checks import (
 )
 from popglm.inference._information import estimate_covariance
 from popglm.inference._quantiles import tail_probability
+from popglm.inference._reduced_fit import fit_reduced
 from popglm.inference._uncertainty import GroupTests
 from popglm.inference._unpenalised_fit import UnpenalisedFit, as_unpenalised_model, params_in_double
 
@@ -160,31 +159,17 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
     4.0
     """
     fit = UnpenalisedFit.from_fit(model, X, y)
-    names, y_values = fit.data.y.columns, fit.data.y.values
+    names = fit.data.y.columns
     _, groups, one = as_feature_groups(features, fit.coef.shape[1])
     comparison = NestedComparison.from_fit(fit)
     far = require_near_optimum(estimate_covariance(fit).distance, comparison.silent, names, result="tests are")
-    settings = {name: getattr(model, name) for name in ("observation_model", "inverse_link_function")}
-    if model.solver_name is None:
-        settings["solver_kwargs"] = model.solver_kwargs
     tests, reasons = [], []
     for group in groups:
         free = fit.free.copy()
         free[:, group] = False
-        reduced = PopulationGLM(**settings, feature_mask=free.T.astype(int))
         # The start keeps the mean of the linear predictor.
         start = (fit.coef * free).T, fit.intercept + (fit.coef * ~free) @ comparison.mean
-        with warnings.catch_warnings():
-            # The fit of the full model has already given the warnings.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            reduced.fit(X, y_values, init_params=start)
-        coef, intercept = params_in_double(reduced)
-        reduced_model = as_unpenalised_model(reduced, "reduced")
-        nested = fit._replace(observation_model=reduced_model, coef=coef, intercept=intercept, free=free)
-        converged = np.asarray(reduced.converged_, bool)
-        # A fit that stalled by round-off may be at its optimum all the same.
-        if not (converged | far | comparison.silent).all():
-            converged |= estimate_covariance(nested).distance < MAX_OPTIMUM_DISTANCE
+        nested, converged = fit_reduced(model, X, fit, free, start, ~far & ~comparison.silent)
         group_tests, group_reasons = comparison.likelihood_ratio(nested, ~far, converged)
         tests.append(group_tests)
         reasons.append(group_reasons)
@@ -230,14 +215,14 @@ class NestedComparison(NamedTuple):
         full, model = self.full, self.full.observation_model
         reduced_model = model if model.dispersion == "pearson" else reduced.observation_model
         params = *full.centered_params, *reduced.centered_params
-        statistic = 2 * total(_log_likelihood_difference, self.design, model, reduced_model, *params)
+        statistic = 2 * total(log_likelihood_difference, self.design, model, reduced_model, *params)
         free = [
             rank.n_params(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)
         ]
         n_full, n_reduced = np.array(free, float).T
         df, residual_df = (
             n_full - n_reduced,
-            np.maximum(self.bins - n_full - 1, 1) if full.scale_is_estimated else np.inf,
+            np.maximum(self.bins - n_full - 1, 1) if full.divisor_is_estimated else np.inf,
         )
         left_out = (full.free & ~reduced.free).any(1)
         valid = valid & ~self.silent & left_out
@@ -252,7 +237,7 @@ class NestedComparison(NamedTuple):
         return GroupTests(statistic=statistic, df=df, p_values=p_values), reason
 
 
-def _log_likelihood_difference(block, full, reduced, *params):
+def log_likelihood_difference(block, full, reduced, *params):
     """Difference of the log-likelihoods of two fits, of each neuron: a sum over bins of differences of small numbers."""
     y, fits = block.y.T, ((full, params[:2]), (reduced, params[2:]))
     lacks, lacks_more = (model.shortfall(linear_predictor(block, *fit), y) for model, fit in fits)

@@ -35,7 +35,8 @@ class FitData(NamedTuple):
 class UnpenalisedFit(NamedTuple):
     """A fit without a penalty and the data that it was fitted to; neurons come first.
 
-    `observation_model` includes the dispersion; `free` is False for coefficients that a mask holds at 0.
+    `observation_model` includes the dispersion, which the data gave if `scale_is_estimated`; `free` is False for coefficients
+    that a mask holds at 0.
     """
 
     observation_model: ObservationModel
@@ -59,7 +60,7 @@ class UnpenalisedFit(NamedTuple):
             coef=coef,
             intercept=intercept,
             free=as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0,
-            scale_is_estimated=observation_model.dispersion == "pearson"
+            scale_is_estimated=observation_model.dispersion is not None
             and fitted_observation_model(model).scale is None,
         )
 
@@ -73,6 +74,11 @@ class UnpenalisedFit(NamedTuple):
         """Coefficients and intercepts for the centred data, in the precision of the passes."""
         dtype, intercept = jnp.result_type(float), self.intercept + self.coef @ self.center - self.data.y_center
         return self.coef.astype(dtype), intercept.astype(dtype)
+
+    @property
+    def divisor_is_estimated(self) -> bool:
+        """True if the dispersion that divides the loss was estimated."""
+        return self.scale_is_estimated and self.observation_model.dispersion == "pearson"
 
     @property
     def loss_divisor(self) -> Float[np.ndarray, " neurons"]:
