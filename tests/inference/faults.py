@@ -104,4 +104,32 @@ FAULTS = {
         "inference/test_inference.py",
         "bands_are",
     ),
+    "an estimated scale is no parameter": Fault(
+        "inference/_fit_statistics.py",
+        "residual_df + fit.scale_is_estimated",
+        "residual_df",
+        "inference/test_summary.py",
+        "those_of_r and Gamma",
+    ),
+    "the likelihood at Pearson's scale": Fault(
+        "inference/_fit_statistics.py",
+        "dispersion = sums.deviance / sums.bins",
+        "pass",
+        "inference/test_summary.py",
+        "those_of_r and Gamma",
+    ),
+    "alpha = 0 is no boundary": Fault(
+        "inference/_dispersion_test.py",
+        "stats.chi2.sf(statistic, 1) / 2",
+        "stats.chi2.sf(statistic, 1)",
+        "inference/test_summary.py",
+        "alpha_and_its_test",
+    ),
+    "quasi-likelihood with the scale of the model": Fault(
+        "inference/_covariance.py",
+        "covariance *= (dispersion / fit.loss_divisor)",
+        "covariance *= (dispersion / dispersion)",
+        "inference/test_summary.py",
+        "those_of_r and quasi",
+    ),
 }

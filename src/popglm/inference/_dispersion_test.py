@@ -1,5 +1,7 @@
 """Dispersion alpha of a negative binomial: its standard error, and the test that there is none, on the boundary."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
@@ -26,11 +28,12 @@ def tabulate_alpha(model, X, fit: UnpenalisedFit, valid) -> dict[str, PerNeuron]
     Alpha = 0 lies at the end of the possible values, so the statistic is 0 in half of the cases and else follows chi-squared
     with one degree of freedom: :math:`p = P(\chi^2_1 > T) / 2` for T > 0, and 1 for T = 0 (Self and Liang, 1987).
     """
-    poisson = Poisson(link=fit.observation_model.link)
+    full: Any = fit.observation_model
+    poisson = Poisson(link=full.link)
     reduced, converged = fit_reduced(model, X, fit, fit.free, (fit.coef.T, fit.intercept), valid, poisson)
     params = *fit.centered_params, *reduced.centered_params
-    statistic = 2 * total(log_likelihood_difference, fit.data.make_design(), fit.observation_model, poisson, *params)
-    alpha = np.asarray(fit.observation_model.scale, float)[:, 0]
+    statistic = 2 * total(log_likelihood_difference, fit.data.make_design(), full, poisson, *params)
+    alpha = np.asarray(full.scale, float)[:, 0]
     statistic = np.where(alpha > MAX_POISSON_DISPERSION, statistic, 0)
     failed = valid & ~(converged & (statistic > MIN_STATISTIC))
     if failed.any():

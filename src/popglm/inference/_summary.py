@@ -119,7 +119,8 @@ def _headings(model, kind, level, one):
     """Lines about one neuron above its coefficients."""
     number = lambda name: f"{one[name]:,.6g}"
     lines = [
-        f"neuron {one.name}: {model}; errors by {ERRORS[kind]}, intervals of {level:.0%}",
+        f"neuron {one.name}: {model}",
+        f"errors by {ERRORS[kind]}, intervals of {level:.0%}",
         f"bins {number('bins')}, residual df {number('residual_df')}, scale {number('scale')}",
         f"log-likelihood {number('log_likelihood')}, AIC {number('aic')}, BIC {number('bic')}",
         f"deviance {number('deviance')}, of the null model {number('null_deviance')}",
@@ -223,13 +224,13 @@ def summary(
     level = as_level(level)
     estimated = estimate_errors(model, X, y, kind, clusters)
     fit = estimated.fit
+    observation_model: Any = fit.observation_model
     names = fit.data.y.columns
     neurons = list(range(len(fit.coef))) if names is None else np.asarray(names).tolist()
     columns = _tabulate_neurons(model, X, estimated)
     features = FeatureNames.of_features(X, fit.data.X.columns, fit.coef.shape[1])
-    description = f"{type(fit.observation_model).__name__}, {fit.observation_model.link.name} link"
     return Summary(
-        model=description,
+        model=f"{type(observation_model).__name__}, {observation_model.link.name} link",
         kind=kind,
         level=level,
         coefficients=_tabulate_coefficients(estimated.errors._estimates, neurons, features, level),
