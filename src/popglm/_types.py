@@ -37,6 +37,7 @@ Inputs = Annotated[Data, "time inputs"]  # what a basis makes features of
 FeatureArray = Annotated[Any, "time features"]  # an array; a TsdFrame where the inputs have times
 ActivityArray = Annotated[Any, "time neurons"]  # an array; a Tsd or a TsdFrame where X has times
 Batches = Annotated[Iterable[tuple[Data, Data]], "pairs (X, y)"]
+RowValues = Annotated[Data, "time #neurons"]  # a number for each row, for all neurons, or one for each neuron
 Params = Annotated[tuple[Array, Array], "(features neurons, neurons)"]  # coefficients and intercepts
 Entries = Annotated[Array, "neurons time"]  # a number for each bin, neurons first
 PerNeuron = Annotated[Array, "neurons"]

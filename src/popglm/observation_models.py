@@ -235,7 +235,7 @@ class ObservationModel(ABC):
 
     def null_mean(self, events: PerNeuron, bins: PerNeuron) -> tuple[np.ndarray, np.ndarray]:
         """Mean of each neuron, and which neurons are constant; half an event keeps the link of their means finite."""
-        bins = np.maximum(bins, 1)
+        bins = np.where(bins > 0, bins, 1)
         mean, low, high = events / bins, self.support.low, self.support.high
         at_low, at_high = mean <= low, mean >= high
         mean = np.where(at_low, low + 0.5 / bins, np.where(at_high, high - 0.5 / bins, mean))

@@ -107,6 +107,15 @@ def require_finite(name: str, values: np.ndarray, first: int = 0) -> tuple[float
     return low, high
 
 
+def require_at_least(name: str, values: np.ndarray, low: float, first: int = 0) -> None:
+    """Require finite entries that are not below `low`, or NaN; `first` is the number of the first row."""
+    minimum, _ = require_finite(name, values, first)
+    if minimum < low:
+        row = first + int(np.argmax((values.reshape(len(values), -1) < low).any(1)))
+        fix = "Give 0 to rows that should not count."
+        raise ValueError(f"`{name}` must not be below {low:g}; row {row} holds {minimum:g}. {fix}")
+
+
 def split_for_cache(values: np.ndarray) -> Iterator[np.ndarray]:
     """Split rows into pieces that fit into a processor's cache, so that several operations read memory once."""
     rows = max(2**18 // max(values[:1].size, 1), 1)
@@ -150,7 +159,7 @@ def require_valid_bins(has_valid_bins: Any) -> None:
     """Require at least one valid bin."""
     if not has_valid_bins:
         fix = "The first `window_size` rows of features of an epoch are NaN: a batch must be longer than the window."
-        raise ValueError(f"no bin is valid: every row holds a NaN in X or in y. {fix}")
+        raise ValueError(f"no bin is valid: every row holds a NaN in X or in y, or has zero weight. {fix}")
 
 
 def require_small_offset(mean: np.ndarray, sd: np.ndarray) -> None:
@@ -165,23 +174,25 @@ def require_small_offset(mean: np.ndarray, sd: np.ndarray) -> None:
         )
 
 
-def find_ranges(X: Any, y: Any, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def find_ranges(X: Any, y: Any, features: np.ndarray, weight: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Smallest and largest value of features in the valid bins, and whether they differ; X is read in parts."""
     low, high = np.full(len(features), np.inf), np.full(len(features), -np.inf)
     for start in range(0, X.shape[0], 8192):
-        rows = np.asarray(X[start : start + 8192])
-        valid = ~np.isnan(rows).any(1) & ~np.isnan(np.asarray(y[start : start + 8192])).all(1)
+        part = slice(start, start + 8192)
+        rows = np.asarray(X[part])
+        counted = ~np.isnan(np.asarray(y[part])) & (True if weight is None else np.asarray(weight[part]) > 0)
+        valid = ~np.isnan(rows).any(1) & counted.any(1)
         rows = rows[valid][:, features].astype(float)
         low, high = np.minimum(low, rows.min(0, initial=np.inf)), np.maximum(high, rows.max(0, initial=-np.inf))
     round_off = 0 if isinstance(X, np.ndarray) else 1e-6 * np.abs(high)  # lazy features are sums in single precision
     return low, high, high - low > round_off
 
 
-def require_constant(X: Any, y: Any, features: np.ndarray) -> None:
+def require_constant(X: Any, y: Any, features: np.ndarray, weight: Any = None) -> None:
     """Require that features which looked constant in single precision are constant in the valid bins."""
     if not len(features):
         return
-    low, high, varies = find_ranges(X, y, features)
+    low, high, varies = find_ranges(X, y, features, weight)
     if varies.any():
         feature, minimum, maximum = features[varies][0], low[varies][0], high[varies][0]
         came = f"{maximum - minimum:.3g} only, at {maximum:.6g}, in the bins that count"

@@ -36,9 +36,11 @@ def compact_integers(values: np.ndarray, *, keep: bool = False) -> np.ndarray:
 
     Other values are cast to the precision of JAX, or returned unchanged with `keep`.
     """
+    if values.dtype in (bool, np.uint8):
+        return values.astype(np.uint8, copy=False)
     with np.errstate(invalid="ignore"):  # casts of NaN and of numbers above 255
         whole = values.dtype.kind in "biu" or all((p == p.astype(np.uint8)).all() for p in split_for_cache(values))
-    if whole and values.size and (values.dtype == bool or (values.min() >= 0 and values.max() <= 255)):
+    if whole and values.size and values.min() >= 0 and values.max() <= 255:
         return values.astype(np.uint8, copy=False)
     return values if keep else values.astype(jnp.result_type(float), copy=False)
 
@@ -49,6 +51,11 @@ def rows_with_nan(X: Shaped[np.ndarray, "time features"]) -> Bool[np.ndarray, " 
         suspect = ~np.isfinite(X @ np.ones(X.shape[1], X.dtype))
     suspect[suspect] = np.isnan(X[suspect]).any(1)
     return suspect
+
+
+def as_divisor(sums: np.ndarray) -> np.ndarray:
+    """Return sums of weights to divide by: 1 where a sum is 0."""
+    return np.where(sums > 0, sums, 1)
 
 
 def machine_epsilon() -> float:

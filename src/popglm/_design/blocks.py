@@ -13,11 +13,21 @@ from popglm._design.convolve import causal_convolution, split_kernel
 
 
 class Block(NamedTuple):
-    """Rows of a design. Weight 0 marks padding, NaN in X (for all neurons) or y (for that neuron), starts of epochs."""
+    """Rows of a design; each counts as often as its weight says.
+
+    Weight 0 marks padding, NaN in X (for all neurons), in y, the weight or the offset (for that neuron), starts of epochs.
+    `offset` is what the linear predictor has besides the features, None if there is nothing.
+    """
 
     X: Float[Array, "rows features"]
     y: Float[Array, "rows neurons"]
     weight: Float[Array, " rows #neurons"]
+    offset: Float[Array, " rows #neurons"] | None = None
+
+    def select_neurons(self, neurons: Any) -> "Block":
+        """Restrict y, weight and offset to these neurons."""
+        weight, offset = (a if a is None or a.shape[1] == 1 else a[:, neurons] for a in (self.weight, self.offset))
+        return Block(self.X, self.y[:, neurons], weight, offset)
 
 
 class ArraySource(NamedTuple):
@@ -92,6 +102,8 @@ class Chunk(NamedTuple):
     valid: Bool[Array, " time"]
     block_indices: Int[Array, " blocks"]
     n_valid_blocks: Int[Array, ""]
+    weight: Float[Array, " time #neurons"] | None = None  # 1 for all rows
+    offset: Float[Array, " time #neurons"] | None = None
 
     @property
     def block_rows(self) -> int:
@@ -101,8 +113,25 @@ class Chunk(NamedTuple):
         """Make block i. Counts are missing where y is NaN, which integers cannot be."""
         start, n = i * self.block_rows, self.block_rows
         X = self.source.rows(start, n)
-        y, valid = (jax.lax.dynamic_slice_in_dim(a, start, n) for a in (self.y, self.valid[:, None]))
+        slice_rows = lambda a: jax.lax.dynamic_slice_in_dim(a, start, n)
+        y, valid = slice_rows(self.y), slice_rows(self.valid[:, None])
         if jnp.issubdtype(y.dtype, jnp.floating):
             valid = valid & ~jnp.isnan(y)
             y = jnp.where(valid, y, 0)
-        return Block(X, y.astype(X.dtype), valid.astype(X.dtype))
+        offset = None if self.offset is None else slice_rows(self.offset)
+        if offset is not None:
+            valid, offset = valid & ~jnp.isnan(offset), jnp.nan_to_num(offset)
+        weight = valid
+        if self.weight is not None:
+            weight = slice_rows(self.weight)
+            weight = jnp.where(valid & (weight > 0), weight, 0)  # a comparison with NaN is false
+        return Block(X, y.astype(X.dtype), weight.astype(X.dtype), offset)
+
+    def numpy_weights(self) -> np.ndarray | None:
+        """Weights of all rows as `block` makes them, but for NaN in y; None if each valid row counts once."""
+        if self.weight is None and self.offset is None:
+            return None
+        weight = np.asarray(self.valid, float)[:, None]
+        if self.weight is not None:
+            weight = weight * np.nan_to_num(self.weight)
+        return weight if self.offset is None else weight * ~np.isnan(self.offset)

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of columns, the center of columns that lie far from 0, and y without it."""
+"""Mean and standard deviation of columns, the center of columns that lie far from 0, and y without it and its offset."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,34 +20,42 @@ def column_center(values: Any) -> np.ndarray | None:
     return np.where(far, mean, 0) if far.any() else None
 
 
-class CenteredStream:
-    """Two-dimensional y minus the center of each column, when it is sliced."""
+class ReducedStream:
+    """Two-dimensional y minus the center of each column, or an offset of each row, when it is sliced."""
 
-    def __init__(self, values: Any, center: np.ndarray) -> None:
+    def __init__(self, values: Any, center: np.ndarray | float = 0.0, offset: Any = None) -> None:
         self.values, self.center, self.shape, self.dtype = values, center, values.shape, np.dtype(float)
+        self.offset = offset
 
     @property
-    def made_of(self) -> tuple[Any]:
-        """Array that this reads from."""
-        return (self.values,)
+    def made_of(self) -> tuple[Any, ...]:
+        """Arrays that this reads from."""
+        return (self.values,) if self.offset is None else (self.values, self.offset)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        return read_rows(self.values, rows.start, rows.stop) - self.center
+        values = read_rows(self.values, rows.start, rows.stop) - np.asarray(self.center, float)
+        return values if self.offset is None else values - read_rows(self.offset, rows.start, rows.stop)
 
 
-def center_y(y: Any, model: Any) -> tuple[Any, np.ndarray]:
-    """Subtract from y the means of neurons far from 0, in double precision, if the model allows it; return also these means."""
+def center_y(y: Any, model: Any, offset: Any = None) -> tuple[Any, np.ndarray, Any]:
+    """Subtract from y its offset and the means of neurons far from 0, in double precision, if the model allows it.
+
+    Return also these means, and the offset that is left: None where it was subtracted.
+    """
     center = np.zeros(y.shape[1])
     if not model.location_family:
-        return y, center
+        return y, center, offset
+    if offset is not None:
+        streamed = is_stream(y) or is_stream(offset)
+        y = ReducedStream(y, offset=offset) if streamed else np.subtract(y, offset, dtype=float)
     mean, sd = column_mean_sd(y)
     center = np.where((np.abs(mean) > MIN_OFFSET * sd) & (sd > 0), mean, 0)
     if not center.any():
-        return y, center
-    return CenteredStream(y, center) if is_stream(y) else y - center, center
+        return y, center, None
+    return ReducedStream(y, center) if is_stream(y) else y - center, center, None
 
 
 def shift_intercept(intercept: np.ndarray, shift: np.ndarray) -> np.ndarray:

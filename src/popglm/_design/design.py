@@ -75,20 +75,30 @@ class MatrixRows(DesignRows):
 class Design:
     """X and y, cut into chunks of one shape; chunks without a valid row are left out.
 
-    `y` has the rows of the user, which `X.scatter` moves; None means no y. Data shorter than a chunk are padded to the next
-    of few lengths. A `whole` design is a single chunk, for loops that are compiled around all data. Iteration yields pairs
-    (first row, chunk).
+    `y`, `weight` and `offset` have the rows of the user, which `X.scatter` moves; None means no y, a weight of 1 and an offset
+    of 0. Data shorter than a chunk are padded to the next of few lengths. A `whole` design is a single chunk, for loops that
+    are compiled around all data. Iteration yields pairs (first row, chunk).
     """
 
-    def __init__(self, X: DesignRows, y: Any = None, *, whole: bool = False) -> None:
+    def __init__(
+        self, X: DesignRows, y: Any = None, weight: Any = None, offset: Any = None, *, whole: bool = False
+    ) -> None:
         y = np.zeros((X.length, 0), np.uint8) if y is None else X.scatter(y)
         self._X, self._y, self.length = X, y, X.length
+        self._weight, self._offset = (None if a is None else X.scatter(a) for a in (weight, offset))
         rows = min(SIZES.block_rows, SUB_BLOCK_ROWS * round_up_length(-(-self.length // SUB_BLOCK_ROWS)))
         n_blocks = round_up_length(-(-self.length // rows))
         self._n_blocks = n_blocks if whole else min(n_blocks, SIZES.chunk_blocks)
         self._size = self._n_blocks * rows
         self.valid = np.zeros(self.length, bool)  # rows that are valid, known after a pass
-        self._cached = None if X.streamed or is_stream(y) else list(self._chunks())
+        parts = y, self._weight, self._offset
+        streamed = X.streamed or any(is_stream(part) for part in parts if part is not None)
+        self._cached = None if streamed else list(self._chunks())
+
+    @property
+    def has_offset(self) -> bool:
+        """Return whether the linear predictor has an offset."""
+        return self._offset is not None
 
     def __iter__(self) -> Iterator[tuple[int, Chunk]]:
         if self._cached is not None:
@@ -104,7 +114,9 @@ class Design:
     def _chunk(self, start: int) -> Chunk | None:
         source, valid = self._X.rows_at(start, self._size)
         self.valid[start : start + self._size] = valid[: self.length - start]
-        blocks = np.flatnonzero(valid.reshape(self._n_blocks, -1).any(1))
+        weight, offset = (self._read_floats(a, start) for a in (self._weight, self._offset))
+        counted = valid if weight is None else valid & (weight > 0).any(1)
+        blocks = np.flatnonzero(counted.reshape(self._n_blocks, -1).any(1))
         if not len(blocks):
             return None
         y = zero_pad(compact_integers(read_rows(self._y, start, start + self._size)), self._size)
@@ -114,4 +126,11 @@ class Design:
             valid=to_device(valid),
             block_indices=to_device(zero_pad(blocks, self._n_blocks).astype(np.int32)),
             n_valid_blocks=jnp.asarray(len(blocks), jnp.int32),
+            weight=None if weight is None else to_device(weight),
+            offset=None if offset is None else to_device(offset),
         )
+
+    def _read_floats(self, values: Any, start: int) -> np.ndarray | None:
+        if values is None:
+            return None
+        return zero_pad(read_rows(values, start, start + self._size), self._size, jnp.result_type(float))

@@ -1,19 +1,22 @@
-"""Conversion and checks of the user's X and y: arrays or lazy features, with the time axes of pynapple objects."""
+"""Conversion and checks of the user's X, y, weights and offsets: arrays, streams or lazy features, with their time axes."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 
 from popglm._checks.arrays import (
     as_real_array,
+    require_at_least,
     require_entries,
     require_finite,
     require_in_support,
+    require_shape,
     require_sliceable,
     require_y,
     warn_spike_times,
 )
+from popglm._checks.names import require_same_names
 from popglm._checks.times import require_aligned, require_epoch_duration
 from popglm._design.arrays import compact_integers
 from popglm._design.design import DesignRows, MatrixRows
@@ -36,8 +39,85 @@ def as_features(X: Any, *, built: bool = False) -> Frame:
     return X
 
 
-def as_X_y(X: Any, y: Any, model: Any, y_dims: tuple[int, ...], *, built: bool = False) -> tuple[Frame, Frame]:
-    """Check that X and y are aligned, and y in the support of the model (None: finite); return y as a 2-D array."""
+class Observations(NamedTuple):
+    """Data of a fit or a score: frames of X and y, weights and offsets of their rows, two-dimensional; None if not given."""
+
+    X: Frame
+    y: Frame
+    weight: Any = None
+    offset: Any = None
+
+    @property
+    def weights_and_offsets(self) -> tuple[Any, Any]:
+        """Weight and offset, as `Design` takes them after y."""
+        return self.weight, self.offset
+
+
+def as_observations(
+    X: Any,
+    y: Any,
+    model: Any,
+    y_dims: tuple[int, ...],
+    sample_weight: Any = None,
+    offset: Any = None,
+    *,
+    built: bool = False,
+) -> Observations:
+    """Check that all data are aligned, y in the support of the model (None: finite), and no weight negative."""
+    X, y = _as_X_y(X, y, model, y_dims, built=built)
+    shape = y.values.shape
+    return Observations(
+        X,
+        y,
+        as_row_values("sample_weight", sample_weight, y, "y", shape, low=0, built=built),
+        as_row_values("offset", offset, y, "y", shape, built=built),
+    )
+
+
+def as_row_values(
+    name: str,
+    value: Any,
+    frame: Frame,
+    other: str,
+    shape: tuple[int, ...],
+    low: float = -np.inf,
+    *,
+    built: bool = False,
+) -> Any:
+    """Check weights or offsets of the rows of `frame`, for all neurons or each, and make them two-dimensional; None stays so.
+
+    `shape` is (rows, neurons), `low` the smallest value that is allowed.
+    """
+    if value is None:
+        return None
+    given = as_frame(value)
+    if is_stream(given.values) and not built:
+        values = CheckedRowValues(name, require_sliceable(name, given.values), low)
+    else:
+        values = as_real_array(name, given.values, (1, 2))
+        require_at_least(name, values, low)
+        values = values.reshape(len(values), -1)
+    require_aligned(frame, given._replace(values=values), other, name)
+    if values.shape[1] != 1:
+        require_shape(
+            name, values, shape, "time, neurons", " Or give one number for each row, (time,), for all neurons."
+        )
+        require_same_names(frame.columns, given.columns, f"the columns of `{name}` should be the neurons of `{other}`")
+    return values
+
+
+def require_selection(weight: Any, purpose: str) -> None:
+    """Require weights that only select rows, 0 or 1, where rows are not summed."""
+    for start in range(0, 0 if weight is None else weight.shape[0], 8192):
+        rows = read_rows(weight, start, start + 8192)
+        other = rows[(rows != 0) & (rows != 1) & ~np.isnan(rows)]
+        if len(other):
+            fix = "Select rows by weights of 0 and 1, or leave `sample_weight` out."
+            raise ValueError(f"{purpose} takes each row as it is, and cannot count one {other[0]:g} times. {fix}")
+
+
+def _as_X_y(X: Any, y: Any, model: Any, y_dims: tuple[int, ...], *, built: bool) -> tuple[Frame, Frame]:
+    """Check that X and y are aligned; return y as a 2-D array."""
     require_y(y)
     X, y = as_features(X, built=built), as_frame(y)
     if is_stream(y.values) and not built:
@@ -55,11 +135,11 @@ def as_X_y(X: Any, y: Any, model: Any, y_dims: tuple[int, ...], *, built: bool =
     return X, y
 
 
-class CheckedStream:
-    """Two-dimensional y that is read and checked when it is sliced."""
+class _Stream:
+    """Two-dimensional array that is read when it is sliced."""
 
-    def __init__(self, values: Any, model: Any) -> None:
-        self.values, self.model, self.dtype = values, model, values.dtype
+    def __init__(self, values: Any) -> None:
+        self.values, self.dtype = values, values.dtype
         self.shape = tuple(values.shape) if len(values.shape) == 2 else (*values.shape, 1)
 
     @property
@@ -69,6 +149,27 @@ class CheckedStream:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+
+class CheckedRowValues(_Stream):
+    """Weights or offsets that are read and checked when they are sliced."""
+
+    def __init__(self, name: str, values: Any, low: float) -> None:
+        super().__init__(values)
+        self.name, self.low = name, low
+
+    def __getitem__(self, rows: slice) -> Shaped[np.ndarray, " time #neurons"]:
+        values = read_rows(self.values, rows.start, rows.stop)
+        require_at_least(self.name, values, self.low, rows.start)
+        return values
+
+
+class CheckedStream(_Stream):
+    """Two-dimensional y that is read and checked when it is sliced."""
+
+    def __init__(self, values: Any, model: Any) -> None:
+        super().__init__(values)
+        self.model = model
 
     def __getitem__(self, rows: slice) -> Shaped[np.ndarray, "time neurons"]:
         values = read_rows(self.values, rows.start, rows.stop)
@@ -88,8 +189,15 @@ def as_design_rows(values: Any, *, centered: bool = False) -> DesignRows:
     return MatrixRows(values, centered=centered)
 
 
-def has_valid_bin(X: Any, y: Any) -> bool:
-    """Return whether any bin is valid for any neuron. The last row alone decides for most batches."""
-    if not (np.isnan(X[-1]).any() or np.isnan(y[-1]).any()):
-        return True
-    return bool((~np.isnan(X).any(1)[:, None] & ~np.isnan(y)).any())
+def has_valid_bin(X: Any, y: Any, weight: Any = None, offset: Any = None) -> bool:
+    """Return whether any bin counts for any neuron. The last row alone decides for most batches."""
+    last = _counted(*(None if a is None else a[-1:] for a in (X, y, weight, offset)))
+    return bool(last.any() or _counted(X, y, weight, offset).any())
+
+
+def _counted(X: Any, y: Any, weight: Any, offset: Any) -> np.ndarray:
+    """Mark the entries of y, in memory, that count."""
+    counted = ~np.isnan(X).any(1)[:, None] & ~np.isnan(y)
+    if weight is not None:
+        counted = counted & (np.asarray(weight) > 0)
+    return counted if offset is None else counted & ~np.isnan(offset)

@@ -19,7 +19,7 @@ PROBE_ITERATIONS = (0, 1, 2, 10, 100, 1000)  # at which functions of the iterati
 
 
 class _ChecksumDesign:
-    """Design that computes checksums of y and X while it is iterated."""
+    """Design that computes checksums of y, with its weights and offsets, and of X while it is iterated."""
 
     def __init__(self, design: Design) -> None:
         self.design, self.y, self.X = design, 0, 0
@@ -27,6 +27,8 @@ class _ChecksumDesign:
     def __iter__(self) -> Iterator[tuple[int, Chunk]]:
         for start, chunk in self.design:
             self.y, self.X = _update_checksum(self.y, chunk.y), _update_checksum(self.X, chunk.valid)
+            for array in (chunk.weight, chunk.offset):
+                self.y = self.y if array is None else _update_checksum(self.y, array)
             for array in chunk.source.made_of:
                 self.X = _update_checksum(self.X, array)
             yield start, chunk

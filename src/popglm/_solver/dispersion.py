@@ -35,9 +35,9 @@ class DispersionCoordinate(NamedTuple):
     release_gain: NeuronScalars  # gain of the mean loss
 
     @classmethod
-    def from_table(cls, table: ValueTable, mean_count: NeuronScalars, bins: NeuronScalars) -> "DispersionCoordinate":
-        """Build from the values of y and the neurons' means."""
-        return cls(1 + mean_count, *table.to_arrays(), MAX_GAIN_AT_RELEASE / bins)
+    def from_table(cls, table: ValueTable, mean_count: NeuronScalars, n_rows: NeuronScalars) -> "DispersionCoordinate":
+        """Build from the values of y, the neurons' means and numbers of rows."""
+        return cls(1 + mean_count, *table.to_arrays(), MAX_GAIN_AT_RELEASE / n_rows)
 
     def from_scale(self, scale: NeuronScalars | float) -> NeuronScalars:
         """Convert dispersions."""

@@ -17,7 +17,7 @@ from numpy import ndarray as Array
 
 from popglm._checks.arrays import require_valid_bins
 from popglm._checks.progress import open_bar
-from popglm._design.arrays import machine_epsilon
+from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._design.design import Design
 from popglm._design.sizes import SIZES
 from popglm._design.total import total
@@ -42,13 +42,13 @@ from popglm._solver.threads import one_thread
 from popglm._sums.losses import (
     NullModel,
     curved_row_hessians,
-    fit_null_model,
     loss_and_gradient,
     loss_and_scale_gradient,
     loss_curvature,
     null_model_loss,
 )
 from popglm._sums.moments import solver_sums
+from popglm._sums.null_model import null_model_of
 from popglm._sums.scale import broadcast_dispersion
 from popglm._sums.separation import LARGE_COEF
 from popglm._sums.value_table import ValueTable
@@ -130,6 +130,7 @@ class FitConstants(NamedTuple):
     constant: Array
     eventless: Array  # features (neurons, features) that are 0 in every bin with an event
     n_params: Array  # parameters of each neuron that the data determine
+    n_rows: Array  # bins of each neuron or rows that count, whichever is more: weights may be small numbers
     min_loss: Array | float  # round-off of the loss
     tol: float
 
@@ -191,14 +192,15 @@ def begin_exact_fit(
     dtype, eps = jnp.result_type(float), machine_epsilon()
     fits_dispersion, table = objective.model.dispersion == "likelihood" and objective.model.scale is None, ValueTable()
     watched = table.watch(design) if fits_dispersion else design
-    (bins, events), moments, event_features = total(solver_sums, watched)
+    (bins, events), moments, event_features, rows = total(solver_sums, watched)
     require_valid_bins(bins.any())
     objective = objective._replace(model=broadcast_dispersion(objective.model, len(bins)))
-    null = fit_null_model(objective.model, bins, events)
-    bins = np.maximum(bins, 1)
+    null = null_model_of(design, objective.model, bins, events)
+    bins = as_divisor(bins)
+    n_rows = np.maximum(bins, rows)
     problem, rank, constant = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, eps)
     if fits_dispersion:
-        coordinate = DispersionCoordinate.from_table(table, null.mean, bins)
+        coordinate = DispersionCoordinate.from_table(table, null.mean, n_rows)
         metric = DispersionMetric(coordinate, np.ones_like(bins))
         problem = problem._replace(precondition=problem.precondition._replace(dispersion=metric))
     min_loss = 0.0
@@ -210,6 +212,7 @@ def begin_exact_fit(
         constant=constant,
         eventless=event_features == 0,
         n_params=rank.n_params(mask) + 1,
+        n_rows=n_rows,
         min_loss=min_loss,
         tol=SOLVER_TOL[dtype.name] if tol is None else tol,
     )
@@ -233,7 +236,7 @@ def run_passes(
             problem = _refactor_slow_neurons(design, problem, state, running, dtype)
         value, gradient, trial = evaluate_objective(design, problem, ask(state), dtype, constants.null)
         nat = loss_per_nat(constants, problem, value)
-        precondition, nat_per_bin = trial.precondition, nat / problem.bins
+        precondition, nat_per_bin = trial.precondition, nat / constants.n_rows
         tol, hidden = constants.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
         last, state = (
             state,

@@ -17,7 +17,7 @@ import numpy as np
 
 from popglm._checks.arrays import require_valid_bins
 from popglm._checks.models import require_dispersion, require_params_pair, require_params_shape, require_solver_state
-from popglm._design.arrays import machine_epsilon
+from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._design.blocks import ArraySource, Block, Chunk
 from popglm._design.design import Design
 from popglm._design.total import chunk_total, total
@@ -25,8 +25,9 @@ from popglm._solver.ask_tell import initial_state
 from popglm._solver.exact import evaluate_objective
 from popglm._solver.preconditioner import prepare_problem
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
-from popglm._sums.losses import NullModel, fit_null_model, loss_and_gradient
+from popglm._sums.losses import NullModel, loss_and_gradient
 from popglm._sums.moments import solver_sums
+from popglm._sums.null_model import null_model_of
 from popglm._sums.rank import Rank, constant_features
 from popglm._sums.scale import broadcast_dispersion
 
@@ -85,20 +86,22 @@ def has_momentum(name: str, options: dict) -> bool:
     return name in MOMENTUM_SOLVERS and options.get("acceleration", True)
 
 
-def jaxopt_init(name: str, options: dict, objective: Objective, params: Any, X: Any, y: Any, mask: Any) -> Any:
-    """Solver state before the first step on a batch."""
+def jaxopt_init(
+    name: str, options: dict, objective: Objective, params: Any, X: Any, y: Any, mask: Any, *rows: Any
+) -> Any:
+    """Solver state before the first step on a batch; `rows` are its weight and offset."""
     step, objective = _traced_step(name, options), _as_neuron_objective(objective, X.shape[1], *y.shape[1:])
-    return _solver_functions(name, options).init(params, X, y, objective, mask, step)
+    return _solver_functions(name, options).init(params, X, y, objective, mask, step, *rows)
 
 
 def jaxopt_update(
-    name: str, options: dict, objective: Objective, params: Any, state: Any, X: Any, y: Any, mask: Any
+    name: str, options: dict, objective: Objective, params: Any, state: Any, X: Any, y: Any, mask: Any, *rows: Any
 ) -> tuple[tuple, Any]:
-    """Take one step on a batch; return parameters and solver state."""
+    """Take one step on a batch; return parameters and solver state. `rows` are its weight and offset."""
     require_params_pair(params)
     require_solver_state(state)
     step, objective = _traced_step(name, options), _as_neuron_objective(objective, X.shape[1], *y.shape[1:])
-    return _solver_functions(name, options).update(params, state, X, y, objective, mask, step)
+    return _solver_functions(name, options).update(params, state, X, y, objective, mask, step, *rows)
 
 
 def jaxopt_fit(
@@ -109,14 +112,14 @@ def jaxopt_fit(
     The design must have a single chunk.
     """
     dtype = jnp.result_type(float)
-    (bins, events), moments, event_features = total(solver_sums, design)
+    (bins, events), moments, event_features, rows = total(solver_sums, design)
     require_valid_bins(bins.any())
     ((_, chunk),) = design
     objective = _as_neuron_objective(objective, *mask.shape[::-1])
     rank = Rank.from_moments(moments, machine_epsilon())
-    mean, null, silent = fit_null_model(objective.model, bins, events)
+    mean, null, silent = null_model_of(design, objective.model, bins, events)
     coef, intercept = (np.zeros(mask.shape), null) if init is None else init
-    bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (np.maximum(bins, 1), mask, coef * mask, intercept))
+    bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (as_divisor(bins), mask, coef * mask, intercept))
     run = _solver_functions(name, options).run
     params = run((coef, intercept), chunk, bins, objective, mask, _traced_step(name, options))
     params, n_iter, error, slope = jax.tree.map(np.asarray, params)
@@ -125,9 +128,8 @@ def jaxopt_fit(
     converged = silent | (error <= tol) & (slope <= 100 * tol)
     diverged = ~np.isfinite(np.column_stack(params)).all(1) & ~silent
     null_model = NullModel(mean=mean, eta=null, silent=silent)
-    converged &= (
-        silent | diverged | (_gain_left(design, objective, mask, moments, null_model, bins, *params) <= MAX_GAIN)
-    )
+    gain = _gain_left(design, objective, mask, moments, null_model, bins, *params) * np.maximum(bins, rows)
+    converged &= silent | diverged | (gain <= MAX_GAIN)
     coef, intercept = (np.where(diverged[:, None], coef, params[0]), np.where(diverged, intercept, params[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
     constant = constant_features(moments, rank.varying)
@@ -156,14 +158,14 @@ def _gain_left(
     coef: np.ndarray,
     intercept: np.ndarray,
 ) -> np.ndarray:
-    """Nats, summed over bins, that each neuron has left to gain: half the Newton decrement, as for the default solver."""
+    """Nats per bin that each neuron has left to gain: half the Newton decrement, as for the default solver."""
     problem = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, machine_epsilon()).problem
     point = problem.coordinates.from_model(np.nan_to_num(coef), np.nan_to_num(intercept))
     history = initial_state(point, null.silent).history
     with np.errstate(over="ignore", invalid="ignore"):  # a solver that has diverged is far away
         value, gradient, _ = evaluate_objective(design, problem, point, jnp.result_type(float), null)
         _, slope = problem.precondition.search_direction(point, np.nan_to_num(gradient), history, ~null.silent)
-        return -slope / 2 * bins / objective.model.nat(np.where(np.isfinite(value), value, 1))
+        return -slope / 2 / objective.model.nat(np.where(np.isfinite(value), value, 1))
 
 
 def _as_neuron_objective(objective: Objective, n_features: int, n_neurons: int = 1) -> Objective:
@@ -237,16 +239,18 @@ def _compile_functions(name: str, options: tuple, search: bool) -> SolverFunctio
         return ((neuron, objective),) if name == "ProximalGradient" else ()
 
     @jax.jit
-    def init(params: Any, X: Any, y: Any, objective: Objective, mask: Any, stepsize: Any) -> Any:
-        start, neurons, *data = _batch_chunk(params, X, y, mask)
+    def init(params: Any, X: Any, y: Any, objective: Objective, mask: Any, stepsize: Any, *rows: Any) -> Any:
+        start, neurons, *data = _batch_chunk(params, X, y, mask, *rows)
         init_state = solver(stepsize).init_state
         init_one = lambda args: init_state(args[0], *extra(args[1], objective), args[1], *data, objective, mask)
         return over_neurons(init_one, (start, neurons))
 
     @jax.jit
-    def update(params: Any, state: Any, X: Any, y: Any, objective: Objective, mask: Any, stepsize: Any) -> tuple:
-        start, neurons, *data = _batch_chunk(params, X, y, mask)
-        _require_same_state(state, jax.eval_shape(init, params, X, y, objective, mask, stepsize), name)
+    def update(
+        params: Any, state: Any, X: Any, y: Any, objective: Objective, mask: Any, stepsize: Any, *rows: Any
+    ) -> tuple:
+        start, neurons, *data = _batch_chunk(params, X, y, mask, *rows)
+        _require_same_state(state, jax.eval_shape(init, params, X, y, objective, mask, stepsize, *rows), name)
         step = solver(stepsize).update
         update_one = lambda args: tuple(step(*args[:2], *extra(args[2], objective), args[2], *data, objective, mask))
         (coef, intercept), state = over_neurons(update_one, (start, state, neurons))
@@ -279,11 +283,11 @@ def _vmap(f: Callable, args: Any) -> Any:
 def _neuron_loss_and_gradient(block: Block, model: Any, coef: Any, intercept: Any, neuron: Any) -> tuple:
     pick = partial(jax.lax.dynamic_slice_in_dim, slice_size=1, axis=1)
     model = jax.tree.map(lambda scale: jax.lax.dynamic_slice_in_dim(scale, neuron, 1), model)
-    weight = block.weight if block.weight.shape[1] == 1 else pick(block.weight, neuron)
-    return loss_and_gradient(Block(block.X, pick(block.y, neuron), weight), model, coef, intercept)
+    weight, offset = (a if a is None or a.shape[1] == 1 else pick(a, neuron) for a in (block.weight, block.offset))
+    return loss_and_gradient(Block(block.X, pick(block.y, neuron), weight, offset), model, coef, intercept)
 
 
-def _batch_chunk(params: Any, X: Any, y: Any, mask: Any) -> tuple:
+def _batch_chunk(params: Any, X: Any, y: Any, mask: Any, weight: Any = None, offset: Any = None) -> tuple:
     """Return the parameters, neurons first, and the batch as a chunk of one block; shapes are checked during tracing."""
     neurons = y.shape[1:]
     coef, intercept = require_params_shape(params, (X.shape[1], *neurons), neurons or (1,))
@@ -296,8 +300,11 @@ def _batch_chunk(params: Any, X: Any, y: Any, mask: Any) -> tuple:
         valid=valid,
         block_indices=jnp.zeros(1, int),
         n_valid_blocks=jnp.asarray(1),
+        weight=None if weight is None else weight.astype(coef.dtype),
+        offset=None if offset is None else offset.astype(coef.dtype),
     )
-    bins = jnp.maximum(chunk.block(0).weight.sum(0), 1)
+    bins = chunk.block(0).weight.sum(0)
+    bins = jnp.where(bins > 0, bins, 1)
     start = mask * coef.reshape(len(coef), -1).T, intercept
     return start, jnp.arange(y.shape[1]), chunk, bins
 

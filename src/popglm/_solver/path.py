@@ -106,5 +106,5 @@ def _change_strength(
         accepted=Evaluation(point=point, value=value, gradient=gradient + pad(d_point)),
         history=History(moves=moves, changes=changes, inverse_curvature=inverse_curvature),
     )
-    tol = constants.tol * loss_per_nat(constants, problem, value) / problem.bins
+    tol = constants.tol * loss_per_nat(constants, problem, value) / constants.n_rows
     return problem, redirect_neurons(state, precondition, tol, evaluated & ~constants.null.silent)

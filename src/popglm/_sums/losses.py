@@ -29,7 +29,7 @@ class NullModel(NamedTuple):
 
 
 def fit_null_model(model: Any, bins: np.ndarray, events: np.ndarray) -> NullModel:
-    """Fit the model without features, on the host."""
+    """Fit the model without features and offset, on the host."""
     mean, silent = model.null_mean(events, bins)
     return NullModel(mean=mean, eta=np.asarray(model.link.forward(mean), float), silent=silent | (bins == 0))
 
@@ -52,7 +52,17 @@ def weighted_sum(weight: Float[Array, "#neurons rows"], entries: Entries) -> Per
 
 def linear_predictor(block: Block, coef: Coef, intercept: PerNeuron) -> Entries:
     """Linear predictor, neurons first, which is the faster order for the products that follow."""
-    return coef @ block.X.T + intercept[:, None]
+    return add_offset(block, coef @ block.X.T + intercept[:, None])
+
+
+def null_predictor(block: Block, intercept: PerNeuron) -> Float[Array, " neurons #rows"]:
+    """Linear predictor without features; one column where there is no offset."""
+    return add_offset(block, intercept[:, None])
+
+
+def add_offset(block: Block, eta: Float[Array, " neurons #rows"]) -> Float[Array, " neurons #rows"]:
+    """Add the offset of the rows, if there is one."""
+    return eta if block.offset is None else eta + block.offset.T
 
 
 def loss_and_slope(model: Any, eta: Entries, y: Entries) -> tuple[Entries, Entries]:
@@ -89,8 +99,8 @@ def loss_and_scale_gradient(
 
 
 def null_model_loss(block: Block, model: Any, intercept: PerNeuron) -> PerNeuron:
-    """Loss of each neuron under a constant mean."""
-    return weighted_sum(block.weight.T, model.loss(intercept[:, None], block.y.T))
+    """Loss of each neuron without features."""
+    return weighted_sum(block.weight.T, model.loss(null_predictor(block, intercept), block.y.T))
 
 
 def loss_residuals(block: Block, model: Any, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
@@ -105,12 +115,9 @@ def residual_gradient(block: Block, residual: Float[Array, "rows neurons"]) -> t
     return weighted @ block.X, weighted.sum(1)
 
 
-def weighted_curvature(
-    block: Block, model: Any, coef: Coef, intercept: PerNeuron, neurons: Any = slice(None)
-) -> Float[Array, "selected rows"]:
-    """Curvature of the loss in every bin of `neurons`, whose model and parameters these are; 0 where it is negative."""
-    weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-    curvature = model.curvature(linear_predictor(block, coef, intercept), block.y.T[neurons])
+def weighted_curvature(block: Block, model: Any, coef: Coef, intercept: PerNeuron) -> Entries:
+    """Curvature of the loss in every bin; 0 where it is negative."""
+    weight, curvature = block.weight.T, model.curvature(linear_predictor(block, coef, intercept), block.y.T)
     return jnp.where(weight > 0, jnp.maximum(weight * curvature, 0), 0)
 
 
@@ -136,7 +143,8 @@ def curved_row_hessians(n_rows: int) -> Callable:
         mean: Float[Array, " features"],
         sd: Float[Array, " features"],
     ) -> tuple[Float[Array, "selected coordinates coordinates"], Float[Array, " selected"]]:
-        curvature = weighted_curvature(block, select_neurons(model, neurons), coef, intercept, neurons)
+        model, block = select_neurons(model, neurons), block.select_neurons(neurons)
+        curvature = weighted_curvature(block, model, coef, intercept)
         weights, rows = jax.lax.top_k(curvature, min(n_rows, curvature.shape[1]))
         X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
 
@@ -163,4 +171,4 @@ def sampled_hessians(
     curvature = weighted_curvature(block, model, coef, intercept)
     bins = jnp.broadcast_to(block.weight.T, curvature.shape).sum(1, keepdims=True)
     X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
-    return jax.lax.map(lambda w: (w[:, None] * X).T @ X, curvature / jnp.maximum(bins, 1))
+    return jax.lax.map(lambda w: (w[:, None] * X).T @ X, curvature / jnp.where(bins > 0, bins, 1))

@@ -9,7 +9,7 @@ from popglm._sums.losses import PerNeuron, weighted_sum
 
 
 def bins_and_events(block: Block) -> tuple[PerNeuron, PerNeuron]:
-    """Number of valid bins of each neuron, and its events in them."""
+    """Number of valid bins of each neuron, a sum of weights, and its events in them."""
     weight = jnp.broadcast_to(block.weight, block.y.shape)
     return weight.sum(0), weighted_sum(weight.T, block.y.T)
 
@@ -17,7 +17,7 @@ def bins_and_events(block: Block) -> tuple[PerNeuron, PerNeuron]:
 def feature_moments(
     block: Block,
 ) -> tuple[Float[Array, ""], Float[Array, " features"], Float[Array, "features features"]]:
-    """Number, sum and Gram matrix of the rows that are valid for any neuron."""
+    """Number, sum and Gram matrix of the rows that are valid for any neuron, each with its largest weight."""
     rows = block.weight.max(1, keepdims=True)
     weighted = rows * block.X
     return rows.sum(), weighted.sum(0), weighted.T @ block.X
@@ -36,5 +36,10 @@ def first_pass_sums(block: Block) -> tuple[tuple, tuple]:
 
 
 def solver_sums(block: Block) -> tuple:
-    """Sums of the first pass, and the events of each neuron times each feature: 0 where no event comes with a feature."""
-    return *first_pass_sums(block), jnp.where(block.weight.T > 0, block.weight.T * block.y.T, 0) @ block.X
+    """Sums of the first pass; events of each neuron times each feature, 0 where no event comes with a feature; rows.
+
+    The number of rows that count at all, whatever their weight, says how precise the mean over bins must be.
+    """
+    weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)
+    event_features = jnp.where(weight > 0, weight * block.y.T, 0) @ block.X
+    return *first_pass_sums(block), event_features, (weight > 0).sum(1)

@@ -17,7 +17,7 @@ from popglm._design.arrays import machine_epsilon
 from popglm._design.blocks import Block
 from popglm._design.design import Design
 from popglm._design.total import total
-from popglm._sums.losses import Coef, PerNeuron, linear_predictor, weighted_sum
+from popglm._sums.losses import Coef, PerNeuron, linear_predictor, null_predictor, weighted_sum
 from popglm._sums.separation import sign_sums
 
 MIN_DISPERSION, MAX_DISPERSION = 1e-6, 1e6  # at the minimum a negative binomial is a Poisson distribution
@@ -76,7 +76,8 @@ def chi_squared_sums(
 ) -> tuple[PerNeuron, PerNeuron, PerNeuron]:
     """Number of bins, and Pearson's chi-squared of the model and of the null model with linear predictor `null`."""
     y, weight = block.y.T, block.weight.T
-    sums = [model.pearson(eta, y) for eta in (linear_predictor(block, coef, intercept), null[:, None])]
+    etas = linear_predictor(block, coef, intercept), null_predictor(block, null)
+    sums = [model.pearson(eta, y) for eta in etas]
     bins = jnp.broadcast_to(block.weight, block.y.shape).sum(0)
     return bins, *(weighted_sum(weight, entries) for entries in sums)
 
@@ -112,8 +113,9 @@ def estimate_dispersion(
     # dispersion at which the standard deviation equals the mean
     unit = np.maximum(mean**2 / np.asarray(model.variance(mean), float), 1e-30)
     constant, min_scale = null_chi <= round_off**2 * unit * bins, np.finfo(np.float32).eps ** 2 * unit
-    undefined = (bins > 0) & (bins <= n_params) & ~silent
-    scale = np.maximum(chi / np.where(undefined, np.nan, np.maximum(bins - n_params, 1)), min_scale)
+    residual_df = bins - n_params
+    undefined = (bins > 0) & (residual_df <= 0) & ~silent
+    scale = np.maximum(chi / np.where(undefined, np.nan, np.where(residual_df > 0, residual_df, 1)), min_scale)
     return Dispersion(scale=scale if fixed is None else fixed, constant=constant, separated=no_neurons)
 
 

@@ -9,18 +9,20 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from popglm._design.blocks import Block
-from popglm._sums.losses import Coef, Entries, PerNeuron, linear_predictor, weighted_sum
+from popglm._sums.losses import Coef, Entries, PerNeuron, linear_predictor, null_predictor, weighted_sum
 from popglm._sums.moments import bins_and_events
 
 
 def linear_predictor_rows(block: Block, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
-    """Linear predictor of every bin, rows first."""
-    return linear_predictor(block, coef, intercept).T
+    """Linear predictor of every bin, rows first; NaN where it has no offset."""
+    eta = linear_predictor(block, coef, intercept).T
+    return eta if block.offset is None else jnp.where(block.weight > 0, eta, jnp.nan)
 
 
 def mean_rows(block: Block, model: Any, coef: Coef, intercept: PerNeuron) -> Float[Array, "rows neurons"]:
-    """Mean count of every bin, rows first."""
-    return model.mean(linear_predictor(block, coef, intercept)).T
+    """Mean count of every bin, rows first; NaN where it has no offset."""
+    mean = model.mean(linear_predictor(block, coef, intercept)).T
+    return mean if block.offset is None else jnp.where(block.weight > 0, mean, jnp.nan)
 
 
 def model_log_likelihoods(block: Block, model: Any, coef: Coef, intercept: PerNeuron) -> Entries:
@@ -30,7 +32,7 @@ def model_log_likelihoods(block: Block, model: Any, coef: Coef, intercept: PerNe
 
 def null_log_likelihoods(block: Block, model: Any, intercept: PerNeuron) -> Entries:
     """Normalised log-likelihood of every bin under the null model with linear predictor `intercept`."""
-    return model.log_likelihood(intercept[:, None], block.y.T)
+    return model.log_likelihood(null_predictor(block, intercept), block.y.T)
 
 
 def saturated_log_likelihoods(block: Block, model: Any) -> Entries:
@@ -67,7 +69,7 @@ def score_sums(block: Block, model: Any, coef: Coef, intercept: PerNeuron, null:
     shortfall = model.shortfall(eta, y)
     entries = (
         model.saturated(y) - shortfall,
-        model.shortfall(null[:, None], y) - shortfall,
+        model.shortfall(null_predictor(block, null), y) - shortfall,
         shortfall,
         model.deviance(eta, y),
     )

@@ -131,8 +131,8 @@ def _with_ones(X: Array) -> Array:
 
 def _bins_with(block: Block, neurons: Any, outcome: Any) -> Array:
     """1 in valid bins of each neuron with (True) or without an event, 0 in others."""
-    weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-    return ((weight > 0) & ((block.y.T[neurons] > 0) == outcome)).astype(block.X.dtype)
+    block = block.select_neurons(neurons)
+    return ((block.weight.T > 0) & ((block.y.T > 0) == outcome)).astype(block.X.dtype)
 
 
 def _null_part(gram: np.ndarray, params: np.ndarray, free: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from popglm._design.design import Design
 
 
 class ValueTable:
-    """Distinct values of y of each neuron in its valid bins, and how often each occurs.
+    """Distinct values of y of each neuron in its valid bins, and how often each occurs: a sum of weights.
 
     Counts have few distinct values, so sums over them cost nothing beside a pass, and may be in double precision.
     """
@@ -27,8 +27,11 @@ class ValueTable:
             yield start, chunk
 
     def _add(self, chunk: Chunk) -> None:
-        y, valid = np.asarray(chunk.y), np.asarray(chunk.valid)
-        new = [_count_values(column) for column in np.ascontiguousarray((y if valid.all() else y[valid]).T)]
+        y, valid, weight = np.asarray(chunk.y), np.asarray(chunk.valid), chunk.numpy_weights()
+        rows = slice(None) if valid.all() else valid
+        columns = np.ascontiguousarray(y[rows].T)
+        weights = [None] * len(columns) if weight is None else np.broadcast_to(weight, y.shape)[rows].T
+        new = [_count_values(*pair) for pair in zip(columns, weights, strict=True)]
         old = self._columns or [(np.zeros(0), np.zeros(0))] * len(new)
         self._columns = [_merge_counts(*pairs) for pairs in zip(old, new, strict=True)]
 
@@ -41,12 +44,14 @@ class ValueTable:
         return values, numbers
 
 
-def _count_values(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct values of a column that are not NaN, and their numbers."""
+def _count_values(column: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values of a column that are not NaN, and their numbers, each entry counted as often as its weight says."""
     if column.dtype == np.uint8:
-        numbers = np.bincount(column)
+        numbers = np.bincount(column, weight)
         return np.flatnonzero(numbers), numbers[numbers > 0]
-    return np.unique(column[~np.isnan(column)], return_counts=True)
+    known = ~np.isnan(column)
+    values, place = np.unique(column[known], return_inverse=True)
+    return values, np.bincount(place, None if weight is None else weight[known], len(values))
 
 
 def _merge_counts(old: tuple, new: tuple) -> tuple[np.ndarray, np.ndarray]:

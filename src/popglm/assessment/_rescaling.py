@@ -15,7 +15,7 @@ from popglm._checks.arrays import as_rescaled_intervals, require_whole_numbers
 from popglm._checks.values import as_nonnegative_integer
 from popglm._pynapple import unit_table
 from popglm._sums.scores import minus_log_prob_zero
-from popglm._types import Counts, Features, Numbers, Table
+from popglm._types import Counts, Features, Numbers, RowValues, Table
 from popglm.assessment._residuals import as_model_on_data, neuron_names
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import is_single
@@ -72,7 +72,13 @@ def as_rescaling_alpha(model, models):
 
 
 def rescaled_intervals(
-    model: GLM | PopulationGLM, X: Features, y: Counts, *, seed: int
+    model: GLM | PopulationGLM,
+    X: Features,
+    y: Counts,
+    *,
+    seed: int,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
 ) -> Float[np.ndarray, " _intervals"] | dict[Any, Float[np.ndarray, " _intervals"]]:
     r"""Intervals between spikes on the clock of the model, uniform between 0 and 1 if the model is right.
 
@@ -96,6 +102,8 @@ def rescaled_intervals(
         Features and activity, as for `score`; rows in the order of time.
     seed : int
         Seed of the places inside the bins. Those of a neuron do not depend on the other neurons.
+    sample_weight, offset
+        As for `fit`; weights are 0, which leaves a bin out, or 1.
 
     Returns
     -------
@@ -125,7 +133,8 @@ def rescaled_intervals(
     (True, True)
     """
     seed = as_nonnegative_integer("seed", seed)
-    on_data = as_model_on_data(model, X, y, loss_purpose="a rescaled interval")
+    on_data = as_model_on_data(model, X, y, sample_weight, offset, loss_purpose="a rescaled interval")
+    on_data.require_selection("`rescaled_intervals`")
     alpha = as_rescaling_alpha(on_data.model, RESCALING_ALPHA)
     alpha = np.broadcast_to(on_data.model.scale[:, 0] if alpha is None else alpha, on_data.n_neurons).astype(float)
     counts = require_whole_numbers("y", np.asarray(on_data.y.values))

@@ -6,7 +6,7 @@ from itertools import islice
 from popglm._checks.arrays import require_valid_bins
 from popglm._checks.names import BATCHES, NO_NAMES, join_names, names_of
 from popglm._checks.values import require_pair
-from popglm._design.inputs import as_X_y, has_valid_bin
+from popglm._design.inputs import as_observations, has_valid_bin
 from popglm._design.streams import prefetch
 from popglm.batching._checks import require_any_batch, require_batch_shape
 from popglm.batching._windows import Windows
@@ -81,7 +81,8 @@ class CheckedBatches:
 
     def _check(self, item):
         """X and y of one batch as arrays, alike in shape and columns to the first."""
-        X, y = as_X_y(*require_pair(item, "`batches` must give pairs (X, y)"), self._model, self._y_dims, built=True)  # type: ignore[call-arg, misc]
+        pair = require_pair(item, "`batches` must give pairs (X, y)")
+        X, y, _, _ = as_observations(pair[0], pair[1], self._model, self._y_dims, built=True)
         shape = (X.values.shape[1], y.values.shape[1])
         self.shape = self.shape or shape
         require_batch_shape(self.shape, shape)

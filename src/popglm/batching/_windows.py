@@ -8,7 +8,7 @@ import numpy as np
 
 from popglm._checks.values import as_nonnegative_integer, as_positive_integer
 from popglm._design.arrays import empty_aligned
-from popglm._design.inputs import as_X_y, has_valid_bin
+from popglm._design.inputs import as_observations, has_valid_bin
 from popglm._design.streams import read_rows
 from popglm._pynapple import Frame, as_frame, epoch_starts
 from popglm._types import ActivityArray, Counts, FeatureArray, Features
@@ -31,7 +31,7 @@ class Windows:
 
     def __init__(self, X: Features, y: Counts, n_bins: int, seed: int | None) -> None:
         self._flat = len(getattr(as_frame(y).values, "shape", ())) == 1
-        self._X, self._y = as_X_y(X, y, None, (1, 2))
+        self._X, self._y, _, _ = as_observations(X, y, None, (1, 2))
         self.n_bins = as_positive_integer("n_bins", n_bins, " of rows")
         self._seed, self._passes = seed, 0
         self._epochs = _epoch_rows(self._X if self._X.times is not None else self._y)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons
 from popglm._checks.names import Names, join_names, kept_feature_names, names_of, require_same_names
 from popglm._checks.values import require_option
-from popglm._design.inputs import as_X_y
+from popglm._design.inputs import Observations, as_observations
 from popglm._pynapple import as_frame
 from popglm._sums.scale import broadcast_dispersion
 from popglm.glm._score import NULL_SOURCES, ModelOnData, as_null_means, require_train_mean
@@ -72,21 +72,24 @@ def require_same_features(model, X):
     join_names(fitted_names(model), names_of(X))
 
 
-def checked_X_y(model, X, y):
-    """Features and activity, checked and aligned, as many as in the fit; columns without a name have that of the fit."""
-    X, y = as_X_y(X, y, fitted_observation_model(model), (1,) if model._single else (2,))
+def checked_observations(model, X, y, sample_weight=None, offset=None) -> Observations:
+    """Data, checked and aligned, with as many columns as in the fit; columns without a name have that of the fit."""
+    y_dims = (1,) if model._single else (2,)
+    X, y, weight, offset = as_observations(X, y, fitted_observation_model(model), y_dims, sample_weight, offset)
     require_n_features(len(model.coef_), X.values.shape[1], type(model).__name__)
     require_n_neurons(len(model.intercept_), y.values.shape[1])
     names = join_names(fitted_names(model), names_of(X, y))
-    return X._replace(columns=names.features), y._replace(columns=names.neurons)
+    return Observations(X._replace(columns=names.features), y._replace(columns=names.neurons), weight, offset)
 
 
-def place_on_data(model, X, y, purpose=None, loss_purpose="a residual") -> ModelOnData:
+def place_on_data(
+    model, X, y, sample_weight=None, offset=None, *, purpose=None, loss_purpose="a residual"
+) -> ModelOnData:
     """Model and the data that it is compared with. `purpose` needs any scale; `loss_purpose` needs one inside the loss only."""
-    X, y = checked_X_y(model, X, y)
+    data = checked_observations(model, X, y, sample_weight, offset)
     in_loss = fitted_observation_model(model).dispersion == "likelihood"
     observation = model_with_dispersion(model, purpose or (loss_purpose if in_loss else None))
-    return ModelOnData.from_frames(observation, core_params(model)[0], model.intercept_, X, y)
+    return ModelOnData.from_observations(observation, core_params(model)[0], model.intercept_, data)
 
 
 def null_means(model, null, n_neurons, is_compared):

@@ -9,7 +9,7 @@ from popglm._checks.arrays import as_real_array
 from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons
 from popglm._checks.names import NO_NAMES, join_names, names_of
 from popglm._checks.values import as_positive_integer, require_flag, require_function, require_pair
-from popglm._design.inputs import as_X_y
+from popglm._design.inputs import as_observations
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import frame_fingerprint, objective_fingerprint, options_fingerprint, values_checksum
 from popglm._solver.problem import Convergence
@@ -121,13 +121,14 @@ def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -
     model = settings.objective.model
     coef, intercept = params
     n_neurons, n_features = coef.shape
-    X, y = as_X_y(*held_out, model, settings.y_dims)  # type: ignore[call-arg]
+    data = as_observations(held_out[0], held_out[1], model, settings.y_dims)
+    X, y = data.X, data.y
     require_n_features(n_features, X.values.shape[1], settings.estimator)
     require_n_neurons(n_neurons, y.values.shape[1])
     join_names(batches.names, names_of(X, y))
     if model.dispersion is not None:
         model = broadcast_dispersion(model, n_neurons) if dispersion is None else model.with_scale(dispersion)
-    on_data = ModelOnData.from_frames(model, coef, intercept, X, y)
+    on_data = ModelOnData.from_observations(model, coef, intercept, data)
     return score_model("log-likelihood", on_data, aggregate=None, null=None)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Self
 
-from popglm._types import Batches, Counts, Features, FilePath, Numbers, Params
+from popglm._types import Batches, Counts, Features, FilePath, Numbers, Params, RowValues
 from popglm.glm._access import params_names
 from popglm.glm._batch_fit import fit_by_batches
 from popglm.glm._exact_fit import fit_to_data
@@ -23,15 +23,18 @@ class Estimator(Model):
         y: Counts,
         init_params: Params | None = None,
         *,
+        sample_weight: RowValues | None = None,
+        offset: RowValues | None = None,
         progress: bool = False,
         checkpoint: FilePath | None = None,
     ) -> Self:
         r"""Find the maximum of the (penalised) likelihood, of each neuron by itself.
 
-        The objective is the sum over neurons of the mean over valid bins,
+        The objective is the sum over neurons of the mean over valid bins, with weights :math:`a_{tn}` and offsets
+        :math:`o_{tn}` (1 and 0 by default),
 
-        .. math:: \sum_n \Bigl[ \frac{1}{|V_n|} \sum_{t \in V_n} \ell(\eta_{tn}, y_{tn}) + s\, P(w_n) \Bigr],
-           \qquad \eta_{tn} = x_t^\top w_n + b_n
+        .. math:: \sum_n \Bigl[ \frac{\sum_t a_{tn}\, \ell(\eta_{tn}, y_{tn})}{\sum_t a_{tn}} + s\, P(w_n) \Bigr],
+           \qquad \eta_{tn} = x_t^\top w_n + b_n + o_{tn}
 
         Parameters
         ----------
@@ -42,6 +45,13 @@ class Estimator(Model):
             of that neuron.
         init_params
             Where to start, a pair (coef, intercept); by default at the null model.
+        sample_weight
+            How often each row counts, shape (time,), or (time, neurons) for each neuron by itself: a weight of 0 leaves the row
+            out, a weight of 2 counts it twice. A row that is left out stays in the history of others.
+        offset
+            Added to the linear predictor, of the same shapes: what is known already, such as the log of an exposure.
+            A NaN in either leaves out that bin of that neuron. Weights that are no numbers of times, such as propensities, give
+            the right coefficients; their errors want ``uncertainty(kind="sandwich")``.
         progress
             Show a bar: how far the neurons are on their way, how many are done, and the passes over the data. For the
             default solver only.
@@ -59,8 +69,8 @@ class Estimator(Model):
         Raises
         ------
         ValueError
-            If a setting is unknown, shapes, timestamps or indices of X and y differ, or no bin is valid; or if the checkpoint
-            is damaged, or of another fit or other data.
+            If a setting is unknown, shapes, timestamps or indices of the data differ, a weight is negative, or no bin is
+            valid; or if the checkpoint is damaged, or of another fit or other data.
         TypeError
             If X or y does not hold real numbers.
         OSError
@@ -87,13 +97,21 @@ class Estimator(Model):
         np.True_
         """
         settings = resolve_settings(self)
-        fitted = fit_to_data(settings, X, y, init_params, progress, checkpoint)
+        fitted = fit_to_data(settings, X, y, sample_weight, offset, init_params, progress, checkpoint)
         self._store(fitted)
         warn_of_fit(fitted, STOPPED_EARLY if settings.solver_name is None else SOLVER_STOPPED_EARLY)
         return self
 
     def fit_path(
-        self, X: Features, y: Counts, strengths: Numbers | None = None, *, n_strengths: int = 20, progress: bool = False
+        self,
+        X: Features,
+        y: Counts,
+        strengths: Numbers | None = None,
+        *,
+        sample_weight: RowValues | None = None,
+        offset: RowValues | None = None,
+        n_strengths: int = 20,
+        progress: bool = False,
     ) -> Path:
         r"""Fit at one strength of the penalty after another, each from where the last has ended.
 
@@ -112,6 +130,8 @@ class Estimator(Model):
             As for `fit`.
         strengths
             Strengths, increasing: they take the place of `regularizer_strength`. If that is an array, they multiply it.
+        sample_weight, offset
+            As for `fit`.
         n_strengths : int
             How many, if they are not given.
         progress
@@ -148,7 +168,8 @@ class Estimator(Model):
         >>> path.coef.shape, (path.coef != 0).sum((1, 2)).tolist()
         ((10, 5, 2), [10, 9, 9, 9, 7, 7, 4, 3, 2, 0])
         """
-        return fit_along_path(resolve_settings(self), X, y, strengths, n_strengths, progress)
+        settings = resolve_settings(self)
+        return fit_along_path(settings, X, y, sample_weight, offset, strengths, n_strengths, progress)
 
     def fit_batches(
         self,
@@ -259,13 +280,17 @@ class Estimator(Model):
         warn_of_fit(fitted, stopped_early=None, stalled=BATCHES_STALLED)
         return self
 
-    def initialize_params(self, X: Features, y: Counts) -> Params:
+    def initialize_params(
+        self, X: Features, y: Counts, *, sample_weight: RowValues | None = None, offset: RowValues | None = None
+    ) -> Params:
         """Parameters to start from: coefficients 0 and each neuron's mean rate in `y`.
 
         Parameters
         ----------
         X, y
             As for `fit`; one batch is enough.
+        sample_weight, offset
+            As for `fit`.
 
         Returns
         -------
@@ -287,10 +312,18 @@ class Estimator(Model):
         >>> np.exp(intercept).round(3).tolist()  # the mean counts
         [0.5, 1.0]
         """
-        params, self._params_names = initial_params(resolve_settings(self), X, y)
+        params, self._params_names = initial_params(resolve_settings(self), X, y, sample_weight, offset)
         return params
 
-    def initialize_state(self, X: Features, y: Counts, params: Params) -> Any:
+    def initialize_state(
+        self,
+        X: Features,
+        y: Counts,
+        params: Params,
+        *,
+        sample_weight: RowValues | None = None,
+        offset: RowValues | None = None,
+    ) -> Any:
         """State of the solver before the first `update`.
 
         `update` uses the jaxopt solver of this name; without a name, gradient descent. For batches that differ, give
@@ -302,6 +335,8 @@ class Estimator(Model):
             A batch.
         params
             From `initialize_params`.
+        sample_weight, offset
+            As for `update`.
 
         Returns
         -------
@@ -327,9 +362,19 @@ class Estimator(Model):
         ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
         >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
         """
-        return initial_solver_state(resolve_settings(self), X, y, params, params_names(self))
+        settings = resolve_settings(self)
+        return initial_solver_state(settings, X, y, params, params_names(self), sample_weight, offset)
 
-    def update(self, params: Params, state: Any, X: Features, y: Counts) -> tuple[Params, Any]:
+    def update(
+        self,
+        params: Params,
+        state: Any,
+        X: Features,
+        y: Counts,
+        *,
+        sample_weight: RowValues | None = None,
+        offset: RowValues | None = None,
+    ) -> tuple[Params, Any]:
         """One step of the solver on one batch.
 
         Parameters
@@ -338,6 +383,8 @@ class Estimator(Model):
             From `initialize_params` and `initialize_state`, or from the last `update`.
         X, y
             The batch, as for `fit`. Batches of one shape share one compilation.
+        sample_weight, offset
+            As for `fit`; the loss of a batch is divided by the sum of its weights.
 
         Returns
         -------
@@ -366,7 +413,8 @@ class Estimator(Model):
         >>> params[0].shape
         (5, 3)
         """
-        params, state, fitted = update_params(resolve_settings(self), params, state, X, y, params_names(self))
+        settings, names = resolve_settings(self), params_names(self)
+        params, state, fitted = update_params(settings, params, state, X, y, names, sample_weight, offset)
         if fitted is not None:
             self._store(fitted)
         return params, state

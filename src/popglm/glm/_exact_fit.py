@@ -9,7 +9,7 @@ from popglm._checks.names import names_of
 from popglm._checks.values import require_flag
 from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._design.inputs import as_design_rows, as_observations
 from popglm._design.lost_rows import warn_lost_rows
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import (
@@ -29,17 +29,20 @@ from popglm.glm._separation import separation_of_fit
 from popglm.glm._settings import Settings
 
 
-def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> Fitted:
+def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, progress, checkpoint) -> Fitted:
     """Fit to features X and activity y of the user, from `init_params` or from the null model."""
     require_flag("progress", progress)
     require_default_solver(settings.solver_name, checkpoint)
     exact = settings.solver_name is None
-    X, y = as_X_y(X, y, settings.objective.model, settings.y_dims)
+    model = settings.objective.model
+    X, y, weight, offset = as_observations(X, y, model, settings.y_dims, sample_weight, offset)
     n_features, n_neurons = X.values.shape[1], y.values.shape[1]
     rows = as_design_rows(X.values, centered=exact)
     center = rows.offset(n_features)
-    activity, y_center = center_y(y.values, settings.objective.model) if exact else (y.values, np.zeros(n_neurons))
-    design = Design(rows, activity, whole=not exact)
+    activity, y_center = y.values, np.zeros(n_neurons)
+    if exact:
+        activity, y_center, offset = center_y(activity, model, offset)
+    design = Design(rows, activity, weight, offset, whole=not exact)
     mask, start, saver = settings.mask(n_features, n_neurons), None, None
     if init_params is not None:
         coef, intercept = settings.core_params(init_params, mask, "init_params")
@@ -55,17 +58,18 @@ def fit_to_data(settings: Settings, X, y, init_params, progress, checkpoint) -> 
                 )
         else:
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
-        fit = fit._replace(features=_with_true_constants(fit.features, X.values, y.values, exact))
+        fit = fit._replace(features=_with_true_constants(fit.features, X.values, y.values, weight, exact))
         warn_lost_rows(X, rows.gather(design.valid))
         return _as_fitted(settings, design, mask, fit, center, y_center, names_of(X, y))
 
 
-def _with_true_constants(features: FeatureRank, X, y, exact: bool) -> FeatureRank:
+def _with_true_constants(features: FeatureRank, X, y, weight, exact: bool) -> FeatureRank:
     """Of the features that look constant in the precision of the sums, those that are; the default solver needs all to be."""
     if exact:
-        require_constant(X, y, features.constant)
+        require_constant(X, y, features.constant, weight)
     elif len(features.constant):
-        features = features._replace(constant=features.constant[~find_ranges(X, y, features.constant)[2]])
+        _, _, varies = find_ranges(X, y, features.constant, weight)
+        features = features._replace(constant=features.constant[~varies])
     return features
 
 

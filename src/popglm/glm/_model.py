@@ -14,11 +14,11 @@ from popglm._checks.names import keep_feature_names
 from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import require_function, require_key, require_option
 from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows, as_features
+from popglm._design.inputs import as_design_rows, as_features, as_row_values
 from popglm._design.total import collect_entries
 from popglm._pynapple import as_pynapple
 from popglm._sums.scores import linear_predictor_rows, mean_rows
-from popglm._types import ActivityArray, Counts, Features, Numbers
+from popglm._types import ActivityArray, Counts, Features, Numbers, RowValues
 from popglm.glm._access import (
     as_user_array,
     core_params,
@@ -107,13 +107,15 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         if bin_size is not None:
             self.bin_size_ = bin_size
 
-    def predict(self, X: Features) -> ActivityArray:
-        r"""Mean per bin, :math:`f(x_t^\top w_n + b_n)`: a count, a probability or an activity; NaN where the features are.
+    def predict(self, X: Features, *, offset: RowValues | None = None) -> ActivityArray:
+        r"""Mean per bin, :math:`f(x_t^\top w_n + b_n + o_{tn})`: a count, a probability or an activity; NaN where an input is.
 
         Parameters
         ----------
         X
             Features, shape (time, features).
+        offset
+            Added to the linear predictor, as in `fit`; shape (time,) or (time, neurons), 0 by default.
 
         Returns
         -------
@@ -139,9 +141,9 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         require_fitted(self)
         X = as_features(X)
         require_same_features(self, X)
-        rows, (coef, intercept) = as_design_rows(X.values), core_params(self)
+        rows, design, (coef, intercept) = self._predictor_parts(X, offset)
         model = fitted_observation_model(self)
-        rate = rows.gather(collect_entries(mean_rows, Design(rows), len(intercept), model, coef, intercept))
+        rate = rows.gather(collect_entries(mean_rows, design, len(intercept), model, coef, intercept))
         return as_pynapple(as_user_array(self, rate), X, self._columns)
 
     def score(
@@ -151,6 +153,9 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         score_type: str = "log-likelihood",
         aggregate_sample_scores: Callable | None = None,
         null: str | Numbers = "scored",
+        *,
+        sample_weight: RowValues | None = None,
+        offset: RowValues | None = None,
     ) -> Any:
         r"""How well the model predicts `y`.
 
@@ -176,7 +181,9 @@ class Model(RegressorMixin, BaseEstimator, ABC):
             aggregated likewise. All scores of each neuron at once: `popglm.assessment.scores`.
         null
             Mean counts per bin of the null model: those of the y that is scored ("scored"), those of the y of `fit`
-            ("train"), or an array, one per neuron.
+            ("train"), or an array, one per neuron. With an offset they are means at an offset of 0, and the null model has it.
+        sample_weight, offset
+            As for `fit`. With `aggregate_sample_scores` weights are 0 or 1.
 
         Returns
         -------
@@ -208,14 +215,16 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         require_fitted(self)
         require_option("score_type", score_type, SCORE_TYPES)
         require_function("aggregate_sample_scores", aggregate_sample_scores, "an array (time, neurons)")
-        on_data = place_on_data(self, X, y, "`score`")
+        on_data = place_on_data(self, X, y, sample_weight, offset, purpose="`score`")
+        if aggregate_sample_scores is not None:
+            on_data.require_selection("`aggregate_sample_scores`")
         require_spike_counts(score_type, on_data.model)
         aggregate = aggregate_sample_scores and (lambda scores: aggregate_sample_scores(as_user_array(self, scores)))
         null = null_means(self, null, on_data.n_neurons, is_compared=score_type != "log-likelihood")
         return score_model(score_type, on_data, aggregate, null)
 
-    def simulate(self, key: jax.Array, X: Features) -> ActivityArray:
-        r"""Draw activity from the fitted model, :math:`y_{tn} \sim p(\,\cdot \mid x_t^\top w_n + b_n)`, each bin by itself.
+    def simulate(self, key: jax.Array, X: Features, *, offset: RowValues | None = None) -> ActivityArray:
+        r"""Draw activity, each bin by itself, :math:`y_{tn} \sim p(\,\cdot \mid x_t^\top w_n + b_n + o_{tn})`.
 
         For features that do not depend on what is drawn. Where the history of the neurons is among them, use
         `popglm.simulation.simulate`: there the activity that is drawn becomes the history of later bins.
@@ -226,6 +235,8 @@ class Model(RegressorMixin, BaseEstimator, ABC):
             Random key, ``jax.random.key(seed)``. The same key draws the same from the same features.
         X
             Features, shape (time, features); lazy ones are made a block at a time.
+        offset
+            Added to the linear predictor, as in `fit`; shape (time,) or (time, neurons), 0 by default.
 
         Returns
         -------
@@ -256,8 +267,14 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         require_fitted(self)
         key, X = require_key(key), as_features(X)
         require_same_features(self, X)
-        rows, (coef, intercept) = as_design_rows(X.values), core_params(self)
+        rows, design, (coef, intercept) = self._predictor_parts(X, offset)
         model = model_with_dispersion(self, "`simulate`")
-        eta = rows.gather(collect_entries(linear_predictor_rows, Design(rows), len(intercept), coef, intercept))
+        eta = rows.gather(collect_entries(linear_predictor_rows, design, len(intercept), coef, intercept))
         activity = draw_in_blocks(key, model, eta, self._columns)
         return as_pynapple(as_user_array(self, activity), X, self._columns)
+
+    def _predictor_parts(self, X, offset):
+        """Rows of the features, the design with the offset, and the parameters."""
+        rows, params = as_design_rows(X.values), core_params(self)
+        offset = as_row_values("offset", offset, X, "X", (X.values.shape[0], len(self.intercept_)))
+        return rows, Design(rows, None, None, offset), params

@@ -8,7 +8,7 @@ from popglm._checks.arrays import as_finite_array, require_constant, require_inc
 from popglm._checks.values import as_positive_integer, require_flag
 from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._design.inputs import as_design_rows, as_observations
 from popglm._design.lost_rows import warn_lost_rows
 from popglm._solver.exact import neuron_progress_bar
 from popglm._solver.path import fit_strengths
@@ -42,25 +42,25 @@ class Path(NamedTuple):
         )
 
 
-def fit_along_path(settings: Settings, X, y, strengths, n_strengths, progress) -> Path:
+def fit_along_path(settings: Settings, X, y, sample_weight, offset, strengths, n_strengths, progress) -> Path:
     """Fit at one strength after another, the strongest first; without `strengths`, they begin where all coefficients are 0."""
     objective = settings.objective
     require_path_settings(objective.penalty, settings.solver_name, strengths)
     require_flag("progress", progress)
     n_strengths = as_positive_integer("n_strengths", n_strengths)
     base = objective.strength if objective.strength.ndim else np.ones_like(objective.strength)
-    X, y = as_X_y(X, y, objective.model, settings.y_dims)
+    X, y, weight, offset = as_observations(X, y, objective.model, settings.y_dims, sample_weight, offset)
     n_features, n_neurons = X.values.shape[1], y.values.shape[1]
     rows = as_design_rows(X.values, centered=True)
-    activity, y_center = center_y(y.values, objective.model)
-    design, mask = Design(rows, activity), settings.mask(n_features, n_neurons)
+    activity, y_center, offset = center_y(y.values, objective.model, offset)
+    design, mask = Design(rows, activity, weight, offset), settings.mask(n_features, n_neurons)
     if strengths is not None:
         strengths = require_increasing("strengths", as_finite_array("strengths", strengths, (1,)), 0, PATH_FIX)
     with neuron_progress_bar(n_neurons, progress) as report:
         strengths, fits = fit_strengths(
             design, objective._replace(strength=base), mask, strengths, n_strengths, report=report, **settings.options
         )
-    require_constant(X.values, y.values, fits[0].features.constant)
+    require_constant(X.values, y.values, fits[0].features.constant, weight)
     warn_lost_rows(X, rows.gather(design.valid))
     center = rows.offset(n_features)
     coef = np.stack([fit.coef for fit in fits])

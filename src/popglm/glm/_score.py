@@ -11,9 +11,10 @@ from popglm._checks.arrays import as_real_array, require_valid_bins
 from popglm._checks.values import describe_range
 from popglm._design.centering import center_y
 from popglm._design.design import Design, DesignRows
-from popglm._design.inputs import as_design_rows
+from popglm._design.inputs import Observations, as_design_rows, require_selection
 from popglm._design.total import collect_entries, total
 from popglm._sums.moments import bins_and_events
+from popglm._sums.null_model import null_model_of
 from popglm._sums.scores import (
     log_likelihood_sums,
     model_log_likelihoods,
@@ -38,20 +39,32 @@ class ModelOnData(NamedTuple):
     model: object
     coef: Array
     intercept: Array
-    X: object
-    y: object
+    data: Observations
     rows: DesignRows
     design: Design
     y_center: np.ndarray
 
     @classmethod
-    def from_frames(cls, model, coef, intercept, X, y) -> "ModelOnData":
-        """Make the design of the user's X and y, with the activity centred where it lies far from 0."""
+    def from_observations(cls, model, coef, intercept, data) -> "ModelOnData":
+        """Make the design of the user's data, with the activity centred where it lies far from 0."""
+        X, y, weight, offset = data
         dtype, rows = jnp.result_type(float), as_design_rows(X.values)
-        activity, y_center = center_y(y.values, model)
+        activity, y_center, offset = center_y(y.values, model, offset)
         intercept = jnp.asarray((np.asarray(intercept, float) - y_center).astype(dtype))
-        design = Design(rows, activity)
-        return cls(model, jnp.asarray(coef, dtype), intercept, X=X, y=y, rows=rows, design=design, y_center=y_center)
+        design = Design(rows, activity, weight, offset)
+        return cls(model, jnp.asarray(coef, dtype), intercept, data=data, rows=rows, design=design, y_center=y_center)
+
+    @property
+    def X(self):
+        return self.data.X
+
+    @property
+    def y(self):
+        return self.data.y
+
+    def require_selection(self, purpose):
+        """Require weights of 0 or 1, where rows are not summed."""
+        require_selection(self.data.weight, purpose)
 
     @property
     def n_neurons(self):
@@ -106,7 +119,7 @@ def score_by_neuron(on_data, null):
     """Tabulate bins, mean and all scores of each neuron."""
     sums, silent = _sum_scores(on_data, null)
     with np.errstate(invalid="ignore"):
-        table = {"bins": sums.bins.astype(int), "mean": sums.events / sums.bins + on_data.y_center}
+        table = {"bins": _as_whole(sums.bins), "mean": _mean_activity(on_data, sums)}
         table["log-likelihood"] = sums.log_likelihood / sums.bins
     table["deviance"] = sums.deviance
     left_out = silent & (null is None)  # the null model is perfect on silent neurons
@@ -114,6 +127,20 @@ def score_by_neuron(on_data, null):
     comparison = Comparison(*(np.where(left_out, 0, values) for values in compared))
     kinds = SCORE_TYPES[1:] if on_data.model.support.counts else (MCFADDEN, COHEN)
     return table | {kind: comparison.score(kind) for kind in kinds}
+
+
+def _as_whole(bins):
+    """Numbers of bins as integers; sums of weights with fractions stay as they are."""
+    return bins.astype(int) if (bins % 1 == 0).all() else bins
+
+
+def _mean_activity(on_data, sums):
+    """Mean of y of each neuron; the y of the design may lack its offset."""
+    _, y, weight, offset = on_data.data
+    if offset is None or on_data.design.has_offset:
+        return sums.events / sums.bins + on_data.y_center
+    bins, events = total(bins_and_events, Design(on_data.rows, y.values, weight, offset))
+    return events / bins
 
 
 def _sum_scores(on_data, null):
@@ -127,10 +154,10 @@ def _sum_scores(on_data, null):
 
 
 def _null_means(on_data):
-    """Mean of y of each neuron, and whether it is silent; no features are needed for it."""
+    """Mean of y of each neuron, at an offset of 0, and whether it is silent; no features are needed for it."""
     bins, events = total(bins_and_events, on_data.design)
     require_valid_bins(bins.any())
-    mean, silent = on_data.model.null_mean(events, bins)
+    mean, _, silent = null_model_of(on_data.design, on_data.model, bins, events)
     return mean + on_data.y_center, silent
 
 

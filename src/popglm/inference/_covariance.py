@@ -11,7 +11,7 @@ from popglm._design.inputs import as_design_rows
 from popglm._design.total import total
 from popglm._pynapple import as_frame, epoch_starts
 from popglm._sums.separation import LARGE_COEF, Separation, find_separation, sign_sums
-from popglm._types import Counts, Features, Numbers
+from popglm._types import Counts, Features, Numbers, RowValues
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import is_single
 from popglm.inference._checks import (
@@ -39,6 +39,9 @@ def uncertainty(
     y: Counts,
     kind: str = "fisher",
     clusters: str | int | Numbers | None = None,
+    *,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
 ) -> Uncertainty:
     r"""Covariance of the estimates of a fit, for each neuron by itself, from sums over the data that it was fitted to.
 
@@ -76,6 +79,8 @@ def uncertainty(
         length within epochs; or one label for each bin. None is "epochs" where there are several, else "bins".
         The sum over C clusters is multiplied by C / (C - 1) and (n - 1) / (n - k), for n bins and k parameters, and
         intervals use Student's t with C - 1 degrees of freedom, tests of groups Hotelling's distribution.
+    sample_weight, offset
+        Those of the fit.
 
     Returns
     -------
@@ -113,7 +118,7 @@ def uncertainty(
     >>> (low < [0.5, 0.0]) & ([0.5, 0.0] < high)
     array([ True,  True])
     """
-    return estimate_errors(model, X, y, kind, clusters).errors
+    return estimate_errors(model, X, y, kind, clusters, sample_weight, offset).errors
 
 
 class FitErrors(NamedTuple):
@@ -129,14 +134,14 @@ class FitErrors(NamedTuple):
     dispersion: Float[np.ndarray, " neurons"]
 
 
-def estimate_errors(model, X, y, kind, clusters) -> FitErrors:
+def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None) -> FitErrors:
     """Check a fit against its data, estimate the covariance of its parameters, and warn of those without an error."""
     require_option("kind", kind, COVARIANCE_KINDS)
     if clusters is not None and kind != "sandwich":
         raise ValueError(
             f'`clusters` is for kind="sandwich"; got {clusters!r} for {kind!r}. Leave it out, or write kind="sandwich".'
         )
-    fit = UnpenalisedFit.from_fit(model, X, y)
+    fit = UnpenalisedFit.from_fit(model, X, y, "model", sample_weight, offset)
     inputs, terms = (feature_metadata(X, name) for name in ("input", "term"))
     X, y = fit.data.X, fit.data.y
     if kind != "sandwich":
@@ -185,7 +190,7 @@ def _find_separation(fit, excluded):
     suspects = np.column_stack([fit.coef != 0, np.ones(len(fit.coef), bool)]) & ~excluded[:, None]
     if not (support.counts and suspects.any()):
         return Separation(features=np.zeros(fit.coef.shape, bool), combined=np.zeros(params.shape, bool))
-    design = Design(as_design_rows(fit.data.X.values, centered=False), fit.data.y.values)
+    design = Design(as_design_rows(fit.data.X.values, centered=False), fit.data.y.values, fit.data.weight)
     sum_over = lambda f, *args: total(f, design, *args)
     signs, (n, first, second) = sum_over(_signs_and_spread)
     sd = np.sqrt(np.maximum(second / n - (first / n) ** 2, 0))

@@ -22,7 +22,7 @@ def has_alpha(fit: UnpenalisedFit) -> bool:
     return isinstance(fit.observation_model, NegativeBinomial) and fit.scale_is_estimated
 
 
-def tabulate_alpha(model, X, fit: UnpenalisedFit, valid) -> dict[str, PerNeuron]:
+def tabulate_alpha(model, X, fit: UnpenalisedFit, valid, weights) -> dict[str, PerNeuron]:
     r"""Columns of the table of neurons: alpha, its error, and a comparison with a Poisson model of the same features.
 
     Alpha = 0 lies at the end of the possible values, so the statistic is 0 in half of the cases and else follows chi-squared
@@ -30,7 +30,8 @@ def tabulate_alpha(model, X, fit: UnpenalisedFit, valid) -> dict[str, PerNeuron]
     """
     full: Any = fit.observation_model
     poisson = Poisson(link=full.link)
-    reduced, converged = fit_reduced(model, X, fit, fit.free, (fit.coef.T, fit.intercept), valid, poisson)
+    start = fit.coef.T, fit.intercept
+    reduced, converged = fit_reduced(model, X, fit, fit.free, start, valid, weights, poisson)
     params = *fit.centered_params, *reduced.centered_params
     statistic = 2 * total(log_likelihood_difference, fit.data.make_design(), full, poisson, *params)
     alpha = np.asarray(full.scale, float)[:, 0]

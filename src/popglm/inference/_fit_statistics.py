@@ -12,8 +12,9 @@ from jaxtyping import Float
 
 from popglm._design.blocks import Block
 from popglm._design.total import total
-from popglm._sums.losses import fit_null_model, linear_predictor, weighted_sum
+from popglm._sums.losses import linear_predictor, null_predictor, weighted_sum
 from popglm._sums.moments import bins_and_events
+from popglm._sums.null_model import null_model_of
 from popglm._sums.scores import saturated_log_likelihoods
 from popglm.inference._unpenalised_fit import UnpenalisedFit
 
@@ -30,10 +31,10 @@ class FitSums(NamedTuple):
 
     @classmethod
     def from_fit(cls, fit: UnpenalisedFit) -> "FitSums":
-        """Sum in two passes, the first of which needs no features."""
+        """Sum in two passes, the first of which needs no features; the null model takes more if there is an offset."""
         model, design = fit.observation_model, fit.data.make_design()
         bins, events = total(bins_and_events, design)
-        null = fit_null_model(model, bins, events).eta.astype(jnp.result_type(float))
+        null = null_model_of(design, model, bins, events).eta.astype(jnp.result_type(float))
         return cls(bins, *total(deviance_sums, design, model, *fit.centered_params, null))
 
     def dispersion(self, residual_df: PerNeuron) -> PerNeuron:
@@ -42,9 +43,9 @@ class FitSums(NamedTuple):
 
 
 def deviance_sums(block: Block, model, coef, intercept, null):
-    """Deviance of the model, of the null model with linear predictor `null`, and Pearson's chi-squared."""
-    eta, y = linear_predictor(block, coef, intercept), block.y.T
-    entries = model.deviance(eta, y), model.deviance(null[:, None], y), model.pearson(eta, y)
+    """Deviance of the model, of the null model with intercept `null`, and Pearson's chi-squared."""
+    eta, null_eta, y = linear_predictor(block, coef, intercept), null_predictor(block, null), block.y.T
+    entries = model.deviance(eta, y), model.deviance(null_eta, y), model.pearson(eta, y)
     return tuple(weighted_sum(block.weight.T, values) for values in entries)
 
 

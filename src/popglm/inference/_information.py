@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from popglm._design.arrays import machine_epsilon, round_up_length, to_device, zero_pad
 from popglm._design.blocks import ArraySource, SumSource
-from popglm._design.design import Design, DesignRows
+from popglm._design.design import DesignRows
 from popglm._design.sizes import SIZES
 from popglm._design.total import total
 from popglm._sums.losses import (
@@ -28,7 +28,7 @@ from popglm._sums.losses import (
     stack_params,
 )
 from popglm._sums.moments import bins_and_events
-from popglm.inference._unpenalised_fit import UnpenalisedFit
+from popglm.inference._unpenalised_fit import FitData, UnpenalisedFit
 
 MAX_MATRIX_ENTRIES = 2**25  # entries of all matrices that one pass sums
 
@@ -93,9 +93,8 @@ def information_matrices(expected, with_scores):
     """Function for `total`: information of some neurons, `expected` or observed; on request also products of bins' scores."""
 
     def sums(block, model, neurons, coef, intercept, mean):
-        y, weight = block.y.T[neurons], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-        model = select_neurons(model, neurons)
-        eta = linear_predictor(block, coef, intercept)
+        model, block = select_neurons(model, neurons), block.select_neurons(neurons)
+        y, weight, eta = block.y.T, block.weight.T, linear_predictor(block, coef, intercept)
         entries = [model.information(eta) if expected else model.curvature(eta, y)]
         if with_scores:
             entries.append(loss_and_slope(model, eta, y)[1] ** 2)
@@ -116,9 +115,10 @@ def cluster_scores(n_clusters, max_span):
     """Function for `total` over `ClusteredRows`: scores of some neurons summed over each cluster, and its valid bins."""
 
     def sums(block, model, neurons, coef, intercept):
-        X, label, weight = block.X[:, :-1], block.X[:, -1], jnp.broadcast_to(block.weight.T, block.y.T.shape)[neurons]
-        block, model = block._replace(X=X), select_neurons(model, neurons)
-        _, score = loss_and_slope(model, linear_predictor(block, coef, intercept), block.y.T[neurons])
+        X, label = block.X[:, :-1], block.X[:, -1]
+        block, model = block.select_neurons(neurons)._replace(X=X), select_neurons(model, neurons)
+        y, weight = block.y.T, jnp.broadcast_to(block.weight.T, block.y.T.shape)
+        _, score = loss_and_slope(model, linear_predictor(block, coef, intercept), y)
         score = jnp.where(weight > 0, weight * score, 0)
         first = jnp.min(jnp.where(label > 0, label, jnp.inf))
         first = jnp.where(jnp.isfinite(first), first, 1).astype(int)
@@ -155,7 +155,7 @@ def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None) -> Cova
         silent=moments.silent,
         clusters=None if labels is None else np.zeros(n_neurons, int),
     )
-    clustered = None if labels is None else _ClusterScores(ClusteredRows(fit.data.rows, labels), fit.data.activity)
+    clustered = None if labels is None else _ClusterScores(fit.data, labels)
     matrices = information_matrices(kind != "sandwich", kind == "sandwich" and labels is None)
     n_rows = max(n_params, 0 if labels is None else int(labels.max()))
     size = int(np.clip(MAX_MATRIX_ENTRIES // (n_params * n_rows), 1, min(MAX_NEURONS_PER_PASS, n_neurons)))
@@ -226,8 +226,9 @@ def _first_pass(model, design, coef, intercept) -> _Moments:
 class _ClusterScores:
     """Sums of scores over clusters of bins, and the products of these sums."""
 
-    def __init__(self, rows: ClusteredRows, y):
-        self.design = Design(rows, y)
+    def __init__(self, data: FitData, labels):
+        rows = ClusteredRows(data.rows, labels)
+        self.design = data.make_design(rows)
         n_clusters, span = round_up_length(int(rows.labels.max())), round_up_length(rows.max_label_span())
         self.block_scores = cluster_scores(n_clusters, min(span, n_clusters))
 

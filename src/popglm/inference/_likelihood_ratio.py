@@ -169,7 +169,7 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
         free[:, group] = False
         # The start keeps the mean of the linear predictor.
         start = (fit.coef * free).T, fit.intercept + (fit.coef * ~free) @ comparison.mean
-        nested, converged = fit_reduced(model, X, fit, free, start, ~far & ~comparison.silent)
+        nested, converged = fit_reduced(model, X, fit, free, start, ~far & ~comparison.silent, {})
         group_tests, group_reasons = comparison.likelihood_ratio(nested, ~far, converged)
         tests.append(group_tests)
         reasons.append(group_reasons)

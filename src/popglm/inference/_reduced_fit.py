@@ -13,12 +13,12 @@ from popglm.observation_models import ObservationModel
 
 
 def fit_reduced(
-    model, X, fit: UnpenalisedFit, free, start, valid, observation_model: ObservationModel | None = None
+    model, X, fit: UnpenalisedFit, free, start, valid, weights, observation_model: ObservationModel | None = None
 ) -> tuple[UnpenalisedFit, Bool[np.ndarray, " neurons"]]:
     """Fit the coefficients that are `free`, from `start`; return the fit, and which neurons are at their optimum.
 
     It is exact, by the default solver, with the settings of the user's `model`, or with another observation model. Neurons
-    that are not `valid` do not matter.
+    that are not `valid` do not matter. `weights` holds `sample_weight` and `offset` of the user.
     """
     settings = {"observation_model": observation_model}
     if observation_model is None:
@@ -29,7 +29,7 @@ def fit_reduced(
     with warnings.catch_warnings():
         # The fit of the full model has already given the warnings.
         warnings.simplefilter("ignore", RuntimeWarning)
-        reduced.fit(X, fit.data.y.values, init_params=start)
+        reduced.fit(X, fit.data.y.values, start, **weights)
     (coef, intercept), converged = params_in_double(reduced), np.asarray(reduced.converged_, bool)
     nested = fit._replace(
         observation_model=as_unpenalised_model(reduced, "reduced"), coef=coef, intercept=intercept, free=free

@@ -7,7 +7,7 @@ import numpy as np
 
 from popglm._checks.values import as_plain_number, list_names
 from popglm._pynapple import as_object_array, unit_table
-from popglm._types import Counts, Features, Numbers, Table
+from popglm._types import Counts, Features, Numbers, RowValues, Table
 from popglm.glm import GLM, PopulationGLM
 from popglm.inference._checks import as_level
 from popglm.inference._covariance import FitErrors, estimate_errors
@@ -150,10 +150,12 @@ def summary(
     kind: str = "fisher",
     clusters: str | int | Numbers | None = None,
     level: float = 0.95,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
 ) -> Summary:
     r"""Tables of a fit as statsmodels' ``results.summary()`` and R's ``summary(glm)`` print them, for every neuron.
 
-    The likelihood and the number of parameters k are R's, with n the number of bins:
+    The likelihood and the number of parameters k are R's, with n the number of bins, a sum of weights:
 
     .. math:: \mathrm{AIC} = 2k - 2 \log L, \qquad \mathrm{BIC} = k \log n - 2 \log L .
 
@@ -177,13 +179,16 @@ def summary(
         As for `uncertainty`.
     level
         Share of the intervals that contain the true coefficient.
+    sample_weight, offset
+        Those of the fit. All numbers are those of the data with each row repeated as often as its weight says; n is the sum of
+        the weights.
 
     Returns
     -------
     Summary
         `coefficients`, a row for each neuron and parameter; and `neurons`, with the columns
 
-        - "bins" (the valid ones), "parameters" (k), "residual_df" (bins less the intercept and the coefficients), "t_df"
+        - "bins" (the valid ones, each as often as its weight), "parameters" (k), "residual_df" (bins less the intercept and the coefficients), "t_df"
           (degrees of freedom of Student's t for the statistics of the coefficients, infinite for the normal distribution);
         - "log_likelihood" and "null_log_likelihood" (of a constant mean, at the same scale), "aic", "bic";
         - "deviance", "null_deviance", "pearson_chi2", not divided by a scale; "dispersion", chi-squared / residual df,
@@ -222,12 +227,13 @@ def summary(
     True
     """
     level = as_level(level)
-    estimated = estimate_errors(model, X, y, kind, clusters)
+    weights = {"sample_weight": sample_weight, "offset": offset}
+    estimated = estimate_errors(model, X, y, kind, clusters, **weights)
     fit = estimated.fit
     observation_model: Any = fit.observation_model
     names = fit.data.y.columns
     neurons = list(range(len(fit.coef))) if names is None else np.asarray(names).tolist()
-    columns = _tabulate_neurons(model, X, estimated)
+    columns = _tabulate_neurons(model, X, estimated, weights)
     features = FeatureNames.of_features(X, fit.data.X.columns, fit.coef.shape[1])
     return Summary(
         model=f"{type(observation_model).__name__}, {observation_model.link.name} link",
@@ -253,13 +259,13 @@ def _tabulate_coefficients(estimates, neurons, features, level):
     return pandas.DataFrame(columns).infer_objects()
 
 
-def _tabulate_neurons(model, X, estimated: FitErrors) -> dict:
+def _tabulate_neurons(model, X, estimated: FitErrors, weights) -> dict:
     """Columns of the table of neurons; NaN for those that are not valid."""
     fit, valid = estimated.fit, estimated.valid
     sums = FitSums.from_fit(fit)
     columns = tabulate_fit(fit, sums, estimated.residual_df)
     columns |= {"scale": estimated.dispersion, "t_df": estimated.errors._estimates.df}
     if has_alpha(fit):
-        columns |= tabulate_alpha(model, X, fit, valid)
+        columns |= tabulate_alpha(model, X, fit, valid, weights)
     bins = sums.bins.astype(int) if (sums.bins % 1 == 0).all() else sums.bins
     return {"bins": bins} | {name: np.where(valid, values, np.nan) for name, values in columns.items()}

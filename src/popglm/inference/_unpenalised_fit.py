@@ -11,7 +11,7 @@ from popglm._design.centering import center_y
 from popglm._design.design import Design, DesignRows
 from popglm._design.inputs import as_design_rows
 from popglm._pynapple import Frame
-from popglm.glm._access import checked_X_y, fitted_observation_model, model_with_dispersion
+from popglm.glm._access import checked_observations, fitted_observation_model, model_with_dispersion
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
 from popglm.inference._checks import require_unpenalised
@@ -19,17 +19,19 @@ from popglm.observation_models import ObservationModel
 
 
 class FitData(NamedTuple):
-    """X and y of a fit, and both as a design takes them: centred rows, and the activity, which is `y_center` less than y."""
+    """Data of a fit, and as a design takes them: centred rows, and the activity, which is `y_center` less than y."""
 
     X: Frame
     y: Frame
     rows: DesignRows
     activity: object
     y_center: Float[np.ndarray, " neurons"]
+    weight: object = None
+    offset: object = None  # None also where the activity has been reduced by it
 
-    def make_design(self) -> Design:
-        """The rows and the activity, cut into chunks of blocks."""
-        return Design(self.rows, self.activity)
+    def make_design(self, rows: DesignRows | None = None) -> Design:
+        """The rows, or others in their place, with the activity, cut into chunks of blocks."""
+        return Design(self.rows if rows is None else rows, self.activity, self.weight, self.offset)
 
 
 class UnpenalisedFit(NamedTuple):
@@ -47,16 +49,16 @@ class UnpenalisedFit(NamedTuple):
     scale_is_estimated: bool = False
 
     @classmethod
-    def from_fit(cls, model, X, y, name="model") -> "UnpenalisedFit":
+    def from_fit(cls, model, X, y, name="model", sample_weight=None, offset=None) -> "UnpenalisedFit":
         """Check a fitted estimator and its data; `name` is the argument by which the user gave the estimator."""
         observation_model = as_unpenalised_model(model, name)
-        X, y = checked_X_y(model, X, y)
+        X, y, weight, offset = checked_observations(model, X, y, sample_weight, offset)
         coef, intercept = params_in_double(model)
-        activity, y_center = center_y(y.values, observation_model)
+        activity, y_center, offset = center_y(y.values, observation_model, offset)
         rows = as_design_rows(X.values, centered=True)
         return cls(
             observation_model=observation_model,
-            data=FitData(X=X, y=y, rows=rows, activity=activity, y_center=y_center),
+            data=FitData(X=X, y=y, rows=rows, activity=activity, y_center=y_center, weight=weight, offset=offset),
             coef=coef,
             intercept=intercept,
             free=as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0,

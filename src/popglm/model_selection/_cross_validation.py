@@ -18,7 +18,7 @@ from popglm._checks.progress import open_bar
 from popglm._checks.values import as_plain_number, require_flag, require_option, warn_user
 from popglm._design.centering import center_y
 from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows, as_X_y
+from popglm._design.inputs import as_design_rows, as_observations
 from popglm._design.lazy import LazyFeatures
 from popglm._design.streams import read_rows
 from popglm._design.total import total
@@ -207,13 +207,13 @@ def cross_validate_path(
     path = clone(model).fit_path(X, y, strengths=strengths, n_strengths=n_strengths)
     settings = resolve_settings(model)
     observation = settings.objective.model
-    frame, counts = as_X_y(X, y, observation, settings.y_dims)
+    frame, counts, _, _ = as_observations(X, y, observation, settings.y_dims)
     splits = as_plain_number(splits)
     if isinstance(splits, numbers.Integral):
         splits = BlockSplit(splits)
     pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
     features, names, counts = frame.values, counts.columns, np.asarray(counts.values)
-    activity, y_center = center_y(counts, observation)
+    activity, y_center, _ = center_y(counts, observation)
     scores, bins = [], []
     pairs = list(as_train_test_pairs(pairs, len(counts)))
     if isinstance(features, LazyFeatures):
