@@ -114,6 +114,29 @@ def test_a_scale_that_is_given_is_no_parameter(float64):
 # Laws
 
 
+@pytest.mark.parametrize("name", ["Poisson", "Gaussian", "NegativeBinomial"])
+def test_a_weight_is_a_number_of_copies_and_an_offset_a_known_part(float64, name):
+    """Equal to a fit of repeated rows; the intercept of the null model is fitted with the offset, as in statsmodels."""
+    X, y = drawn("NegativeBinomial" if name == "Poisson" else name, 300)
+    rng = np.random.default_rng(0)
+    weight, offset = rng.integers(0, 3, (300, 3)), rng.normal(size=300)
+    y[:9], weight[:9] = 2.0, 0
+    kind = "quasi" if name == "Poisson" else "fisher"
+    model = PopulationGLM(name).fit(X, y, sample_weight=weight, offset=offset)
+    whole = summary(model, X, y, kind=kind, sample_weight=weight, offset=offset)
+    rows = np.repeat(np.arange(300), weight[:, 1])
+    alone = GLM(name).fit(X[rows], y[rows, 1], offset=offset[rows])
+    alone = summary(alone, X[rows], y[rows, 1], kind=kind, offset=offset[rows])
+    np.testing.assert_allclose(whole.select(1).coefficients[NUMBERS], alone.coefficients[NUMBERS], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(whole.select(1).neurons, alone.neurons, rtol=1e-7)
+    if name == "Poisson":
+        like, exog = FAMILIES.Poisson(), sm.add_constant(X)
+        theirs = sm.GLM(y[:, 1], exog, family=like, freq_weights=weight[:, 1], offset=offset).fit(tol=1e-14, scale="X2")
+        one = alone.neurons.iloc[0]
+        close([one.deviance, one.null_deviance, one.scale], [theirs.deviance, theirs.null_deviance, theirs.scale])
+        close(alone.coefficients.se, theirs.bse)
+
+
 @pytest.mark.parametrize("options", [{}, {"kind": "quasi"}, {"kind": "sandwich", "clusters": 20}], ids=str)
 def test_rows_of_a_neuron_are_those_of_its_own_model(data, options):
     X, y = data[0], 2 * data[1]

@@ -188,8 +188,9 @@ def summary(
     Summary
         `coefficients`, a row for each neuron and parameter; and `neurons`, with the columns
 
-        - "bins" (the valid ones, each as often as its weight), "parameters" (k), "residual_df" (bins less the intercept and the coefficients), "t_df"
-          (degrees of freedom of Student's t for the statistics of the coefficients, infinite for the normal distribution);
+        - "bins" (the valid ones, each as often as its weight), "parameters" (k), "residual_df" (bins less the intercept and
+          the coefficients), "t_df" (degrees of freedom of Student's t for the statistics of the coefficients, infinite for the
+          normal distribution);
         - "log_likelihood" and "null_log_likelihood" (of a constant mean, at the same scale), "aic", "bic";
         - "deviance", "null_deviance", "pearson_chi2", not divided by a scale; "dispersion", chi-squared / residual df,
           above 1 where counts vary more than the model says; "scale", by which the Fisher covariance is multiplied: 1 for
