@@ -34,7 +34,7 @@ class FitSums(NamedTuple):
         """Sum in two passes, the first of which needs no features; the null model takes more if there is an offset."""
         model, design = fit.observation_model, fit.data.make_design()
         bins, events = total(bins_and_events, design)
-        null = null_model_of(design, model, bins, events).eta.astype(jnp.result_type(float))
+        null = null_model_of(design, model, bins, events).intercept.astype(jnp.result_type(float))
         return cls(bins, *total(deviance_sums, design, model, *fit.centered_params, null))
 
     def dispersion(self, residual_df: PerNeuron) -> PerNeuron:
