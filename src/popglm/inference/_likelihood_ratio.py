@@ -232,7 +232,7 @@ class NestedComparison(NamedTuple):
         """Make one pass over the data, or two if the neurons differ in their weights."""
         design = full.data.make_design()
         ((bins, events), (n, first, gram)), n_lighter = total(_sums_and_lighter_rows, design)
-        _, _, silent = fit_null_model(full.observation_model, bins, events)
+        silent = fit_null_model(full.observation_model, bins, events).silent
         eps = machine_epsilon()
         if (n_lighter == 0).all():
             ranks = [Rank.from_moments((n, first, gram), eps)] * len(bins)
