@@ -33,7 +33,7 @@ FAULTS = {
     ),
     "scores that weigh every fold alike": Fault(
         "model_selection/_cross_validation.py",
-        "bins / np.maximum(bins.sum(0), 1)",
+        "bins / as_divisor(bins.sum(0))",
         "counted / np.maximum(folds, 1)",
         "model_selection/test_cross_validation.py",
         "alike",

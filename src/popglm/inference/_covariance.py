@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from popglm._checks.values import as_plain_number, as_positive_integer, require_option
 from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows
+from popglm._design.inputs import are_whole, as_design_rows
 from popglm._design.total import total
 from popglm._pynapple import as_frame, epoch_starts
 from popglm._sums.separation import LARGE_COEF, Separation, find_separation, sign_sums
@@ -31,6 +31,8 @@ from popglm.inference._uncertainty import Uncertainty
 from popglm.inference._unpenalised_fit import UnpenalisedFit
 
 COVARIANCE_KINDS = ("fisher", "quasi", "sandwich")
+
+SCORE_POWERS = {"bins": 1, "rows": 2}  # power of its weight by which a row adds the product of its score with itself
 
 
 def uncertainty(
@@ -75,12 +77,16 @@ def uncertainty(
     kind
         "fisher", "quasi" or "sandwich".
     clusters
-        For the sandwich: "bins", each by itself (HC0); "epochs" of a pynapple X or y; a number of bins, for blocks of that
-        length within epochs; or one label for each bin. None is "epochs" where there are several, else "bins".
+        For the sandwich: "bins", each by itself (HC0), and each of the copies of which a weight is the number; "rows", each with
+        its weight; "epochs" of a pynapple X or y; a number of bins, for blocks of that length within epochs; or one label
+        for each bin. None is "epochs" where there are several; else "bins", or "rows" if a weight is no whole number.
         The sum over C clusters is multiplied by C / (C - 1) and (n - 1) / (n - k), for n bins and k parameters, and
         intervals use Student's t with C - 1 degrees of freedom, tests of groups Hotelling's distribution.
     sample_weight, offset
-        Those of the fit.
+        Those of the fit. A weight is the number of copies of its row: errors by Fisher information are those of the data with
+        rows repeated, and n is the sum of the weights. Weights that are no such numbers, as one over the probability that a
+        row was sampled, want the sandwich with clusters that hold all copies of a row, ``clusters="rows"`` or larger ones:
+        then :math:`s_c = \sum_{t \in c} a_t s_t`, as in surveys.
 
     Returns
     -------
@@ -146,8 +152,8 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
     X, y = fit.data.X, fit.data.y
     if kind != "sandwich":
         require_fisher_information(fit.observation_model)
-    labels = _cluster_labels(clusters, X, y) if kind == "sandwich" else None
-    result = estimate_covariance(fit, kind, labels)
+    labels, power = _as_clusters(clusters, X, y, fit.data.weight) if kind == "sandwich" else (None, None)
+    result = estimate_covariance(fit, kind, labels, power)
     if result.silent.any():
         warn_neurons(result.silent, y.columns, "nothing to fit, so no standard errors")
     far = require_near_optimum(result.distance, result.silent, y.columns)
@@ -206,16 +212,16 @@ def _signs_and_spread(block):
     return sign_sums(block), (rows.sum(), rows @ block.X, rows @ block.X**2)
 
 
-def _cluster_labels(clusters, X, y):
-    """Number of each bin's cluster, from 1, in order of appearance; None where each bin is a cluster."""
+def _as_clusters(clusters, X, y, weight):
+    """Number of each bin's cluster, from 1, in order of appearance, and None; or None and the `score_power` of single rows."""
     length, clusters = y.values.shape[0], as_plain_number(clusters)
     frame = X if len(X.epochs or ()) > len(y.epochs or ()) else y
     epochs = [] if frame.epochs is None else frame.epochs
     if clusters is None:
-        clusters = "epochs" if len(epochs) > 1 else "bins"
+        clusters = "epochs" if len(epochs) > 1 else "bins" if are_whole(weight) else "rows"
     if isinstance(clusters, str):
-        if require_option("clusters", clusters, ("bins", "epochs")) == "bins":
-            return None
+        if require_option("clusters", clusters, (*SCORE_POWERS, "epochs")) in SCORE_POWERS:
+            return None, SCORE_POWERS[clusters]
         if len(epochs) < 2:
             raise ValueError(
                 f'clusters="epochs" needs a pynapple X or y with several epochs; got {len(epochs)}. Give a number of bins, '
@@ -232,4 +238,4 @@ def _cluster_labels(clusters, X, y):
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), int)
     rank[np.argsort(first)] = np.arange(1, len(first) + 1)
-    return rank[inverse]
+    return rank[inverse], None

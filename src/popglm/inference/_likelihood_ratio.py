@@ -7,13 +7,13 @@ from jaxtyping import Bool, Float
 
 from popglm._checks.models import as_feature_mask, require_n_neurons
 from popglm._checks.names import Names, join_names
-from popglm._design.arrays import machine_epsilon
+from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._design.design import Design
 from popglm._design.total import total
 from popglm._sums.losses import fit_null_model, linear_predictor, weighted_sum
 from popglm._sums.moments import first_pass_sums, neuron_moments
 from popglm._sums.rank import Rank
-from popglm._types import Counts, Features, Groups, Numbers
+from popglm._types import Counts, Features, Groups, Numbers, RowValues
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import as_user_array, fitted_names
 from popglm.inference._checks import (
@@ -38,7 +38,14 @@ MIN_STATISTIC = -0.5
 
 
 def likelihood_ratio_test(
-    full: GLM | PopulationGLM, reduced: GLM | PopulationGLM, X: Features, y: Counts, columns: Numbers | None = None
+    full: GLM | PopulationGLM,
+    reduced: GLM | PopulationGLM,
+    X: Features,
+    y: Counts,
+    columns: Numbers | None = None,
+    *,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
 ) -> GroupTests:
     r"""Test for each neuron whether a model is better than one with fewer features, by more than chance.
 
@@ -56,6 +63,9 @@ def likelihood_ratio_test(
         The data of both fits, with the features of `full`.
     columns
         Numbers of the features of X that `reduced` has; None means all.
+    sample_weight, offset
+        Those of both fits. The test counts a row of weight 2 as two rows; for weights that are no such numbers see
+        `uncertainty`.
 
     Returns
     -------
@@ -90,7 +100,10 @@ def likelihood_ratio_test(
     >>> bool(likelihood_ratio_test(full, reduced, X, y, columns=[1, 2]).p_values[0] < 1e-3)
     True
     """
-    reduced_model, fit = as_unpenalised_model(reduced, "reduced"), UnpenalisedFit.from_fit(full, X, y, "full")
+    reduced_model, fit = (
+        as_unpenalised_model(reduced, "reduced"),
+        UnpenalisedFit.from_fit(full, X, y, "full", sample_weight, offset),
+    )
     require_same_model(fit.observation_model, reduced_model)
     n_neurons, n_features = fit.coef.shape
     indices = as_reduced_columns(columns, n_features, len(reduced.coef_))
@@ -118,7 +131,15 @@ def _require_names_of_reduced(reduced, data, indices):
     join_names(fitted_names(reduced), Names(features, data.y.columns))
 
 
-def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features: Groups) -> GroupTests:
+def leave_out_test(
+    model: GLM | PopulationGLM,
+    X: Features,
+    y: Counts,
+    features: Groups,
+    *,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
+) -> GroupTests:
     r"""Likelihood-ratio tests of groups of features, each group left out in turn.
 
     The model without a group is fitted anew: one population fit for each group serves all neurons, since they are independent.
@@ -133,6 +154,8 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
     features
         The groups: a number of functions, for consecutive groups of so many features; an array (groups, features) of feature
         numbers; or a dictionary of these, as ``basis.split_by_feature(np.arange(n_features), axis=0)`` gives it.
+    sample_weight, offset
+        Those of the fit, as for `likelihood_ratio_test`.
 
     Returns
     -------
@@ -158,7 +181,8 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
     >>> float(tests.df[0, 0])  # sender, receiver
     4.0
     """
-    fit = UnpenalisedFit.from_fit(model, X, y)
+    weights = {"sample_weight": sample_weight, "offset": offset}
+    fit = UnpenalisedFit.from_fit(model, X, y, "model", **weights)
     names = fit.data.y.columns
     _, groups, one = as_feature_groups(features, fit.coef.shape[1])
     comparison = NestedComparison.from_fit(fit)
@@ -169,7 +193,7 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
         free[:, group] = False
         # The start keeps the mean of the linear predictor.
         start = (fit.coef * free).T, fit.intercept + (fit.coef * ~free) @ comparison.mean
-        nested, converged = fit_reduced(model, X, fit, free, start, ~far & ~comparison.silent, {})
+        nested, converged = fit_reduced(model, X, fit, free, start, ~far & ~comparison.silent, weights)
         group_tests, group_reasons = comparison.likelihood_ratio(nested, ~far, converged)
         tests.append(group_tests)
         reasons.append(group_reasons)
@@ -182,7 +206,7 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
 class NestedComparison(NamedTuple):
     """A fit, and the sums over its data that all comparisons with fits to fewer features share.
 
-    `mean` is that of the features; `ranks` are of each neuron, in its own valid bins.
+    `mean` is that of the features; `ranks` are of each neuron, by its own weights.
     """
 
     full: UnpenalisedFit
@@ -194,16 +218,16 @@ class NestedComparison(NamedTuple):
 
     @classmethod
     def from_fit(cls, full: UnpenalisedFit) -> "NestedComparison":
-        """Make one pass over the data, or two if the neurons differ in their valid bins."""
+        """Make one pass over the data, or two if the neurons differ in their weights."""
         design = full.data.make_design()
-        (bins, events), (n, first, gram) = total(first_pass_sums, design)
+        ((bins, events), (n, first, gram)), n_lighter = total(_sums_and_lighter_rows, design)
         silent = fit_null_model(full.observation_model, bins, events).silent
         eps = machine_epsilon()
-        if (bins == n).all():
+        if (n_lighter == 0).all():
             ranks = [Rank.from_moments((n, first, gram), eps)] * len(bins)
         else:
             sums = total(neuron_moments, design)
-            ranks = [Rank.from_moments(moments, eps) for moments in zip(np.maximum(bins, 1), *sums, strict=True)]
+            ranks = [Rank.from_moments(moments, eps) for moments in zip(as_divisor(bins), *sums, strict=True)]
         mean = first / n + full.center
         return cls(full=full, design=design, silent=silent, bins=bins, mean=mean, ranks=ranks)
 
@@ -220,10 +244,8 @@ class NestedComparison(NamedTuple):
             rank.n_params(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)
         ]
         n_full, n_reduced = np.array(free, float).T
-        df, residual_df = (
-            n_full - n_reduced,
-            np.maximum(self.bins - n_full - 1, 1) if full.divisor_is_estimated else np.inf,
-        )
+        df = n_full - n_reduced
+        residual_df = as_divisor(self.bins - n_full - 1) if full.divisor_is_estimated else np.inf
         left_out = (full.free & ~reduced.free).any(1)
         valid = valid & ~self.silent & left_out
         reasons = {
@@ -235,6 +257,11 @@ class NestedComparison(NamedTuple):
         statistic = np.where(valid & (reason == 0), np.maximum(statistic, 0), np.nan)
         p_values = tail_probability(statistic / np.maximum(df, 1), df, residual_df)
         return GroupTests(statistic=statistic, df=df, p_values=p_values), reason
+
+
+def _sums_and_lighter_rows(block):
+    """Sums of the first pass, and the number of rows in which each neuron has less than the largest weight."""
+    return first_pass_sums(block), (block.weight < block.weight.max(1, keepdims=True)).sum(0)
 
 
 def log_likelihood_difference(block, full, reduced, *params):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from popglm._checks.values import as_plain_number, list_names
+from popglm._design.arrays import as_whole
 from popglm._pynapple import as_object_array, unit_table
 from popglm._types import Counts, Features, Numbers, RowValues, Table
 from popglm.glm import GLM, PopulationGLM
@@ -268,5 +269,4 @@ def _tabulate_neurons(model, X, estimated: FitErrors, weights) -> dict:
     columns |= {"scale": estimated.dispersion, "t_df": estimated.errors._estimates.df}
     if has_alpha(fit):
         columns |= tabulate_alpha(model, X, fit, valid, weights)
-    bins = sums.bins.astype(int) if (sums.bins % 1 == 0).all() else sums.bins
-    return {"bins": bins} | {name: np.where(valid, values, np.nan) for name, values in columns.items()}
+    return {"bins": as_whole(sums.bins)} | {name: np.where(valid, values, np.nan) for name, values in columns.items()}
