@@ -93,9 +93,7 @@ class Estimates(NamedTuple):
         rank = np.maximum(self._n_identified(group), 1)
         bonferroni = stats.t.isf(alpha / 2 / points, df)
         divisor, residual_df = self.f_reference(rank)
-        scheffe = np.sqrt(
-            np.where(residual_df > 0, divisor * f_quantile(alpha, rank, as_divisor(residual_df)), np.inf)
-        )
+        scheffe = np.sqrt(np.where(residual_df > 0, divisor * f_quantile(alpha, rank, as_divisor(residual_df)), np.inf))
         tube = tube_quantile(angles, np.maximum(pieces, 1), df, alpha)
         return np.where(finite, np.minimum(np.minimum(bonferroni, scheffe), tube), np.nan)
 

@@ -101,7 +101,10 @@ def likelihood_ratio_test(
     >>> bool(likelihood_ratio_test(full, reduced, X, y, columns=[1, 2]).p_values[0] < 1e-3)
     True
     """
-    reduced_model, fit = as_unpenalised_model(reduced, "reduced"), UnpenalisedFit.from_fit(full, X, y, "full", sample_weight, offset)
+    reduced_model, fit = (
+        as_unpenalised_model(reduced, "reduced"),
+        UnpenalisedFit.from_fit(full, X, y, "full", sample_weight, offset),
+    )
     require_same_model(fit.observation_model, reduced_model)
     n_neurons, n_features = fit.coef.shape
     indices = as_reduced_columns(columns, n_features, len(reduced.coef_))

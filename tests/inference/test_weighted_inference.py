@@ -1,4 +1,4 @@
-"""Weights and offsets in errors and tests: copies of rows, statsmodels' freq_weights and offset, R's sandwich of propensities."""
+"""Weights and offsets in errors and tests: copies of rows, as in statsmodels, and propensities, as in R's sandwich."""
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,9 @@ def test_errors_are_those_of_statsmodels(float64, name):
     family = LIKE[name] or FAMILIES.NegativeBinomial(alpha=float(model.scale_[0]))
     theirs = sm.GLM(y, sm.add_constant(X), family=family, freq_weights=weight, offset=offset)
     estimated, n, rows = name in ("Gaussian", "Gamma"), weight.sum(), len(X)
-    of_copies = np.sqrt((n - 1) / (n - 4) * (rows - 4) / (rows - 1))  # they count rows in the correction for few clusters
+    of_copies = np.sqrt(
+        (n - 1) / (n - 4) * (rows - 4) / (rows - 1)
+    )  # they count rows in the correction for few clusters
     each = {"groups": np.arange(rows), "use_correction": False}
     cases = [
         ((), "nonrobust", {}, 1),
@@ -68,7 +70,9 @@ def test_a_weight_is_a_number_of_copies(float64, name):
     """Of the row of its neuron: errors, bands, degrees of freedom and tests are those of a fit to rows repeated."""
     X, y, given = weighted(name)
     labels, kernel = np.arange(len(X)) // 5, np.ones((2, 3))
-    full, reduced = (PopulationGLM(name, feature_mask=mask, **TIGHT) for mask in (None, np.array([[1, 1], [0, 0], [1, 1]])))
+    full, reduced = (
+        PopulationGLM(name, feature_mask=mask, **TIGHT) for mask in (None, np.array([[1, 1], [0, 0], [1, 1]]))
+    )
     full.fit(X, y, **given), reduced.fit(X, y, **given)
     kinds = [(), ("sandwich",), ("sandwich", labels)]
     errors = [uncertainty(full, X, y, *how, **given) for how in kinds]
@@ -115,7 +119,7 @@ def test_errors_of_propensities_are_those_of_r(float64, name):
     """The default where weights have fractions; their units do not matter, and there is one label for all copies of a row."""
     X, y, p, offset = periodic()
     y, offset = y > 1 if name == "Bernoulli" else y, offset if name == "Poisson" else None
-    for weight in (1 / p, 1e-3 / p):
+    for weight in (1 / p, 0.1 / p):
         given = {"sample_weight": weight, "offset": offset}
         model = GLM(name, **TIGHT).fit(X, y, **given)
         result = uncertainty(model, X, y, "sandwich", **given)
@@ -159,7 +163,10 @@ def test_lazy_features_and_any_form_of_weights_give_the_same(float64):
     model = PopulationGLM(**TIGHT).fit(X, counts, **given)
     known = uncertainty(model, X, counts, "sandwich", 10, **given), leave_out_test(model, X, counts, 2, **given)
     forms = [
-        (basis.lazy_features(counts), {"sample_weight": pd.DataFrame(weight.astype(np.uint8)), "offset": pd.Series(offset)}),
+        (
+            basis.lazy_features(counts),
+            {"sample_weight": pd.DataFrame(weight.astype(np.uint8)), "offset": pd.Series(offset)},
+        ),
         (X, {"sample_weight": Rows(weight.astype(float)), "offset": Rows(offset)}),
     ]
     for features, same in forms:
