@@ -132,4 +132,18 @@ FAULTS = {
         "inference/test_summary.py",
         "those_of_r and quasi",
     ),
+    "copies of a row that are independent of each other where they are one row": Fault(
+        "inference/_covariance.py",
+        '"rows": 2}',
+        '"rows": 1}',
+        "inference/test_weighted_inference.py",
+        "of_r",
+    ),
+    "a fit without a group that counts every row once": Fault(
+        "inference/_likelihood_ratio.py",
+        "start, sample_weight=sample_weight, offset=offset)",
+        "start, offset=offset)",
+        "inference/test_weighted_inference.py",
+        "copies and Poisson",
+    ),
 }

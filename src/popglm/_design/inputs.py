@@ -10,9 +10,9 @@ from popglm._checks.arrays import (
     as_real_array,
     require_at_least,
     require_entries,
+    require_equal_shapes,
     require_finite,
     require_in_support,
-    require_shape,
     require_sliceable,
     require_y,
     warn_spike_times,
@@ -100,7 +100,7 @@ def as_row_values(
         require_aligned(frame, given._replace(values=values), other, name)
     if values.shape[1] != 1:
         fix = " Or give one number for each row, (time,), for all neurons."
-        require_shape(name, values, (values.shape[0], n_neurons), "time, neurons", fix)
+        require_equal_shapes(name, values.shape, (values.shape[0], n_neurons), "time, neurons", fix)
         require_same_names(neurons, given.columns, f"the columns of `{name}` should be the neurons of `y`")
     return values
 

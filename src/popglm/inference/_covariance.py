@@ -77,9 +77,9 @@ def uncertainty(
     kind
         "fisher", "quasi" or "sandwich".
     clusters
-        For the sandwich: "bins", each by itself (HC0), and each of the copies of which a weight is the number; "rows", each with
-        its weight; "epochs" of a pynapple X or y; a number of bins, for blocks of that length within epochs; or one label
-        for each bin. None is "epochs" where there are several; else "bins", or "rows" if a weight is no whole number.
+        For the sandwich: "bins", each by itself (HC0), as are the copies that a weight counts; "rows", each row with all its
+        copies; "epochs" of a pynapple X or y; a number of bins, for blocks of that length within epochs; or one label for each
+        bin. None is "epochs" where there are several; else "bins", or "rows" if a weight is no whole number.
         The sum over C clusters is multiplied by C / (C - 1) and (n - 1) / (n - k), for n bins and k parameters, and
         intervals use Student's t with C - 1 degrees of freedom, tests of groups Hotelling's distribution.
     sample_weight, offset

@@ -41,7 +41,8 @@ STRENGTH_RULES = ("best", "one-se")
 class CrossValidation:
     r"""Held-out log-likelihoods along a path, and the strengths that they favour.
 
-    The score :math:`\ell_k` of fold k is a mean over its :math:`n_k` valid test bins; with weights :math:`n_k` is their sum. Mean and standard error over K folds are
+    The score :math:`\ell_k` of fold k is a mean over its :math:`n_k` valid test bins, a sum of weights. Mean and standard error
+    over K folds are
 
     .. math:: \bar\ell = \sum_k p_k \ell_k, \qquad
        \mathrm{SE}^2 = \frac{1}{K - 1} \sum_k p_k (\ell_k - \bar\ell)^2, \qquad p_k = n_k \big/ \sum_j n_j .

@@ -1,4 +1,4 @@
-"""Weights and offsets in errors and tests: copies of rows, statsmodels' freq_weights and offset, R's sandwich of propensities."""
+"""Weights and offsets in errors and tests: copies of rows, as in statsmodels, and propensities, as in R's sandwich."""
 
 import numpy as np
 import pandas as pd
@@ -119,7 +119,7 @@ def test_errors_of_propensities_are_those_of_r(float64, name):
     """The default where weights have fractions; their units do not matter, and there is one label for all copies of a row."""
     X, y, p, offset = periodic()
     y, offset = y > 1 if name == "Bernoulli" else y, offset if name == "Poisson" else None
-    for weight in (1 / p, 1e-3 / p):
+    for weight in (1 / p, 0.1 / p):
         given = {"sample_weight": weight, "offset": offset}
         model = GLM(name, **TIGHT).fit(X, y, **given)
         result = uncertainty(model, X, y, "sandwich", **given)

@@ -1,4 +1,4 @@
-"""Weights and offsets in cross-validation, this package's and scikit-learn's: copies of rows, sliced with the rows of a fold."""
+"""Weights and offsets in cross-validation, this package's and scikit-learn's: they are cut as the rows are."""
 
 import numpy as np
 import pynapple as nap
