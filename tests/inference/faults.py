@@ -140,9 +140,9 @@ FAULTS = {
         "of_r",
     ),
     "a fit without a group that counts every row once": Fault(
-        "inference/_likelihood_ratio.py",
-        "start, sample_weight=sample_weight, offset=offset)",
-        "start, offset=offset)",
+        "inference/_reduced_fit.py",
+        "start, **weights)",
+        'start, offset=weights["offset"])',
         "inference/test_weighted_inference.py",
         "copies and Poisson",
     ),
