@@ -88,6 +88,15 @@ REFUSED = {
     ),
     "files of another tool": (lambda s: s.model.save_params("a"), AttributeError, r"Here it is popglm.io.save\(model, path\)"),
     "files of another tool, read": (lambda s: popglm.load_model("a"), AttributeError, r"Here it is popglm.io.load\(path\)"),
+    "summary of another tool": (
+        lambda s: s.model.summary(), AttributeError, r"Here it is popglm.inference.summary\(model, X, y\)"
+    ),
+    "number of another tool's summary": (
+        lambda s: s.model.aic, AttributeError, r"Here it is in the table `neurons` of popglm.inference.summary\(model, X, y\)"
+    ),
+    "errors of another tool": (
+        lambda s: s.model.bse, AttributeError, r"Here it is `coef_se` of popglm.inference.uncertainty\(model, X, y\)"
+    ),
     "class of another tool": (
         lambda s: popglm.observation_models.PoissonObservations(), AttributeError, "has no attribute .*Here it is Poisson"
     ),

@@ -255,7 +255,7 @@ def test_what_is_refused(data, recording):
         (lambda: uncertainty(model, X, y).weighted_sum([np.nan, 1]), "`weights` must be finite"),
         (lambda: uncertainty(model, X[::-1], y), "not the optimum of this X and y: they lie .* standard errors"),
         (lambda: uncertainty(model, X[:, :3], y), "expecting 4 features"),
-        (lambda: uncertainty(model, X, y, "hc0"), "`kind` must be one of 'fisher', 'sandwich'"),
+        (lambda: uncertainty(model, X, y, "hc0"), "`kind` must be one of 'fisher', 'quasi', 'sandwich'"),
         (lambda: uncertainty(model, X, y, "sandwich", "epochs"), "needs a pynapple X or y with several epochs; got 0"),
         (lambda: uncertainty(model, X, y, "sandwich", len(y)), "at least two clusters"),
         (lambda: uncertainty(model, X, y, "sandwich", np.zeros(5)), "one label for each of the 600 bins"),

@@ -221,9 +221,14 @@ def require_increasing(name: str, values: np.ndarray, low: float = -np.inf, fix:
 
 def require_shape(name: str, values: Any, shape: tuple[int, ...], axes: str, fix: str = "") -> np.ndarray:
     """Require an array of this shape, and return it."""
-    if np.shape(values) != shape:
-        raise ValueError(f"`{name}` must have shape ({axes}) = {shape}; got {np.shape(values)}.{fix}")
+    require_equal_shapes(name, np.shape(values), shape, axes, fix)
     return np.asarray(values)
+
+
+def require_equal_shapes(name: str, came: tuple[int, ...], shape: tuple[int, ...], axes: str, fix: str = "") -> None:
+    """Require the shape of an array, which may be a stream, to be this one."""
+    if came != shape:
+        raise ValueError(f"`{name}` must have shape ({axes}) = {shape}; got {came}.{fix}")
 
 
 def require_shares(name: str, values: np.ndarray, fix: str = "") -> np.ndarray:

@@ -15,6 +15,9 @@ OPTIONS = {  # words for an argument
     "l2": "Ridge",
 }
 
+SUMMARY, ERRORS = "popglm.inference.summary(model, X, y)", "popglm.inference.uncertainty(model, X, y)"
+STATISTICS = ["aic", "bic", "bic_llf", "deviance", "df_resid", "llf", "llnull", "null_deviance", "pearson_chi2"]
+
 ATTRIBUTES = {  # attributes of models and modules
     "initialize_solver_and_state": "`initialize_state`",
     "initialize_optimizer_and_state": "`initialize_state`",
@@ -23,6 +26,18 @@ ATTRIBUTES = {  # attributes of models and modules
     "load_params": "popglm.io.load(path)",
     "load_model": "popglm.io.load(path)",
     "simulate_recurrent": "popglm.simulation.simulate",
+    "summary": SUMMARY,
+    **dict.fromkeys(STATISTICS, f"in the table `neurons` of {SUMMARY}"),
+    "params": "`coef_` and `intercept_`",
+    "bse": f"`coef_se` of {ERRORS}",
+    "tvalues": f"`z` of {ERRORS}",
+    "pvalues": f"`p_values` of {ERRORS}",
+    "conf_int": f"`interval` of {ERRORS}",
+    "cov_params": f"`covariance` of {ERRORS}",
+    "wald_test": f"`test` of {ERRORS}",
+    "fittedvalues": "`predict(X)`",
+    "resid_pearson": "popglm.assessment.pearson_residuals(model, X, y)",
+    "resid_deviance": "popglm.assessment.deviance_residuals(model, X, y)",
 }
 
 

@@ -58,6 +58,11 @@ def as_divisor(sums: np.ndarray) -> np.ndarray:
     return np.where(sums > 0, sums, 1)
 
 
+def as_whole(sums: np.ndarray) -> np.ndarray:
+    """Return sums of weights as integers if they all are; sums with fractions stay as they are."""
+    return sums.astype(int) if (sums % 1 == 0).all() else sums
+
+
 def machine_epsilon() -> float:
     """Relative round-off of the precision that JAX uses."""
     return float(jnp.finfo(jnp.result_type(float)).eps)

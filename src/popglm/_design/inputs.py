@@ -1,5 +1,6 @@
 """Conversion and checks of the user's X, y, weights and offsets: arrays, streams or lazy features, with their time axes."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,9 +10,9 @@ from popglm._checks.arrays import (
     as_real_array,
     require_at_least,
     require_entries,
+    require_equal_shapes,
     require_finite,
     require_in_support,
-    require_shape,
     require_sliceable,
     require_y,
     warn_spike_times,
@@ -99,19 +100,29 @@ def as_row_values(
         require_aligned(frame, given._replace(values=values), other, name)
     if values.shape[1] != 1:
         fix = " Or give one number for each row, (time,), for all neurons."
-        require_shape(name, values, (values.shape[0], n_neurons), "time, neurons", fix)
+        require_equal_shapes(name, values.shape, (values.shape[0], n_neurons), "time, neurons", fix)
         require_same_names(neurons, given.columns, f"the columns of `{name}` should be the neurons of `y`")
     return values
 
 
 def require_selection(weight: Any, purpose: str) -> None:
     """Require weights that only select rows, 0 or 1, where rows are not summed."""
-    for start in range(0, 0 if weight is None else weight.shape[0], 8192):
-        rows = read_rows(weight, start, start + 8192)
+    for rows in _read_parts(weight):
         other = rows[(rows != 0) & (rows != 1) & ~np.isnan(rows)]
         if len(other):
             fix = "Select rows by weights of 0 and 1, or leave `sample_weight` out."
             raise ValueError(f"{purpose} takes each row as it is, and cannot count one {other[0]:g} times. {fix}")
+
+
+def are_whole(weight: Any) -> bool:
+    """Return whether weights may be numbers of copies; None is a weight of 1."""
+    return all((rows[~np.isnan(rows)] % 1 == 0).all() for rows in _read_parts(weight))
+
+
+def _read_parts(values: Any) -> Iterator[np.ndarray]:
+    """Yield a few thousand rows at a time; None has no rows."""
+    for start in range(0, 0 if values is None else values.shape[0], 8192):
+        yield read_rows(values, start, start + 8192)
 
 
 def _as_X_y(X: Any, y: Any, model: Any, y_dims: tuple[int, ...], *, built: bool) -> tuple[Frame, Frame]:

@@ -9,6 +9,7 @@ from jax import Array
 
 from popglm._checks.arrays import as_real_array, require_valid_bins
 from popglm._checks.values import describe_range
+from popglm._design.arrays import as_whole
 from popglm._design.centering import center_y
 from popglm._design.design import Design, DesignRows
 from popglm._design.inputs import Observations, as_design_rows, require_selection
@@ -119,7 +120,7 @@ def score_by_neuron(on_data, null):
     """Tabulate bins, mean and all scores of each neuron."""
     sums, silent = _sum_scores(on_data, null)
     with np.errstate(invalid="ignore"):
-        table = {"bins": _as_whole(sums.bins), "mean": _mean_activity(on_data, sums)}
+        table = {"bins": as_whole(sums.bins), "mean": _mean_activity(on_data, sums)}
         table["log-likelihood"] = sums.log_likelihood / sums.bins
     table["deviance"] = sums.deviance
     left_out = silent & (null is None)  # the null model is perfect on silent neurons
@@ -127,11 +128,6 @@ def score_by_neuron(on_data, null):
     comparison = Comparison(*(np.where(left_out, 0, values) for values in compared))
     kinds = SCORE_TYPES[1:] if on_data.model.support.counts else (MCFADDEN, COHEN)
     return table | {kind: comparison.score(kind) for kind in kinds}
-
-
-def _as_whole(bins):
-    """Numbers of bins as integers; sums of weights with fractions stay as they are."""
-    return bins.astype(int) if (bins % 1 == 0).all() else bins
 
 
 def _mean_activity(on_data, sums):

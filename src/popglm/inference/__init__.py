@@ -1,4 +1,4 @@
-"""Inference about a fit: standard errors, intervals and bands, tests, and false discoveries among many couplings.
+"""Inference about a fit: summaries, standard errors, intervals and bands, tests, and false discoveries among many couplings.
 
 All of it holds for a maximum of the likelihood itself, and is refused after a penalty.
 """
@@ -7,16 +7,19 @@ from popglm._public import export
 from popglm.inference._couplings import Discoveries, coupling_table, false_discovery
 from popglm.inference._covariance import uncertainty
 from popglm.inference._likelihood_ratio import leave_out_test, likelihood_ratio_test
+from popglm.inference._summary import Summary, summary
 from popglm.inference._uncertainty import GroupTests, Uncertainty
 
 __all__ = [
     "Discoveries",
     "GroupTests",
+    "Summary",
     "Uncertainty",
     "coupling_table",
     "false_discovery",
     "leave_out_test",
     "likelihood_ratio_test",
+    "summary",
     "uncertainty",
 ]
 export(__name__, globals())

@@ -1,15 +1,17 @@
 """The entry to all inference about one fit: `uncertainty` checks it against its data, estimates the covariance, and warns."""
 
+from typing import NamedTuple
+
 import numpy as np
+from jaxtyping import Bool, Float
 
 from popglm._checks.values import as_plain_number, as_positive_integer, require_option
 from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows
-from popglm._design.lazy import LazyFeatures
+from popglm._design.inputs import are_whole, as_design_rows
 from popglm._design.total import total
-from popglm._pynapple import as_frame, column_metadata, epoch_starts
+from popglm._pynapple import as_frame, epoch_starts
 from popglm._sums.separation import LARGE_COEF, Separation, find_separation, sign_sums
-from popglm._types import Counts, Features, Numbers
+from popglm._types import Counts, Features, Numbers, RowValues
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import is_single
 from popglm.inference._checks import (
@@ -22,11 +24,15 @@ from popglm.inference._checks import (
     warn_separated,
 )
 from popglm.inference._estimates import Estimates
+from popglm.inference._feature_names import feature_metadata
+from popglm.inference._fit_statistics import FitSums
 from popglm.inference._information import estimate_covariance, not_identified
 from popglm.inference._uncertainty import Uncertainty
 from popglm.inference._unpenalised_fit import UnpenalisedFit
 
-COVARIANCE_KINDS = ("fisher", "sandwich")
+COVARIANCE_KINDS = ("fisher", "quasi", "sandwich")
+
+SCORE_POWERS = {"bins": 1, "rows": 2}  # power of its weight by which a row adds the product of its score with itself
 
 
 def uncertainty(
@@ -35,6 +41,9 @@ def uncertainty(
     y: Counts,
     kind: str = "fisher",
     clusters: str | int | Numbers | None = None,
+    *,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
 ) -> Uncertainty:
     r"""Covariance of the estimates of a fit, for each neuron by itself, from sums over the data that it was fitted to.
 
@@ -52,6 +61,10 @@ def uncertainty(
     R's package sandwich has the expected information in place of H. For a link that is not canonical errors then differ by
     some per cent, 4 to 11 where both were tried.
 
+    Quasi-likelihood is right if the variance of y is :math:`\varphi V(\mu)` with any constant :math:`\varphi`: Fisher's
+    covariance has Pearson's :math:`\chi^2 / (n - k)` in its place, intervals use Student's t with n - k degrees of freedom,
+    tests of groups F, as in R's ``family=quasipoisson``. It does not help where single bins hold a spike or none.
+
     It costs two or three passes over the data and 2 x time x features² x neurons operations, as much as features / 20 fits;
     memory is 8 bytes x neurons x features².
 
@@ -62,12 +75,18 @@ def uncertainty(
     X, y
         The data of the fit; X may be lazy.
     kind
-        "fisher" or "sandwich".
+        "fisher", "quasi" or "sandwich".
     clusters
-        For the sandwich: "bins", each by itself (HC0); "epochs" of a pynapple X or y; a number of bins, for blocks of that
-        length within epochs; or one label for each bin. None is "epochs" where there are several, else "bins".
+        For the sandwich: "bins", each by itself (HC0), as are the copies that a weight counts; "rows", each row with all its
+        copies; "epochs" of a pynapple X or y; a number of bins, for blocks of that length within epochs; or one label for each
+        bin. None is "epochs" where there are several; else "bins", or "rows" if a weight is no whole number.
         The sum over C clusters is multiplied by C / (C - 1) and (n - 1) / (n - k), for n bins and k parameters, and
         intervals use Student's t with C - 1 degrees of freedom, tests of groups Hotelling's distribution.
+    sample_weight, offset
+        Those of the fit. A weight is the number of copies of its row: errors by Fisher information are those of the data with
+        rows repeated, and n is the sum of the weights. Weights that are no such numbers, as one over the probability that a
+        row was sampled, want the sandwich with clusters that hold all copies of a row, ``clusters="rows"`` or larger ones:
+        then :math:`s_c = \sum_{t \in c} a_t s_t`, as in surveys.
 
     Returns
     -------
@@ -105,18 +124,36 @@ def uncertainty(
     >>> (low < [0.5, 0.0]) & ([0.5, 0.0] < high)
     array([ True,  True])
     """
+    return estimate_errors(model, X, y, kind, clusters, sample_weight, offset).errors
+
+
+class FitErrors(NamedTuple):
+    """Uncertainty of a fit, and the fit itself; neurons that are not `valid` are silent or far from their optimum.
+
+    `residual_df` is the number of bins minus the number of parameters; `dispersion` multiplies Fisher's covariance.
+    """
+
+    errors: Uncertainty
+    fit: UnpenalisedFit
+    valid: Bool[np.ndarray, " neurons"]
+    residual_df: Float[np.ndarray, " neurons"]
+    dispersion: Float[np.ndarray, " neurons"]
+
+
+def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None) -> FitErrors:
+    """Check a fit against its data, estimate the covariance of its parameters, and warn of those without an error."""
     require_option("kind", kind, COVARIANCE_KINDS)
     if clusters is not None and kind != "sandwich":
         raise ValueError(
             f'`clusters` is for kind="sandwich"; got {clusters!r} for {kind!r}. Leave it out, or write kind="sandwich".'
         )
-    fit = UnpenalisedFit.from_fit(model, X, y)
-    inputs, terms = (_feature_metadata(X, name) for name in ("input", "term"))
+    fit = UnpenalisedFit.from_fit(model, X, y, "model", sample_weight, offset)
+    inputs, terms = (feature_metadata(X, name) for name in ("input", "term"))
     X, y = fit.data.X, fit.data.y
-    if kind == "fisher":
+    if kind != "sandwich":
         require_fisher_information(fit.observation_model)
-    labels = _cluster_labels(clusters, X, y) if kind == "sandwich" else None
-    result = estimate_covariance(fit, kind, labels)
+    labels, power = _as_clusters(clusters, X, y, fit.data.weight) if kind == "sandwich" else (None, None)
+    result = estimate_covariance(fit, kind, labels, power)
     if result.silent.any():
         warn_neurons(result.silent, y.columns, "nothing to fit, so no standard errors")
     far = require_near_optimum(result.distance, result.silent, y.columns)
@@ -126,10 +163,13 @@ def uncertainty(
     warn_not_identified(undetermined & ~separated, result.silent | far, X.columns, y.columns)
     if labels is not None:
         require_clusters(result.clusters)
-    covariance = np.where(far[:, None, None], np.nan, result.covariance)
+    dispersion, covariance = fit.loss_divisor, np.where(far[:, None, None], np.nan, result.covariance)
+    if kind == "quasi":
+        dispersion = FitSums.from_fit(fit).dispersion(result.residual_df)
+        covariance *= (dispersion / fit.loss_divisor)[:, None, None]
     warn_separated(separation, y.columns, X.columns)
     covariance[separated[:, :, None] | separated[:, None, :]] = np.nan
-    estimated = fit.scale_is_estimated and kind == "fisher"
+    estimated = kind == "quasi" or (fit.divisor_is_estimated and kind == "fisher")
     estimates = Estimates(
         values=np.concatenate([fit.coef, fit.intercept[:, None]], 1),
         covariance=covariance,
@@ -139,8 +179,14 @@ def uncertainty(
         free=np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True),
         clusters=result.clusters,
     )
-    return Uncertainty(
-        kind=kind, columns=y.columns, inputs=inputs, _estimates=estimates, _single=is_single(model), _terms=terms
+    return FitErrors(
+        errors=Uncertainty(
+            kind=kind, columns=y.columns, inputs=inputs, _estimates=estimates, _single=is_single(model), _terms=terms
+        ),
+        fit=fit,
+        valid=~(result.silent | far),
+        residual_df=result.residual_df,
+        dispersion=dispersion,
     )
 
 
@@ -166,16 +212,16 @@ def _signs_and_spread(block):
     return sign_sums(block), (rows.sum(), rows @ block.X, rows @ block.X**2)
 
 
-def _cluster_labels(clusters, X, y):
-    """Number of each bin's cluster, from 1, in order of appearance; None where each bin is a cluster."""
+def _as_clusters(clusters, X, y, weight):
+    """Number of each bin's cluster, from 1, in order of appearance, and None; or None and the `score_power` of single rows."""
     length, clusters = y.values.shape[0], as_plain_number(clusters)
     frame = X if len(X.epochs or ()) > len(y.epochs or ()) else y
     epochs = [] if frame.epochs is None else frame.epochs
     if clusters is None:
-        clusters = "epochs" if len(epochs) > 1 else "bins"
+        clusters = "epochs" if len(epochs) > 1 else "bins" if are_whole(weight) else "rows"
     if isinstance(clusters, str):
-        if require_option("clusters", clusters, ("bins", "epochs")) == "bins":
-            return None
+        if require_option("clusters", clusters, (*SCORE_POWERS, "epochs")) in SCORE_POWERS:
+            return None, SCORE_POWERS[clusters]
         if len(epochs) < 2:
             raise ValueError(
                 f'clusters="epochs" needs a pynapple X or y with several epochs; got {len(epochs)}. Give a number of bins, '
@@ -192,10 +238,4 @@ def _cluster_labels(clusters, X, y):
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), int)
     rank[np.argsort(first)] = np.arange(1, len(first) + 1)
-    return rank[inverse]
-
-
-def _feature_metadata(X, name):
-    """Metadata of each feature of X, such as the input that it is computed from; None where there are none."""
-    values = X.metadata.get(name) if isinstance(X, LazyFeatures) and X.metadata else column_metadata(X, name)
-    return None if values is None else np.asarray(values)
+    return rank[inverse], None

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from popglm._design.arrays import as_divisor
 from popglm._sums.rank import MIN_DIRECTION_NORM
 from popglm.inference._checks import as_level
 from popglm.inference._information import not_identified
@@ -30,12 +31,27 @@ class Estimates(NamedTuple):
 
     @property
     def df(self):
-        """Degrees of freedom of Student's t, of each neuron."""
-        return np.maximum(self.residual_df if self.clusters is None else self.clusters - 1.0, 1)
+        """Degrees of freedom of Student's t, of each neuron; infinite for the normal distribution."""
+        return as_divisor(self.residual_df if self.clusters is None else self.clusters - 1.0)
 
     def t_quantile(self, level):
         """Standard errors from the estimate to an end of an interval, of each neuron."""
         return stats.t.ppf((1 + as_level(level)) / 2, self.df)
+
+    @property
+    def z(self):
+        """Estimates over their standard errors, (parameters, neurons)."""
+        return self.values.T / self.standard_errors
+
+    @property
+    def p_values(self):
+        """Two-sided p-values of the tests that a parameter is 0, (parameters, neurons)."""
+        return 2 * stats.t.sf(np.abs(self.z), self.df)
+
+    def intervals(self, level):
+        """Ends of the intervals of all parameters, (parameters, neurons)."""
+        half = self.t_quantile(level) * self.standard_errors
+        return self.values.T - half, self.values.T + half
 
     def f_reference(self, k):
         """Divisor that makes a Wald statistic of k coefficients follow F, and the second degrees of freedom of this F.
@@ -92,9 +108,7 @@ class Estimates(NamedTuple):
         rank = np.maximum(self._n_identified(group), 1)
         bonferroni = stats.t.isf(alpha / 2 / points, df)
         divisor, residual_df = self.f_reference(rank)
-        scheffe = np.sqrt(
-            np.where(residual_df > 0, divisor * f_quantile(alpha, rank, np.maximum(residual_df, 1)), np.inf)
-        )
+        scheffe = np.sqrt(np.where(residual_df > 0, divisor * f_quantile(alpha, rank, as_divisor(residual_df)), np.inf))
         tube = tube_quantile(angles, np.maximum(pieces, 1), df, alpha)
         return np.where(finite, np.minimum(np.minimum(bonferroni, scheffe), tube), np.nan)
 
@@ -112,7 +126,7 @@ class Estimates(NamedTuple):
         coef = (projection @ (self.values[:, group] * free / scale)[:, :, None])[..., 0]
         statistic = (coef * np.linalg.solve(covariance, coef[:, :, None])[..., 0]).sum(1)
         statistic = np.where(usable, statistic, np.nan)
-        p = tail_probability(statistic / divisor, np.maximum(df, 1), np.maximum(residual_df, 1))
+        p = tail_probability(statistic / divisor, np.maximum(df, 1), as_divisor(residual_df))
         return statistic, df.astype(float), p
 
     def _covariance_of(self, group):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from popglm._design.arrays import machine_epsilon, round_up_length, to_device, zero_pad
+from popglm._design.arrays import as_divisor, machine_epsilon, round_up_length, to_device, zero_pad
 from popglm._design.blocks import ArraySource, SumSource
 from popglm._design.design import DesignRows
 from popglm._design.sizes import SIZES
@@ -47,7 +47,7 @@ class CovarianceEstimate(NamedTuple):
     `covariance` is NaN for constant features and for coefficients that a mask holds at 0. Along `null_directions` the
     parameters may move without changing the likelihood. `conditional_se` is the standard error of a parameter if all others
     were known. `distance` is that from the estimates to the optimum of the data, in standard errors. `residual_df` is the
-    number of bins minus the number of parameters. `clusters` is the number of clusters with valid bins.
+    sum of weights minus the number of parameters. `clusters` is the number of clusters with valid bins.
     """
 
     covariance: Float[np.ndarray, "neurons parameters parameters"]
@@ -89,16 +89,20 @@ def information_moments(block, model, coef, intercept):
 
 
 @lru_cache
-def information_matrices(expected, with_scores):
-    """Function for `total`: information of some neurons, `expected` or observed; on request also products of bins' scores."""
+def information_matrices(expected, score_power):
+    """Function for `total`: information of some neurons, `expected` or observed, and products of scores of rows.
+
+    These count as often as the power of a weight that is `score_power`: 1 if its copies are independent, 2 if they are the
+    row itself; None leaves out the products.
+    """
 
     def sums(block, model, neurons, coef, intercept, mean):
         model, block = select_neurons(model, neurons), block.select_neurons(neurons)
         y, weight, eta = block.y.T, block.weight.T, linear_predictor(block, coef, intercept)
-        entries = [model.information(eta) if expected else model.curvature(eta, y)]
-        if with_scores:
-            entries.append(loss_and_slope(model, eta, y)[1] ** 2)
-        entries = [jnp.where(weight > 0, weight * a, 0) for a in entries]
+        entries = [weight * (model.information(eta) if expected else model.curvature(eta, y))]
+        if score_power is not None:
+            entries.append(weight**score_power * loss_and_slope(model, eta, y)[1] ** 2)
+        entries = [jnp.where(weight > 0, a, 0) for a in entries]
 
         def products(neuron):
             mean, *entries = neuron
@@ -112,7 +116,7 @@ def information_matrices(expected, with_scores):
 
 @lru_cache
 def cluster_scores(n_clusters, max_span):
-    """Function for `total` over `ClusteredRows`: scores of some neurons summed over each cluster, and its valid bins."""
+    """Function for `total` over `ClusteredRows`: scores of some neurons summed over each cluster, and its valid rows."""
 
     def sums(block, model, neurons, coef, intercept):
         X, label = block.X[:, :-1], block.X[:, -1]
@@ -127,19 +131,20 @@ def cluster_scores(n_clusters, max_span):
         centred = jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1)
         scores = (inside[:, None, :] * score[None]).reshape(-1, len(X)) @ centred
         scores = scores.reshape(max_span, len(neurons), -1)
-        bins = inside @ (weight > 0).astype(X.dtype).T
+        rows = inside @ (weight > 0).astype(X.dtype).T
         in_all_clusters = lambda a: jax.lax.dynamic_update_slice_in_dim(
             jnp.zeros((n_clusters + max_span, *a.shape[1:]), a.dtype), a, first - 1, 0
         )
-        return in_all_clusters(scores), in_all_clusters(bins)
+        return in_all_clusters(scores), in_all_clusters(rows)
 
     return sums
 
 
-def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None) -> CovarianceEstimate:
-    """Covariance of the estimates of all neurons, by Fisher information, or a sandwich of scores by bin or by cluster.
+def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None, score_power=None) -> CovarianceEstimate:
+    """Covariance of the estimates of all neurons, by Fisher information, or a sandwich of scores by row or by cluster.
 
-    The kind is "fisher" or "sandwich"; `labels` are the numbers of the clusters of all bins, from 1, or None.
+    The kind is "sandwich" or another, for Fisher's. For the sandwich, either `labels` are the numbers of the clusters of all
+    bins, from 1, or the scores of a row count by `score_power`.
     """
     model, design, (coef, intercept) = fit.observation_model, fit.data.make_design(), fit.centered_params
     moments = _first_pass(model, design, coef, intercept)
@@ -156,7 +161,7 @@ def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None) -> Cova
         clusters=None if labels is None else np.zeros(n_neurons, int),
     )
     clustered = None if labels is None else _ClusterScores(fit.data, labels)
-    matrices = information_matrices(kind == "fisher", kind == "sandwich" and labels is None)
+    matrices = information_matrices(kind != "sandwich", score_power)
     n_rows = max(n_params, 0 if labels is None else int(labels.max()))
     size = int(np.clip(MAX_MATRIX_ENTRIES // (n_params * n_rows), 1, min(MAX_NEURONS_PER_PASS, n_neurons)))
     directions = []
@@ -166,9 +171,9 @@ def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None) -> Cova
         params = coef[neurons], intercept[neurons], moments.mean[neurons]
         information, *meat = total(matrices, design, model, neurons, *params)
         if clustered:
-            products, number = clustered.score_products(model, neurons, *params)
+            products, number, rows = clustered.score_products(model, neurons, *params)
             result.clusters[neurons] = number
-            correction = _cluster_correction(number, moments.bins[neurons], free[neurons].sum(1))
+            correction = _cluster_correction(number, np.maximum(moments.bins[neurons], rows), free[neurons].sum(1))
             meat = [products * correction[:, None, None]]
         for i, neuron in enumerate(neurons[: n_neurons - start]):
             inverse = _InverseInformation.from_information(
@@ -233,15 +238,15 @@ class _ClusterScores:
         self.block_scores = cluster_scores(n_clusters, min(span, n_clusters))
 
     def score_products(self, model, neurons, coef, intercept, mean):
-        """Sum over clusters of the outer product of a score with itself, for each of the neurons; and its clusters."""
-        scores, bins = total(self.block_scores, self.design, model, neurons, coef, intercept)
+        """Sum over clusters of the outer product of a score with itself, for each of the neurons; its clusters and rows."""
+        scores, rows = total(self.block_scores, self.design, model, neurons, coef, intercept)
         scores = scores - scores[:, :, -1:] * np.pad(mean.astype(float), ((0, 0), (0, 1)))
-        return np.einsum("cni,cnj->nij", scores, scores), (bins > 0).sum(0)
+        return np.einsum("cni,cnj->nij", scores, scores), (rows > 0).sum(0), rows.sum(0)
 
 
 def _cluster_correction(n_clusters, n_bins, n_params):
     """Correction for few clusters by Stata and statsmodels: C / (C - 1) times (n - 1) / (n - k)."""
-    return n_clusters / np.maximum(n_clusters - 1, 1) * (n_bins - 1) / np.maximum(n_bins - n_params, 1)
+    return n_clusters / np.maximum(n_clusters - 1, 1) * (n_bins - 1) / as_divisor(n_bins - n_params)
 
 
 class _InverseInformation(NamedTuple):

@@ -1,6 +1,5 @@
 """Likelihood-ratio tests of a fit against fits with fewer features."""
 
-import warnings
 from typing import NamedTuple
 
 import jax
@@ -10,19 +9,18 @@ from jaxtyping import Bool, Float
 
 from popglm._checks.models import as_feature_mask, require_n_neurons
 from popglm._checks.names import Names, join_names
-from popglm._design.arrays import machine_epsilon
+from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._design.design import Design
 from popglm._design.total import total
 from popglm._sums.losses import fit_null_model, linear_predictor, weighted_sum
 from popglm._sums.moments import first_pass_sums, neuron_moments
 from popglm._sums.rank import Rank
-from popglm._types import Counts, Features, Groups, Numbers
+from popglm._types import Counts, Features, Groups, Numbers, RowValues
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import as_user_array, fitted_names
 from popglm.inference._checks import (
     COLLINEAR,
     LESS_LIKELY,
-    MAX_OPTIMUM_DISTANCE,
     NOT_CONVERGED,
     as_feature_groups,
     as_reduced_columns,
@@ -33,6 +31,7 @@ from popglm.inference._checks import (
 )
 from popglm.inference._information import estimate_covariance
 from popglm.inference._quantiles import tail_probability
+from popglm.inference._reduced_fit import fit_reduced
 from popglm.inference._uncertainty import GroupTests
 from popglm.inference._unpenalised_fit import UnpenalisedFit, as_unpenalised_model, params_in_double
 
@@ -45,7 +44,14 @@ MAX_QUADRATURE_CHANGE = 0.5
 
 
 def likelihood_ratio_test(
-    full: GLM | PopulationGLM, reduced: GLM | PopulationGLM, X: Features, y: Counts, columns: Numbers | None = None
+    full: GLM | PopulationGLM,
+    reduced: GLM | PopulationGLM,
+    X: Features,
+    y: Counts,
+    columns: Numbers | None = None,
+    *,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
 ) -> GroupTests:
     r"""Test for each neuron whether a model is better than one with fewer features, by more than chance.
 
@@ -63,6 +69,9 @@ def likelihood_ratio_test(
         The data of both fits, with the features of `full`.
     columns
         Numbers of the features of X that `reduced` has; None means all.
+    sample_weight, offset
+        Those of both fits. The test counts a row of weight 2 as two rows; for weights that are no such numbers see
+        `uncertainty`.
 
     Returns
     -------
@@ -97,7 +106,10 @@ def likelihood_ratio_test(
     >>> bool(likelihood_ratio_test(full, reduced, X, y, columns=[1, 2]).p_values[0] < 1e-3)
     True
     """
-    reduced_model, fit = as_unpenalised_model(reduced, "reduced"), UnpenalisedFit.from_fit(full, X, y, "full")
+    reduced_model, fit = (
+        as_unpenalised_model(reduced, "reduced"),
+        UnpenalisedFit.from_fit(full, X, y, "full", sample_weight, offset),
+    )
     require_same_model(fit.observation_model, reduced_model)
     n_neurons, n_features = fit.coef.shape
     indices = as_reduced_columns(columns, n_features, len(reduced.coef_))
@@ -125,7 +137,15 @@ def _require_names_of_reduced(reduced, data, indices):
     join_names(fitted_names(reduced), Names(features, data.y.columns))
 
 
-def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features: Groups) -> GroupTests:
+def leave_out_test(
+    model: GLM | PopulationGLM,
+    X: Features,
+    y: Counts,
+    features: Groups,
+    *,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
+) -> GroupTests:
     r"""Likelihood-ratio tests of groups of features, each group left out in turn.
 
     The model without a group is fitted anew: one population fit for each group serves all neurons, since they are independent.
@@ -140,6 +160,8 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
     features
         The groups: a number of functions, for consecutive groups of so many features; an array (groups, features) of feature
         numbers; or a dictionary of these, as ``basis.split_by_feature(np.arange(n_features), axis=0)`` gives it.
+    sample_weight, offset
+        Those of the fit, as for `likelihood_ratio_test`.
 
     Returns
     -------
@@ -165,32 +187,19 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
     >>> float(tests.df[0, 0])  # sender, receiver
     4.0
     """
-    fit = UnpenalisedFit.from_fit(model, X, y)
-    names, y_values = fit.data.y.columns, fit.data.y.values
+    weights = {"sample_weight": sample_weight, "offset": offset}
+    fit = UnpenalisedFit.from_fit(model, X, y, "model", **weights)
+    names = fit.data.y.columns
     _, groups, one = as_feature_groups(features, fit.coef.shape[1])
     comparison = NestedComparison.from_fit(fit)
     far = require_near_optimum(estimate_covariance(fit).distance, comparison.silent, names, result="tests are")
-    settings = {name: getattr(model, name) for name in ("observation_model", "inverse_link_function")}
-    if model.solver_name is None:
-        settings["solver_kwargs"] = model.solver_kwargs
     tests, reasons = [], []
     for group in groups:
         free = fit.free.copy()
         free[:, group] = False
-        reduced = PopulationGLM(**settings, feature_mask=free.T.astype(int))
         # The start keeps the mean of the linear predictor.
         start = (fit.coef * free).T, fit.intercept + (fit.coef * ~free) @ comparison.mean
-        with warnings.catch_warnings():
-            # The fit of the full model has already given the warnings.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            reduced.fit(X, y_values, init_params=start)
-        coef, intercept = params_in_double(reduced)
-        reduced_model = as_unpenalised_model(reduced, "reduced")
-        nested = fit._replace(observation_model=reduced_model, coef=coef, intercept=intercept, free=free)
-        converged = np.asarray(reduced.converged_, bool)
-        # A fit that stalled by round-off may be at its optimum all the same.
-        if not (converged | far | comparison.silent).all():
-            converged |= estimate_covariance(nested).distance < MAX_OPTIMUM_DISTANCE
+        nested, converged = fit_reduced(model, X, fit, free, start, ~far & ~comparison.silent, weights)
         group_tests, group_reasons = comparison.likelihood_ratio(nested, ~far, converged)
         tests.append(group_tests)
         reasons.append(group_reasons)
@@ -203,7 +212,7 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
 class NestedComparison(NamedTuple):
     """A fit, and the sums over its data that all comparisons with fits to fewer features share.
 
-    `mean` is that of the features; `ranks` are of each neuron, in its own valid bins.
+    `mean` is that of the features; `ranks` are of each neuron, by its own weights.
     """
 
     full: UnpenalisedFit
@@ -215,16 +224,16 @@ class NestedComparison(NamedTuple):
 
     @classmethod
     def from_fit(cls, full: UnpenalisedFit) -> "NestedComparison":
-        """Make one pass over the data, or two if the neurons differ in their valid bins."""
+        """Make one pass over the data, or two if the neurons differ in their weights."""
         design = full.data.make_design()
-        (bins, events), (n, first, gram) = total(first_pass_sums, design)
+        ((bins, events), (n, first, gram)), n_lighter = total(_sums_and_lighter_rows, design)
         silent = fit_null_model(full.observation_model, bins, events).silent
         eps = machine_epsilon()
-        if (bins == n).all():
+        if (n_lighter == 0).all():
             ranks = [Rank.from_moments((n, first, gram), eps)] * len(bins)
         else:
             sums = total(neuron_moments, design)
-            ranks = [Rank.from_moments(moments, eps) for moments in zip(np.maximum(bins, 1), *sums, strict=True)]
+            ranks = [Rank.from_moments(moments, eps) for moments in zip(as_divisor(bins), *sums, strict=True)]
         mean = first / n + full.center
         return cls(full=full, design=design, silent=silent, bins=bins, mean=mean, ranks=ranks)
 
@@ -235,17 +244,14 @@ class NestedComparison(NamedTuple):
         """
         full, model = self.full, self.full.observation_model
         reduced_model = model if model.dispersion == "pearson" else reduced.observation_model
-        dtype, changes = jnp.result_type(float), full.minus(reduced)
-        params = *full.centered_params, *(-change.astype(dtype) for change in changes)
-        statistic = 2 * total(_log_likelihood_difference, self.design, model, reduced_model, *params)
+        params = full.params_and_changes(reduced)
+        statistic = 2 * total(log_likelihood_difference, self.design, model, reduced_model, *params)
         free = [
             rank.n_params(np.stack(masks)) for rank, *masks in zip(self.ranks, full.free, reduced.free, strict=True)
         ]
         n_full, n_reduced = np.array(free, float).T
-        df, residual_df = (
-            n_full - n_reduced,
-            np.maximum(self.bins - n_full - 1, 1) if full.scale_is_estimated else np.inf,
-        )
+        df = n_full - n_reduced
+        residual_df = as_divisor(self.bins - n_full - 1) if full.divisor_is_estimated else np.inf
         left_out = (full.free & ~reduced.free).any(1)
         valid = valid & ~self.silent & left_out
         reasons = {
@@ -259,7 +265,12 @@ class NestedComparison(NamedTuple):
         return GroupTests(statistic=statistic, df=df, p_values=p_values), reason
 
 
-def _log_likelihood_difference(block, full, reduced, coef, intercept, coef_change, intercept_change):
+def _sums_and_lighter_rows(block):
+    """Sums of the first pass, and the number of rows in which each neuron has less than the largest weight."""
+    return first_pass_sums(block), (block.weight < block.weight.max(1, keepdims=True)).sum(0)
+
+
+def log_likelihood_difference(block, full, reduced, coef, intercept, coef_change, intercept_change):
     """Difference of the log-likelihoods of two fits, of each neuron: a sum over bins of differences of small numbers."""
     y, eta = block.y.T, linear_predictor(block, coef, intercept)
     change = coef_change @ block.X.T + intercept_change[:, None]

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from popglm._checks.values import require_flag
 from popglm._types import Groups, Kernel, Numbers
@@ -32,7 +31,7 @@ class Uncertainty:
     r"""Standard errors, intervals, bands and tests of the estimates of a fit; made by `uncertainty`.
 
     Intervals are Wald's, :math:`\hat w \pm z\,\mathrm{se}`, with quantiles z of the normal distribution, or of Student's t for
-    a sandwich by clusters and where a dispersion was estimated (Gaussian, Gamma).
+    a sandwich by clusters and where a dispersion was estimated (Gaussian, Gamma, quasi-likelihood).
     NaN marks parameters without an error: coefficients that a mask holds at 0, constant features, features that the
     data do not tell apart, neurons without events or far from their optimum.
 
@@ -41,7 +40,7 @@ class Uncertainty:
     Attributes
     ----------
     kind : str
-        "fisher" or "sandwich".
+        "fisher", "quasi" or "sandwich".
     columns, inputs
         Ids of the neurons, and of the input that each feature is computed from; None where they have none.
 
@@ -109,16 +108,12 @@ class Uncertainty:
     @property
     def z(self) -> Coefs:
         """Coefficients over their standard errors, shape (features, neurons)."""
-        return self._public(self._z)
-
-    @property
-    def _z(self):
-        return self._estimates.values[:, :-1].T / self._estimates.standard_errors[:-1]
+        return self._public(self._estimates.z[:-1])
 
     @property
     def p_values(self) -> Coefs:
         """Two-sided p-values of the tests that a coefficient is 0, shape (features, neurons)."""
-        return self._public(2 * stats.t.sf(np.abs(self._z), self._estimates.df))
+        return self._public(self._estimates.p_values[:-1])
 
     def interval(self, level: float = 0.95) -> tuple[Coefs, Coefs]:
         """Ends of the intervals of the coefficients.
@@ -133,20 +128,15 @@ class Uncertainty:
         low, high : numpy.ndarray
             Each of shape (features, neurons).
         """
-        low, high = self._intervals(level)
+        low, high = self._estimates.intervals(level)
         return self._public(low[:-1]), self._public(high[:-1])
 
     def intercept_interval(
         self, level: float = 0.95
     ) -> tuple[Float[np.ndarray, " neurons"], Float[np.ndarray, " neurons"]]:
         """Ends of the intervals of the intercepts, a pair of arrays of shape (neurons,)."""
-        low, high = self._intervals(level)
+        low, high = self._estimates.intervals(level)
         return low[-1], high[-1]
-
-    def _intervals(self, level):
-        """Ends of the intervals of all parameters, (parameters, neurons)."""
-        half = self._estimates.t_quantile(level) * self._estimates.standard_errors
-        return self._estimates.values.T - half, self._estimates.values.T + half
 
     def weighted_sum(
         self, weights: Numbers, features: Groups | None = None, *, intercept: bool = False

@@ -37,7 +37,8 @@ class FitData(NamedTuple):
 class UnpenalisedFit(NamedTuple):
     """A fit without a penalty and the data that it was fitted to; neurons come first.
 
-    `observation_model` includes the dispersion; `free` is False for coefficients that a mask holds at 0.
+    `observation_model` includes the dispersion, which the data gave if `scale_is_estimated`; `free` is False for coefficients
+    that a mask holds at 0.
     """
 
     observation_model: ObservationModel
@@ -61,7 +62,7 @@ class UnpenalisedFit(NamedTuple):
             coef=coef,
             intercept=intercept,
             free=as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0,
-            scale_is_estimated=observation_model.dispersion == "pearson"
+            scale_is_estimated=observation_model.dispersion is not None
             and fitted_observation_model(model).scale is None,
         )
 
@@ -76,12 +77,11 @@ class UnpenalisedFit(NamedTuple):
         dtype, intercept = jnp.result_type(float), self.intercept + self.coef @ self.center - self.data.y_center
         return self.coef.astype(dtype), intercept.astype(dtype)
 
-    def minus(
-        self, other: "UnpenalisedFit"
-    ) -> tuple[Float[np.ndarray, "neurons features"], Float[np.ndarray, " neurons"]]:
-        """Difference of coefficients and intercepts for the centred data, in double precision."""
-        coef = self.coef - other.coef
-        return coef, self.intercept - other.intercept + coef @ self.center
+    def params_and_changes(self, other: "UnpenalisedFit") -> tuple[np.ndarray, ...]:
+        """Centred parameters, and those of another fit less these; differences are taken in double precision."""
+        coef = other.coef - self.coef
+        changes = coef, other.intercept - self.intercept + coef @ self.center
+        return *self.centered_params, *(change.astype(jnp.result_type(float)) for change in changes)
 
     @property
     def loss_divisor(self) -> Float[np.ndarray, " neurons"]:

@@ -16,6 +16,7 @@ from sklearn.base import clone
 from popglm._checks.models import require_estimator
 from popglm._checks.progress import open_bar
 from popglm._checks.values import as_plain_number, require_flag, require_option, warn_user
+from popglm._design.arrays import as_divisor, as_whole
 from popglm._design.centering import center_y
 from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows, as_observations
@@ -25,7 +26,7 @@ from popglm._design.total import total
 from popglm._pynapple import NamedArray
 from popglm._sums.losses import linear_predictor, weighted_sum
 from popglm._sums.scale import dispersion_slopes, fit_dispersion
-from popglm._types import Counts, Features, Numbers
+from popglm._types import Counts, Features, Numbers, RowValues
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
@@ -40,7 +41,8 @@ STRENGTH_RULES = ("best", "one-se")
 class CrossValidation:
     r"""Held-out log-likelihoods along a path, and the strengths that they favour.
 
-    The score :math:`\ell_k` of fold k is a mean over its :math:`n_k` valid test bins. Mean and standard error over K folds are
+    The score :math:`\ell_k` of fold k is a mean over its :math:`n_k` valid test bins, a sum of weights. Mean and standard error
+    over K folds are
 
     .. math:: \bar\ell = \sum_k p_k \ell_k, \qquad
        \mathrm{SE}^2 = \frac{1}{K - 1} \sum_k p_k (\ell_k - \bar\ell)^2, \qquad p_k = n_k \big/ \sum_j n_j .
@@ -52,7 +54,7 @@ class CrossValidation:
     scores : shape (folds, strengths, neurons)
         Mean log-likelihood over the valid test bins of a fold, in nats per bin; NaN where there are none.
     bins : shape (folds, neurons)
-        Numbers of valid test bins.
+        Numbers of valid test bins, sums of their weights.
     path
         The path on all data, as from `fit_path`.
 
@@ -138,14 +140,18 @@ def cross_validate_path(
     *,
     strengths: Numbers | None = None,
     n_strengths: int = 20,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
     progress: bool = False,
 ) -> CrossValidation:
     r"""Score a model on held-out data at every strength of a path.
 
     Every fold fits one path to its training rows, each strength from the optimum of the one before. It scores the path on its
-    test rows by the mean log-likelihood of each neuron over the valid test bins :math:`V_{kn}`,
+    test rows by the mean log-likelihood of each neuron over the valid test bins :math:`V_{kn}`, with weights :math:`a_{tn}`
+    (1 by default),
 
-    .. math:: \ell_k(s, n) = \frac{1}{|V_{kn}|} \sum_{t \in V_{kn}} \log p(y_{tn} \mid x_t; \hat w_n^{(-k)}(s)) .
+    .. math:: \ell_k(s, n) = \frac{\sum_{t \in V_{kn}} a_{tn} \log p(y_{tn} \mid x_t; \hat w_n^{(-k)}(s))}
+       {\sum_{t \in V_{kn}} a_{tn}} .
 
     A dispersion that the model does not fix is estimated from the training rows.
 
@@ -163,6 +169,8 @@ def cross_validate_path(
         array, they multiply it, and so does the result of the method `strength`.
     n_strengths
         Number of strengths where `strengths` is None.
+    sample_weight, offset
+        As for `fit`; a fold takes those of its rows, for training and for test.
     progress
         Show a bar with the paths that are done, one of all data and one for each fold.
 
@@ -204,16 +212,19 @@ def cross_validate_path(
     """
     require_estimator(model, Model)
     require_flag("progress", progress)
-    path = clone(model).fit_path(X, y, strengths=strengths, n_strengths=n_strengths)
+    path = clone(model).fit_path(
+        X, y, strengths=strengths, n_strengths=n_strengths, sample_weight=sample_weight, offset=offset
+    )
     settings = resolve_settings(model)
     observation = settings.objective.model
-    frame, counts, _, _ = as_observations(X, y, observation, settings.y_dims)
+    frame, counts, *row_values = as_observations(X, y, observation, settings.y_dims, sample_weight, offset)
     splits = as_plain_number(splits)
     if isinstance(splits, numbers.Integral):
         splits = BlockSplit(splits)
     pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
     features, names, counts = frame.values, counts.columns, np.asarray(counts.values)
-    activity, y_center, _ = center_y(counts, observation)
+    weight, offset = row_values
+    activity, y_center, other_offset = center_y(counts, observation, offset)
     scores, bins = [], []
     pairs = list(as_train_test_pairs(pairs, len(counts)))
     if isinstance(features, LazyFeatures):
@@ -221,13 +232,14 @@ def cross_validate_path(
     for train, test in _show_folds(pairs, progress):
         target = _take_rows(counts, train)
         target = NamedArray(target[:, 0] if settings.single else target, names)
-        fold = clone(model).fit_path(_take_rows(features, train), target, strengths=path.strengths)
-        designs = (_make_design(features, activity, rows) for rows in (train, test))
+        of_rows = {"sample_weight": _take_rows(weight, train), "offset": _take_rows(offset, train)}
+        fold = clone(model).fit_path(_take_rows(features, train), target, strengths=path.strengths, **of_rows)
+        designs = (_make_design(features, rows, activity, weight, other_offset) for rows in (train, test))
         fold_scores, fold_bins = _score_test_rows(observation, fold, y_center, *designs)
         scores.append(fold_scores)
         bins.append(fold_bins)
     return CrossValidation(
-        strengths=np.asarray(path.strengths), scores=np.array(scores), bins=np.array(bins).astype(int), path=path
+        strengths=np.asarray(path.strengths), scores=np.array(scores), bins=as_whole(np.array(bins)), path=path
     )
 
 
@@ -283,7 +295,9 @@ def as_train_test_pairs(splits, n_rows):
 
 
 def _take_rows(values, index):
-    """Rows by number; consecutive ones as a slice, which copies nothing."""
+    """Rows by number; consecutive ones as a slice, which copies nothing. None stays so."""
+    if values is None:
+        return None
     if len(index) and (np.diff(index) == 1).all():
         return values[int(index[0]) : int(index[-1]) + 1]
     if isinstance(values, LazyFeatures | np.ndarray):
@@ -293,19 +307,21 @@ def _take_rows(values, index):
     return read_rows(values, first, int(index.max()) + 1)[index - first]
 
 
-def _make_design(features, counts, index):
-    """Design of some rows."""
-    return Design(as_design_rows(_take_rows(features, index)), _take_rows(counts, index))
+def _make_design(features, index, *row_values):
+    """Design of some rows, of the features and of activity, weight and offset."""
+    return Design(as_design_rows(_take_rows(features, index)), *(_take_rows(values, index) for values in row_values))
 
 
 def _score_test_rows(model, path, y_center, train, test):
     """Mean log-likelihood of each strength and neuron, and valid test bins; 0 bins for a neuron without training bins."""
     n_strengths, n_neurons = path.intercept.shape
     coef = jnp.asarray(path.coef.reshape(n_strengths, -1, n_neurons).swapaxes(1, 2))
+    if next(iter(test), None) is None:
+        return np.full((n_strengths, n_neurons), np.nan), np.zeros(n_neurons)
     params = coef, jnp.asarray((path.intercept - y_center).astype(coef.dtype))
     bins, sums = total(_sum_log_likelihoods, test, _with_dispersion(model, train, *params), *params)
     bins = np.where(total(_valid_bins, train) > 0, bins, 0)
-    return np.where(bins > 0, sums / np.maximum(bins, 1), np.nan), bins
+    return np.where(bins > 0, sums / as_divisor(bins), np.nan), bins
 
 
 def _with_dispersion(model, train, coef, intercept):
@@ -324,7 +340,7 @@ def _with_dispersion(model, train, coef, intercept):
         ]
         return by_strength(fit_dispersion(slopes_at, model.with_scale(np.ones(intercept.size)), coef, intercept))
     bins, chi = total(_chi_squared, train, model, coef, intercept)
-    return by_strength(model.with_scale(np.maximum(chi / np.maximum(bins, 1), np.finfo(np.float32).tiny).ravel()))
+    return by_strength(model.with_scale(np.maximum(chi / as_divisor(bins), np.finfo(np.float32).tiny).ravel()))
 
 
 def _valid_bins(block):
@@ -359,7 +375,7 @@ def _mean_and_error(scores, bins):
     """Mean over folds and its standard error, (strengths, neurons); weighted by valid bins, NaN without any."""
     counted = bins > 0
     folds = counted.sum(0)
-    weight = np.where(folds > 0, bins / np.maximum(bins.sum(0), 1), np.nan)[:, None]
+    weight = np.where(folds > 0, bins / as_divisor(bins.sum(0)), np.nan)[:, None]
     scores = np.where(counted[:, None], scores, 0)
     mean = (weight * scores).sum(0)
     squares = (weight * (scores - mean) ** 2).sum(0)
