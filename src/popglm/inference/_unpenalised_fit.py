@@ -84,6 +84,11 @@ class UnpenalisedFit(NamedTuple):
         return *self.centered_params, *(change.astype(jnp.result_type(float)) for change in changes)
 
     @property
+    def divisor_is_estimated(self) -> bool:
+        """True if the dispersion that divides the loss was estimated."""
+        return self.scale_is_estimated and self.observation_model.dispersion == "pearson"
+
+    @property
     def loss_divisor(self) -> Float[np.ndarray, " neurons"]:
         """Dispersion that divides each neuron's loss; 1 where none does."""
         model = self.observation_model
