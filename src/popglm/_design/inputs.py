@@ -11,6 +11,7 @@ from popglm._checks.arrays import (
     require_entries,
     require_finite,
     require_in_support,
+    require_one_per_row,
     require_shape,
     require_sliceable,
     require_y,
@@ -65,12 +66,13 @@ def as_observations(
 ) -> Observations:
     """Check that all data are aligned, y in the support of the model (None: finite), and no weight negative."""
     X, y = _as_X_y(X, y, model, y_dims, built=built)
+    rows, other = (y, "y") if y.times is not None or y.index is not None else (X._replace(columns=y.columns), "X")
     shape = y.values.shape
     return Observations(
         X,
         y,
-        as_row_values("sample_weight", sample_weight, y, "y", shape, low=0, built=built),
-        as_row_values("offset", offset, y, "y", shape, built=built),
+        as_row_values("sample_weight", sample_weight, rows, other, shape, low=0, built=built),
+        as_row_values("offset", offset, rows, other, shape, built=built),
     )
 
 
@@ -86,11 +88,13 @@ def as_row_values(
 ) -> Any:
     """Check weights or offsets of the rows of `frame`, for all neurons or each, and make them two-dimensional; None stays so.
 
-    `shape` is (rows, neurons), `low` the smallest value that is allowed.
+    `frame`, the user's `other`, has the times of the rows and the names of the neurons; `shape` is (rows, neurons), `low` the
+    smallest value that is allowed.
     """
     if value is None:
         return None
     given = as_frame(value)
+    require_one_per_row(name, given.values, shape[0])
     if is_stream(given.values) and not built:
         values = CheckedRowValues(name, require_sliceable(name, given.values), low)
     else:
@@ -99,10 +103,9 @@ def as_row_values(
         values = values.reshape(len(values), -1)
     require_aligned(frame, given._replace(values=values), other, name)
     if values.shape[1] != 1:
-        require_shape(
-            name, values, shape, "time, neurons", " Or give one number for each row, (time,), for all neurons."
-        )
-        require_same_names(frame.columns, given.columns, f"the columns of `{name}` should be the neurons of `{other}`")
+        fix = " Or give one number for each row, (time,), for all neurons."
+        require_shape(name, values, shape, "time, neurons", fix)
+        require_same_names(frame.columns, given.columns, f"the columns of `{name}` should be the neurons")
     return values
 
 

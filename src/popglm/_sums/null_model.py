@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from popglm._design.arrays import machine_epsilon
 from popglm._design.blocks import Block
@@ -53,7 +54,7 @@ def _solve_intercept(design: Design, model: Any, null: NullModel) -> np.ndarray:
 
 
 def _slope_and_information(
-    block: Block, model: Any, intercept: PerNeuron, mean: PerNeuron, silent: PerNeuron
+    block: Block, model: Any, intercept: PerNeuron, mean: PerNeuron, silent: Bool[Array, " neurons"]
 ) -> tuple[PerNeuron, PerNeuron]:
     """Slope of each neuron's loss along its intercept, and its quasi-information; a silent neuron has `mean` for y."""
     eta, weight = null_predictor(block, intercept), block.weight.T

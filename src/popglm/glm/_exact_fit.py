@@ -58,17 +58,18 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
                 )
         else:
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
-        fit = fit._replace(features=_with_true_constants(fit.features, X.values, y.values, weight, exact))
+        data = X.values, activity, fit.features.constant, weight, offset
+        fit = fit._replace(features=_with_true_constants(fit.features, data, exact))
         warn_lost_rows(X, rows.gather(design.valid))
         return _as_fitted(settings, design, mask, fit, center, y_center, names_of(X, y))
 
 
-def _with_true_constants(features: FeatureRank, X, y, weight, exact: bool) -> FeatureRank:
+def _with_true_constants(features: FeatureRank, data, exact: bool) -> FeatureRank:
     """Of the features that look constant in the precision of the sums, those that are; the default solver needs all to be."""
     if exact:
-        require_constant(X, y, features.constant, weight)
+        require_constant(*data)
     elif len(features.constant):
-        _, _, varies = find_ranges(X, y, features.constant, weight)
+        _, _, varies = find_ranges(*data)
         features = features._replace(constant=features.constant[~varies])
     return features
 
