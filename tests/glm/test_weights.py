@@ -140,7 +140,7 @@ def test_an_offset_is_an_input_whose_coefficient_is_held_at_1(case):
 @pytest.mark.parametrize("case", sample_cases(CASES, 4))
 def test_the_size_of_all_weights_changes_no_coefficient(case):
     X, y, weight, offset, model = weighted(case)
-    for factor in (1e-4, 1e4):
+    for factor in (1e-4, 1e4) if model.scale_ is None else (1e4,):  # a scale needs more bins than coefficients
         other = PopulationGLM(**settings(case)).fit(X, y, sample_weight=factor * weight, offset=offset)
         np.testing.assert_allclose(other.coef_, model.coef_, atol=1e-6)
         assert other.converged_.all()
@@ -292,12 +292,12 @@ def test_residuals_and_rescaled_intervals_leave_out_bins(history):
 def test_findings_are_those_of_the_rows_that_count():
     """A feature that is constant, collinear or separating in the rows that count is so with weights."""
     X, y, weight, _, _ = weighted("Poisson")
-    weight = np.where(np.arange(N) < 200, weight[:, :1], 0)
+    weight = np.where(np.arange(N) < 200, weight[:, 0], 0)
     X = X.copy()
     X[:200, 1], X[:200, 2] = 2 * X[:200, 0], 3.0
     with pytest.warns(RuntimeWarning) as told:
         model = PopulationGLM().fit(X, y, sample_weight=weight)
-    rows, only, _ = repeated(X, y, np.repeat(weight, 2, 1), np.zeros((N, 2)))
+    rows, only, _ = repeated(X, y, np.stack([weight, weight], 1), np.zeros((N, 2)))
     with pytest.warns(RuntimeWarning) as expected:
         other = PopulationGLM().fit(rows, only)
     assert [str(w.message) for w in told] == [str(w.message) for w in expected]
@@ -345,7 +345,7 @@ def test_a_silent_neuron_has_half_an_event_in_its_exposure():
     X, y, weight, offset, _ = weighted("Poisson")
     weight = np.where(y > 0, 0, weight)
     weight[:, 0] = 1
-    with pytest.warns(RuntimeWarning, match="silent|without"):
+    with pytest.warns(RuntimeWarning, match="no event in any valid bin"):
         model = PopulationGLM().fit(X, y, sample_weight=weight, offset=offset)
     assert (model.coef_[:, 1] == 0).all() and (model.coef_[:, 0] != 0).all()
     counted = weight[:, 1] > 0

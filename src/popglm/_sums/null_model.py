@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from popglm._design.arrays import machine_epsilon
+from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._design.blocks import Block
 from popglm._design.design import Design
 from popglm._design.total import total
@@ -29,24 +29,40 @@ def null_model_of(design: Design, model: Any, bins: np.ndarray, events: np.ndarr
 
 def _solve_intercept(design: Design, model: Any, null: NullModel) -> np.ndarray:
     """Intercept at which the slope of the loss is 0: steps of scoring, or bisection where one leaves the known bounds."""
-    dtype, eta = jnp.result_type(float), null.eta
+    dtype, eta = jnp.result_type(float), null.eta - _typical_offset(design, model)
     low, high, tol = np.full_like(eta, -np.inf), np.full_like(eta, np.inf), machine_epsilon() ** 0.75
-    last_step = np.zeros_like(eta)
+    inside = eta - 1  # where the slope is finite; sums overflow at large means
     for _ in range(MAX_SCORING_STEPS):
         slope, information = total(
             _slope_and_information, design, model, eta.astype(dtype), null.mean.astype(dtype), null.silent
         )
-        slope = np.where(np.isfinite(slope), slope, last_step)  # too far: on the side where the last step went
+        inside = np.where(np.isfinite(slope), eta, inside)
+        slope = np.where(np.isfinite(slope), slope, eta - inside)
         low, high = np.where(slope < 0, eta, low), np.where(slope > 0, eta, high)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             step = -slope / information
             middle = np.where(np.isfinite(high - low), (low + high) / 2, eta - np.sign(slope))
         new = np.where(np.isfinite(step), eta + step, np.nan)
         new = np.where((low < new) & (new < high), new, np.where(slope == 0, eta, middle))
-        last_step, eta = new - eta, new
-        if (np.abs(last_step) <= tol * np.maximum(np.abs(eta), 1)).all():
+        step, eta = new - eta, new
+        if (np.abs(step) <= tol * np.maximum(np.abs(eta), 1)).all():
             break
     return eta
+
+
+def _typical_offset(design: Design, model: Any) -> np.ndarray:
+    """Constant that predicts the mean of a typical bin as the offsets do, at an intercept of 0: exact for the link exp."""
+    bins, offset, mean = total(_offset_sums, design, model)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        constant = np.asarray(model.link.forward(mean / as_divisor(bins)), float)
+    return np.where(np.isfinite(constant), constant, offset / as_divisor(bins))  # a mean may overflow, or round to 0 or 1
+
+
+def _offset_sums(block: Block, model: Any) -> tuple[PerNeuron, PerNeuron, PerNeuron]:
+    """Number of bins, and the sums of their offsets and of the means that these predict."""
+    weight = jnp.broadcast_to(block.weight.T, block.y.T.shape)
+    offset = null_predictor(block, jnp.zeros_like(weight[:, 0]))
+    return weight.sum(1), weighted_sum(weight, offset), weighted_sum(weight, model.mean(offset))
 
 
 def _slope_and_information(
