@@ -156,7 +156,9 @@ def test_ones_and_zeros_are_as_none_and_NaN_leaves_out():
     for rows in ((weight + holes, offset), (weight, offset + holes), (np.where(np.isnan(holes), 0, weight), offset)):
         rows = dict(zip(("sample_weight", "offset"), rows, strict=True))
         same_fit(PopulationGLM().fit(X, y, **rows), expected, atol=1e-13)
-        assert scores(expected, X, y, **rows).equals(scores(expected, X, y + holes, sample_weight=weight, offset=offset))
+        assert scores(expected, X, y, **rows).equals(
+            scores(expected, X, y + holes, sample_weight=weight, offset=offset)
+        )
     rate = expected.predict(X, offset=offset + holes)
     assert (np.isnan(rate) == np.isnan(holes)).all()
 
@@ -357,7 +359,7 @@ def test_a_silent_neuron_has_half_an_event_in_its_exposure():
 @pytest.mark.parametrize("kind", ["pseudo-r2-McFadden", "pseudo-r2-Cohen"])
 def test_null_models_on_new_data_have_the_offset(kind):
     """The null model of the data of the fit, or rates of the user, are those at offset 0; likelihoods by statsmodels."""
-    X, y, weight, offset, model = weighted("Poisson")
+    _, y, weight, offset, model = weighted("Poisson")
     rng = np.random.default_rng(5)
     Z, o, w = rng.normal(size=(N, 3)), rng.normal(size=(N, 2)), rng.integers(0, 3, (N, 2))
     new = draw("Poisson", Z @ model.coef_ + o, rng)
@@ -371,7 +373,9 @@ def test_null_models_on_new_data_have_the_offset(kind):
     measure = family.loglike if kind.endswith("McFadden") else lambda *a: -family.deviance(*a)
     for null, rates in (("train", train), (np.array([0.5, 2.0]), [0.5, 2.0])):
         mean, base = model.predict(Z, offset=o), np.exp(o) * rates
-        expected = [1 - measure(new[:, n], mean[:, n], w[:, n]) / measure(new[:, n], base[:, n], w[:, n]) for n in (0, 1)]
+        expected = [
+            1 - measure(new[:, n], mean[:, n], w[:, n]) / measure(new[:, n], base[:, n], w[:, n]) for n in (0, 1)
+        ]
         got = scores(model, Z, new, null, sample_weight=w, offset=o)[kind]
         np.testing.assert_allclose(got, expected, rtol=1e-7)
 

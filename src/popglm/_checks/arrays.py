@@ -164,7 +164,9 @@ def require_valid_bins(has_valid_bins: Any) -> None:
     """Require at least one valid bin."""
     if not has_valid_bins:
         fix = "The first `window_size` rows of features of an epoch are NaN: a batch must be longer than the window."
-        raise ValueError(f"no bin is valid: every row holds a NaN in X, y or `offset`, or has a weight of 0 or NaN. {fix}")
+        raise ValueError(
+            f"no bin is valid: every row holds a NaN in X, y or `offset`, or has a weight of 0 or NaN. {fix}"
+        )
 
 
 def require_small_offset(mean: np.ndarray, sd: np.ndarray) -> None:

@@ -55,7 +55,9 @@ def _typical_offset(design: Design, model: Any) -> np.ndarray:
     bins, offset, mean = total(_offset_sums, design, model)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         constant = np.asarray(model.link.forward(mean / as_divisor(bins)), float)
-    return np.where(np.isfinite(constant), constant, offset / as_divisor(bins))  # a mean may overflow, or round to 0 or 1
+    return np.where(
+        np.isfinite(constant), constant, offset / as_divisor(bins)
+    )  # a mean may overflow, or round to 0 or 1
 
 
 def _offset_sums(block: Block, model: Any) -> tuple[PerNeuron, PerNeuron, PerNeuron]:
