@@ -165,7 +165,7 @@ def require_valid_bins(has_valid_bins: Any) -> None:
     if not has_valid_bins:
         fix = "The first `window_size` rows of features of an epoch are NaN: a batch must be longer than the window."
         raise ValueError(
-            f"no bin is valid: every row holds a NaN in X, y or `offset`, or has a weight of 0 or NaN. {fix}"
+            f"no bin is valid: every row holds a NaN in X, y, `sample_weight` or `offset`, or has zero weight. {fix}"
         )
 
 
@@ -238,7 +238,7 @@ def require_shape(name: str, values: Any, shape: tuple[int, ...], axes: str, fix
 
 def require_one_per_row(name: str, values: Any, n_rows: int) -> None:
     """Require an array of rows, not one number for all of them."""
-    if not np.shape(values):
+    if np.isscalar(values) or getattr(values, "shape", None) == ():
         fix = f"Write `np.full({n_rows}, value)` for one value in all rows."
         raise ValueError(f"`{name}` must hold a number for each row, (time,) or (time, neurons); got one number. {fix}")
 
