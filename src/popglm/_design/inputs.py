@@ -66,46 +66,43 @@ def as_observations(
 ) -> Observations:
     """Check that all data are aligned, y in the support of the model (None: finite), and no weight negative."""
     X, y = _as_X_y(X, y, model, y_dims, built=built)
-    rows, other = (y, "y") if y.times is not None or y.index is not None else (X._replace(columns=y.columns), "X")
-    shape = y.values.shape
-    return Observations(
-        X,
-        y,
-        as_row_values("sample_weight", sample_weight, rows, other, shape, low=0, built=built),
-        as_row_values("offset", offset, rows, other, shape, built=built),
-    )
+    others, n_neurons = {"X": X, "y": y}, y.values.shape[1]
+    weight = as_row_values("sample_weight", sample_weight, others, n_neurons, y.columns, low=0, built=built)
+    offset = as_row_values("offset", offset, others, n_neurons, y.columns, built=built)
+    return Observations(X, y, weight, offset)
 
 
 def as_row_values(
     name: str,
     value: Any,
-    frame: Frame,
-    other: str,
-    shape: tuple[int, ...],
+    others: dict[str, Frame],
+    n_neurons: int,
+    neurons: Any,
     low: float = -np.inf,
     *,
     built: bool = False,
 ) -> Any:
-    """Check weights or offsets of the rows of `frame`, for all neurons or each, and make them two-dimensional; None stays so.
+    """Check weights or offsets of the rows of other data, and make them two-dimensional; None stays so.
 
-    `frame`, the user's `other`, has the times of the rows and the names of the neurons; `shape` is (rows, neurons), `low` the
-    smallest value that is allowed.
+    They are those of all neurons, or a column for each of the `neurons`, which are their names. `low` is the least value that
+    is allowed.
     """
     if value is None:
         return None
     given = as_frame(value)
-    require_one_per_row(name, given.values, shape[0])
+    require_one_per_row(name, given.values, next(iter(others.values())).values.shape[0])
     if is_stream(given.values) and not built:
         values = CheckedRowValues(name, require_sliceable(name, given.values), low)
     else:
         values = as_real_array(name, given.values, (1, 2))
         require_at_least(name, values, low)
         values = values.reshape(len(values), -1)
-    require_aligned(frame, given._replace(values=values), other, name)
+    for other, frame in others.items():
+        require_aligned(frame, given._replace(values=values), other, name)
     if values.shape[1] != 1:
         fix = " Or give one number for each row, (time,), for all neurons."
-        require_shape(name, values, shape, "time, neurons", fix)
-        require_same_names(frame.columns, given.columns, f"the columns of `{name}` should be the neurons")
+        require_shape(name, values, (values.shape[0], n_neurons), "time, neurons", fix)
+        require_same_names(neurons, given.columns, f"the columns of `{name}` should be the neurons")
     return values
 
 

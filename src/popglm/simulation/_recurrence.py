@@ -113,8 +113,8 @@ def as_drive(model, offset, eta, frame):
     """Linear predictor `eta` (time, neurons) plus the offset of its rows, and the offset as such an array, or None."""
     if offset is None:
         return eta, None
-    frame = (as_frame(eta) if frame is None else frame)._replace(values=eta, columns=fitted_neuron_names(model))
-    offset = as_row_values("offset", offset, frame, "the simulation", eta.shape)
+    frame = (as_frame(eta) if frame is None else frame)._replace(values=eta)
+    offset = as_row_values("offset", offset, {"the simulation": frame}, eta.shape[1], fitted_neuron_names(model))
     offset = np.broadcast_to(read_rows(offset, 0, len(eta)), eta.shape).astype(float)
     return eta + offset, offset
 
