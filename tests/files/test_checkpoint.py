@@ -696,7 +696,9 @@ def test_weights_and_offsets_belong_to_a_checkpoint(tmp_path, changed, model):
         else:
             other, name = rows | {changed: rows[changed] + 1}, changed
         before = path.read_bytes()
-        with pytest.raises(ValueError, match=f"is the checkpoint of (another fit: ({name}) was|a fit to other data: ({name}))"):
+        with pytest.raises(
+            ValueError, match=f"is the checkpoint of (another fit: ({name}) was|a fit to other data: ({name}))"
+        ):
             PopulationGLM(model).fit(X, y, checkpoint=path, **other)
         assert path.read_bytes() == before
         continued = PopulationGLM(model).fit(X, y, checkpoint=path, **rows)

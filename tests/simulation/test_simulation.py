@@ -431,7 +431,9 @@ def test_an_offset_drives_the_bins_that_are_drawn(float64):
     offset[:5, 1] = np.nan
     holes = simulate(jax.random.key(0), model, basis, offset=offset, **draw).counts.values
     assert np.isnan(holes[:5, 1]).all() and np.isfinite(holes[5:]).all()
-    with pytest.raises(ValueError, match=r"the simulation and offset must have the same number of rows; got 20000 and 3"):
+    with pytest.raises(
+        ValueError, match=r"the simulation and offset must have the same number of rows; got 20000 and 3"
+    ):
         simulate(jax.random.key(0), model, basis, offset=np.zeros(3), **draw)
 
 
