@@ -264,7 +264,7 @@ REFUSED = {
         lambda s: fit_rows(s, sample_weight=np.ones(9)), ValueError, "same number of rows; got 600 and 9"
     ),
     "offset of other neurons": (
-        lambda s: fit_rows(s, offset=np.ones((600, 2))), ValueError, r"`offset` must have shape .*\(600, 3\); got .* all neurons"
+        lambda s: fit_rows(s, offset=np.ones((600, 2))), ValueError, r"`offset` must have shape .*\(600, 3\).*all neurons"
     ),
     "weights transposed": (lambda s: fit_rows(s, sample_weight=np.ones((3, 600))), ValueError, "number of rows; got 600 and 3"),
     "weights with three axes": (lambda s: fit_rows(s, sample_weight=np.ones((600, 3, 1))), ValueError, "must be 1-D or 2-D"),

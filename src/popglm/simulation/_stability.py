@@ -86,7 +86,7 @@ def stability(
     """
     observation_model, recurrence, eta, frame = decompose_model(model, basis, inputs)
     if eta is None:
-        n_rows = len(as_frame(offset).values) if np.ndim(offset) else 1
+        n_rows = 1 if offset is None else (*np.shape(as_frame(offset).values), 1)[0]
         eta = np.broadcast_to(model.intercept_, (n_rows, len(model.intercept_)))
     return estimate_stability(model, observation_model, recurrence, *as_drive(model, offset, eta, frame))
 
