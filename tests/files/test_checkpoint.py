@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pynapple as nap
 import pytest
-from samples import FULL, sample_cases
+from samples import FULL, Rows, sample_cases
 
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.npz import read_npz, write_npz
@@ -677,3 +677,30 @@ def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path):
     path.unlink()
     finished(child("fit_batches", path, out))
     assert np.array_equal(np.load(out)["coef"], found)
+
+
+@pytest.mark.parametrize("changed", ["sample_weight", "offset", "only another", "streamed"])
+@pytest.mark.parametrize("model", ["Poisson", "Gaussian"])
+def test_weights_and_offsets_belong_to_a_checkpoint(tmp_path, changed, model):
+    """The same fit continues bitwise; one with other weights or offsets is refused by name."""
+    rng = np.random.default_rng(0)
+    X, y, path = rng.normal(size=(200, 2)), rng.poisson(1.0, (200, 2)), tmp_path / "fit.npz"
+    rows = {"sample_weight": rng.integers(0, 3, 200), "offset": rng.normal(size=(200, 2))}
+    with jax.enable_x64(True):
+        with pytest.warns(RuntimeWarning, match="maxiter"):
+            PopulationGLM(model, solver_kwargs={"maxiter": 1}).fit(X, y, checkpoint=path, **rows)
+        if changed == "only another":
+            other, name = {"sample_weight": rows["sample_weight"]}, "offset"
+        elif changed == "streamed":
+            other, name = rows | {"offset": Rows(rows["offset"] + 1)}, "offset|y is not"
+        else:
+            other, name = rows | {changed: rows[changed] + 1}, changed
+        before = path.read_bytes()
+        with pytest.raises(
+            ValueError, match=f"is the checkpoint of (another fit: ({name}) was|a fit to other data: ({name}))"
+        ):
+            PopulationGLM(model).fit(X, y, checkpoint=path, **other)
+        assert path.read_bytes() == before
+        continued = PopulationGLM(model).fit(X, y, checkpoint=path, **rows)
+        plain = PopulationGLM(model).fit(X, y, **rows)
+    np.testing.assert_array_equal(continued.coef_, plain.coef_)

@@ -3,11 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from messages import PLAIN, assert_refused, count, fit, frame, put, simulate, table
+from samples import Rows
 from sklearn.exceptions import NotFittedError
 
 import popglm
+from popglm.assessment import rescaled_intervals
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import NegativeBinomial, ObservationModel
 
@@ -16,6 +19,14 @@ class Undecorated(ObservationModel):
     """A model of one's own, but for the line above."""
 
     loss = least = saturated = variance = sample = None
+
+
+def fit_rows(s, **rows):
+    return PopulationGLM().fit(s.X, s.y, **rows)
+
+
+def named(y):
+    return pd.DataFrame(y, columns=list("abc"))
 
 
 REFUSED = {
@@ -257,6 +268,56 @@ REFUSED = {
         lambda s: PopulationGLM().fit(count(frame(s.y)), s.y).predict(count(frame(s.y))[:, ::-1]),
         ValueError, "feature names should match.*expected '0:0' where '2:1' came",
     ),
+    # Weights and offsets
+    "weights of another length": (
+        lambda s: fit_rows(s, sample_weight=np.ones(9)), ValueError, "same number of rows; got 600 and 9"
+    ),
+    "offset of other neurons": (
+        lambda s: fit_rows(s, offset=np.ones((600, 2))), ValueError, r"`offset` must have shape .*\(600, 3\).*all neurons"
+    ),
+    "weights transposed": (lambda s: fit_rows(s, sample_weight=np.ones((3, 600))), ValueError, "number of rows; got 600 and 3"),
+    "weights with three axes": (lambda s: fit_rows(s, sample_weight=np.ones((600, 3, 1))), ValueError, "must be 1-D or 2-D"),
+    "offset a number": (lambda s: fit_rows(s, offset=1.5), ValueError, r"number for each row.*Write `np.full\(600, value\)`"),
+    "weight a number": (lambda s: s.model.score(s.X, s.y, sample_weight=2), ValueError, "got one number. Write `np.full"),
+    "weights negative": (
+        lambda s: fit_rows(s, sample_weight=put(np.ones(600), 7, -2)), ValueError, "not be below 0; row 7 holds -2. Give 0"
+    ),
+    "weights negative in a stream": (
+        lambda s: fit_rows(s, sample_weight=Rows(put(np.ones(600), 7, -2))), ValueError, "not be below 0; row 7 holds -2"
+    ),
+    "weights infinite": (lambda s: fit_rows(s, sample_weight=put(s.y, (5, 1), np.inf)), ValueError, "finite; row 5 .*by NaN"),
+    "offset the log of 0": (
+        lambda s: fit_rows(s, offset=put(s.y, (5, 1), -np.inf)), ValueError, r"finite; row 5 .*`np.log\(np.where\(exposure > 0"
+    ),
+    "offset infinite in a stream": (
+        lambda s: fit_rows(s, offset=Rows(put(s.y, (5, 1), -np.inf))), ValueError, "row 5 holds an infinite value. Leave out"
+    ),
+    "weights of words": (lambda s: fit_rows(s, sample_weight=["2"] * 600), TypeError, "must hold real numbers.*asarray"),
+    "weights all 0": (lambda s: fit_rows(s, sample_weight=np.zeros(600)), ValueError, "no bin is valid.*has zero weight"),
+    "weights 0 in an update": (
+        lambda s: s.stepper.update(s.params, s.state, s.X, s.y, sample_weight=np.zeros(600)), ValueError, "no bin is valid"
+    ),
+    "offset NaN everywhere": (lambda s: fit_rows(s, offset=s.y * np.nan), ValueError, "`sample_weight` or `offset`"),
+    "weights at other times": (
+        lambda s: PopulationGLM().fit(frame(s.X), s.y, sample_weight=frame(s.y, shift=1.0)),
+        ValueError, "X and sample_weight must share their times; row 0 is at 0.000000 s in X and at 1.000000 s",
+    ),
+    "offset of neurons in another order": (
+        lambda s: PopulationGLM().fit(s.X, named(s.y)).predict(s.X, offset=named(s.y)[list("cba")]),
+        ValueError, "columns of `offset` should be the neurons, in the same order; expected 'a' where 'c' came. Select",
+    ),
+    "weights of an index of its own": (
+        lambda s: PopulationGLM().fit(s.X, named(s.y), sample_weight=named(s.y)[::-1]),
+        ValueError, "index",
+    ),
+    "aggregate of rows that count twice": (
+        lambda s: s.model.score(s.X, s.y, aggregate_sample_scores=np.nanmean, sample_weight=np.full(600, 2)),
+        ValueError, "`aggregate_sample_scores` takes each row as it is, and cannot count one 2 times. Select rows",
+    ),
+    "intervals of rows that count twice": (
+        lambda s: rescaled_intervals(s.model, s.X, s.y, seed=0, sample_weight=np.full(600, 2)),
+        ValueError, "`rescaled_intervals` takes each row as it is, and cannot count one 2 times. Select rows",
+    ),
     "columns of a table in another order": (
         lambda s: PopulationGLM().fit(table(s.X), s.y).score(table(s.X)[list("dcba")], s.y), ValueError, "should match"
     ),
@@ -266,3 +327,16 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_with_what_was_expected_what_came_and_the_fix(s, name):
     assert_refused(s, *REFUSED[name])
+
+
+def test_fixes_of_weights_and_offsets(s):
+    """What the messages advise works."""
+    exposure = put(np.ones(600), 5, 0.0)
+    offset = np.log(np.where(exposure > 0, exposure, np.nan))
+    fitted = fit_rows(s, offset=offset, sample_weight=np.full(600, 2))
+    np.testing.assert_allclose(fitted.coef_, fit_rows(s, sample_weight=exposure > 0).coef_, atol=1e-4)
+    assert np.isfinite(s.model.score(s.X, s.y, aggregate_sample_scores=np.nanmean, sample_weight=exposure))
+    assert len(rescaled_intervals(s.model, s.X, s.y, seed=0, sample_weight=exposure)) == 3
+    model = PopulationGLM().fit(s.X, named(s.y))
+    offset = named(s.y)[list("cba")]
+    assert model.predict(s.X, offset=offset[list("abc")]).shape == s.y.shape

@@ -404,3 +404,48 @@ def test_no_spike_is_lost_where_an_epoch_ends_amid_a_bin():
     model = PopulationGLM().fit(basis.lazy_features(counts, stimulus), counts)
     drawn = simulate(jax.random.key(0), model, basis, [None, stimulus])
     assert sum(map(len, drawn.units.values())) == np.nansum(drawn.counts.d)
+
+
+def test_an_offset_drives_the_bins_that_are_drawn(float64):
+    """Simulate with an offset, fit with it, recover: a drive that is known does not change the filters."""
+    basis = RaisedCosineLogConv(2, window_size=10)
+    start = np.random.default_rng(0).poisson(0.1, (2000, 2))
+    model = PopulationGLM().fit(basis.lazy_features(start), start)
+    model.coef_ = np.array([[-1.0, 0.2], [-0.5, 0.0], [0.0, -1.0], [0.2, -0.5]])
+    offset = np.where(np.arange(20_000) % 100 < 50, 1.0, -1.0)[:, None] * [1, 0.5]
+    draw = {"duration": 20.0, "bin_size": 0.001}
+    population = simulate(jax.random.key(0), model, basis, offset=offset, **draw)
+    counts = population.counts.values
+    assert counts[offset[:, 0] > 0, 0].mean() > 4 * counts[offset[:, 0] < 0, 0].mean()
+    X = basis.lazy_features(counts)
+    np.testing.assert_allclose(population.rates[10:], model.predict(X, offset=offset)[10:], rtol=1e-4)
+    fit = PopulationGLM().fit(X, counts, offset=offset)
+    rate = model.predict(X, offset=offset)[10:]
+    for n in range(2):
+        errors = standard_errors(np.asarray(X)[10:], rate[:, n])
+        z = (np.append(fit.intercept_[n], fit.coef_[:, n]) - np.append(model.intercept_[n], model.coef_[:, n])) / errors
+        assert np.abs(z).max() < 4
+    zero = simulate(jax.random.key(0), model, basis, offset=np.zeros(20_000), **draw)
+    plain = simulate(jax.random.key(0), model, basis, **draw)
+    np.testing.assert_array_equal(zero.counts.values, plain.counts.values)
+    offset[:5, 1] = np.nan
+    holes = simulate(jax.random.key(0), model, basis, offset=offset, **draw).counts.values
+    assert np.isnan(holes[:5, 1]).all() and np.isfinite(holes[5:]).all()
+    with pytest.raises(
+        ValueError, match=r"the simulation and offset must have the same number of rows; got 20000 and 3"
+    ):
+        simulate(jax.random.key(0), model, basis, offset=np.zeros(3), **draw)
+
+
+def test_stability_is_that_at_the_offset(float64):
+    """A drive moves the fixed point to the rates that it predicts; a large one, which the fit had, is no explosion."""
+    basis = RaisedCosineLogConv(2, window_size=10)
+    counts = np.random.default_rng(0).poisson(0.2, (3000, 2))
+    model = PopulationGLM().fit(basis.lazy_features(counts), counts)
+    model.coef_ = 0 * model.coef_
+    for offset in (np.full(7, 0.5), np.log([0.5, 2.0, 2.0])):
+        got = stability(model, basis, offset=offset)
+        np.testing.assert_allclose(got.rates, np.exp(model.intercept_) * np.exp(offset).mean(), rtol=1e-4)
+    assert stability(model, basis, offset=np.zeros(3)).rates == pytest.approx(stability(model, basis).rates)
+    busy = simulate(jax.random.key(0), model, basis, duration=1.0, bin_size=0.01, offset=np.full(100, np.log(1000.0)))
+    assert busy.counts.values.mean() > 100

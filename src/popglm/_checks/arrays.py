@@ -82,6 +82,11 @@ def as_input_matrix(x: Any) -> Shaped[np.ndarray, "time inputs"]:
     return values[:, None] if values.ndim == 1 else values
 
 
+INFINITE_FIX = {
+    "offset": "Leave out rows without exposure by NaN: `np.log(np.where(exposure > 0, exposure, np.nan))`.",
+}
+
+
 def require_finite(name: str, values: np.ndarray, first: int = 0) -> tuple[float, float]:
     """Require entries that are finite and whose squares do not overflow, or NaN (missing); return minimum and maximum.
 
@@ -98,7 +103,7 @@ def require_finite(name: str, values: np.ndarray, first: int = 0) -> tuple[float
             flat, largest = np.abs(piece.reshape(len(piece), -1)), max(-minimum, maximum)
             row += int(np.argmax((flat > limit if np.isfinite(largest) else np.isinf(flat)).any(1)))
             if np.isinf(largest):
-                fix = "Mark missing values by NaN."
+                fix = INFINITE_FIX.get(name, "Mark missing values by NaN.")
                 raise ValueError(f"`{name}` must be finite; row {row} holds an infinite value. {fix}")
             came = f"row {row} reaches {largest:.3g}, more than {limit:.1g}"
             raise ValueError(f"`{name}` holds a value too large for {dtype}: {came}. Rescale it.")
@@ -159,7 +164,9 @@ def require_valid_bins(has_valid_bins: Any) -> None:
     """Require at least one valid bin."""
     if not has_valid_bins:
         fix = "The first `window_size` rows of features of an epoch are NaN: a batch must be longer than the window."
-        raise ValueError(f"no bin is valid: every row holds a NaN in X or in y, or has zero weight. {fix}")
+        raise ValueError(
+            f"no bin is valid: every row holds a NaN in X, y, `sample_weight` or `offset`, or has zero weight. {fix}"
+        )
 
 
 def require_small_offset(mean: np.ndarray, sd: np.ndarray) -> None:
@@ -174,13 +181,16 @@ def require_small_offset(mean: np.ndarray, sd: np.ndarray) -> None:
         )
 
 
-def find_ranges(X: Any, y: Any, features: np.ndarray, weight: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def find_ranges(
+    X: Any, y: Any, features: np.ndarray, weight: Any = None, offset: Any = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Smallest and largest value of features in the valid bins, and whether they differ; X is read in parts."""
     low, high = np.full(len(features), np.inf), np.full(len(features), -np.inf)
     for start in range(0, X.shape[0], 8192):
         part = slice(start, start + 8192)
         rows = np.asarray(X[part])
         counted = ~np.isnan(np.asarray(y[part])) & (True if weight is None else np.asarray(weight[part]) > 0)
+        counted = counted & (True if offset is None else ~np.isnan(np.asarray(offset[part])))
         valid = ~np.isnan(rows).any(1) & counted.any(1)
         rows = rows[valid][:, features].astype(float)
         low, high = np.minimum(low, rows.min(0, initial=np.inf)), np.maximum(high, rows.max(0, initial=-np.inf))
@@ -188,11 +198,11 @@ def find_ranges(X: Any, y: Any, features: np.ndarray, weight: Any = None) -> tup
     return low, high, high - low > round_off
 
 
-def require_constant(X: Any, y: Any, features: np.ndarray, weight: Any = None) -> None:
+def require_constant(X: Any, y: Any, features: np.ndarray, weight: Any = None, offset: Any = None) -> None:
     """Require that features which looked constant in single precision are constant in the valid bins."""
     if not len(features):
         return
-    low, high, varies = find_ranges(X, y, features, weight)
+    low, high, varies = find_ranges(X, y, features, weight, offset)
     if varies.any():
         feature, minimum, maximum = features[varies][0], low[varies][0], high[varies][0]
         came = f"{maximum - minimum:.3g} only, at {maximum:.6g}, in the bins that count"
@@ -223,6 +233,13 @@ def require_shape(name: str, values: Any, shape: tuple[int, ...], axes: str, fix
     """Require an array of this shape, and return it."""
     require_equal_shapes(name, np.shape(values), shape, axes, fix)
     return np.asarray(values)
+
+
+def require_one_per_row(name: str, values: Any, n_rows: int) -> None:
+    """Require an array of rows, not one number for all of them."""
+    if np.isscalar(values) or getattr(values, "shape", None) == ():
+        fix = f"Write `np.full({n_rows}, value)` for one value in all rows."
+        raise ValueError(f"`{name}` must hold a number for each row, (time,) or (time, neurons); got one number. {fix}")
 
 
 def require_equal_shapes(name: str, came: tuple[int, ...], shape: tuple[int, ...], axes: str, fix: str = "") -> None:

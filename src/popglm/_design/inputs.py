@@ -13,6 +13,7 @@ from popglm._checks.arrays import (
     require_equal_shapes,
     require_finite,
     require_in_support,
+    require_one_per_row,
     require_sliceable,
     require_y,
     warn_spike_times,
@@ -90,6 +91,7 @@ def as_row_values(
     if value is None:
         return None
     given = as_frame(value)
+    require_one_per_row(name, given.values, next(iter(others.values())).values.shape[0])
     if is_stream(given.values) and not built:
         values = CheckedRowValues(name, require_sliceable(name, given.values), low)
     else:
@@ -101,7 +103,7 @@ def as_row_values(
     if values.shape[1] != 1:
         fix = " Or give one number for each row, (time,), for all neurons."
         require_equal_shapes(name, values.shape, (values.shape[0], n_neurons), "time, neurons", fix)
-        require_same_names(neurons, given.columns, f"the columns of `{name}` should be the neurons of `y`")
+        require_same_names(neurons, given.columns, f"the columns of `{name}` should be the neurons")
     return values
 
 

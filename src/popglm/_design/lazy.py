@@ -12,7 +12,7 @@ from popglm._checks.times import require_restriction
 from popglm._design.arrays import zero_pad
 from popglm._design.blocks import Block, Source
 from popglm._design.design import Design, DesignRows
-from popglm._design.streams import is_stream, require_open_file
+from popglm._design.streams import is_stream, read_rows, require_open_file
 from popglm._design.terms import ConvTerm, leaf_terms, missing_per_input
 from popglm._design.total import collect_entries
 from popglm._pynapple import Epochs, Frame, HasFrame, rows_in_epochs
@@ -50,7 +50,7 @@ class LazyRows(DesignRows):
             return y
         if is_stream(y) and (np.diff(self._positions) > 0).all():
             return ScatteredStream(y, self._positions, self.length)
-        y = np.asarray(y)
+        y = read_rows(y, 0, y.shape[0]) if is_stream(y) else np.asarray(y)
         out = np.zeros((self.length, *y.shape[1:]), y.dtype)
         out[self._positions] = y
         return out

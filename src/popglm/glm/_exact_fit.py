@@ -9,7 +9,7 @@ from popglm._checks.names import names_of
 from popglm._checks.values import require_flag
 from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows, as_observations
+from popglm._design.inputs import Observations, as_design_rows, as_observations
 from popglm._design.lost_rows import warn_lost_rows
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import (
@@ -36,7 +36,7 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
     require_default_solver(settings.solver_name, checkpoint)
     exact = settings.solver_name is None
     model = settings.objective.model
-    X, y, weight, offset = as_observations(X, y, model, settings.y_dims, sample_weight, offset)
+    data = X, y, weight, offset = as_observations(X, y, model, settings.y_dims, sample_weight, offset)
     n_features, n_neurons = X.values.shape[1], y.values.shape[1]
     rows = as_design_rows(X.values, centered=exact)
     center = rows.offset(n_features)
@@ -49,7 +49,7 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
         coef, intercept = settings.core_params(init_params, mask, "init_params")
         start = coef, intercept + coef @ center - y_center
     if checkpoint is not None:
-        saver = Checkpoint(checkpoint, _fingerprint(settings, mask, X, y, start))
+        saver = Checkpoint(checkpoint, _fingerprint(settings, mask, data, start))
         saver.verify_data(design_fingerprint(design))
     with saver or nullcontext():  # on leaving it, the file is written
         if exact:
@@ -59,17 +59,18 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
                 )
         else:
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
-        fit = fit._replace(features=_with_true_constants(fit.features, X.values, y.values, weight, exact))
+        counted = X.values, activity, fit.features.constant, weight, offset
+        fit = fit._replace(features=_with_true_constants(fit.features, counted, exact))
         warn_lost_rows(X, rows.gather(design.valid))
         return _as_fitted(settings, design, mask, fit, center, y_center, names_of(X, y))
 
 
-def _with_true_constants(features: FeatureRank, X, y, weight, exact: bool) -> FeatureRank:
+def _with_true_constants(features: FeatureRank, data, exact: bool) -> FeatureRank:
     """Of the features that look constant in the precision of the sums, those that are; the default solver needs all to be."""
     if exact:
-        require_constant(X, y, features.constant, weight)
+        require_constant(*data)
     elif len(features.constant):
-        _, _, varies = find_ranges(X, y, features.constant, weight)
+        _, _, varies = find_ranges(*data)
         features = features._replace(constant=features.constant[~varies])
     return features
 
@@ -101,13 +102,17 @@ def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -
     )
 
 
-def _fingerprint(settings: Settings, mask, X, y, start) -> dict:
+def _fingerprint(settings: Settings, mask, data: Observations, start) -> dict:
     """Settings and shapes that a checkpoint of this fit is compared by."""
     return (
         {"method": f"fit of {settings.estimator}"}
         | objective_fingerprint(settings.objective, mask)
         | options_fingerprint(settings.options)
-        | frame_fingerprint("X", X)
-        | frame_fingerprint("y", y)
+        | frame_fingerprint("X", data.X)
+        | frame_fingerprint("y", data.y)
         | {"init": start and values_checksum(*start)}
+        | {
+            name: None if values is None else values_checksum(values)
+            for name, values in zip(("sample_weight", "offset"), data.weights_and_offsets, strict=True)
+        }
     )

@@ -61,7 +61,7 @@ def fit_along_path(settings: Settings, X, y, sample_weight, offset, strengths, n
         strengths, fits = fit_strengths(
             design, objective._replace(strength=base), mask, strengths, n_strengths, report=report, **settings.options
         )
-    require_constant(X.values, y.values, fits[0].features.constant, weight)
+    require_constant(X.values, activity, fits[0].features.constant, weight, offset)
     warn_lost_rows(X, rows.gather(design.valid))
     center = rows.offset(n_features)
     coef = np.stack([fit.coef for fit in fits])

@@ -156,7 +156,7 @@ def coupling_table(
     senders, receivers = map(as_ids, (senders, receivers), strength.shape)
     tests = errors.test(groups) if tests is None else tests
     fix = " The tests must be of all pairs: give both the same `features`."
-    statistic, df, p = (require_shape("tests", t, strength.shape, "senders, receivers", fix) for t in tests)
+    statistic, df, p = (np.asarray(require_shape("tests", t, strength.shape, "senders, receivers", fix)) for t in tests)
     pairs = [(s, r) for s in range(len(senders)) for r in range(len(receivers)) if own or senders[s] != receivers[r]]
     index = tuple(np.array(pairs, int).reshape(-1, 2).T)
     columns = {"sender": [senders[s] for s, _ in pairs], "receiver": [receivers[r] for _, r in pairs]}

@@ -7,12 +7,14 @@ import numpy as np
 from popglm._checks.models import require_estimator, require_fitted
 from popglm._checks.names import require_same_names
 from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows
+from popglm._design.inputs import as_design_rows, as_row_values
+from popglm._design.streams import read_rows
 from popglm._design.total import collect_entries
+from popglm._pynapple import as_frame
 from popglm._sums.scores import linear_predictor_rows
 from popglm.basis import Conv
 from popglm.basis._tree import Basis, Sum
-from popglm.glm._access import core_params, fitted_names, model_with_dispersion
+from popglm.glm._access import core_params, fitted_names, fitted_neuron_names, model_with_dispersion
 from popglm.glm._model import Model
 from popglm.simulation._checks import (
     as_simulation_inputs,
@@ -105,6 +107,16 @@ def _join_recurrences(kernels, weights, n):
     kernel = np.concatenate([np.pad(k, ((0, window - len(k)), (0, 0))) for k in kernels], 1)
     coef = [np.asarray(w, float).reshape(n, n, -1) for w in weights]  # receiver, sender, function
     return Recurrence(kernel=kernel, coef=np.concatenate(coef, 2).transpose(1, 2, 0))
+
+
+def as_drive(model, offset, eta, frame):
+    """Linear predictor `eta` (time, neurons) plus the offset of its rows, and the offset as such an array, or None."""
+    if offset is None:
+        return eta, None
+    frame = (as_frame(eta) if frame is None else frame)._replace(values=eta)
+    offset = as_row_values("offset", offset, {"the simulation": frame}, eta.shape[1], fitted_neuron_names(model))
+    offset = np.broadcast_to(read_rows(offset, 0, len(eta)), eta.shape).astype(float)
+    return eta + offset, offset
 
 
 def decompose_model(model, basis, inputs):

@@ -9,13 +9,13 @@ from popglm._checks.names import require_same_bin_size
 from popglm._checks.times import require_regular_bins
 from popglm._checks.values import as_number, require_key
 from popglm._pynapple import bin_frame, epoch_starts, select_columns
-from popglm._types import Numbers
+from popglm._types import Numbers, RowValues
 from popglm.basis._tree import Basis
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import fitted_names, fitted_neuron_names, is_single
 from popglm.simulation._checks import EXPLODING_FIT_FIX, as_history, as_n_bins, require_time_grid
 from popglm.simulation._recording import Population, make_recording
-from popglm.simulation._recurrence import decompose_model
+from popglm.simulation._recurrence import as_drive, decompose_model
 from popglm.simulation._rollout import BinsToDraw, simulate_recurrence
 from popglm.simulation._stability import estimate_stability, explosion_limit, typical_activity, warn_unstable
 
@@ -29,10 +29,11 @@ def simulate(
     duration: float | None = None,
     bin_size: float | None = None,
     history: Numbers | None = None,
+    offset: RowValues | None = None,
 ) -> Population:
     r"""Simulate a fitted model whose features depend on its own activity: drawn counts are the history of later bins.
 
-    .. math:: y_{tn} \sim p\Bigl(\cdot \Bigm| b_n + x_t^\top v_n
+    .. math:: y_{tn} \sim p\Bigl(\cdot \Bigm| b_n + o_{tn} + x_t^\top v_n
        + \sum_{m,k} w_{(m,k),n} \sum_{l=1}^{W} h_k(l)\, y_{t-l,m}\Bigr)
 
     Observation model, link and dispersion are those of the fit; :math:`x_t` are features of inputs known in advance. A warning
@@ -55,12 +56,14 @@ def simulate(
     history
         Activity before the first bin of each epoch, shape (bins, neurons), the latest bin last; for example the counts of the
         fit. By default zeros, from which a coupled population may overshoot.
+    offset
+        Added to the linear predictor of the bins that are drawn, as in `fit`; shape (time,) or (time, neurons), 0 by default.
 
     Returns
     -------
     Population
-        Spike times, counts and rates, with the parameters of the model. Bins with NaN in their inputs are NaN, and are 0 in the
-        history of others.
+        Spike times, counts and rates, with the parameters of the model. Bins with NaN in their inputs or offset are NaN, and 0
+        in the history of others.
 
     Raises
     ------
@@ -104,8 +107,9 @@ def simulate(
         fitted_names(model).bin_size, bin_size, "Simulate in bins of the size of the fit, `bin_size_`."
     )
     history = as_history(history, len(recurrence.kernel), len(model.intercept_), fitted_neuron_names(model))
-    warn_unstable(estimate_stability(model, observation_model, recurrence, eta))
-    limit = explosion_limit(observation_model, typical_activity(model, observation_model))
+    eta, offset = as_drive(model, offset, eta, frame)
+    warn_unstable(estimate_stability(model, observation_model, recurrence, eta, offset))
+    limit = explosion_limit(observation_model, typical_activity(model, observation_model, offset))
     bins = BinsToDraw(starts=epoch_starts(frame, len(eta)), eta=eta, times=frame.times)
     names = fitted_neuron_names(model)
     ids = np.arange(len(limit)) if names is None else names

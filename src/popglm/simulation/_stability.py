@@ -6,12 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from popglm._checks.values import warn_user
+from popglm._pynapple import as_frame
+from popglm._types import RowValues
 from popglm.basis._tree import Basis
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import train_mean
 from popglm.simulation._checks import EXPLODING_FIT_FIX
 from popglm.simulation._mean_field import MeanField
-from popglm.simulation._recurrence import decompose_model
+from popglm.simulation._recurrence import as_drive, decompose_model
 
 # Counts per bin: a population that reaches them explodes, unless the data of the fit reach them, too.
 MAX_MEAN_COUNT = 20.0
@@ -36,7 +38,9 @@ class Stability(NamedTuple):
         return bool(self.gain < 1 and self.margin >= SAFE_MARGIN)
 
 
-def stability(model: GLM | PopulationGLM, basis: Basis, inputs: Sequence | None = None) -> Stability:
+def stability(
+    model: GLM | PopulationGLM, basis: Basis, inputs: Sequence | None = None, *, offset: RowValues | None = None
+) -> Stability:
     r"""Estimate from its mean field whether the rates of a coupled model settle, and how far they are from running away.
 
     At a fixed point the mean rates that the neurons receive are those that they produce,
@@ -51,8 +55,8 @@ def stability(model: GLM | PopulationGLM, basis: Basis, inputs: Sequence | None 
 
     Parameters
     ----------
-    model, basis, inputs
-        As for `simulate`. The mean field takes the average effect of the inputs.
+    model, basis, inputs, offset
+        As for `simulate`. The mean field takes the average effect of the inputs and of the offset.
 
     Returns
     -------
@@ -80,17 +84,26 @@ def stability(model: GLM | PopulationGLM, basis: Basis, inputs: Sequence | None 
     >>> stability(PopulationGLM().fit(basis.lazy_features(counts), counts), basis).stable
     True
     """
-    observation_model, recurrence, eta, _ = decompose_model(model, basis, inputs)
-    return estimate_stability(
-        model, observation_model, recurrence, np.asarray(model.intercept_)[None] if eta is None else eta
-    )
+    observation_model, recurrence, eta, frame = decompose_model(model, basis, inputs)
+    if eta is None:
+        n_rows = 1 if offset is None else (*np.shape(as_frame(offset).values), 1)[0]
+        eta = np.broadcast_to(model.intercept_, (n_rows, len(model.intercept_)))
+    return estimate_stability(model, observation_model, recurrence, *as_drive(model, offset, eta, frame))
 
 
-def typical_activity(model, observation_model):
-    """Typical size of each neuron's activity: that in the data of the fit, or a default after `update`."""
+def typical_activity(model, observation_model, offset=None):
+    """Typical size of each neuron's activity: that in the data of the fit, or a default after `update`.
+
+    With an offset (time, neurons) that of the bin where it is largest, since the mean that is known is that at an offset of 0.
+    """
     default = 0.98 if observation_model.support.kind == "binary" else float(observation_model.dispersion == "pearson")
     unknown = np.full(len(model.intercept_), default)
-    mean = np.abs(np.asarray(train_mean(model, unknown), float))
+    mean = np.asarray(train_mean(model, unknown), float)
+    if offset is not None:
+        eta = np.asarray(observation_model.link.forward(mean), float) + np.nan_to_num(offset)
+        mean = np.asarray(observation_model.link.inverse(eta), float)
+        mean = mean[np.abs(mean).argmax(0), np.arange(mean.shape[1])]
+    mean = np.abs(mean)
     if observation_model.dispersion == "pearson":
         mean = mean + np.sqrt(np.asarray(observation_model.variance(mean)) * np.ravel(observation_model.scale))
     return mean
@@ -104,9 +117,9 @@ def explosion_limit(observation_model, typical):
     return np.full(len(typical), 1e4 * typical.max() if has_unit else max(MAX_MEAN_COUNT, 10 * typical.max()))
 
 
-def estimate_stability(model, observation_model, recurrence, eta) -> Stability:
-    """Stability of a fitted model, given its recurrence and its linear predictor without recurrence (time, neurons)."""
-    typical = typical_activity(model, observation_model)
+def estimate_stability(model, observation_model, recurrence, eta, offset=None) -> Stability:
+    """Stability of a fitted model, given its recurrence, its linear predictor without it (time, neurons), and the offset."""
+    typical = typical_activity(model, observation_model, offset)
     only_0_and_1 = observation_model.support.kind == "binary"
     limit = (1 + typical) / 2 if only_0_and_1 else explosion_limit(observation_model, typical)
     field = MeanField.from_recurrence(observation_model, recurrence.filters, eta, limit)
