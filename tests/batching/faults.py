@@ -31,7 +31,7 @@ FAULTS = {
         "batching/_run.py", "else n_batches) - 1", "else n_batches) - 2", "files/test_checkpoint.py", "list"
     ),
     "a checkpoint looks at a buffer when it is written": Fault(
-        "batching/_run.py", "batch_copy = X.copy(), y.copy()", "batch_copy = X, y", "files/test_checkpoint.py", "buffer"
+        "batching/_run.py", "batch_copy = batch.map(np.copy)", "batch_copy = batch", "files/test_checkpoint.py", "buffer"
     ),
     "a stopped run keeps the losses of later steps": Fault(
         "batching/_watch.py", '"loss": n,', '"loss": None,', "files/test_checkpoint.py", "callback_repeats"
@@ -90,8 +90,8 @@ FAULTS = {
     ),
     "batches are rounded before they are centred": Fault(
         "batching/_default_solver.py",
-        "X = X - fit.state.totals.center ",
-        "X = X - 0 * fit.state.totals.center ",
+        "X=batch.X - totals.center)",
+        "X=batch.X - 0 * totals.center)",
         "batching/test_batches.py",
         "far_from_0",
     ),

@@ -3,6 +3,7 @@
 Without an offset the null model is the mean of y, which `losses.fit_null_model` takes from sums.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,19 +27,26 @@ def null_model_of(design: Design, model: Any, bins: np.ndarray, events: np.ndarr
     null = fit_null_model(model, bins, events)
     if not design.has_offset:
         return null
-    eta = _solve_intercept(design, model, null)
+    sum_over = lambda f, *args: total(f, design, *args)
+    return null_model_at(model, null, solve_null_intercept(sum_over, model, null, null.eta))
+
+
+def null_model_at(model: Any, null: NullModel, eta: np.ndarray) -> NullModel:
+    """Null model with this intercept; its mean is that at an offset of 0."""
     return null._replace(mean=np.asarray(model.link.inverse(eta), float), eta=eta)
 
 
-def _solve_intercept(design: Design, model: Any, null: NullModel) -> np.ndarray:
-    """Intercept at which the slope of the loss is 0: steps of scoring, or bisection where one leaves the known bounds."""
-    dtype, eta = jnp.result_type(float), null.eta
+def solve_null_intercept(sum_over: Callable, model: Any, null: NullModel, start: np.ndarray) -> np.ndarray:
+    """Intercept at which the slope of the loss is 0: steps of scoring, or bisection where one leaves the known bounds.
+
+    ``sum_over(f, *args)`` sums ``f(block, *args)`` over the rows, whose mean is that of `null`.
+    """
+    dtype, eta = jnp.result_type(float), start
     low, high, tol = np.full_like(eta, -np.inf), np.full_like(eta, np.inf), machine_epsilon() ** 0.75
     last_step = np.zeros_like(eta)
     for _ in range(MAX_SCORING_STEPS):
-        slope, information = total(
-            _slope_and_information, design, model, eta.astype(dtype), null.mean.astype(dtype), null.silent
-        )
+        args = model, eta.astype(dtype), null.mean.astype(dtype), null.silent
+        slope, information = sum_over(null_slope_and_information, *args)
         slope = np.where(np.isfinite(slope), slope, last_step)  # too far: on the side where the last step went
         low, high = np.where(slope < 0, eta, low), np.where(slope > 0, eta, high)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -52,7 +60,7 @@ def _solve_intercept(design: Design, model: Any, null: NullModel) -> np.ndarray:
     return eta
 
 
-def _slope_and_information(
+def null_slope_and_information(
     block: Block, model: Any, intercept: PerNeuron, mean: PerNeuron, silent: PerNeuron
 ) -> tuple[PerNeuron, PerNeuron]:
     """Slope of each neuron's loss along its intercept, and its quasi-information; a silent neuron has `mean` for y."""

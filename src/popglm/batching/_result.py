@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm._checks.arrays import require_valid_bins
-from popglm._design.arrays import machine_epsilon
+from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._solver.preconditioner import prepare_problem
 from popglm._sums.losses import NullModel
+from popglm._sums.null_model import null_model_at
 from popglm._sums.rank import central_moments, constant_features
 from popglm._sums.scale import Dispersion, chi_squared_sums, estimate_dispersion, needs_chi_squared
 from popglm.batching._first_pass import refine_parameters
@@ -33,9 +34,12 @@ def fit_result(fit) -> BatchResult:
     require_valid_bins(fit.state.totals.bins.any())
     if isinstance(fit.state, FirstPass):
         fit = refine_parameters(fit).with_dispersion()
-    state, null = fit.state, fit.state.totals.null
+    state, totals = fit.state, fit.state.totals
+    null = totals.null
+    if totals.offset_intercept is not None:
+        null = null_model_at(fit.objective.model, null, totals.offset_intercept)
     coef, intercept = fit.params
-    moments = fit.state.totals.moments
+    moments = totals.moments
     _, _, varying, _ = central_moments(moments, machine_epsilon())
     infinite = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
     return BatchResult(
@@ -46,7 +50,7 @@ def fit_result(fit) -> BatchResult:
         null=null,
         dispersion=fitted_dispersion(fit),
         collinear=_feature_rank(fit, fit.mask).collinear_features(fit.mask),
-        constant_features=constant_features(moments, varying, fit.state.totals.center),
+        constant_features=constant_features(moments, varying, totals.center),
     )
 
 
@@ -57,7 +61,7 @@ def fitted_dispersion(fit) -> Dispersion:
     if not needs_chi_squared(model):
         sums = None
     elif sums is None:
-        params = (np.asarray(a, jnp.result_type(float)) for a in (*state.centered_params, null.eta))
+        params = (np.asarray(a, jnp.result_type(float)) for a in (*state.centered_params, state.totals.null_intercept))
         sums = state.totals.sample.total(chi_squared_sums, model, *params)
     return estimate_dispersion(model, null.mean, _n_params(fit), null.silent, sums)
 
@@ -74,5 +78,5 @@ def _n_params(fit):
 def _feature_rank(fit, mask):
     """Rank of the features within `mask` in the bins seen so far, with the penalty."""
     totals = fit.state.totals
-    bins, eps = np.maximum(totals.bins, 1), machine_epsilon()
+    bins, eps = as_divisor(totals.bins), machine_epsilon()
     return prepare_problem(fit.objective, mask, bins, totals.null.mean, totals.null.eta, totals.moments, eps).rank
