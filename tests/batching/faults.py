@@ -31,7 +31,11 @@ FAULTS = {
         "batching/_run.py", "else n_batches) - 1", "else n_batches) - 2", "files/test_checkpoint.py", "list"
     ),
     "a checkpoint looks at a buffer when it is written": Fault(
-        "batching/_run.py", "batch_copy = batch.map(np.copy)", "batch_copy = batch", "files/test_checkpoint.py", "buffer"
+        "batching/_run.py",
+        "batch_copy = batch.map(np.copy)",
+        "batch_copy = batch",
+        "files/test_checkpoint.py",
+        "buffer",
     ),
     "a stopped run keeps the losses of later steps": Fault(
         "batching/_watch.py", '"loss": n,', '"loss": None,', "files/test_checkpoint.py", "callback_repeats"

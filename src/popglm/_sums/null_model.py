@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from popglm._design.arrays import machine_epsilon
 from popglm._design.blocks import Block
@@ -20,28 +21,19 @@ MAX_SCORING_STEPS = 60
 
 
 def null_model_of(design: Design, model: Any, bins: np.ndarray, events: np.ndarray) -> NullModel:
-    """Fit the model without features to a design, from its sums; `mean` is that at an offset of 0.
-
-    A silent neuron has half an event, as without an offset.
-    """
+    """Fit the model without features to a design, from its sums. A silent neuron has half an event, as without an offset."""
     null = fit_null_model(model, bins, events)
     if not design.has_offset:
         return null
-    sum_over = lambda f, *args: total(f, design, *args)
-    return null_model_at(model, null, solve_null_intercept(sum_over, model, null, null.eta))
+    return solve_null_model(lambda f, *args: total(f, design, *args), model, null)
 
 
-def null_model_at(model: Any, null: NullModel, eta: np.ndarray) -> NullModel:
-    """Null model with this intercept; its mean is that at an offset of 0."""
-    return null._replace(mean=np.asarray(model.link.inverse(eta), float), eta=eta)
+def solve_null_model(sum_over: Callable, model: Any, null: NullModel) -> NullModel:
+    """Null model at whose intercept the slope of the loss is 0, from that of `null` on; its mean of y is given.
 
-
-def solve_null_intercept(sum_over: Callable, model: Any, null: NullModel, start: np.ndarray) -> np.ndarray:
-    """Intercept at which the slope of the loss is 0: steps of scoring, or bisection where one leaves the known bounds.
-
-    ``sum_over(f, *args)`` sums ``f(block, *args)`` over the rows, whose mean is that of `null`.
+    Steps of scoring, or bisection where one leaves the known bounds. ``sum_over(f, *args)`` sums ``f(block, *args)`` over rows.
     """
-    dtype, eta = jnp.result_type(float), start
+    dtype, eta = jnp.result_type(float), null.intercept
     low, high, tol = np.full_like(eta, -np.inf), np.full_like(eta, np.inf), machine_epsilon() ** 0.75
     last_step = np.zeros_like(eta)
     for _ in range(MAX_SCORING_STEPS):
@@ -57,11 +49,11 @@ def solve_null_intercept(sum_over: Callable, model: Any, null: NullModel, start:
         last_step, eta = new - eta, new
         if (np.abs(last_step) <= tol * np.maximum(np.abs(eta), 1)).all():
             break
-    return eta
+    return null.with_intercept(eta)
 
 
 def null_slope_and_information(
-    block: Block, model: Any, intercept: PerNeuron, mean: PerNeuron, silent: PerNeuron
+    block: Block, model: Any, intercept: PerNeuron, mean: PerNeuron, silent: Bool[Array, " neurons"]
 ) -> tuple[PerNeuron, PerNeuron]:
     """Slope of each neuron's loss along its intercept, and its quasi-information; a silent neuron has `mean` for y."""
     eta, weight = null_predictor(block, intercept), block.weight.T

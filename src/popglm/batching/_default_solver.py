@@ -113,6 +113,7 @@ class BatchFit:
         if self.estimates_dispersion and state.dispersion is not None:
             dispersion = state.dispersion
         null = fit_null_model(self.objective.model, totals.counts.bins, totals.counts.events)
+        null = null.with_intercept(totals.null.offset_intercept)
         totals = replace(totals, sample=totals.sample.copy(), null=null)
         state = replace(state, totals=totals, dispersion=dispersion)
         if isinstance(state, FirstPass):

@@ -61,8 +61,9 @@ def step_in_exact_pass(fit, batch):
     """Add one batch of centred features to the sums of the pass. Return the next fit and the mean loss of the batch."""
     state, model = fit.state, fit.objective.model
     coef, intercept = state.problem.coordinates.to_model(ask(state.solver))
-    null, intercepts = state.totals.null, (intercept, state.totals.null_intercept)
-    sums = batch_total(_pass_sums, batch.design(), model, coef, *intercepts, null.mean, null.silent)
+    null = state.totals.null
+    params = coef, intercept, null.intercept, null.mean, null.silent
+    sums = batch_total(_pass_sums, batch.design(), model, *params)
     loss, bins = sums.losses[0], sums.counts.bins
     fit = fit.update(sums=sums if state.sums is None else jax.tree.map(np.add, state.sums, sums))
     return fit, float((loss / as_divisor(bins))[bins > 0].mean())
@@ -128,8 +129,8 @@ def take_solver_step(fit):
 def _step_null_model(fit, slopes):
     """Take a step of scoring of the null model's intercept; it begins at the optimum for the sample."""
     totals, (slope, information) = fit.state.totals, slopes
-    step = np.clip(-slope / as_divisor(information), -1, 1)
-    return fit.update(totals=replace(totals, offset_intercept=totals.offset_intercept + step))
+    intercept = totals.null.intercept + np.clip(-slope / as_divisor(information), -1, 1)
+    return fit.update(totals=replace(totals, null=totals.null.with_intercept(intercept)))
 
 
 def _step_dispersion(fit):
@@ -150,7 +151,7 @@ def _step_dispersion(fit):
 
 def _restart_at_null_model(fit, above_null):
     """Restart neurons where the exact fit starts: the first pass led them to a loss above that of the null model."""
-    state, null = fit.state, fit.state.totals.null_intercept
+    state, null = fit.state, fit.state.totals.null.intercept
     point = state.problem.coordinates.from_model(np.zeros(fit.mask.shape), null)
     return fit.update(solver=restart_neurons(state.solver, above_null, point))
 

@@ -28,7 +28,7 @@ from popglm._sums.losses import (
     stack_params,
 )
 from popglm._sums.moments import feature_moments
-from popglm._sums.null_model import null_model_of, solve_null_intercept
+from popglm._sums.null_model import null_model_of, solve_null_model
 from popglm._sums.scale import dispersion_slopes, fit_dispersion
 from popglm.batching._batch import Batch
 from popglm.batching._sample import sample_losses, sample_optimum, with_sampled_hessians
@@ -64,7 +64,7 @@ def step_in_first_pass(fit, batch):
     model, state, design = fit.objective.model, fit.state, batch.design()
     counts = total(bin_sums, design)
     totals, bins = _count_bins(state.totals, model, design, counts), as_divisor(counts.bins)
-    state = replace(state, intercept=np.where(np.isnan(state.intercept), totals.null_intercept, state.intercept))
+    state = replace(state, intercept=np.where(np.isnan(state.intercept), totals.null.intercept, state.intercept))
     state, sums = _reset_diverged_neurons(state, model, design, totals, counts)
     _, *gradients = sums.losses
 
@@ -90,11 +90,11 @@ def step_in_first_pass(fit, batch):
 
 def _count_bins(totals: Totals, model, design: Design, new: BinSums) -> Totals:
     """Add the sums of a batch, and renew the null model. With an offset, its intercept begins at that of the first batch."""
-    counts, intercept = totals.counts.add(new), totals.offset_intercept
-    if design.has_offset and intercept is None:
-        intercept = null_model_of(design, model, new.bins, new.events).eta
+    counts, last = totals.counts.add(new), totals.null
+    if last is None and design.has_offset:
+        last = null_model_of(design, model, new.bins, new.events)
     null = fit_null_model(model, counts.bins, counts.events)
-    return replace(totals, counts=counts, null=null, offset_intercept=intercept)
+    return replace(totals, counts=counts, null=null if last is None else null.with_intercept(last.offset_intercept))
 
 
 def _batch_residuals(model, coef, intercept, n_rows, X, y, offset):
@@ -120,7 +120,7 @@ def _reset_diverged_neurons(state, model, batch, totals, counts) -> tuple[FirstP
 
     Their steps went too far for rows like these: those of a feature that had hardly varied, or of an outlier.
     """
-    null, bins = totals.null_intercept, counts.bins
+    null, bins = totals.null.intercept, counts.bins
     sums = batch_total(_moments_and_losses, batch, model, state.coef, state.intercept, null)
     loss, d_coef, _ = sums.losses
     finite = np.isfinite(loss) & np.isfinite(d_coef).all(1)
@@ -179,10 +179,10 @@ def refine_parameters(fit):
     fit = renew_curvature(fit)
     model, state, totals = fit.objective.model, fit.state, fit.state.totals
     coef, intercept = state.centered_params
-    null_losses = sample_losses(totals.sample, model, np.zeros_like(coef), totals.null_intercept)
+    null_losses = sample_losses(totals.sample, model, np.zeros_like(coef), totals.null.intercept)
     limit = null_losses + max_loss_noise(model, totals.null, totals.counts, null_losses)
     diverged = ~(sample_losses(totals.sample, model, coef, intercept) <= limit)  # too far away to find back
-    start = np.where(diverged[:, None], 0, coef), np.where(diverged, totals.null_intercept, intercept)
+    start = np.where(diverged[:, None], 0, coef), np.where(diverged, totals.null.intercept, intercept)
     coef, intercept = sample_optimum(totals, state.problem, start)
     fit = fit.update(coef=coef, intercept=intercept)
     return _fit_dispersion_to_sample(fit)[0] if fit.estimates_dispersion else fit
@@ -200,10 +200,9 @@ def _fit_dispersion_to_sample(fit):
 def _fit_null_model_to_sample(fit, model):
     """Set the intercept of the null model to the most likely one for the rows of the sample, if they have an offset."""
     totals = fit.state.totals
-    if totals.offset_intercept is None:
+    if totals.null.offset_intercept is None:
         return fit
-    intercept = solve_null_intercept(totals.sample.total, model, totals.null, totals.offset_intercept)
-    return fit.update(totals=replace(totals, offset_intercept=intercept))
+    return fit.update(totals=replace(totals, null=solve_null_model(totals.sample.total, model, totals.null)))
 
 
 def batch_total(f, batch: Design, model, *params):

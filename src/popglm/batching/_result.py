@@ -9,7 +9,6 @@ from popglm._checks.arrays import require_valid_bins
 from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._solver.preconditioner import prepare_problem
 from popglm._sums.losses import NullModel
-from popglm._sums.null_model import null_model_at
 from popglm._sums.rank import central_moments, constant_features
 from popglm._sums.scale import Dispersion, chi_squared_sums, estimate_dispersion, needs_chi_squared
 from popglm.batching._first_pass import refine_parameters
@@ -36,15 +35,13 @@ def fit_result(fit) -> BatchResult:
         fit = refine_parameters(fit).with_dispersion()
     state, totals = fit.state, fit.state.totals
     null = totals.null
-    if totals.offset_intercept is not None:
-        null = null_model_at(fit.objective.model, null, totals.offset_intercept)
     coef, intercept = fit.params
     moments = totals.moments
     _, _, varying, _ = central_moments(moments, machine_epsilon())
     infinite = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
     return BatchResult(
         coef=np.where(null.silent[:, None], 0, coef),
-        intercept=np.where(null.silent, null.eta, intercept),
+        intercept=np.where(null.silent, null.intercept, intercept),
         converged=state.converged | null.silent,
         failed=infinite | state.finished & ~state.converged,
         null=null,
@@ -61,7 +58,7 @@ def fitted_dispersion(fit) -> Dispersion:
     if not needs_chi_squared(model):
         sums = None
     elif sums is None:
-        params = (np.asarray(a, jnp.result_type(float)) for a in (*state.centered_params, state.totals.null_intercept))
+        params = (np.asarray(a, jnp.result_type(float)) for a in (*state.centered_params, null.intercept))
         sums = state.totals.sample.total(chi_squared_sums, model, *params)
     return estimate_dispersion(model, null.mean, _n_params(fit), null.silent, sums)
 

@@ -30,7 +30,7 @@ def state_to_tuple(state: FirstPass | ExactPasses, dispersion_is_fixed) -> tuple
         state.dispersion_sums if exact else None,  # type: ignore[union-attr]
         isinstance(state, NewBins),
         totals.counts.squares,
-        totals.offset_intercept,
+        0.0 if totals.null is None else totals.null.shift,
     )
 
 
@@ -39,15 +39,14 @@ def state_from_tuple(values, model) -> FirstPass | ExactPasses:
     coef, intercept, *values = values
     center, bins, events, moments, gradients, sample, *values = values
     problem, renewal_bins, solver, sums, dispersion, _, dispersion_sums, is_new_bins, *later = values
-    squares, offset_intercept = later or (bins, None)
+    squares, null_shift = later or (bins, 0.0)
     totals = Totals(
         center=center,
         counts=BinSums(bins, events, squares),
         moments=moments,
         gradients=gradients,
         sample=Sample.from_tuple(sample),
-        null=fit_null_model(model, bins, events),
-        offset_intercept=offset_intercept,
+        null=fit_null_model(model, bins, events)._replace(shift=null_shift),
     )
     if problem is not None:
         _, n_bins, coordinates, precondition = problem

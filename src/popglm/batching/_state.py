@@ -69,18 +69,12 @@ class Totals:
     moments: tuple  # number of rows, sum and Gram matrix of the features
     gradients: np.ndarray  # (neurons, features + 1), each batch at the parameters that it met; the intercept is last
     sample: Sample
-    null: NullModel | None  # without an offset: its mean is that of y
-    offset_intercept: np.ndarray | None = None  # of the null model with an offset, if there is one
+    null: NullModel | None
 
     @property
     def bins(self):
         """Valid bins of each neuron: a sum of weights."""
         return self.counts.bins
-
-    @property
-    def null_intercept(self):
-        """Intercept of the null model, with the offset if there is one."""
-        return self.null.eta if self.offset_intercept is None else self.offset_intercept
 
     @classmethod
     def empty(cls, n_neurons, n_features) -> "Totals":

@@ -118,7 +118,7 @@ class UserSolver:
         if np.isnan(intercept).any():
             design = batch.design()
             null = null_model_of(design, self.objective.model, *total(bins_and_events, design))
-            intercept = np.where(np.isnan(intercept), null.eta, intercept)
+            intercept = np.where(np.isnan(intercept), null.intercept, intercept)
         params = _as_jax((coef, intercept))
         return params, self.init(params, batch)
 

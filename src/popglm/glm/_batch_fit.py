@@ -141,7 +141,10 @@ def _as_fitted(settings: Settings, stepper, names, n_steps, watch) -> Fitted:
     dtype, findings, dispersion, null_mean = jnp.result_type(float), None, None, None
     result = stepper.result()
     if result.dispersion is not None:
-        dispersion, null_mean = result.dispersion.scale, result.null.mean.astype(dtype)
+        dispersion, null_mean = (
+            result.dispersion.scale,
+            result.null.mean_without_offset(settings.objective.model).astype(dtype),
+        )
         findings = Findings(
             silent=result.null.silent,
             constant=result.dispersion.constant,
