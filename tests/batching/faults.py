@@ -40,6 +40,27 @@ FAULTS = {
     "a stopped run keeps the losses of later steps": Fault(
         "batching/_watch.py", '"loss": n,', '"loss": None,', "files/test_checkpoint.py", "callback_repeats"
     ),
+    "rows of the sample forget their weights": Fault(
+        "batching/_sample.py",
+        "return self.rows.weight if self.columns[0] else 1",
+        "return 1",
+        "batching/test_weights.py",
+        "heavy_and_light",
+    ),
+    "the noise of batches knows the unit of weights": Fault(
+        "batching/_state.py",
+        "np.where(self.bins > 0, self.squares / as_divisor(self.bins), 1)",
+        "np.ones_like(self.bins)",
+        "batching/test_weights.py",
+        "unit_of_weights",
+    ),
+    "checkpoints of batches do not look at weights": Fault(
+        "_files/fingerprint.py",
+        "checksum = _update_checksum(zlib.crc32(name, checksum), array)",
+        "pass",
+        "batching/test_weights.py",
+        "knows_weights",
+    ),
     "windows leave out the last rows": Fault(
         "batching/_windows.py", "self.n_bins), stop]", "self.n_bins)]", "batching/test_batches.py", "every_bin_once"
     ),

@@ -109,7 +109,7 @@ def test_a_sample_of_heavy_and_light_rows_is_unbiased(monkeypatch):
     rows = model.batch_state_.solver_state.totals.sample.rows
     assert len(rows.X) <= 400 and (rows.weight == 20).sum() == (weight == 20).sum()
     lost = (full.score(X, Y, **data) - model.score(X, Y, **data)) * 2 * weight.sum()
-    assert lost < 1  # nats; 4 are lost to noise
+    assert lost < 2  # nats; the noise of the data costs 4
 
 
 # Windows

@@ -43,8 +43,9 @@ def solve_null_model(sum_over: Callable, model: Any, null: NullModel) -> NullMod
         low, high = np.where(slope < 0, eta, low), np.where(slope > 0, eta, high)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             step = -slope / information
+            between = (low + high) / 2
         new = np.where(np.isfinite(step), eta + step, np.nan)
-        middle = np.where(np.isfinite(low) & np.isfinite(high), (low + high) / 2, eta - np.sign(slope))
+        middle = np.where(np.isfinite(low) & np.isfinite(high), between, eta - np.sign(slope))
         new = np.where((low < new) & (new < high), new, np.where(slope == 0, eta, middle))
         last_step, eta = new - eta, new
         if (np.abs(last_step) <= tol * np.maximum(np.abs(eta), 1)).all():

@@ -223,7 +223,8 @@ def sample_optimum(totals, problem: Problem, start):
     scale, bins = totals.bins / np.maximum(weight.sum(0), tiny), as_divisor(totals.bins)
     scaled_gradient = lambda sums: scale[:, None] * stack_params(*sums)
     linear = totals.gradients - scaled_gradient(_block_total(residual_gradient, block, residual))
-    missing = np.maximum(1 - n_effective / as_divisor(totals.counts.n_effective), 0)
+    n_bins = as_divisor(totals.counts.n_effective)
+    missing = np.maximum(1 - n_effective / n_bins, 0)
     proximal_weight = NULL_CURVATURE_WEIGHT * missing * block.X.shape[1] / n_effective * precondition.curvature
     first = coordinates.from_model(*start)
     eps = ROUND_OFF_FACTOR * float(jnp.finfo(dtype).eps)
@@ -239,7 +240,7 @@ def sample_optimum(totals, problem: Problem, start):
         proximal_gradient = proximal_weight[:, None] * ((point - first) @ precondition.correlation)
         value = value + (proximal_gradient * (point - first)).sum(1) / 2
         gradient = gradient + precondition.mask * proximal_gradient
-        tol = SAMPLE_TOL_NATS * nat / totals.counts.n_counted
+        tol = SAMPLE_TOL_NATS * nat / n_bins
         state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, eps)
         if not (state.status == RUNNING).any():
             break
