@@ -54,13 +54,6 @@ FAULTS = {
         "batching/test_weights.py",
         "unit_of_weights",
     ),
-    "checkpoints of batches do not look at weights": Fault(
-        "_files/fingerprint.py",
-        "checksum = _update_checksum(zlib.crc32(name, checksum), array)",
-        "pass",
-        "batching/test_weights.py",
-        "knows_weights",
-    ),
     "windows leave out the last rows": Fault(
         "batching/_windows.py", "self.n_bins), stop]", "self.n_bins)]", "batching/test_batches.py", "every_bin_once"
     ),
