@@ -31,10 +31,28 @@ FAULTS = {
         "batching/_run.py", "else n_batches) - 1", "else n_batches) - 2", "files/test_checkpoint.py", "list"
     ),
     "a checkpoint looks at a buffer when it is written": Fault(
-        "batching/_run.py", "batch_copy = X.copy(), y.copy()", "batch_copy = X, y", "files/test_checkpoint.py", "buffer"
+        "batching/_run.py",
+        "batch_copy = batch.map(np.copy)",
+        "batch_copy = batch",
+        "files/test_checkpoint.py",
+        "buffer",
     ),
     "a stopped run keeps the losses of later steps": Fault(
         "batching/_watch.py", '"loss": n,', '"loss": None,', "files/test_checkpoint.py", "callback_repeats"
+    ),
+    "rows of the sample forget their weights": Fault(
+        "batching/_sample.py",
+        "return self.rows.weight if self.columns[0] else 1",
+        "return 1",
+        "batching/test_weights.py",
+        "heavy_and_light",
+    ),
+    "the noise of batches knows the unit of weights": Fault(
+        "batching/_state.py",
+        "np.where(self.bins > 0, self.squares / as_divisor(self.bins), 1)",
+        "np.ones_like(self.bins)",
+        "batching/test_weights.py",
+        "unit_of_weights",
     ),
     "windows leave out the last rows": Fault(
         "batching/_windows.py", "self.n_bins), stop]", "self.n_bins)]", "batching/test_batches.py", "every_bin_once"
@@ -90,8 +108,8 @@ FAULTS = {
     ),
     "batches are rounded before they are centred": Fault(
         "batching/_default_solver.py",
-        "X = X - fit.state.totals.center ",
-        "X = X - 0 * fit.state.totals.center ",
+        "X=batch.X - totals.center)",
+        "X=batch.X - 0 * totals.center)",
         "batching/test_batches.py",
         "far_from_0",
     ),

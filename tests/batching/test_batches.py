@@ -397,8 +397,8 @@ def test_residuals_are_computed_of_rows_that_are_kept(monkeypatch):
     )
     PopulationGLM().fit_batches(random_windows(X, y, 250, seed=0), 16)
     assert len(computed) == 16 and sum(len(rows) for rows, *_ in computed) < 1500
-    for found, _, coef, intercept, n_rows, rows, counts in computed:
-        assert n_rows == 250 and len(found) == len(rows)
+    for found, _, coef, intercept, n_rows, rows, counts, offset in computed:
+        assert n_rows == 250 and offset is None and len(found) == len(rows)
         np.testing.assert_allclose(found, np.exp(rows @ coef.T + intercept) - counts, rtol=1e-4, atol=1e-5)
 
 

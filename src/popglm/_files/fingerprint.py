@@ -48,13 +48,20 @@ def design_fingerprint(design: Design) -> dict[str, Any]:
     return {"y": checksums.y, "X": checksums.X, "sums": (products, power), "scales": (scale, power)}
 
 
-def batch_fingerprint(X: Any, y: Any) -> dict[str, Any]:
-    """Fingerprint of one batch; features made anew on another machine may differ by round-off, so X has no checksum."""
+def batch_fingerprint(X: Any, y: Any, weight: Any = None, offset: Any = None) -> dict[str, Any]:
+    """Fingerprint of one batch; features made anew on another machine may differ by round-off, so X has no checksum.
+
+    That of y includes weight and offset, and which of them is given.
+    """
     values = np.nan_to_num(np.asarray(X, float))
     power = (values**2).sum(0)
     scale = np.sqrt(power * len(X))
+    checksum = _update_checksum(0, y)
+    for name, array in ((b"weight", weight), (b"offset", offset)):
+        if array is not None:
+            checksum = _update_checksum(zlib.crc32(name, checksum), array)
     return {
-        "y": _update_checksum(0, y),
+        "y": checksum,
         "X": f"{X.dtype}, {y.dtype}",
         "sums": (values.sum(0), power),
         "scales": (scale, power),

@@ -36,9 +36,18 @@ class NullModel(NamedTuple):
         """Intercept of each neuron."""
         return self.eta + self.shift
 
+    def with_intercept(self, intercept: np.ndarray | None) -> "NullModel":
+        """Null model with this intercept; None if there is no offset."""
+        return self if intercept is None else self._replace(shift=intercept - self.eta)
+
+    @property
+    def offset_intercept(self) -> np.ndarray | None:
+        """Intercept, if there is an offset; else None, as the mean determines it."""
+        return None if np.ndim(self.shift) == 0 else self.intercept
+
     def mean_without_offset(self, model: Any) -> np.ndarray:
         """Mean at an offset of 0."""
-        return self.mean if np.ndim(self.shift) == 0 else np.asarray(model.link.inverse(self.intercept), float)
+        return self.mean if self.offset_intercept is None else np.asarray(model.link.inverse(self.intercept), float)
 
 
 def fit_null_model(model: Any, bins: np.ndarray, events: np.ndarray) -> NullModel:

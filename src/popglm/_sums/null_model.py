@@ -35,7 +35,7 @@ def solve_null_model(sum_over: Callable, model: Any, null: NullModel) -> NullMod
     no offset, where typical bins have their mean. ``sum_over(f, *args)`` sums ``f(block, *args)`` over rows.
     """
     dtype, eta = jnp.result_type(float), null.intercept
-    if not null.has_offset:
+    if null.offset_intercept is None:
         eta = null.eta - _typical_offset(*sum_over(_offset_sums, model), model)
     low, high, tol = np.full_like(eta, -np.inf), np.full_like(eta, np.inf), machine_epsilon() ** 0.75
     inside = eta - 1  # where the slope is finite; sums overflow at large means

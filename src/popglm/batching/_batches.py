@@ -5,17 +5,17 @@ from itertools import islice
 
 from popglm._checks.arrays import require_valid_bins
 from popglm._checks.names import BATCHES, NO_NAMES, join_names, names_of
-from popglm._checks.values import require_pair
 from popglm._design.inputs import as_observations, has_valid_bin
 from popglm._design.streams import prefetch
-from popglm.batching._checks import require_any_batch, require_batch_shape
+from popglm.batching._batch import Batch
+from popglm.batching._checks import as_batch_parts, require_any_batch, require_batch_shape
 from popglm.batching._windows import Windows
 
 END_OF_PASS, END_OF_BATCHES = object(), object()
 
 
 class CheckedBatches:
-    """Batches (X, y) from a source: arrays of one shape, with the same columns and bins, pass after pass.
+    """Batches from a source: arrays of one shape, with the same columns and bins, pass after pass.
 
     `shape` (features, neurons) and `names` are those of the first batches, unless known before.
     An iterator as source goes on where it stands and has no second pass; its end is not that of a pass, since another
@@ -80,12 +80,13 @@ class CheckedBatches:
             pass_number, n_skipped = pass_number + 1, 0
 
     def _check(self, item):
-        """X and y of one batch as arrays, alike in shape and columns to the first."""
-        pair = require_pair(item, "`batches` must give pairs (X, y)")
-        X, y, _, _ = as_observations(pair[0], pair[1], self._model, self._y_dims, built=True)
+        """One batch as arrays, alike in shape and columns to the first."""
+        X, y, *rows = as_batch_parts(item, "`batches` must give")
+        X, y, *rows = as_observations(X, y, self._model, self._y_dims, *rows, built=True)
         shape = (X.values.shape[1], y.values.shape[1])
         self.shape = self.shape or shape
         require_batch_shape(self.shape, shape)
         self.names = join_names(self.names, names_of(X, y), BATCHES)
-        require_valid_bins(has_valid_bin(X.values, y.values))
-        return X.values, y.values
+        batch = Batch(X.values, y.values, *rows)
+        require_valid_bins(has_valid_bin(*batch))
+        return batch

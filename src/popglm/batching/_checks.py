@@ -47,10 +47,29 @@ def warn_lost_spikes(trains, epochs):
 
 def require_batches(batches):
     """Require something that gives batches when it is iterated."""
-    if isinstance(batches, tuple) and len(batches) == 2 and getattr(batches[0], "ndim", 0) == 2:
-        raise TypeError("`batches` must give pairs (X, y), many of them; got one pair. For a single one: [(X, y)].")
+    if isinstance(batches, tuple) and len(batches) in (2, 4) and getattr(batches[0], "ndim", 0) == 2:
+        raise TypeError("`batches` must give pairs (X, y), many of them; got one. For a single one: [(X, y)].")
     if not hasattr(batches, "__iter__"):
         raise TypeError(f"`batches` must give pairs (X, y) when it is iterated; got {type(batches).__name__}.")
+
+
+def as_batch_parts(item, expected):
+    """Split a pair (X, y) or a 4-tuple with weights and offsets into four parts; those of a pair are None."""
+    if isinstance(item, tuple | list) and len(item) in (2, 4):
+        return (*item, None, None)[:4]
+    came = type(item).__name__ + (f" of {len(item)}" if isinstance(item, tuple | list) else "")
+    fix = "Write None for what is not given: (X, y, sample_weight, None)."
+    raise TypeError(f"{expected} pairs (X, y) or tuples (X, y, sample_weight, offset); got a {came}. {fix}")
+
+
+def require_batch_columns(expected, came):
+    """Require weights and offsets of as many columns as those of the first batch; 0 are none."""
+    if came != expected:
+        describe = lambda columns: " and ".join(
+            f"{n or 'no'} column(s) of {name}" for n, name in zip(columns, ("sample_weight", "offset"), strict=True)
+        )
+        fix = "Give ones for the weights and zeros for the offsets of the batches that have none."
+        raise ValueError(f"all batches must be like the first, with {describe(expected)}; got {describe(came)}. {fix}")
 
 
 def require_any_batch(n):

@@ -17,6 +17,8 @@ from popglm._design.row_counter import record_rows
 from popglm._solver.problem import Objective
 from popglm._sums.losses import fit_null_model
 from popglm._sums.scale import broadcast_dispersion
+from popglm.batching._batch import Batch
+from popglm.batching._checks import require_batch_columns
 from popglm.batching._exact_passes import (
     shows_same_bins,
     start_exact_passes,
@@ -26,6 +28,7 @@ from popglm.batching._exact_passes import (
 )
 from popglm.batching._first_pass import step_in_first_pass
 from popglm.batching._result import BatchResult, fit_result, fitted_dispersion
+from popglm.batching._sample import Sample
 from popglm.batching._saved_state import state_from_tuple, state_to_tuple
 from popglm.batching._state import ExactPasses, FirstPass, NewBins, Totals, set_objective
 
@@ -60,13 +63,15 @@ class BatchFit:
         )
         return fit.with_dispersion()
 
-    def step(self, X, y) -> tuple["BatchFit", float]:
-        """Take in one batch, arrays (rows, features) and (rows, neurons). Return the next fit and the batch's mean loss."""
-        record_rows(y)
-        fit = self if self.state.totals.center is not None else self._center(X)
-        X = X - fit.state.totals.center  # in double precision; the design rounds it
+    def step(self, batch: Batch) -> tuple["BatchFit", float]:
+        """Take in one batch. Return the next fit and the batch's mean loss."""
+        record_rows(batch.y)
+        fit = self if self.state.totals.center is not None else self._begin(batch)
+        totals = fit.state.totals
+        require_batch_columns(totals.sample.columns, batch.columns)
+        batch = batch._replace(X=batch.X - totals.center)  # in double precision; the design rounds it
         step = step_in_exact_pass if isinstance(fit.state, ExactPasses) else step_in_first_pass
-        fit, loss = step(fit, X, y)
+        fit, loss = step(fit, batch)
         return fit.with_dispersion(), loss
 
     def end_pass(self) -> "BatchFit":
@@ -107,7 +112,8 @@ class BatchFit:
         totals, dispersion = state.totals, self.state.dispersion
         if self.estimates_dispersion and state.dispersion is not None:
             dispersion = state.dispersion
-        null = fit_null_model(self.objective.model, totals.bins, totals.events)
+        null = fit_null_model(self.objective.model, totals.counts.bins, totals.counts.events)
+        null = null.with_intercept(totals.null.offset_intercept)
         totals = replace(totals, sample=totals.sample.copy(), null=null)
         state = replace(state, totals=totals, dispersion=dispersion)
         if isinstance(state, FirstPass):
@@ -124,7 +130,7 @@ class BatchFit:
         """Values of the state for a checkpoint file."""
         return state_to_tuple(self.state, dispersion_is_fixed=not self.estimates_dispersion)
 
-    def from_tuple(self, values, X, y) -> "BatchFit":
+    def from_tuple(self, values, batch: Batch) -> "BatchFit":
         """Fit in the state of a checkpoint file."""
         return self._restore(state_from_tuple(values, self.objective.model))
 
@@ -143,8 +149,11 @@ class BatchFit:
         fit = replace(self, state=state).with_dispersion()
         return replace(fit, state=set_objective(state, fit.objective))
 
-    def _center(self, X) -> "BatchFit":
-        center, sd = pooled_mean_sd([X], pooled_mean_sd([X], 0)[0])
+    def _begin(self, batch: Batch) -> "BatchFit":
+        """Fit whose sums take batches like the first one, with features around its mean."""
+        center, sd = pooled_mean_sd([batch.X], pooled_mean_sd([batch.X], 0)[0])
         require_small_offset(center, sd)
         coef, intercept = self.state.centered_params
-        return self.update(totals=replace(self.state.totals, center=center), intercept=intercept + coef @ center)
+        sample = Sample.empty(batch.X.shape[1], batch.y.shape[1], *batch.columns)
+        totals = replace(self.state.totals, center=center, sample=sample)
+        return self.update(totals=totals, intercept=intercept + coef @ center)

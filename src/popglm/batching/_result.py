@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm._checks.arrays import require_valid_bins
-from popglm._design.arrays import machine_epsilon
+from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._solver.preconditioner import prepare_problem
 from popglm._sums.losses import NullModel
 from popglm._sums.rank import central_moments, constant_features
@@ -33,20 +33,21 @@ def fit_result(fit) -> BatchResult:
     require_valid_bins(fit.state.totals.bins.any())
     if isinstance(fit.state, FirstPass):
         fit = refine_parameters(fit).with_dispersion()
-    state, null = fit.state, fit.state.totals.null
+    state, totals = fit.state, fit.state.totals
+    null = totals.null
     coef, intercept = fit.params
-    moments = fit.state.totals.moments
+    moments = totals.moments
     _, _, varying, _ = central_moments(moments, machine_epsilon())
     infinite = ~np.isfinite(coef).all(1) | ~np.isfinite(intercept)
     return BatchResult(
         coef=np.where(null.silent[:, None], 0, coef),
-        intercept=np.where(null.silent, null.eta, intercept),
+        intercept=np.where(null.silent, null.intercept, intercept),
         converged=state.converged | null.silent,
         failed=infinite | state.finished & ~state.converged,
         null=null,
         dispersion=fitted_dispersion(fit),
         collinear=_feature_rank(fit, fit.mask).collinear_features(fit.mask),
-        constant_features=constant_features(moments, varying, fit.state.totals.center),
+        constant_features=constant_features(moments, varying, totals.center),
     )
 
 
@@ -57,7 +58,7 @@ def fitted_dispersion(fit) -> Dispersion:
     if not needs_chi_squared(model):
         sums = None
     elif sums is None:
-        params = (np.asarray(a, jnp.result_type(float)) for a in (*state.centered_params, null.eta))
+        params = (np.asarray(a, jnp.result_type(float)) for a in (*state.centered_params, null.intercept))
         sums = state.totals.sample.total(chi_squared_sums, model, *params)
     return estimate_dispersion(model, null.mean, _n_params(fit), null.silent, sums)
 
@@ -74,5 +75,5 @@ def _n_params(fit):
 def _feature_rank(fit, mask):
     """Rank of the features within `mask` in the bins seen so far, with the penalty."""
     totals = fit.state.totals
-    bins, eps = np.maximum(totals.bins, 1), machine_epsilon()
+    bins, eps = as_divisor(totals.bins), machine_epsilon()
     return prepare_problem(fit.objective, mask, bins, totals.null.mean, totals.null.eta, totals.moments, eps).rank

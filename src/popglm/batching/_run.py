@@ -3,6 +3,8 @@
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
 from popglm._checks.names import Names
 from popglm._checks.values import warn_user
 from popglm._files.fingerprint import batch_fingerprint
@@ -64,9 +66,9 @@ class SavedRun(NamedTuple):
         _, pass_number, n_batches = self.place
         n_before = (self.n_steps if batches.is_iterator else n_batches) - 1
         batches.seek(pass_number, n_before, restart=True)
-        X, y = require_checkpoint_batch(batches.read_next(), checkpoint.path)
-        checkpoint.verify_data(batch_fingerprint(X, y), "Batches must come in the same order again. ")
-        stepper = stepper.from_tuple(self.solver, X, y)
+        batch = require_checkpoint_batch(batches.read_next(), checkpoint.path)
+        checkpoint.verify_data(batch_fingerprint(*batch), "Batches must come in the same order again. ")
+        stepper = stepper.from_tuple(self.solver, batch)
         watch.resume(self.watch, self.n_steps)
         return Place(pass_number=pass_number, n_batches=n_batches, n_steps=self.n_steps), stepper
 
@@ -96,12 +98,11 @@ def run_batches(batches, stepper, n_steps, place, watch, checkpoint=None):
             if stepper.done:
                 return stepper, place
             continue
-        X, y = batch
-        stepper, loss = stepper.step(X, y)
+        stepper, loss = stepper.step(batch)
         place = place.after_batch()
         is_last = watch(place.n_steps, loss, stepper)
         if checkpoint:
-            batch_copy = X.copy(), y.copy()  # the next batch may be written where this one was
+            batch_copy = batch.map(np.copy)  # the next batch may be written where this one was
             saved = partial(SavedRun.after, place, stepper, batches.shape, is_last, watch)
             checkpoint.save_if_due(saved, partial(batch_fingerprint, *batch_copy))
         if is_last:

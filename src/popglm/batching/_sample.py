@@ -19,13 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm._design.arrays import zero_pad
+from popglm._design.arrays import as_divisor, zero_pad
 from popglm._design.blocks import Block
 from popglm._design.row_counter import record_rows
 from popglm._solver.ask_tell import DONE, RUNNING, ask, initial_state, tell
 from popglm._solver.exact import objective_from_sums
 from popglm._solver.preconditioner import MAX_FACTOR_ENTRIES, Problem
 from popglm._sums.losses import loss_and_gradient, residual_gradient, sampled_hessians, stack_params
+from popglm.batching._batch import Batch
 
 # Largest number of entries that the sample keeps, of its rows, and of rows for Hessians.
 MAX_SAMPLE_ENTRIES = 8_000_000
@@ -58,6 +59,8 @@ class Rows(NamedTuple):
     residual: np.ndarray  # derivative of the loss in the linear predictor, at the parameters that the row met
     size: np.ndarray
     uniform: np.ndarray  # number between 0 and 1
+    weight: np.ndarray  # without columns if not given, like the offset
+    offset: np.ndarray
 
 
 class Sample(NamedTuple):
@@ -74,9 +77,10 @@ class Sample(NamedTuple):
     n_candidates: int
 
     @classmethod
-    def empty(cls, n_features, n_neurons) -> "Sample":
+    def empty(cls, n_features, n_neurons, weight_columns=0, offset_columns=0) -> "Sample":
         """Sample without rows. Its capacity is fixed, so that computations with it are compiled once."""
-        capacity = min(MAX_SAMPLE_ENTRIES // (n_features + 2 * n_neurons) + 1, MAX_SAMPLE_ROWS)
+        n_entries = n_features + 2 * n_neurons + weight_columns + offset_columns
+        capacity = min(MAX_SAMPLE_ENTRIES // n_entries + 1, MAX_SAMPLE_ROWS)
         dtype = jnp.result_type(float)
         arrays = Rows(
             X=np.zeros((capacity, n_features), dtype),
@@ -84,26 +88,31 @@ class Sample(NamedTuple):
             residual=np.zeros((capacity, n_neurons), dtype),
             size=np.ones(capacity),
             uniform=np.zeros(capacity),
+            weight=np.ones((capacity, weight_columns), dtype),
+            offset=np.zeros((capacity, offset_columns), dtype),
         )
         return cls(arrays=arrays, n=0, share=1.0, n_candidates=0)
 
     @classmethod
     def from_rows(cls, rows: Rows, share, n_candidates) -> "Sample":
         """Sample of copies of these rows, with room for more."""
-        n, sample = len(rows.X), cls.empty(rows.X.shape[1], rows.y.shape[1])
+        columns = (array.shape[1] for array in (rows.X, rows.y, rows.weight, rows.offset))
+        n, sample = len(rows.X), cls.empty(*columns)
         for array, values in zip(sample.arrays, rows, strict=True):
             array[:n] = values
         return sample._replace(n=n, share=share, n_candidates=n_candidates)
 
     @classmethod
     def from_tuple(cls, values) -> "Sample":
-        """Sample with the values of a file."""
-        *rows, share, n_candidates = values
-        return cls.from_rows(Rows(*rows), share, n_candidates)
+        """Sample with the values of a file; version 0.1.0 knew no weights and offsets."""
+        X, y, residual, size, uniform, share, n_candidates, *later = values
+        weight, offset = later or np.zeros((2, len(X), 0), X.dtype)
+        return cls.from_rows(Rows(X, y, residual, size, uniform, weight, offset), share, n_candidates)
 
     def to_tuple(self) -> tuple:
         """Values for a file."""
-        return *self.rows, self.share, self.n_candidates
+        *rows, weight, offset = self.rows
+        return *rows, self.share, self.n_candidates, weight, offset
 
     def copy(self) -> "Sample":
         """Sample with arrays of its own, so that rows may be appended to both."""
@@ -115,38 +124,59 @@ class Sample(NamedTuple):
         return Rows(*(array[: self.n] for array in self.arrays))
 
     @property
+    def columns(self) -> tuple[int, int]:
+        """Columns of weights and offsets, 0 if not given."""
+        return self.arrays.weight.shape[1], self.arrays.offset.shape[1]
+
+    @property
+    def row_weight(self):
+        """Weights of the rows, (rows, 1 or neurons); 1 if not given."""
+        return self.rows.weight if self.columns[0] else 1
+
+    @property
     def weight(self):
         """Number of rows that each row of the sample stands for."""
         return 1 / np.minimum(1, self.share * self.rows.size)
 
-    def add_rows(self, X, y, residuals, size) -> "Sample":
-        """Take in the rows of a batch; the function `residuals` makes the residuals of those that are kept."""
-        # as good as random, and evenly spread
-        uniform = (self.n_candidates + 1 + np.arange(len(X))) * GOLDEN_FRACTION % 1
-        return self._replace(n_candidates=self.n_candidates + len(X))._add(X, y, residuals, size, uniform)
+    def add_rows(self, batch: Batch, residuals, size, bins) -> "Sample":
+        """Take in the rows of a batch; the function `residuals` makes the residuals of those that are kept.
 
-    def _add(self, X, y, residuals, size, uniform):
+        `size` is that of the features, `bins` the sum of each neuron's weights, those of the batch included. Heavy rows have
+        a larger size, light ones no smaller, so that a sample with room for all rows has all.
+        """
+        n_candidates = self.n_candidates + len(batch.X)
+        # as good as random, and evenly spread
+        uniform = (self.n_candidates + 1 + np.arange(len(batch.X))) * GOLDEN_FRACTION % 1
+        if batch.weight is not None:
+            share = np.where(np.isnan(batch.y), 0, batch.weight) / as_divisor(bins / max(n_candidates, 1))
+            size = size * np.maximum(share.max(1, initial=0), 1)
+        return self._replace(n_candidates=n_candidates)._add(batch, residuals, size, uniform)
+
+    def _add(self, batch, residuals, size, uniform):
         selected = np.flatnonzero(uniform < self.share * size)
         n = self.n + len(selected)
         if n > len(self.arrays.X):
             share, rows = self.share / 2, self.rows
             in_sample = rows.uniform < share * rows.size
             smaller = Sample.from_rows(Rows(*(array[in_sample] for array in rows)), share, self.n_candidates)
-            return smaller._add(X, y, residuals, size, uniform)
-        X, y = X[selected], y[selected]
-        rows = Rows(X=X, y=y, residual=residuals(X, y), size=size[selected], uniform=uniform[selected])
-        for array, values in zip(self.arrays, rows, strict=True):
-            array[self.n : n] = values
+            return smaller._add(batch, residuals, size, uniform)
+        X, y, weight, offset = batch.map(lambda part: part[selected])
+        new = X, y, residuals(X, y, offset), size[selected], uniform[selected], weight, offset
+        for array, values in zip(self.arrays, new, strict=True):
+            if values is not None:
+                array[self.n : n] = values
         return self._replace(n=n)
 
     def block(self, step=1, n_rows=None):
         """Every `step`-th row as a block padded to `n_rows`, and the residuals."""
         # By default of few lengths, so that little is compiled.
         n_rows = n_rows or min(1 << (self.n - 1).bit_length(), len(self.arrays.X))
-        X, y, residual, *_ = (rows[::step] for rows in self.rows)
-        weight = np.where(np.isnan(y), 0, self.weight[::step, None]).astype(X.dtype)
-        X, y, weight, residual = (zero_pad(rows, n_rows) for rows in (X, np.nan_to_num(y), weight, residual))
-        return Block(X, y, weight), residual
+        X, y, residual, *_, offset = (rows[::step] for rows in self.rows)
+        weight = self.weight[:, None] * self.row_weight
+        weight = np.where(np.isnan(y), 0, weight[::step]).astype(X.dtype)
+        parts = X, np.nan_to_num(y), weight, residual, offset
+        X, y, weight, residual, offset = (zero_pad(rows, n_rows) for rows in parts)
+        return Block(X, y, weight, offset if self.columns[1] else None), residual
 
     def total(self, f, *args):
         """Estimate of the sum of ``f(block, *args)`` over all rows seen; numbers are in the precision of the sample."""
@@ -190,10 +220,11 @@ def sample_optimum(totals, problem: Problem, start):
     weight, tiny = block.weight.astype(float), np.finfo(float).tiny  # each neuron has bins of its own
     # Effective number of bins: as many, were they to count alike.
     n_effective = np.maximum(weight.sum(0) ** 2 / np.maximum((weight**2).sum(0), tiny), 1)
-    scale, bins = totals.bins / np.maximum(weight.sum(0), tiny), np.maximum(totals.bins, 1)
+    scale, bins = totals.bins / np.maximum(weight.sum(0), tiny), as_divisor(totals.bins)
     scaled_gradient = lambda sums: scale[:, None] * stack_params(*sums)
     linear = totals.gradients - scaled_gradient(_block_total(residual_gradient, block, residual))
-    missing = np.maximum(1 - n_effective / bins, 0)
+    n_bins = as_divisor(totals.counts.n_effective)
+    missing = np.maximum(1 - n_effective / n_bins, 0)
     proximal_weight = NULL_CURVATURE_WEIGHT * missing * block.X.shape[1] / n_effective * precondition.curvature
     first = coordinates.from_model(*start)
     eps = ROUND_OFF_FACTOR * float(jnp.finfo(dtype).eps)
@@ -209,7 +240,7 @@ def sample_optimum(totals, problem: Problem, start):
         proximal_gradient = proximal_weight[:, None] * ((point - first) @ precondition.correlation)
         value = value + (proximal_gradient * (point - first)).sum(1) / 2
         gradient = gradient + precondition.mask * proximal_gradient
-        tol = SAMPLE_TOL_NATS * nat / bins
+        tol = SAMPLE_TOL_NATS * nat / n_bins
         state = tell(state, value, gradient, precondition, tol, precondition.curvature * nat, eps)
         if not (state.status == RUNNING).any():
             break

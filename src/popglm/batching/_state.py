@@ -6,12 +6,55 @@ States are plain data without functions, and no step changes one in place, so th
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from popglm._design.arrays import as_divisor
+from popglm._design.blocks import Block
 from popglm._solver.ask_tell import DONE, RUNNING, SolverState
 from popglm._solver.preconditioner import Problem
 from popglm._sums.losses import NullModel
+from popglm._sums.moments import bins_and_events
 from popglm.batching._sample import Sample
+
+
+class BinSums(NamedTuple):
+    """Sums over valid bins of each neuron: weights, which are 1 if not given, events, and squares of the weights."""
+
+    bins: np.ndarray
+    events: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def from_tuple(cls, values) -> "BinSums":
+        """Sums from a file; those of version 0.1.0, which knew no weights, have no squares."""
+        bins, events, *squares = values
+        return cls(bins, events, *squares or [bins])
+
+    def add(self, other: "BinSums") -> "BinSums":
+        """Sums over the bins of both."""
+        return BinSums(*(a + b for a, b in zip(self, other, strict=True)))
+
+    @property
+    def unit(self) -> np.ndarray:
+        """Weight of one bin of `n_effective`; 1 where there is none."""
+        return np.where(self.bins > 0, self.squares / as_divisor(self.bins), 1)
+
+    @property
+    def n_effective(self) -> np.ndarray:
+        """Number of bins of one weight that would be as informative, as Kish has it; it does not know the unit of weights."""
+        return self.bins / self.unit
+
+    @property
+    def n_counted(self) -> np.ndarray:
+        """Bins as often as they count, or the effective number if that is more; 1 where there is none."""
+        return as_divisor(np.maximum(self.bins, self.n_effective))
+
+
+def bin_sums(block: Block) -> BinSums:
+    """Function for `total`."""
+    weight = jnp.broadcast_to(block.weight, block.y.shape)
+    return BinSums(*bins_and_events(block), (weight**2).sum(0))
 
 
 @dataclass(frozen=True)
@@ -22,12 +65,16 @@ class Totals:
     """
 
     center: np.ndarray | None  # None before the first batch, like `null`
-    bins: np.ndarray  # valid bins of each neuron
-    events: np.ndarray
+    counts: BinSums
     moments: tuple  # number of rows, sum and Gram matrix of the features
     gradients: np.ndarray  # (neurons, features + 1), each batch at the parameters that it met; the intercept is last
     sample: Sample
     null: NullModel | None
+
+    @property
+    def bins(self):
+        """Valid bins of each neuron: a sum of weights."""
+        return self.counts.bins
 
     @classmethod
     def empty(cls, n_neurons, n_features) -> "Totals":
@@ -35,8 +82,7 @@ class Totals:
         zeros = np.zeros(n_neurons)
         return cls(
             center=None,
-            bins=zeros,
-            events=zeros,
+            counts=BinSums(zeros, zeros, zeros),
             moments=(0.0, np.zeros(n_features), np.zeros((n_features, n_features))),
             gradients=np.zeros((n_neurons, n_features + 1)),
             sample=Sample.empty(n_features, n_neurons),
@@ -79,12 +125,19 @@ class PassSums(NamedTuple):
     """Sums over the batches of one exact pass, at the trial points of the solver."""
 
     losses: tuple  # loss of each neuron, gradient in its coefficients and in its intercept
-    bins_and_events: tuple
+    counts: BinSums
     features: np.ndarray
     null_loss: np.ndarray
     dispersion: (
         tuple  # Pearson's chi-squared with bins, or slopes of the log-likelihood in the log dispersion, or nothing
     )
+    null_slopes: tuple = ()  # with an offset: slope and information of the null model's intercept
+
+    @classmethod
+    def from_tuple(cls, values) -> "PassSums":
+        """Sums from a file."""
+        losses, counts, *others = values
+        return cls(losses, BinSums.from_tuple(counts), *others)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm._design.design import Design, MatrixRows
+from popglm._design.arrays import as_divisor
 from popglm._design.total import total
 from popglm._solver.jaxopt import jaxopt_init, jaxopt_update
 from popglm._solver.problem import Objective
-from popglm._sums.losses import fit_null_model, loss_and_gradient
+from popglm._sums.losses import loss_and_gradient
 from popglm._sums.moments import bins_and_events
+from popglm._sums.null_model import null_model_of
+from popglm.batching._batch import Batch
 from popglm.batching._checks import require_state_shapes
 from popglm.batching._result import BatchResult
 
@@ -26,8 +28,8 @@ class UserSolver:
 
     objective: Objective
     name: str
-    init: Callable  # init(params, X, y): state of the solver before its first step
-    update: Callable  # update(params, solver_state, X, y): parameters and state after a step
+    init: Callable  # init(params, batch): state of the solver before its first step
+    update: Callable  # update(params, solver_state, batch): parameters and state after a step
     start: tuple  # parameters before the first batch, which sets an intercept of NaN
     state: tuple | None = None  # parameters and state of the solver, None before the first batch
 
@@ -40,11 +42,13 @@ class UserSolver:
         mask = mask.astype(jnp.result_type(float))
         features_first = lambda params: (params[0].T, params[1])
 
-        def init(params, X, y):
-            return jaxopt_init(name, options, objective, features_first(params), X, y, mask)
+        def init(params, batch):
+            X, y, *rows = batch
+            return jaxopt_init(name, options, objective, features_first(params), X, y, mask, *rows)
 
-        def update(params, state, X, y):
-            params, state = jaxopt_update(name, options, objective, features_first(params), state, X, y, mask)
+        def update(params, state, batch):
+            X, y, *rows = batch
+            params, state = jaxopt_update(name, options, objective, features_first(params), state, X, y, mask, *rows)
             jax.block_until_ready(params)
             return features_first(params), state
 
@@ -54,22 +58,22 @@ class UserSolver:
     def from_optax(cls, objective, mask, start, solver) -> "UserSolver":
         """Steps of an object with optax's `init` and `update`, on the gradient of the batch's mean loss."""
 
-        def init(params, X, y):
+        def init(params, batch):
             return solver.init(params)
 
-        def update(params, state, X, y):
-            (_, d_coef, d_intercept), _ = _mean_loss_and_gradient(objective, params, X, y)
+        def update(params, state, batch):
+            (_, d_coef, d_intercept), _ = _mean_loss_and_gradient(objective, params, batch)
             gradient = tuple(jnp.asarray(a, params[0].dtype) for a in (mask * d_coef, d_intercept))
             moves, state = solver.update(gradient, state, params)
             return jax.tree.map(jnp.add, params, moves), state
 
         return cls(objective=objective, name=type(solver).__name__, init=init, update=update, start=start)
 
-    def step(self, X, y) -> tuple["UserSolver", float]:
-        """Take in one batch, arrays (rows, features) and (rows, neurons). Return the next fit and the batch's mean loss."""
-        state = self.state or self._first_state(X, y)
-        (loss, *_), bins = _mean_loss_and_gradient(self.objective, state[0], X, y)
-        return replace(self, state=self.update(*state, X, y)), float(loss[bins > 0].mean())
+    def step(self, batch: Batch) -> tuple["UserSolver", float]:
+        """Take in one batch. Return the next fit and the batch's mean loss."""
+        state = self.state or self._first_state(batch)
+        (loss, *_), bins = _mean_loss_and_gradient(self.objective, state[0], batch)
+        return replace(self, state=self.update(*state, batch)), float(loss[bins > 0].mean())
 
     def end_pass(self) -> "UserSolver":
         """Fit after the last batch of a pass: the solver does not look at passes."""
@@ -101,22 +105,22 @@ class UserSolver:
         leaves = jax.tree.leaves(self.state)
         return tuple({"numpy": np.asarray(leaf)} if is_numpy(leaf) else leaf for leaf in leaves)
 
-    def from_tuple(self, values, X, y) -> "UserSolver":
+    def from_tuple(self, values, batch: Batch) -> "UserSolver":
         """Fit in the state of a checkpoint file. The file holds numbers; their structure is that of a first state."""
         leaves = [_as_leaf(value) for value in values]
-        expected, structure = jax.tree.flatten(self._first_state(X, y))
+        expected, structure = jax.tree.flatten(self._first_state(batch))
         require_state_shapes(expected, leaves)
         return replace(self, state=jax.tree.unflatten(structure, leaves))
 
-    def _first_state(self, X, y):
+    def _first_state(self, batch):
         """Parameters and state of the solver before its first step, on this batch."""
         coef, intercept = self.start
         if np.isnan(intercept).any():
-            bins, events = total(bins_and_events, Design(MatrixRows(X), y))
-            null = fit_null_model(self.objective.model, bins, events)
-            intercept = np.where(np.isnan(intercept), null.eta, intercept)
+            design = batch.design()
+            null = null_model_of(design, self.objective.model, *total(bins_and_events, design))
+            intercept = np.where(np.isnan(intercept), null.intercept, intercept)
         params = _as_jax((coef, intercept))
-        return params, self.init(params, X, y)
+        return params, self.init(params, batch)
 
 
 def _as_jax(params):
@@ -130,12 +134,12 @@ def _as_leaf(value):
     return jnp.asarray(value) if isinstance(value, np.ndarray) else value
 
 
-def _mean_loss_and_gradient(objective, params, X, y):
+def _mean_loss_and_gradient(objective, params, batch):
     """Mean loss of a batch with the penalty, its gradient, and the number of bins of each neuron."""
     model, penalty, strength = objective
-    batch = Design(MatrixRows(X), y)
-    loss, d_coef, d_intercept = total(loss_and_gradient, batch, model, *params)
-    bins, _ = total(bins_and_events, batch)
-    n, coef = np.maximum(bins, 1), np.asarray(params[0], float)
+    design = batch.design()
+    loss, d_coef, d_intercept = total(loss_and_gradient, design, model, *params)
+    bins, _ = total(bins_and_events, design)
+    n, coef = as_divisor(bins), np.asarray(params[0], float)
     d_coef = d_coef / n[:, None] + penalty.gradient(strength, coef)
     return (loss / n + penalty.penalty(strength, coef), d_coef, d_intercept / n), bins

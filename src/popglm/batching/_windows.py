@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,14 +12,15 @@ from popglm._design.arrays import empty_aligned
 from popglm._design.inputs import as_observations, has_valid_bin
 from popglm._design.streams import read_rows
 from popglm._pynapple import Frame, as_frame, epoch_starts
-from popglm._types import ActivityArray, Counts, FeatureArray, Features
+from popglm._types import BatchLike, Counts, Features, RowValues
 
 
 class Windows:
     """Windows of a recording, pairs (X, y) of arrays, from `random_windows` or `sequential_blocks`.
 
-    Every window has `n_bins` rows; a shorter piece is filled up with NaN, which no method counts. It can be iterated any
-    number of times, each time one pass over the recording. ``len(windows)`` is the largest number of windows in a pass.
+    With weights or offsets they are tuples (X, y, sample_weight, offset), None for what was not given. Every window has
+    `n_bins` rows; a shorter piece is filled up with NaN, which no method counts. It can be iterated any number of times, each
+    time one pass over the recording. ``len(windows)`` is the largest number of windows in a pass.
 
     Examples
     --------
@@ -29,9 +31,18 @@ class Windows:
     [(1000, 3), (1000, 3), (1000, 3)]
     """
 
-    def __init__(self, X: Features, y: Counts, n_bins: int, seed: int | None) -> None:
-        self._flat = len(getattr(as_frame(y).values, "shape", ())) == 1
-        self._X, self._y, _, _ = as_observations(X, y, None, (1, 2))
+    def __init__(
+        self,
+        X: Features,
+        y: Counts,
+        n_bins: int,
+        seed: int | None,
+        sample_weight: RowValues | None = None,
+        offset: RowValues | None = None,
+    ) -> None:
+        self._flat = tuple(_is_flat(values) for values in (X, y, sample_weight, offset))
+        data = as_observations(X, y, None, (1, 2), sample_weight, offset)
+        self._X, self._y, self._rows = data.X, data.y, data.weights_and_offsets
         self.n_bins = as_positive_integer("n_bins", n_bins, " of rows")
         self._seed, self._passes = seed, 0
         self._epochs = _epoch_rows(self._X if self._X.times is not None else self._y)
@@ -40,6 +51,11 @@ class Windows:
     def frames(self) -> tuple[Frame, Frame]:
         """X and y with their times, epochs and columns."""
         return self._X, self._y
+
+    @property
+    def weights_and_offsets(self) -> tuple[Any, Any]:
+        """Weights and offsets of all rows, (time, 1 or neurons), None for what was not given."""
+        return self._rows
 
     def __len__(self) -> int:
         """Largest number of windows in a pass."""
@@ -50,21 +66,31 @@ class Windows:
         kind = "in order" if self._seed is None else f"at random, seed={self._seed}"
         return f"Windows({len(self)} of {self.n_bins} bins, {kind})"
 
-    def __iter__(self) -> Iterator[tuple[FeatureArray, ActivityArray]]:
+    def __iter__(self) -> Iterator[BatchLike]:
         """Yield the windows of the next pass."""
         self._passes += 1
         return self.of_pass(self._passes - 1)
 
-    def of_pass(self, number: int, skip: int = 0) -> Iterator[tuple[FeatureArray, ActivityArray]]:
+    def of_pass(self, number: int, skip: int = 0) -> Iterator[BatchLike]:
         """Yield the windows of a pass by its number, without the first `skip`."""
+        parts = self._X.values, self._y.values
+        if any(part is not None for part in self._rows):
+            parts = *parts, *self._rows
         for tile, epoch in self._cut(number):
-            X, y = (self._window(values, tile, epoch) for values in (self._X.values, self._y.values))
-            if not has_valid_bin(X, y):
+            window = [None if part is None else self._window(part, tile, epoch) for part in parts]
+            if not has_valid_bin(*window):
                 continue
             if skip:
                 skip -= 1
             else:
-                yield X, y[:, 0] if self._flat else y
+                yield self._as_given(window)
+
+    def _as_given(self, window) -> BatchLike:
+        """Pair, or 4-tuple with weights or offsets; columns alone have the dimensions that they came with."""
+        return tuple(
+            part[:, 0] if is_flat and part is not None else part
+            for part, is_flat in zip(window, self._flat, strict=False)
+        )
 
     def _window(self, values, tile, epoch) -> np.ndarray:
         """Rows of a tile, filled up with NaN. The rows read are as many as in a window, or a half, a quarter of it, ...
@@ -91,6 +117,11 @@ class Windows:
         return tiles
 
 
+def _is_flat(values) -> bool:
+    """Return whether an input has one dimension."""
+    return len(getattr(as_frame(values).values, "shape", ())) == 1
+
+
 def _epoch_rows(frame):
     """Rows (start, stop) of every epoch."""
     edges = epoch_starts(frame, frame.values.shape[0])
@@ -105,7 +136,15 @@ def _fill_window(values, n_bins) -> np.ndarray:
     return out
 
 
-def random_windows(X: Features, y: Counts, n_bins: int, *, seed: int) -> Windows:
+def random_windows(
+    X: Features,
+    y: Counts,
+    n_bins: int,
+    *,
+    seed: int,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
+) -> Windows:
     r"""Windows at random places, which cover a recording once per pass: batches for `fit_batches` and `update`.
 
     Each pass cuts every epoch at a random phase :math:`\phi \in \{1, \dots, B\}` into tiles
@@ -125,16 +164,19 @@ def random_windows(X: Features, y: Counts, n_bins: int, *, seed: int) -> Windows
         Rows of a window, B.
     seed : int
         Seed of the cuts and the order: the same seed gives the same passes.
+    sample_weight, offset
+        As for `fit`: a number for each row, (time,), or for each row and neuron, (time, neurons), of the same kinds as y.
 
     Returns
     -------
     Windows
-        One pass over the recording each time it is iterated.
+        One pass over the recording each time it is iterated: pairs (X, y), or with weights or offsets tuples
+        (X, y, sample_weight, offset), None for what was not given.
 
     Raises
     ------
     ValueError
-        If X and y do not have the same bins, or `n_bins` or `seed` is not a whole number.
+        If X and y do not have the same bins, or `n_bins` or `seed` is not a whole number; if a weight is negative.
 
     Examples
     --------
@@ -147,28 +189,35 @@ def random_windows(X: Features, y: Counts, n_bins: int, *, seed: int) -> Windows
     >>> PopulationGLM().fit_batches(batches, n_steps=3 * len(batches)).coef_.shape
     (4, 3)
     """
-    return Windows(X, y, n_bins, as_nonnegative_integer("seed", seed))
+    return Windows(X, y, n_bins, as_nonnegative_integer("seed", seed), sample_weight, offset)
 
 
-def sequential_blocks(X: Features, y: Counts, n_bins: int) -> Windows:
+def sequential_blocks(
+    X: Features,
+    y: Counts,
+    n_bins: int,
+    *,
+    sample_weight: RowValues | None = None,
+    offset: RowValues | None = None,
+) -> Windows:
     r"""Windows one after the other, :math:`[0, B), [B, 2B), \dots` in every epoch: a recording from its start to its end.
 
     For scores and sums in parts. For a fit take `random_windows`, since neighbours in time resemble each other.
 
     Parameters
     ----------
-    X, y, n_bins
+    X, y, n_bins, sample_weight, offset
         As for `random_windows`.
 
     Returns
     -------
     Windows
-        One pass over the recording each time it is iterated.
+        One pass over the recording each time it is iterated, as those of `random_windows`.
 
     Raises
     ------
     ValueError
-        If X and y do not have the same bins, or `n_bins` is not a positive whole number.
+        If X and y do not have the same bins, or `n_bins` is not a positive whole number; if a weight is negative.
 
     Examples
     --------
@@ -178,4 +227,4 @@ def sequential_blocks(X: Features, y: Counts, n_bins: int) -> Windows:
     >>> len(blocks)
     3
     """
-    return Windows(X, y, n_bins, None)
+    return Windows(X, y, n_bins, None, sample_weight, offset)

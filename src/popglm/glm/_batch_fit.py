@@ -8,7 +8,7 @@ import numpy as np
 from popglm._checks.arrays import as_real_array
 from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons
 from popglm._checks.names import NO_NAMES, join_names, names_of
-from popglm._checks.values import as_positive_integer, require_flag, require_function, require_pair
+from popglm._checks.values import as_positive_integer, require_flag, require_function
 from popglm._design.inputs import as_observations
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import frame_fingerprint, objective_fingerprint, options_fingerprint, values_checksum
@@ -18,6 +18,7 @@ from popglm._sums.scale import broadcast_dispersion
 from popglm.batching import Windows
 from popglm.batching._batches import CheckedBatches
 from popglm.batching._checks import (
+    as_batch_parts,
     as_init_pair,
     require_batches,
     require_same_stepper,
@@ -32,6 +33,8 @@ from popglm.glm._fitted import Findings, Fitted, Parameters
 from popglm.glm._score import ModelOnData, score_model
 from popglm.glm._separation import separation_of_sample
 from popglm.glm._settings import Settings
+
+ROW_VALUES = "sample_weight", "offset"
 
 
 def fit_by_batches(
@@ -57,11 +60,11 @@ def fit_by_batches(
     require_function("callback", callback, "the step, the loss and the parameters")
     params, state = as_init_pair(init, RunState)
     if held_out is not None:
-        held_out = require_pair(held_out, "`held_out` must be a pair (X, y)")
+        held_out = as_batch_parts(held_out, "`held_out` must be one of")
     _require_suited_solver(settings, solver, held_out)
     saver = None
     if checkpoint is not None:
-        checks = held_out and [check_every, patience, values_checksum(*held_out)]
+        checks = held_out and [check_every, patience, values_checksum(*held_out), *_names_given(held_out[2:])]
         saver = Checkpoint(checkpoint, _fingerprint(settings, batches, params, state, solver, checks))
 
     shape, names = (None, NO_NAMES) if state is None else (state.shape, state.names)
@@ -121,7 +124,8 @@ def _held_out_score(settings: Settings, held_out, batches, params, dispersion) -
     model = settings.objective.model
     coef, intercept = params
     n_neurons, n_features = coef.shape
-    data = as_observations(held_out[0], held_out[1], model, settings.y_dims)
+    X, y, sample_weight, offset = held_out
+    data = as_observations(X, y, model, settings.y_dims, sample_weight, offset)
     X, y = data.X, data.y
     require_n_features(n_features, X.values.shape[1], settings.estimator)
     require_n_neurons(n_neurons, y.values.shape[1])
@@ -137,7 +141,10 @@ def _as_fitted(settings: Settings, stepper, names, n_steps, watch) -> Fitted:
     dtype, findings, dispersion, null_mean = jnp.result_type(float), None, None, None
     result = stepper.result()
     if result.dispersion is not None:
-        dispersion, null_mean = result.dispersion.scale, result.null.mean.astype(dtype)
+        dispersion, null_mean = (
+            result.dispersion.scale,
+            result.null.mean_without_offset(settings.objective.model).astype(dtype),
+        )
         findings = Findings(
             silent=result.null.silent,
             unobserved=result.null.silent & (stepper.state.totals.bins == 0),
@@ -167,6 +174,11 @@ def _separation(settings: Settings, stepper, result):
     return separation_of_sample(totals.sample, totals.center, settings.objective, stepper.mask, params, excluded)
 
 
+def _names_given(rows) -> list[str]:
+    """Names of those of weight and offset that are given."""
+    return [name for name, values in zip(ROW_VALUES, rows, strict=True) if values is not None]
+
+
 def _fingerprint(settings: Settings, batches, params, state, solver, checks) -> dict:
     """Settings and data that a checkpoint of this fit is compared by; of a solver object it is the name only."""
     mask = None if settings.feature_mask is None else as_real_array("feature_mask", settings.feature_mask, (2,))
@@ -186,6 +198,9 @@ def _fingerprint(settings: Settings, batches, params, state, solver, checks) -> 
         }
         for letter, frame in zip("Xy", batches.frames, strict=True):
             fingerprint |= frame_fingerprint(letter, frame)
+        for name, values in zip(ROW_VALUES, batches.weights_and_offsets, strict=True):
+            if values is not None:
+                fingerprint[name] = f"{values.dtype} {tuple(values.shape)}, {values_checksum(values)}"
     elif isinstance(batches, list | tuple):
         fingerprint["batches"] = f"{len(batches)}, {values_checksum(batches)}"
     return fingerprint

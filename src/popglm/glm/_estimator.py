@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Self
 
-from popglm._types import Batches, Counts, Features, FilePath, Numbers, Params, RowValues
+from popglm._types import Batches, BatchLike, Counts, Features, FilePath, Numbers, Params, RowValues
 from popglm.glm._access import params_names
 from popglm.glm._batch_fit import fit_by_batches
 from popglm.glm._exact_fit import fit_to_data
@@ -180,7 +180,7 @@ class Estimator(Model):
         solver: Any = None,
         progress: bool = False,
         callback: Callable | None = None,
-        held_out: tuple[Features, Counts] | None = None,
+        held_out: BatchLike | None = None,
         check_every: int = 50,
         patience: int | None = 5,
         checkpoint: FilePath | None = None,
@@ -204,8 +204,9 @@ class Estimator(Model):
         Parameters
         ----------
         batches
-            Gives pairs (X, y) as for `update`: `random_windows`, a list, a generator. What can be iterated again gives
-            the next pass.
+            Gives pairs (X, y) as for `update`, or tuples (X, y, sample_weight, offset) with None for what is not given:
+            `random_windows`, a list, a generator. What can be iterated again gives the next pass. The objective divides by the
+            sum of the weights of all batches.
         n_steps : int
             Number of batches to take, at most.
         init
@@ -220,8 +221,8 @@ class Estimator(Model):
         callback
             Called after every step with its number, the mean loss of the batch and the parameters; a true value ends the fit.
         held_out
-            A pair (X, y) that the fit does not see. Every `check_every` steps it is scored; after `patience` checks
-            without a better score the fit ends. The best parameters are kept, those at the end included.
+            One pair or tuple like a batch, that the fit does not see. Every `check_every` steps it is scored; after `patience`
+            checks without a better score the fit ends. The best parameters are kept, those at the end included.
         check_every, patience : int
             See `held_out`.
         checkpoint
@@ -239,10 +240,10 @@ class Estimator(Model):
         Raises
         ------
         ValueError
-            If there is no batch, or one has no valid bin or other features, neurons, names or bins than the first; or if the
-            checkpoint is damaged, or of another fit or other data.
+            If there is no batch, or one has no valid bin or other features, neurons, names or bins than the first, or weights
+            or offsets unlike it; if a weight is negative; or if the checkpoint is damaged, or of another fit or other data.
         TypeError
-            If `batches` does not give pairs.
+            If `batches` gives neither pairs nor tuples of four.
         OSError
             If the checkpoint cannot be written during the fit. The last one is untouched.
 
