@@ -10,6 +10,7 @@ from popglm._checks.models import as_feature_mask, require_n_neurons
 from popglm._checks.names import Names, join_names
 from popglm._design.arrays import machine_epsilon
 from popglm._design.design import Design
+from popglm._design.inputs import as_design_rows
 from popglm._design.total import total
 from popglm._sums.losses import fit_null_model, linear_predictor, weighted_sum
 from popglm._sums.moments import first_pass_sums, neuron_moments
@@ -177,7 +178,7 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
         with warnings.catch_warnings():
             # The fit of the full model has already given the warnings.
             warnings.simplefilter("ignore", RuntimeWarning)
-            reduced.fit(X, y_values, init_params=start)
+            reduced.fit(X, y_values, init_params=start, sample_weight=_rows_of_full_fit(fit, free))
         coef, intercept = params_in_double(reduced)
         reduced_model = as_unpenalised_model(reduced, "reduced")
         nested = fit._replace(observation_model=reduced_model, coef=coef, intercept=intercept, free=free)
@@ -192,6 +193,13 @@ def leave_out_test(model: GLM | PopulationGLM, X: Features, y: Counts, features:
     tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
     tests = GroupTests(*(part[0] for part in tests)) if one else tests
     return GroupTests(*(as_user_array(model, values) for values in tests))
+
+
+def _rows_of_full_fit(fit, free):
+    """Weights that leave out rows that count for fewer features only; None if there are no such rows."""
+    rows = as_design_rows(fit.data.X.values, mask=free)
+    counted, full_counted = (source.gather(source.valid_rows()) for source in (rows, fit.data.rows))
+    return full_counted.astype(float) if (counted & ~full_counted).any() else None
 
 
 class NestedComparison(NamedTuple):

@@ -54,13 +54,14 @@ class UnpenalisedFit(NamedTuple):
         X, y, weight, offset = checked_observations(model, X, y, sample_weight, offset)
         coef, intercept = params_in_double(model)
         activity, y_center, offset = center_y(y.values, observation_model, offset)
-        rows = as_design_rows(X.values, centered=True)
+        free = as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0
+        rows = as_design_rows(X.values, centered=True, mask=free)
         return cls(
             observation_model=observation_model,
             data=FitData(X=X, y=y, rows=rows, activity=activity, y_center=y_center, weight=weight, offset=offset),
             coef=coef,
             intercept=intercept,
-            free=as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0,
+            free=free,
             scale_is_estimated=observation_model.dispersion == "pearson"
             and fitted_observation_model(model).scale is None,
         )

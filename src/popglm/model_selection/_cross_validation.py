@@ -214,6 +214,7 @@ def cross_validate_path(
     pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
     features, names, counts = frame.values, counts.columns, np.asarray(counts.values)
     activity, y_center, _ = center_y(counts, observation)
+    mask = settings.mask(features.shape[1], counts.shape[1])
     scores, bins = [], []
     pairs = list(as_train_test_pairs(pairs, len(counts)))
     if isinstance(features, LazyFeatures):
@@ -222,7 +223,7 @@ def cross_validate_path(
         target = _take_rows(counts, train)
         target = NamedArray(target[:, 0] if settings.single else target, names)
         fold = clone(model).fit_path(_take_rows(features, train), target, strengths=path.strengths)
-        designs = (_make_design(features, activity, rows) for rows in (train, test))
+        designs = (_make_design(features, activity, rows, mask) for rows in (train, test))
         fold_scores, fold_bins = _score_test_rows(observation, fold, y_center, *designs)
         scores.append(fold_scores)
         bins.append(fold_bins)
@@ -293,9 +294,9 @@ def _take_rows(values, index):
     return read_rows(values, first, int(index.max()) + 1)[index - first]
 
 
-def _make_design(features, counts, index):
+def _make_design(features, counts, index, mask):
     """Design of some rows."""
-    return Design(as_design_rows(_take_rows(features, index)), _take_rows(counts, index))
+    return Design(as_design_rows(_take_rows(features, index), mask=mask), _take_rows(counts, index))
 
 
 def _score_test_rows(model, path, y_center, train, test):
