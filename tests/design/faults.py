@@ -30,7 +30,7 @@ FAULTS = {
     ),
     "missing bins count as zero in the history": Fault(
         "_design/terms.py",
-        "complete &= n_missing[now] == n_missing[np.maximum(now - window, 0)]",
+        "complete = complete & (n_missing[now] == n_missing[np.maximum(now - window, 0)])",
         "pass",
         "design/test_features.py",
         "missing_bin",

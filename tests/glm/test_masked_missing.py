@@ -1,4 +1,4 @@
-"""A missing value costs a neuron its row only where its `feature_mask` uses that feature: then the fit is that of its own columns."""
+"""A missing value costs a neuron its row only where its mask uses that feature: the fit is that of its own columns."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,10 @@ from popglm.inference import leave_out_test, likelihood_ratio_test, uncertainty
 from popglm.model_selection import BlockSplit, cross_validate_path
 
 N = 600
-SHORT, LONG = RaisedCosineLogConv(2, window_size=10, label="short"), RaisedCosineLogConv(1, window_size=30, label="long")
+SHORT, LONG = (
+    RaisedCosineLogConv(2, window_size=10, label="short"),
+    RaisedCosineLogConv(1, window_size=30, label="long"),
+)
 BASIS = SHORT + LONG + IdentityEval(label="place")
 OWN = [[2, 3, 4, 5], [0, 1, 6, 9], [4, 5, 7, 9]]  # features of each neuron; the first uses no long window and no place
 MASK = np.array([[feature in own for own in OWN] for feature in range(10)]).astype(int)
@@ -27,7 +30,7 @@ def recording():
     return history, place, counts
 
 
-def fit_alone(X, 3 * counts, neuron, **settings):
+def fit_alone(X, counts, neuron, **settings):
     """A model of one neuron and its columns."""
     own = np.asarray(X)[:, OWN[neuron]]
     return own, GLM(**settings).fit(own, counts[:, neuron])

@@ -38,7 +38,7 @@ class DesignRows(ABC):
 
     @abstractmethod
     def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time #neurons"]]:
-        """Make the features of `size` rows from `start`, which may pass the end, and mark the valid rows, for all neurons or each."""
+        """Make the features of `size` rows from `start`, which may pass the end; mark the valid, for all neurons or each."""
 
     def valid_rows(self) -> Bool[np.ndarray, " time #neurons"]:
         """Mark the valid rows among all."""
@@ -102,7 +102,8 @@ class Design:
         self._n_blocks = n_blocks if whole else min(n_blocks, SIZES.chunk_blocks)
         self._size = self._n_blocks * rows
         # Known after a pass: rows that are valid for any neuron, and how many of these are not for each, by chunk.
-        self.valid, self._n_lost = np.zeros(self.length, bool), {}
+        self.valid = np.zeros(self.length, bool)
+        self._n_lost: dict[int, np.ndarray] = {}
         parts = y, self._weight, self._offset
         streamed = X.streamed or any(is_stream(part) for part in parts if part is not None)
         self._cached = None if streamed else list(self._chunks())
@@ -130,11 +131,11 @@ class Design:
 
     def _chunk(self, start: int) -> Chunk | None:
         source, valid = self._X.rows_at(start, self._size)
-        any_valid = valid.any(1, keepdims=True)
-        self.valid[start : start + self._size] = any_valid[: self.length - start, 0]
-        self._n_lost[start] = (any_valid & ~valid).sum(0)
+        any_valid = np.asarray(valid.any(1))
+        self.valid[start : start + self._size] = any_valid[: self.length - start]
+        self._n_lost[start] = (any_valid[:, None] & ~valid).sum(0)
         weight, offset = (self._read_floats(a, start) for a in (self._weight, self._offset))
-        counted = any_valid if weight is None else valid & (weight > 0)
+        counted = valid if weight is None else valid & (weight > 0)
         blocks = np.flatnonzero(counted.reshape(self._n_blocks, -1).any(1))
         if not len(blocks):
             return None

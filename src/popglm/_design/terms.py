@@ -52,7 +52,7 @@ class ConvTerm(NamedTuple):
         return self.n_inputs * self.kernel.shape[1]
 
     def rows_at(self, start: int, size: int, *, by_group: bool = False) -> tuple[ConvSource, list[Known]]:
-        """Make the features of `size` bins from `start`, and mark the bins whose window is complete, in each input if `by_group`.
+        """Make the features of `size` bins from `start`, and mark those whose window is complete, for each input if `by_group`.
 
         Inputs before the first bin, after the last, and where they are NaN, count as 0 or as `fill`.
         """
@@ -63,8 +63,9 @@ class ConvTerm(NamedTuple):
         if is_stream(self.inputs):
             require_finite("inputs", piece, first)
             piece = compact_integers(piece, keep=self.center is not None)
-        missing = np.isnan(piece) if piece.dtype.kind == "f" else np.zeros((0, 1), bool)
-        ends, missing = np.arange(start, start + size), missing if by_group else missing.any(1, keepdims=True)
+        missing: np.ndarray = np.isnan(piece) if piece.dtype.kind == "f" else np.zeros((0, 1), bool)
+        missing = missing if by_group else np.asarray(missing.any(1))[:, None]
+        ends = np.arange(start, start + size)
         known = _complete_windows(missing, ends, first, window, self.starts, self.ahead)
         if missing.any() and np.any(self.fill):
             piece = np.where(np.isnan(piece), self.fill, piece)
@@ -104,7 +105,12 @@ class ConvTerm(NamedTuple):
 
 
 def _complete_windows(
-    missing: Bool[np.ndarray, "bins #groups"], ends: np.ndarray, first: int, window: int, starts: np.ndarray, ahead: int
+    missing: np.ndarray,
+    ends: np.ndarray,
+    first: int,
+    window: int,
+    starts: np.ndarray,
+    ahead: int,
 ) -> Known:
     """Mark rows whose window, the bins before its end, lies inside their epoch and holds no missing bin.
 
@@ -144,7 +150,7 @@ class EvalTerm(NamedTuple):
         return self.inputs.shape[0]
 
     def rows_at(self, start: int, size: int, *, by_group: bool = False) -> tuple[ArraySource, list[Known]]:
-        """Make the features of `size` bins from `start`, 0 or `fill` where NaN, and mark the known bins, of each if `by_group`."""
+        """Make the features of `size` bins from `start`, `fill` where NaN; mark the known bins, for each if `by_group`."""
         values = self.functions(read_rows(self.inputs, start, start + size))
         known = ~np.isnan(values)
         complete = known.all(1, keepdims=True)
