@@ -3,20 +3,6 @@
 from tests.faults import Fault
 
 FAULTS = {
-    "a missing value costs every neuron its row": Fault(
-        "_design/missing.py",
-        "return None if mask is None or np.all(mask) else Uses(np.asarray(mask) > 0, groups)",
-        "return None",
-        "glm/test_masked_missing.py",
-        "only_the_features",
-    ),
-    "zeros stand for missing values in the moments": Fault(
-        "_design/design.py",
-        "0.0 if self._uses is None else column_fill(values)",
-        "0.0",
-        "glm/test_masked_missing.py",
-        "means_stand",
-    ),
     "null model from the training data": Fault(
         "glm/_access.py", 'NULL_SOURCES) == "scored"', 'NULL_SOURCES) == "none"', "glm/test_score.py", "mcfadden"
     ),

@@ -12,8 +12,8 @@ FAULTS = {
     ),
     "a scale that forgets the parameters": Fault(
         "_sums/scale.py",
-        "np.nan, np.maximum(bins - n_params, 1)",
-        "np.nan, np.maximum(bins, 1)",
+        "residual_df = bins - n_params",
+        "residual_df = bins",
         "sums/test_observation_models.py",
         "statsmodels",
     ),

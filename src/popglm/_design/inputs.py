@@ -65,28 +65,26 @@ def as_observations(
 ) -> Observations:
     """Check that all data are aligned, y in the support of the model (None: finite), and no weight negative."""
     X, y = _as_X_y(X, y, model, y_dims, built=built)
-    shape = y.values.shape
-    return Observations(
-        X,
-        y,
-        as_row_values("sample_weight", sample_weight, y, "y", shape, low=0, built=built),
-        as_row_values("offset", offset, y, "y", shape, built=built),
-    )
+    others, n_neurons = {"X": X, "y": y}, y.values.shape[1]
+    weight = as_row_values("sample_weight", sample_weight, others, n_neurons, y.columns, low=0, built=built)
+    offset = as_row_values("offset", offset, others, n_neurons, y.columns, built=built)
+    return Observations(X, y, weight, offset)
 
 
 def as_row_values(
     name: str,
     value: Any,
-    frame: Frame,
-    other: str,
-    shape: tuple[int, ...],
+    others: dict[str, Frame],
+    n_neurons: int,
+    neurons: Any,
     low: float = -np.inf,
     *,
     built: bool = False,
 ) -> Any:
-    """Check weights or offsets of the rows of `frame`, for all neurons or each, and make them two-dimensional; None stays so.
+    """Check weights or offsets of the rows of other data, and make them two-dimensional; None stays so.
 
-    `shape` is (rows, neurons), `low` the smallest value that is allowed.
+    They are those of all neurons, or a column for each of the `neurons`, which are their names. `low` is the least value that
+    is allowed.
     """
     if value is None:
         return None
@@ -97,12 +95,12 @@ def as_row_values(
         values = as_real_array(name, given.values, (1, 2))
         require_at_least(name, values, low)
         values = values.reshape(len(values), -1)
-    require_aligned(frame, given._replace(values=values), other, name)
+    for other, frame in others.items():
+        require_aligned(frame, given._replace(values=values), other, name)
     if values.shape[1] != 1:
-        require_shape(
-            name, values, shape, "time, neurons", " Or give one number for each row, (time,), for all neurons."
-        )
-        require_same_names(frame.columns, given.columns, f"the columns of `{name}` should be the neurons of `{other}`")
+        fix = " Or give one number for each row, (time,), for all neurons."
+        require_shape(name, values, (values.shape[0], n_neurons), "time, neurons", fix)
+        require_same_names(neurons, given.columns, f"the columns of `{name}` should be the neurons of `y`")
     return values
 
 

@@ -205,7 +205,7 @@ def begin_exact_fit(
         problem = problem._replace(precondition=problem.precondition._replace(dispersion=metric))
     min_loss = 0.0
     if objective.model.dispersion == "pearson":
-        min_loss = eps * total(null_model_loss, design, problem.objective.model, null.eta.astype(dtype)) / bins
+        min_loss = eps * total(null_model_loss, design, problem.objective.model, null.intercept.astype(dtype)) / bins
     constants = FitConstants(
         null=null,
         collinear=rank.collinear_features(mask),
@@ -274,7 +274,7 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
         dispersion=final_dispersion(problem, state.accepted.point + final_step),
         convergence=Convergence(n_iter=state.n_evaluated, converged=done, stalled=stalled),
         silent=constants.null.silent,
-        null_mean=constants.null.mean.astype(dtype),
+        null_mean=constants.null.mean_without_offset(problem.objective.model).astype(dtype),
         features=FeatureRank(collinear=constants.collinear, constant=constants.constant, n_params=n_params),
         suspects=np.column_stack([constants.eventless & (coef != 0), large | ~done]),
     )
@@ -338,9 +338,9 @@ def _keep_dispersion(
 def initial_point(problem: Problem, init: tuple[Array, Array] | None, null: NullModel) -> Points:
     """First point: `init`, or the null model if that is None; silent neurons always start at the null model."""
     silent, metric = null.silent, problem.precondition.dispersion
-    coef, intercept = (np.zeros(problem.precondition.mask[:, 1:].shape), null.eta) if init is None else init
+    coef, intercept = (np.zeros(problem.precondition.mask[:, 1:].shape), null.intercept) if init is None else init
     coef = np.where(silent[:, None], 0, coef * problem.precondition.mask[:, :-1])
-    point = problem.coordinates.from_model(coef, np.where(silent, null.eta, intercept))
+    point = problem.coordinates.from_model(coef, np.where(silent, null.intercept, intercept))
     return point if metric is None else metric.coordinate.append_start(point, silent)
 
 

@@ -117,8 +117,9 @@ def jaxopt_fit(
     ((_, chunk),) = design
     objective = _as_neuron_objective(objective, *mask.shape[::-1])
     rank = Rank.from_moments(moments, machine_epsilon())
-    mean, null, silent = null_model_of(design, objective.model, bins, events)
-    coef, intercept = (np.zeros(mask.shape), null) if init is None else init
+    null = null_model_of(design, objective.model, bins, events)
+    silent = null.silent
+    coef, intercept = (np.zeros(mask.shape), null.intercept) if init is None else init
     bins, mask, coef, intercept = (np.asarray(a, dtype) for a in (as_divisor(bins), mask, coef * mask, intercept))
     run = _solver_functions(name, options).run
     params = run((coef, intercept), chunk, bins, objective, mask, _traced_step(name, options))
@@ -127,11 +128,10 @@ def jaxopt_fit(
     # A line search that gives up also ends with a small step, so the gradient must be small, too.
     converged = silent | (error <= tol) & (slope <= 100 * tol)
     diverged = ~np.isfinite(np.column_stack(params)).all(1) & ~silent
-    null_model = NullModel(mean=mean, eta=null, silent=silent)
-    gain = _gain_left(design, objective, mask, moments, null_model, bins, *params) * np.maximum(bins, rows)
+    gain = _gain_left(design, objective, mask, moments, null, bins, *params) * np.maximum(bins, rows)
     converged &= silent | diverged | (gain <= MAX_GAIN)
     coef, intercept = (np.where(diverged[:, None], coef, params[0]), np.where(diverged, intercept, params[1]))
-    coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null, intercept)
+    coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null.intercept, intercept)
     constant = constant_features(moments, rank.varying)
     # A penalty makes coefficients unique.
     collinear = np.zeros(0, int) if np.any(objective.strength) else rank.collinear_features(mask)
@@ -142,7 +142,7 @@ def jaxopt_fit(
         dispersion=objective.model.scale,
         convergence=Convergence(n_iter=n_iter, converged=converged & ~diverged, stalled=diverged),
         silent=silent,
-        null_mean=mean.astype(dtype),
+        null_mean=null.mean_without_offset(objective.model).astype(dtype),
         features=FeatureRank(collinear=collinear, constant=constant, n_params=rank.n_params(mask) + 1),
         suspects=np.column_stack([(event_features == 0) & (coef != 0), ~converged]),
     )

@@ -21,11 +21,24 @@ Entries = Float[Array, "neurons rows"]
 
 
 class NullModel(NamedTuple):
-    """Each neuron's constant mean count and its linear predictor `eta`; `silent` neurons have nothing to fit."""
+    """Each neuron's mean count and its linear predictor `eta`; `silent` neurons have nothing to fit.
+
+    With an offset the intercept is `eta` plus `shift`, and an offset of 0 predicts another mean.
+    """
 
     mean: np.ndarray
     eta: np.ndarray
     silent: np.ndarray
+    shift: np.ndarray | float = 0.0
+
+    @property
+    def intercept(self) -> np.ndarray:
+        """Intercept of each neuron."""
+        return self.eta + self.shift
+
+    def mean_without_offset(self, model: Any) -> np.ndarray:
+        """Mean at an offset of 0."""
+        return self.mean if np.ndim(self.shift) == 0 else np.asarray(model.link.inverse(self.intercept), float)
 
 
 def fit_null_model(model: Any, bins: np.ndarray, events: np.ndarray) -> NullModel:

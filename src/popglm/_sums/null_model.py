@@ -19,15 +19,11 @@ MAX_SCORING_STEPS = 60
 
 
 def null_model_of(design: Design, model: Any, bins: np.ndarray, events: np.ndarray) -> NullModel:
-    """Fit the model without features to a design, from its sums; `mean` is that at an offset of 0.
-
-    A silent neuron has half an event, as without an offset.
-    """
+    """Fit the model without features to a design, from its sums. A silent neuron has half an event, as without an offset."""
     null = fit_null_model(model, bins, events)
     if not design.has_offset:
         return null
-    eta = _solve_intercept(design, model, null)
-    return null._replace(mean=np.asarray(model.link.inverse(eta), float), eta=eta)
+    return null._replace(shift=_solve_intercept(design, model, null) - null.eta)
 
 
 def _solve_intercept(design: Design, model: Any, null: NullModel) -> np.ndarray:

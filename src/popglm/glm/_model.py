@@ -277,5 +277,5 @@ class Model(RegressorMixin, BaseEstimator, ABC):
     def _predictor_parts(self, X, offset):
         """Rows of the features, the design with the offset, and the parameters."""
         rows, params = as_design_rows(X.values, mask=used_features(self)), core_params(self)
-        offset = as_row_values("offset", offset, X, "X", (X.values.shape[0], len(self.intercept_)))
+        offset = as_row_values("offset", offset, {"X": X}, len(self.intercept_), self._columns)
         return rows, Design(rows, None, None, offset), params

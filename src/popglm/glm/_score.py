@@ -160,8 +160,8 @@ def _null_means(on_data):
     """Mean of y of each neuron, at an offset of 0, and whether it is silent; no features are needed for it."""
     bins, events = total(bins_and_events, on_data.design)
     require_valid_bins(bins.any())
-    mean, _, silent = null_model_of(on_data.design, on_data.model, bins, events)
-    return mean + on_data.y_center, silent
+    null = null_model_of(on_data.design, on_data.model, bins, events)
+    return null.mean_without_offset(on_data.model) + on_data.y_center, null.silent
 
 
 def _null_predictor(on_data, mean):

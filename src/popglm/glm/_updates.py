@@ -24,7 +24,7 @@ def initial_params(settings: Settings, X, y, sample_weight=None, offset=None):
     design = Design(as_design_rows(X.values, mask=mask), y.values, weight, offset)
     bins, events = total(bins_and_events, design)
     require_valid_bins(bins.any())
-    intercept = jnp.asarray(null_model_of(design, model, bins, events).eta, jnp.result_type(float))
+    intercept = jnp.asarray(null_model_of(design, model, bins, events).intercept, jnp.result_type(float))
     coef = jnp.zeros((X.values.shape[1], y.values.shape[1]), intercept.dtype)
     return (settings.as_user_array(coef), intercept), names_of(X, y)
 

@@ -212,7 +212,7 @@ class _Moments(NamedTuple):
 
 def _first_pass(model, design, coef, intercept) -> _Moments:
     (bins, events), (weight, first, second), gradient = total(information_moments, design, model, coef, intercept)
-    _, _, silent = fit_null_model(model, bins, events)
+    silent = fit_null_model(model, bins, events).silent
     dtype = jnp.result_type(float)
     return _Moments(
         bins=bins,

@@ -220,7 +220,7 @@ class NestedComparison(NamedTuple):
         """Make one pass over the data, or two if the neurons differ in their valid bins."""
         design = full.data.make_design()
         (bins, events), (n, first, gram) = total(first_pass_sums, design)
-        _, _, silent = fit_null_model(full.observation_model, bins, events)
+        silent = fit_null_model(full.observation_model, bins, events).silent
         eps = machine_epsilon()
         if (bins == n).all():
             ranks = [Rank.from_moments((n, first, gram), eps)] * len(bins)
