@@ -78,7 +78,7 @@ LAGS = {  # of a window of W bins
 
 
 def by_hand(x, kernel, lags, starts):
-    """Compute the definition, lag by lag; a row is known if all of its lags lie in its epoch, an input if none of them is NaN."""
+    """Compute the definition, lag by lag; a row is known if its lags lie in its epoch, an input if none of them is NaN."""
     (time, inputs), functions = x.shape, kernel.shape[1]
     epoch = np.searchsorted(starts, np.arange(time), "right") - 1
     X = np.full((time, inputs, functions), np.nan)
