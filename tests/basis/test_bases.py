@@ -78,13 +78,13 @@ LAGS = {  # of a window of W bins
 
 
 def by_hand(x, kernel, lags, starts):
-    """Compute the definition, lag by lag; a row is known if all of its lags lie in its epoch, and none is NaN."""
+    """Compute the definition, lag by lag; a row is known if its lags lie in its epoch, an input if none of them is NaN."""
     (time, inputs), functions = x.shape, kernel.shape[1]
     epoch = np.searchsorted(starts, np.arange(time), "right") - 1
     X = np.full((time, inputs, functions), np.nan)
     for t in range(time):
         seen = t - lags
-        if seen.min() < starts[epoch[t]] or seen.max() >= starts[epoch[t] + 1] or np.isnan(x[seen]).any():
+        if seen.min() < starts[epoch[t]] or seen.max() >= starts[epoch[t] + 1]:
             continue
         X[t] = sum(x[t - lag][:, None] * kernel[row] for row, lag in enumerate(lags))
     return X.reshape(time, -1)

@@ -15,7 +15,7 @@ from popglm._design.convolve import causal_convolution, split_kernel
 class Block(NamedTuple):
     """Rows of a design; each counts as often as its weight says.
 
-    Weight 0 marks padding, NaN in X (for all neurons), in y, the weight or the offset (for that neuron), starts of epochs.
+    Weight 0 marks padding, starts of epochs, and NaN in X (for neurons that use the feature), y, the weight or the offset.
     `offset` is what the linear predictor has besides the features, None if there is nothing.
     """
 
@@ -99,7 +99,7 @@ class Chunk(NamedTuple):
 
     source: Source
     y: Shaped[Array, "time neurons"]
-    valid: Bool[Array, " time"]
+    valid: Bool[Array, " time #neurons"]
     block_indices: Int[Array, " blocks"]
     n_valid_blocks: Int[Array, ""]
     weight: Float[Array, " time #neurons"] | None = None  # 1 for all rows
@@ -114,7 +114,7 @@ class Chunk(NamedTuple):
         start, n = i * self.block_rows, self.block_rows
         X = self.source.rows(start, n)
         slice_rows = lambda a: jax.lax.dynamic_slice_in_dim(a, start, n)
-        y, valid = slice_rows(self.y), slice_rows(self.valid[:, None])
+        y, valid = slice_rows(self.y), slice_rows(self.valid)
         if jnp.issubdtype(y.dtype, jnp.floating):
             valid = valid & ~jnp.isnan(y)
             y = jnp.where(valid, y, 0)
@@ -129,9 +129,9 @@ class Chunk(NamedTuple):
 
     def numpy_weights(self) -> np.ndarray | None:
         """Weights of all rows as `block` makes them, but for NaN in y; None if each valid row counts once."""
-        if self.weight is None and self.offset is None:
+        if self.weight is None and self.offset is None and self.valid.shape[1] == 1:
             return None
-        weight = np.asarray(self.valid, float)[:, None]
+        weight = np.asarray(self.valid, float)
         if self.weight is not None:
             weight = weight * np.nan_to_num(self.weight)
         return weight if self.offset is None else weight * ~np.isnan(self.offset)

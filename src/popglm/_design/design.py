@@ -9,13 +9,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from popglm._checks.arrays import require_finite
 from popglm._design.arrays import compact_integers, round_up_length, rows_with_nan, to_device, zero_pad
 from popglm._design.blocks import ArraySource, Chunk, Source
 from popglm._design.centering import column_center
 from popglm._design.convolve import SUB_BLOCK_ROWS
+from popglm._design.missing import as_uses, column_fill, counted_rows, fill_missing
 from popglm._design.sizes import SIZES
 from popglm._design.streams import is_stream, prefetch, read_rows
 
@@ -36,13 +37,15 @@ class DesignRows(ABC):
         return np.zeros(n_features) if self.center is None else self.center
 
     @abstractmethod
-    def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
-        """Make the features of `size` rows from `start`, which may pass the end, and mark the valid rows."""
+    def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time #neurons"]]:
+        """Make the features of `size` rows from `start`, which may pass the end; mark the valid, for all neurons or each."""
 
-    def valid_rows(self) -> Bool[np.ndarray, " time"]:
+    def valid_rows(self) -> Bool[np.ndarray, " time #neurons"]:
         """Mark the valid rows among all."""
         step = SIZES.block_rows * SIZES.chunk_blocks
-        return np.concatenate([self.rows_at(start, step)[1] for start in range(0, self.length, step)])[: self.length]
+        parts = [self.rows_at(start, step)[1] for start in range(0, self.length, step)]
+        width = max(part.shape[1] for part in parts)
+        return np.concatenate([np.broadcast_to(part, (step, width)) for part in parts])[: self.length]
 
     def scatter(self, y: Any) -> Any:
         """Move rows of y from the user's order to that of `rows_at`."""
@@ -54,22 +57,30 @@ class DesignRows(ABC):
 
 
 class MatrixRows(DesignRows):
-    """Rows of a matrix, in memory or streamed. `center` is subtracted before rounding to the precision of JAX."""
+    """Rows of a matrix, in memory or streamed. `center` is subtracted before rounding to the precision of JAX.
 
-    def __init__(self, values: Any, *, centered: bool = False) -> None:
+    With a `mask` (neurons, features) a row is valid for a neuron if the features that it uses are known.
+    """
+
+    def __init__(self, values: Any, *, centered: bool = False, mask: Any = None) -> None:
         self.values, self.length, self.streamed = values, values.shape[0], is_stream(values)
         self.center = column_center(values) if centered else None
+        self._uses = as_uses(mask, [np.arange(values.shape[1])])
+        self._fill = 0.0 if self._uses is None else column_fill(values)
 
-    def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
-        """Return rows as they are if possible, else as a copy; rows with a NaN become 0, so that no sum meets a NaN."""
+    def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time #neurons"]]:
+        """Return rows as they are if possible, else as a copy; a NaN becomes 0, or a mean, so that no sum meets it."""
         values, dtype = read_rows(self.values, start, start + size), jnp.result_type(float)
         if self.streamed:
             require_finite("X", values, start)
-        valid = ~rows_with_nan(values)
-        if len(values) < size or values.dtype != dtype or self.center is not None or not valid.all():
+        complete = ~rows_with_nan(values)[:, None]
+        all_complete = complete.all()
+        known = complete if all_complete else ~np.isnan(values)
+        if len(values) < size or values.dtype != dtype or self.center is not None or not all_complete:
             values = zero_pad(values if self.center is None else values - self.center, size, dtype)
-            values[: len(valid)][~valid] = 0
-        return ArraySource(to_device(values)), zero_pad(valid, size)
+            fill_missing(values[: len(known)], complete, known, self._fill, self.center)
+        asked = np.arange(size) < len(known)
+        return ArraySource(to_device(values)), counted_rows([zero_pad(known, size)], asked, self._uses)
 
 
 class Design:
@@ -90,10 +101,17 @@ class Design:
         n_blocks = round_up_length(-(-self.length // rows))
         self._n_blocks = n_blocks if whole else min(n_blocks, SIZES.chunk_blocks)
         self._size = self._n_blocks * rows
-        self.valid = np.zeros(self.length, bool)  # rows that are valid, known after a pass
+        # Known after a pass: rows that are valid for any neuron, and how many of these are not for each, by chunk.
+        self.valid = np.zeros(self.length, bool)
+        self._n_lost: dict[int, np.ndarray] = {}
         parts = y, self._weight, self._offset
         streamed = X.streamed or any(is_stream(part) for part in parts if part is not None)
         self._cached = None if streamed else list(self._chunks())
+
+    @property
+    def n_lost(self) -> Int[np.ndarray, " #neurons"]:
+        """Number of rows that are valid for other neurons but not for each."""
+        return sum(self._n_lost.values(), np.zeros(1, int))
 
     @property
     def has_offset(self) -> bool:
@@ -113,9 +131,11 @@ class Design:
 
     def _chunk(self, start: int) -> Chunk | None:
         source, valid = self._X.rows_at(start, self._size)
-        self.valid[start : start + self._size] = valid[: self.length - start]
+        any_valid = np.asarray(valid.any(1))
+        self.valid[start : start + self._size] = any_valid[: self.length - start]
+        self._n_lost[start] = (any_valid[:, None] & ~valid).sum(0)
         weight, offset = (self._read_floats(a, start) for a in (self._weight, self._offset))
-        counted = valid if weight is None else valid & (weight > 0).any(1)
+        counted = valid if weight is None else valid & (weight > 0)
         blocks = np.flatnonzero(counted.reshape(self._n_blocks, -1).any(1))
         if not len(blocks):
             return None

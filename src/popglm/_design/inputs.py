@@ -193,11 +193,11 @@ class CheckedStream(_Stream):
         return np.asarray(compact_integers(self[0 : len(self)]), dtype)
 
 
-def as_design_rows(values: Any, *, centered: bool = False) -> DesignRows:
-    """Convert a matrix or lazy features to rows of a design."""
+def as_design_rows(values: Any, *, centered: bool = False, mask: Any = None) -> DesignRows:
+    """Convert a matrix or lazy features to rows of a design; by a `mask` (neurons, features) each neuron has its own."""
     if isinstance(values, LazyFeatures):
-        return values.span(centered=centered)
-    return MatrixRows(values, centered=centered)
+        return values.span(centered=centered, mask=mask)
+    return MatrixRows(values, centered=centered, mask=mask)
 
 
 def has_valid_bin(X: Any, y: Any, weight: Any = None, offset: Any = None) -> bool:

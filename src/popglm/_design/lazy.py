@@ -12,6 +12,7 @@ from popglm._checks.times import require_restriction
 from popglm._design.arrays import zero_pad
 from popglm._design.blocks import Block, Source
 from popglm._design.design import Design, DesignRows
+from popglm._design.missing import EachFeature, Uses, as_uses, counted_rows
 from popglm._design.streams import is_stream, read_rows, require_open_file
 from popglm._design.terms import ConvTerm, leaf_terms, missing_per_input
 from popglm._design.total import collect_entries
@@ -21,9 +22,12 @@ MAX_CACHED_BINS = 2**20  # longer recordings are cut into chunks anew in every p
 
 
 class LazyRows(DesignRows):
-    """Rows of lazy features for a design: from the first to the last requested row; rows between that were not are invalid."""
+    """Rows of lazy features for a design: from the first to the last requested row; rows between that were not are invalid.
 
-    def __init__(self, term: Any, index: np.ndarray | None, *, centered: bool = False) -> None:
+    With a `mask` (neurons, features) a row is valid for a neuron if the features that it uses are known.
+    """
+
+    def __init__(self, term: Any, index: np.ndarray | None, *, centered: bool = False, mask: Any = None) -> None:
         self.first, self.length, self._positions, self._requested = 0, term.length, None, None
         if index is not None:
             self.first, self.length = int(index.min()), int(index.max()) + 1 - int(index.min())
@@ -32,17 +36,23 @@ class LazyRows(DesignRows):
                 self._requested[self._positions] = True
         # Keeping the chunks of a long recording would double its memory.
         self.streamed = self.length > MAX_CACHED_BINS or any(map(is_stream, term.made_of))
-        self._term = term
+        self._uses: Uses | EachFeature | None = as_uses(mask, term.group_numbers())
+        self._term = term if self._uses is None else term.with_fill()
         if centered:
-            self._term, self.center = term.with_center(self.first, self.first + self.length)
+            self._term, self.center = self._term.with_center(self.first, self.first + self.length)
 
-    def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time"]]:
+    def by_feature(self) -> "LazyRows":
+        """Mark each feature where it is known, not the rows; for a single pass."""
+        self._uses, self.streamed = EachFeature(self._term.group_numbers()), True
+        return self
+
+    def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time #neurons"]]:
         """Make the features of `size` rows from `start`, and mark those that were requested and are valid."""
-        source, valid = self._term.rows_at(self.first + start, size)
-        valid[max(self.length - start, 0) :] = False
+        source, known = self._term.rows_at(self.first + start, size, by_group=self._uses is not None)
+        asked = np.arange(start, start + size) < self.length
         if self._requested is not None:
-            valid &= zero_pad(self._requested[start : start + size], size)
-        return source, valid
+            asked &= zero_pad(self._requested[start : start + size], size)
+        return source, counted_rows(known, asked, self._uses)
 
     def scatter(self, y: Any) -> Any:
         """Move rows of y to the positions of the requested rows, with zeros between."""
@@ -204,15 +214,18 @@ class LazyFeatures(HasFrame):
         columns = self.columns if named else None
         return Frame(self, self.t, self.time_support, columns, index, self._frame.bin_size)
 
-    def span(self, *, centered: bool = False) -> LazyRows:
+    def span(self, *, centered: bool = False, mask: Any = None) -> LazyRows:
         """Rows for a design."""
-        return LazyRows(self._term, self._index, centered=centered)
+        return LazyRows(self._term, self._index, centered=centered, mask=mask)
 
     @property
     def complete(self) -> Bool[np.ndarray, " time"]:
-        """Rows with a complete history, shape (time,), bool; the others are left out of every sum."""
+        """Rows in which every feature is known, shape (time,), bool.
+
+        The others are left out of every sum, but for neurons whose `feature_mask` uses only features that are known.
+        """
         span = self.span() if len(self) else None
-        return span.gather(span.valid_rows()) if span else np.zeros(0, bool)
+        return span.gather(span.valid_rows()[:, 0]) if span else np.zeros(0, bool)
 
     @property
     def has_history(self) -> Bool[np.ndarray, " time"]:
@@ -256,7 +269,7 @@ class LazyFeatures(HasFrame):
         """Build the matrix."""
         if not len(self):
             return np.empty(self.shape, dtype or self.dtype)
-        span = self.span()
+        span = self.span().by_feature()
         matrix = span.gather(collect_entries(_block_features, Design(span), self.shape[1]))
         return matrix if dtype is None else matrix.astype(dtype, copy=False)
 

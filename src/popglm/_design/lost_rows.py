@@ -1,12 +1,13 @@
-"""Rows that are left out of every sum because an input is missing there: the one place that counts them, and warns."""
+"""Rows that are left out of every sum, or of one neuron's, because an input is missing there: here they are counted."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from popglm._checks.times import stretch_starts
-from popglm._checks.values import warn_user
+from popglm._checks.values import list_names, warn_user
 from popglm._design.lazy import LazyFeatures
 from popglm._design.streams import is_stream
 from popglm._pynapple import Frame
@@ -16,17 +17,29 @@ from popglm._pynapple import Frame
 MAX_LOST_SHARE, MAX_LOST_SHARE_OF_MATRIX = 0.1, 0.25
 
 
-def warn_lost_rows(X: Frame, valid: Bool[np.ndarray, " time"]) -> None:
-    """Warn if many of the rows are not valid, beyond those without a complete history, and name the input that is missing."""
-    lost = ~valid & ~_without_history(X, valid)
+def warn_lost_rows(
+    X: Frame, valid: Bool[np.ndarray, " time"], n_lost: Int[np.ndarray, " #neurons"], neurons: Any = None
+) -> None:
+    """Warn if many of the rows are not valid, beyond those without a complete history, and name the input that is missing.
+
+    `valid` marks rows that are valid for any neuron, `n_lost` counts those of them that are not for each of the `neurons`.
+    """
+    short = _without_history(X, valid)
+    lost, neuron = int((~valid & ~short).sum()), int(np.argmax(n_lost))
+    # Rows that a shorter window of another neuron can use are no surprise.
+    lost_by_neuron = lost + max(int(n_lost[neuron] - (valid & short).sum()), 0)
     plain = X.times is None and X.index is None and not isinstance(X.values, LazyFeatures)
-    if lost.mean() <= (MAX_LOST_SHARE_OF_MATRIX if plain else MAX_LOST_SHARE) or not valid.any():
+    max_lost = (MAX_LOST_SHARE_OF_MATRIX if plain else MAX_LOST_SHARE) * len(valid)
+    if max(lost, lost_by_neuron) <= max_lost or not valid.any():
         return
+    who = "every neuron"
+    if lost <= max_lost:
+        lost, who = lost_by_neuron, f"neuron {list_names([neuron], neurons)}, and fewer for others by `feature_mask`"
     where = (
         "" if (worst := _worst_input(X)) is None else " Most often {} is missing: in {:.1%} of the bins.".format(*worst)
     )
     warn_user(
-        f"{lost.mean():.0%} of the bins, {lost.sum():,} of {len(lost):,}, are left out for every neuron: a missing value (NaN) "
+        f"{lost / len(valid):.0%} of the bins, {lost:,} of {len(valid):,}, are left out for {who}: a missing value (NaN) "
         f"in one input leaves out its bin, and all bins whose window holds it.{where} Look at numpy.isnan of the inputs (or at "
         "`complete` of lazy features), and leave out that input, fill its gaps, or restrict(epochs) to where it is known.",
         RuntimeWarning,

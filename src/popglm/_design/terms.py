@@ -1,9 +1,11 @@
 """Terms of lazy features: a tree of inputs that are convolved or evaluated, put side by side or multiplied.
 
-Every term makes any rows of its features on demand (`rows_at`), and marks those that are valid.
+Every term makes any rows of its features on demand (`rows_at`), and says where the inputs of its leaves are known: for each
+leaf an array (time, groups), where a group is the features that are known together, or (time, 1) if that is true of all.
 """
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -14,7 +16,10 @@ from popglm._checks.arrays import require_finite
 from popglm._design.arrays import compact_integers, to_device, zero_pad
 from popglm._design.blocks import ArraySource, ConvSource, ProductSource, SumSource
 from popglm._design.centering import column_center, column_mean_sd
+from popglm._design.missing import column_fill, fill_missing
 from popglm._design.streams import is_stream, read_rows
+
+Known = Bool[np.ndarray, " time #groups"]
 
 
 class ConvTerm(NamedTuple):
@@ -28,6 +33,7 @@ class ConvTerm(NamedTuple):
     starts: np.ndarray
     ahead: int = 0
     center: np.ndarray | None = None
+    fill: np.ndarray | float = 0.0  # stands for NaN, before the center is subtracted
 
     @property
     def made_of(self) -> tuple[Any, ...]:
@@ -45,10 +51,10 @@ class ConvTerm(NamedTuple):
     def n_features(self) -> int:
         return self.n_inputs * self.kernel.shape[1]
 
-    def rows_at(self, start: int, size: int) -> tuple[ConvSource, Bool[np.ndarray, " time"]]:
-        """Make the features of `size` bins from `start`, and mark the bins whose window is complete.
+    def rows_at(self, start: int, size: int, *, by_group: bool = False) -> tuple[ConvSource, list[Known]]:
+        """Make the features of `size` bins from `start`, and mark those whose window is complete, for each input if `by_group`.
 
-        Inputs before the first bin, after the last, and where they are NaN, count as 0.
+        Inputs before the first bin, after the last, and where they are NaN, count as 0 or as `fill`.
         """
         # The window of row `start` ends before bin `start + ahead`.
         window, start = len(self.kernel), start + self.ahead
@@ -57,7 +63,12 @@ class ConvTerm(NamedTuple):
         if is_stream(self.inputs):
             require_finite("inputs", piece, first)
             piece = compact_integers(piece, keep=self.center is not None)
-        valid = _complete_windows(piece, np.arange(start, start + size), first, window, self.starts, self.ahead)
+        missing: np.ndarray = np.isnan(piece) if piece.dtype.kind == "f" else np.zeros((0, 1), bool)
+        missing = missing if by_group else np.asarray(missing.any(1))[:, None]
+        ends = np.arange(start, start + size)
+        known = _complete_windows(missing, ends, first, window, self.starts, self.ahead)
+        if missing.any() and np.any(self.fill):
+            piece = np.where(np.isnan(piece), self.fill, piece)
         if self.center is not None:
             piece = piece - self.center
         if piece.dtype != np.uint8:
@@ -65,12 +76,20 @@ class ConvTerm(NamedTuple):
         out = np.zeros((self.n_inputs, window + size), piece.dtype)
         begin = max(window - start, 0)
         out[:, begin : begin + len(piece)] = piece.T
-        return ConvSource.from_kernel(out, self.kernel), valid
+        return ConvSource.from_kernel(out, self.kernel), [known]
+
+    def group_numbers(self) -> list[np.ndarray]:
+        """Group of each feature: its input."""
+        return [np.repeat(np.arange(self.n_inputs), self.kernel.shape[1])]
 
     def has_history(self) -> np.ndarray:
         """Mark the rows whose window lies inside their epoch."""
-        ends, none = np.arange(self.length) + self.ahead, np.zeros((0, 1), np.uint8)
-        return _complete_windows(none, ends, 0, len(self.kernel), self.starts, self.ahead)
+        ends, none = np.arange(self.length) + self.ahead, np.zeros((0, 1), bool)
+        return _complete_windows(none, ends, 0, len(self.kernel), self.starts, self.ahead)[:, 0]
+
+    def with_fill(self) -> "ConvTerm":
+        """Return the term with the means of the inputs in place of NaN."""
+        return self if self.inputs.dtype == np.uint8 else self._replace(fill=column_fill(self.inputs))
 
     def with_center(self, first: int, stop: int) -> tuple["ConvTerm", np.ndarray | None]:
         """Return the term with inputs centred on these rows, and the offset that its features then lack, or None."""
@@ -86,19 +105,24 @@ class ConvTerm(NamedTuple):
 
 
 def _complete_windows(
-    piece: np.ndarray, ends: np.ndarray, first: int, window: int, starts: np.ndarray, ahead: int
-) -> Bool[np.ndarray, " time"]:
-    """Mark rows whose window, the bins before its end, lies inside their epoch and holds no NaN.
+    missing: np.ndarray,
+    ends: np.ndarray,
+    first: int,
+    window: int,
+    starts: np.ndarray,
+    ahead: int,
+) -> Known:
+    """Mark rows whose window, the bins before its end, lies inside their epoch and holds no missing bin.
 
-    `first` is the first bin of `piece`.
+    `first` is the number of the first bin of `missing`.
     """
     rows = ends - ahead
     epoch = np.clip(np.searchsorted(starts, rows, "right") - 1, 0, len(starts) - 2)
-    complete = (rows < starts[-1]) & (ends - starts[epoch] >= window) & (ends <= starts[epoch + 1])
-    if piece.dtype.kind == "f":
-        n_missing = np.concatenate([[0], np.cumsum(np.isnan(piece).any(1))])
-        now = np.clip(ends - first, 0, len(piece))
-        complete &= n_missing[now] == n_missing[np.maximum(now - window, 0)]
+    complete = ((rows < starts[-1]) & (ends - starts[epoch] >= window) & (ends <= starts[epoch + 1]))[:, None]
+    if missing.any():
+        n_missing = np.concatenate([np.zeros_like(missing[:1], int), np.cumsum(missing, 0)])
+        now = np.clip(ends - first, 0, len(missing))
+        complete = complete & (n_missing[now] == n_missing[np.maximum(now - window, 0)])
     return complete
 
 
@@ -120,6 +144,7 @@ class EvalTerm(NamedTuple):
     functions: Callable
     n_features: int
     center: np.ndarray | None = None
+    fill: np.ndarray | float = 0.0  # stands for NaN, before the center is subtracted
 
     @property
     def made_of(self) -> tuple[Any, ...]:
@@ -129,13 +154,22 @@ class EvalTerm(NamedTuple):
     def length(self) -> int:
         return self.inputs.shape[0]
 
-    def rows_at(self, start: int, size: int) -> tuple[ArraySource, Bool[np.ndarray, " time"]]:
-        """Make the features of `size` bins from `start`, 0 where not valid, and mark the valid bins."""
+    def rows_at(self, start: int, size: int, *, by_group: bool = False) -> tuple[ArraySource, list[Known]]:
+        """Make the features of `size` bins from `start`, `fill` where NaN; mark the known bins, for each if `by_group`."""
         values = self.functions(read_rows(self.inputs, start, start + size))
-        valid = ~np.isnan(values).any(1)
+        known = ~np.isnan(values)
+        complete = known.all(1, keepdims=True)
         out = zero_pad(values if self.center is None else values - self.center, size, jnp.result_type(float))
-        out[: len(values)][~valid] = 0
-        return ArraySource(to_device(out)), zero_pad(valid, size)
+        fill_missing(out[: len(values)], complete, known, self.fill, self.center)
+        return ArraySource(to_device(out)), [zero_pad(known if by_group else complete, size)]
+
+    def group_numbers(self) -> list[np.ndarray]:
+        """Group of each feature: each is one."""
+        return [np.arange(self.n_features)]
+
+    def with_fill(self) -> "EvalTerm":
+        """Return the term with the means of the features in place of NaN."""
+        return self._replace(fill=column_fill(_EvaluatedRows(self, 0, self.length)))
 
     def with_center(self, first: int, stop: int) -> tuple["EvalTerm", np.ndarray | None]:
         """Return the term with features centred before they are rounded, and the offset that they lack, or None."""
@@ -169,10 +203,17 @@ class _CombinedTerm(NamedTuple):
     def length(self) -> int:
         return self.terms[0].length
 
-    def rows_at(self, start: int, size: int) -> tuple[SumSource | ProductSource, Bool[np.ndarray, " time"]]:
-        """Make the features of `size` bins from `start`, and mark the bins that are valid in every term."""
-        sources, valid = zip(*(term.rows_at(start, size) for term in self.terms), strict=True)
-        return self.combine(sources), np.all(valid, 0)  # type: ignore[attr-defined]
+    def rows_at(
+        self, start: int, size: int, *, by_group: bool = False
+    ) -> tuple[SumSource | ProductSource, list[Known]]:
+        """Make the features of `size` bins from `start`, and mark the bins that are known to each leaf."""
+        parts = (term.rows_at(start, size, by_group=by_group) for term in self.terms)
+        sources, known = zip(*parts, strict=True)
+        return self.combine(sources), list(chain(*known))  # type: ignore[attr-defined]
+
+    def with_fill(self) -> Any:
+        """Return the terms with means in place of NaN."""
+        return self._replace(terms=tuple(term.with_fill() for term in self.terms))
 
     def column_mean_sd(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the columns of every term."""
@@ -187,6 +228,15 @@ class SumTerm(_CombinedTerm):
     @property
     def n_features(self) -> int:
         return sum(term.n_features for term in self.terms)
+
+    def group_numbers(self) -> list[np.ndarray]:
+        """Group of each feature in each leaf; -1 for features of other terms."""
+        groups, before = [], 0
+        for term in self.terms:
+            pad = (before, self.n_features - before - term.n_features)
+            groups += [np.pad(numbers, pad, constant_values=-1) for numbers in term.group_numbers()]
+            before += term.n_features
+        return groups
 
     def with_center(self, first: int, stop: int) -> tuple["SumTerm", np.ndarray | None]:
         """Return centred terms, and the offsets that their features lack; None if no term lies far from 0."""
@@ -205,6 +255,11 @@ class ProductTerm(_CombinedTerm):
     @property
     def n_features(self) -> int:
         return int(np.prod([term.n_features for term in self.terms]))
+
+    def group_numbers(self) -> list[np.ndarray]:
+        """Group of each feature in each leaf: that of its factor."""
+        factors = np.indices([term.n_features for term in self.terms]).reshape(len(self.terms), -1)
+        return [n[f] for term, f in zip(self.terms, factors, strict=True) for n in term.group_numbers()]
 
     def with_center(self, first: int, stop: int) -> tuple["ProductTerm", np.ndarray | None]:
         """Return this term: products of centred factors differ from products by more than a constant."""

@@ -51,7 +51,7 @@ def _block_entries(f: Callable, chunk: Chunk, i: Any, *args: Any) -> Float[Array
 
 
 def collect_entries(f: Callable, design: Design, n_columns: int, *args: Any) -> Float[np.ndarray, "rows columns"]:
-    """Collect ``f(block, *args)``, arrays (rows, columns), for all rows; rows where X is not valid are NaN."""
+    """Collect ``f(block, *args)``, arrays (rows, columns), for all rows; NaN where X is not valid, for all columns or each."""
     out, waiting = empty_aligned((design.length, n_columns), jnp.result_type(float)), None
     done = 0  # rows before it are written, or `waiting` to be
     for start, chunk in design:
@@ -64,7 +64,8 @@ def collect_entries(f: Callable, design: Design, n_columns: int, *args: Any) -> 
                 _write_rows(out, ready)
         done = min(start + len(chunk.y), design.length)
         _write_rows(out, waiting)
-        out[start:done][~np.asarray(chunk.valid)[: done - start]] = np.nan
+        invalid = ~np.asarray(chunk.valid)[: done - start]
+        out[start:done][invalid if invalid.shape[1] > 1 else invalid[:, 0]] = np.nan
         waiting = None
     out[done:] = np.nan
     return out

@@ -293,9 +293,9 @@ def _batch_chunk(params: Any, X: Any, y: Any, mask: Any, weight: Any = None, off
     coef, intercept = require_params_shape(params, (X.shape[1], *neurons), neurons or (1,))
     y = y if y.ndim == 2 else y[:, None]
     X, y = X.astype(coef.dtype), y.astype(coef.dtype)
-    valid = ~jnp.isnan(X).any(1)
+    valid = ~jnp.isnan(X).any(1, keepdims=True)
     chunk = Chunk(
-        source=ArraySource(jnp.where(valid[:, None], X, 0)),
+        source=ArraySource(jnp.where(valid, X, 0)),
         y=y,
         valid=valid,
         block_indices=jnp.zeros(1, int),

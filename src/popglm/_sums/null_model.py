@@ -36,7 +36,7 @@ def solve_null_model(sum_over: Callable, model: Any, null: NullModel) -> NullMod
     """
     dtype, eta = jnp.result_type(float), null.intercept
     if null.offset_intercept is None:
-        eta = null.eta - _typical_offset(*sum_over(_offset_sums, model), model)
+        eta = null.eta - _typical_offset(sum_over(_offset_sums, model), model)
     low, high, tol = np.full_like(eta, -np.inf), np.full_like(eta, np.inf), machine_epsilon() ** 0.75
     inside = eta - 1  # where the slope is finite; sums overflow at large means
     for _ in range(MAX_SCORING_STEPS):
@@ -56,9 +56,9 @@ def solve_null_model(sum_over: Callable, model: Any, null: NullModel) -> NullMod
     return null.with_intercept(eta)
 
 
-def _typical_offset(bins: np.ndarray, offset: np.ndarray, mean: np.ndarray, model: Any) -> np.ndarray:
+def _typical_offset(sums: tuple, model: Any) -> np.ndarray:
     """Constant that predicts the mean of a typical bin as the offsets do, at an intercept of 0: exact for the link exp."""
-    bins = as_divisor(bins)
+    bins, offset, mean = as_divisor(sums[0]), *sums[1:]
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         constant = np.asarray(model.link.forward(mean / bins), float)
     return np.where(np.isfinite(constant), constant, offset / bins)  # a mean may overflow, or round to 0 or 1

@@ -28,7 +28,7 @@ class ValueTable:
 
     def _add(self, chunk: Chunk) -> None:
         y, valid, weight = np.asarray(chunk.y), np.asarray(chunk.valid), chunk.numpy_weights()
-        rows = slice(None) if valid.all() else valid
+        rows = slice(None) if valid.all() else valid.any(1)
         columns = np.ascontiguousarray(y[rows].T)
         weights = [None] * len(columns) if weight is None else np.broadcast_to(weight, y.shape)[rows].T
         new = [_count_values(*pair) for pair in zip(columns, weights, strict=True)]

@@ -67,9 +67,9 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
         features
             Shape (time, features), input-major: all functions of the first column, then of the second. For a sum, the
             features of its bases side by side. A TsdFrame with columns named "input:function" if an input comes
-            from pynapple, such a table if one comes from pandas, else a NumPy array. A row is NaN if one of its features is
-            unknown: its window is not complete (near the ends of each epoch) or holds a NaN, or a value is NaN or out of
-            bounds.
+            from pynapple, such a table if one comes from pandas, else a NumPy array. A feature is NaN where it is
+            unknown: its window is not complete (near the ends of each epoch) or holds a NaN, or its value is NaN or out
+            of bounds.
 
         Raises
         ------

@@ -1,8 +1,9 @@
 """A fitted model as the core and the packages above see it: observation model, parameters, and the data it is compared with."""
 
 import jax.numpy as jnp
+import numpy as np
 
-from popglm._checks.models import require_dispersion, require_n_features, require_n_neurons
+from popglm._checks.models import as_feature_mask, require_dispersion, require_n_features, require_n_neurons
 from popglm._checks.names import Names, join_names, kept_feature_names, names_of, require_same_names
 from popglm._checks.values import require_option
 from popglm._design.inputs import Observations, as_observations
@@ -34,6 +35,14 @@ def core_params(model):
     """Coefficients (neurons, features) and intercepts (neurons,)."""
     intercept = jnp.asarray(model.intercept_)
     return jnp.asarray(model.coef_).reshape(-1, len(intercept)).T, intercept
+
+
+def used_features(model):
+    """Features (neurons, features) that each neuron uses, by the mask and the coefficients; None if each uses all."""
+    coef = np.asarray(core_params(model)[0])
+    if model.feature_mask is None or np.shape(model.feature_mask) != coef.T.shape:  # of the next fit
+        return None
+    return (as_feature_mask(model.feature_mask, *coef.T.shape) > 0) | (coef != 0)
 
 
 def as_user_array(model, array):
@@ -89,7 +98,9 @@ def place_on_data(
     data = checked_observations(model, X, y, sample_weight, offset)
     in_loss = fitted_observation_model(model).dispersion == "likelihood"
     observation = model_with_dispersion(model, purpose or (loss_purpose if in_loss else None))
-    return ModelOnData.from_observations(observation, core_params(model)[0], model.intercept_, data)
+    return ModelOnData.from_observations(
+        observation, core_params(model)[0], model.intercept_, data, used_features(model)
+    )
 
 
 def null_means(model, null, n_neurons, is_compared):

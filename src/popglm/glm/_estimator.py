@@ -39,7 +39,8 @@ class Estimator(Model):
         Parameters
         ----------
         X
-            Features, shape (time, features): TsdFrame, array, or `LazyFeatures`. Rows with a NaN are left out.
+            Features, shape (time, features): TsdFrame, array, or `LazyFeatures`. Rows with a NaN are left out, for
+            each neuron those in which a feature that its `feature_mask` uses is NaN.
         y
             Activity in each bin, shape (time,) for GLM, (time, neurons) for PopulationGLM. A NaN leaves out that bin
             of that neuron.

@@ -38,13 +38,13 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
     model = settings.objective.model
     data = X, y, weight, offset = as_observations(X, y, model, settings.y_dims, sample_weight, offset)
     n_features, n_neurons = X.values.shape[1], y.values.shape[1]
-    rows = as_design_rows(X.values, centered=exact)
+    mask, start, saver = settings.mask(n_features, n_neurons), None, None
+    rows = as_design_rows(X.values, centered=exact, mask=mask)
     center = rows.offset(n_features)
     activity, y_center = y.values, np.zeros(n_neurons)
     if exact:
         activity, y_center, offset = center_y(activity, model, offset)
     design = Design(rows, activity, weight, offset, whole=not exact)
-    mask, start, saver = settings.mask(n_features, n_neurons), None, None
     if init_params is not None:
         coef, intercept = settings.core_params(init_params, mask, "init_params")
         start = coef, intercept + coef @ center - y_center
@@ -61,7 +61,7 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
             fit = jaxopt_fit(design, settings.objective, mask, start, settings.solver_name, settings.options)
         counted = X.values, activity, fit.features.constant, weight, offset
         fit = fit._replace(features=_with_true_constants(fit.features, counted, exact))
-        warn_lost_rows(X, rows.gather(design.valid))
+        warn_lost_rows(X, rows.gather(design.valid), design.n_lost, y.columns)
         return _as_fitted(settings, design, mask, fit, center, y_center, names_of(X, y))
 
 

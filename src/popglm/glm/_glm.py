@@ -86,7 +86,8 @@ class PopulationGLM(Estimator):
     observation_model, inverse_link_function, regularizer, regularizer_strength, solver_name, solver_kwargs
         As for `GLM`. A strength of shape (features, neurons), (groups, neurons) or (1, neurons) is each neuron's own.
     feature_mask
-        Array (features, neurons) of 0 and 1; a coefficient with a 0 is 0 and stays 0. None uses every feature.
+        Array (features, neurons) of 0 and 1; a coefficient with a 0 is 0 and stays 0. None uses every feature. A NaN in X
+        costs a neuron its row only where the neuron uses that feature; fits by batches and `update` leave out the row.
 
     Attributes
     ----------

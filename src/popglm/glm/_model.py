@@ -27,6 +27,7 @@ from popglm.glm._access import (
     null_means,
     place_on_data,
     require_same_features,
+    used_features,
 )
 from popglm.glm._draw import draw_in_blocks
 from popglm.glm._fitted import Fitted
@@ -275,6 +276,6 @@ class Model(RegressorMixin, BaseEstimator, ABC):
 
     def _predictor_parts(self, X, offset):
         """Rows of the features, the design with the offset, and the parameters."""
-        rows, params = as_design_rows(X.values), core_params(self)
+        rows, params = as_design_rows(X.values, mask=used_features(self)), core_params(self)
         offset = as_row_values("offset", offset, {"X": X}, len(self.intercept_), self._columns)
         return rows, Design(rows, None, None, offset), params

@@ -52,9 +52,10 @@ def fit_along_path(settings: Settings, X, y, sample_weight, offset, strengths, n
     base = objective.strength if objective.strength.ndim else np.ones_like(objective.strength)
     X, y, weight, offset = as_observations(X, y, objective.model, settings.y_dims, sample_weight, offset)
     n_features, n_neurons = X.values.shape[1], y.values.shape[1]
-    rows = as_design_rows(X.values, centered=True)
+    mask = settings.mask(n_features, n_neurons)
+    rows = as_design_rows(X.values, centered=True, mask=mask)
     activity, y_center, offset = center_y(y.values, objective.model, offset)
-    design, mask = Design(rows, activity, weight, offset), settings.mask(n_features, n_neurons)
+    design = Design(rows, activity, weight, offset)
     if strengths is not None:
         strengths = require_increasing("strengths", as_finite_array("strengths", strengths, (1,)), 0, PATH_FIX)
     with neuron_progress_bar(n_neurons, progress) as report:
@@ -62,7 +63,7 @@ def fit_along_path(settings: Settings, X, y, sample_weight, offset, strengths, n
             design, objective._replace(strength=base), mask, strengths, n_strengths, report=report, **settings.options
         )
     require_constant(X.values, activity, fits[0].features.constant, weight, offset)
-    warn_lost_rows(X, rows.gather(design.valid))
+    warn_lost_rows(X, rows.gather(design.valid), design.n_lost, y.columns)
     center = rows.offset(n_features)
     coef = np.stack([fit.coef for fit in fits])
     intercept = np.stack([fit.intercept for fit in fits])

@@ -46,10 +46,13 @@ class ModelOnData(NamedTuple):
     y_center: np.ndarray
 
     @classmethod
-    def from_observations(cls, model, coef, intercept, data) -> "ModelOnData":
-        """Make the design of the user's data, with the activity centred where it lies far from 0."""
+    def from_observations(cls, model, coef, intercept, data, mask=None) -> "ModelOnData":
+        """Make the design of the user's data, with the activity centred where it lies far from 0.
+
+        `mask` (neurons, features) marks the features that each neuron uses; None stands for all.
+        """
         X, y, weight, offset = data
-        dtype, rows = jnp.result_type(float), as_design_rows(X.values)
+        dtype, rows = jnp.result_type(float), as_design_rows(X.values, mask=mask)
         activity, y_center, offset = center_y(y.values, model, offset)
         intercept = jnp.asarray((np.asarray(intercept, float) - y_center).astype(dtype))
         design = Design(rows, activity, weight, offset)

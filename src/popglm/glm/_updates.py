@@ -20,7 +20,8 @@ def initial_params(settings: Settings, X, y, sample_weight=None, offset=None):
     """Parameters of the null model (coefficients 0, intercepts at the mean counts of y), and the names of the data."""
     model = settings.objective.model
     X, y, weight, offset = as_observations(X, y, model, settings.y_dims, sample_weight, offset)
-    design = Design(as_design_rows(X.values), y.values, weight, offset)
+    mask = settings.mask(X.values.shape[1], y.values.shape[1])
+    design = Design(as_design_rows(X.values, mask=mask), y.values, weight, offset)
     bins, events = total(bins_and_events, design)
     require_valid_bins(bins.any())
     intercept = jnp.asarray(null_model_of(design, model, bins, events).intercept, jnp.result_type(float))

@@ -196,7 +196,8 @@ def _find_separation(fit, excluded):
     suspects = np.column_stack([fit.coef != 0, np.ones(len(fit.coef), bool)]) & ~excluded[:, None]
     if not (support.counts and suspects.any()):
         return Separation(features=np.zeros(fit.coef.shape, bool), combined=np.zeros(params.shape, bool))
-    design = Design(as_design_rows(fit.data.X.values, centered=False), fit.data.y.values, fit.data.weight)
+    rows = as_design_rows(fit.data.X.values, centered=False, mask=fit.free)
+    design = Design(rows, fit.data.y.values, fit.data.weight)
     sum_over = lambda f, *args: total(f, design, *args)
     signs, (n, first, second) = sum_over(_signs_and_spread)
     sd = np.sqrt(np.maximum(second / n - (first / n) ** 2, 0))

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from jaxtyping import Bool
 
+from popglm._design.inputs import as_design_rows
 from popglm.glm import PopulationGLM
 from popglm.inference._checks import MAX_OPTIMUM_DISTANCE
 from popglm.inference._information import estimate_covariance
@@ -29,7 +30,7 @@ def fit_reduced(
     with warnings.catch_warnings():
         # The fit of the full model has already given the warnings.
         warnings.simplefilter("ignore", RuntimeWarning)
-        reduced.fit(X, fit.data.y.values, start, **weights)
+        reduced.fit(X, fit.data.y.values, start, **weights | _weight_on_rows(fit, free, weights))
     (coef, intercept), converged = params_in_double(reduced), np.asarray(reduced.converged_, bool)
     nested = fit._replace(
         observation_model=as_unpenalised_model(reduced, "reduced"), coef=coef, intercept=intercept, free=free
@@ -38,3 +39,13 @@ def fit_reduced(
     if not (converged | ~valid).all():
         converged |= estimate_covariance(nested).distance < MAX_OPTIMUM_DISTANCE
     return nested, converged
+
+
+def _weight_on_rows(fit: UnpenalisedFit, free, weights) -> dict:
+    """Weights that leave out rows that count for fewer features only; those of the user if there are no such rows."""
+    rows = as_design_rows(fit.data.X.values, mask=free)
+    counted, full_counted = (source.gather(source.valid_rows()) for source in (rows, fit.data.rows))
+    if not (counted & ~full_counted).any():
+        return {}
+    weight = 1 if weights["sample_weight"] is None else np.asarray(fit.data.weight[0 : len(counted)])
+    return {"sample_weight": full_counted * weight}

@@ -1,6 +1,6 @@
 """A maximum of the likelihood together with its data: the object of all inference."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,8 +26,8 @@ class FitData(NamedTuple):
     rows: DesignRows
     activity: object
     y_center: Float[np.ndarray, " neurons"]
-    weight: object = None
-    offset: object = None  # None also where the activity has been reduced by it
+    weight: Any = None
+    offset: Any = None  # None also where the activity has been reduced by it
 
     def make_design(self, rows: DesignRows | None = None) -> Design:
         """The rows, or others in their place, with the activity, cut into chunks of blocks."""
@@ -55,13 +55,14 @@ class UnpenalisedFit(NamedTuple):
         X, y, weight, offset = checked_observations(model, X, y, sample_weight, offset)
         coef, intercept = params_in_double(model)
         activity, y_center, offset = center_y(y.values, observation_model, offset)
-        rows = as_design_rows(X.values, centered=True)
+        free = as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0
+        rows = as_design_rows(X.values, centered=True, mask=free)
         return cls(
             observation_model=observation_model,
             data=FitData(X=X, y=y, rows=rows, activity=activity, y_center=y_center, weight=weight, offset=offset),
             coef=coef,
             intercept=intercept,
-            free=as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0,
+            free=free,
             scale_is_estimated=observation_model.dispersion is not None
             and fitted_observation_model(model).scale is None,
         )

@@ -225,6 +225,7 @@ def cross_validate_path(
     features, names, counts = frame.values, counts.columns, np.asarray(counts.values)
     weight, offset = row_values
     activity, y_center, other_offset = center_y(counts, observation, offset)
+    mask = settings.mask(features.shape[1], counts.shape[1])
     scores, bins = [], []
     pairs = list(as_train_test_pairs(pairs, len(counts)))
     if isinstance(features, LazyFeatures):
@@ -234,7 +235,7 @@ def cross_validate_path(
         target = NamedArray(target[:, 0] if settings.single else target, names)
         of_rows = {"sample_weight": _take_rows(weight, train), "offset": _take_rows(offset, train)}
         fold = clone(model).fit_path(_take_rows(features, train), target, strengths=path.strengths, **of_rows)
-        designs = (_make_design(features, rows, activity, weight, other_offset) for rows in (train, test))
+        designs = (_make_design(features, rows, activity, weight, other_offset, mask=mask) for rows in (train, test))
         fold_scores, fold_bins = _score_test_rows(observation, fold, y_center, *designs)
         scores.append(fold_scores)
         bins.append(fold_bins)
@@ -307,9 +308,10 @@ def _take_rows(values, index):
     return read_rows(values, first, int(index.max()) + 1)[index - first]
 
 
-def _make_design(features, index, *row_values):
+def _make_design(features, index, *row_values, mask):
     """Design of some rows, of the features and of activity, weight and offset."""
-    return Design(as_design_rows(_take_rows(features, index)), *(_take_rows(values, index) for values in row_values))
+    rows = as_design_rows(_take_rows(features, index), mask=mask)
+    return Design(rows, *(_take_rows(values, index) for values in row_values))
 
 
 def _score_test_rows(model, path, y_center, train, test):
