@@ -101,7 +101,7 @@ class Design:
         n_blocks = round_up_length(-(-self.length // rows))
         self._n_blocks = n_blocks if whole else min(n_blocks, SIZES.chunk_blocks)
         self._size = self._n_blocks * rows
-        # Known after a pass: rows that are valid for any neuron, and how many of these are not for each, by chunk.
+        # Known after a pass: rows that are valid for any neuron, or have no weight, and how many are lost to each, by chunk.
         self.valid = np.zeros(self.length, bool)
         self._n_lost: dict[int, np.ndarray] = {}
         parts = y, self._weight, self._offset
@@ -131,11 +131,11 @@ class Design:
 
     def _chunk(self, start: int) -> Chunk | None:
         source, valid = self._X.rows_at(start, self._size)
-        any_valid = np.asarray(valid.any(1))
-        self.valid[start : start + self._size] = any_valid[: self.length - start]
-        self._n_lost[start] = (any_valid[:, None] & ~valid).sum(0)
         weight, offset = (self._read_floats(a, start) for a in (self._weight, self._offset))
-        counted = valid if weight is None else valid & (weight > 0)
+        wanted = np.ones((self._size, 1), bool) if weight is None else weight > 0
+        any_valid, counted = np.asarray(valid.any(1)), valid & wanted
+        self.valid[start : start + self._size] = (any_valid | ~wanted.any(1))[: self.length - start]
+        self._n_lost[start] = (any_valid[:, None] & ~valid & wanted).sum(0)
         blocks = np.flatnonzero(counted.reshape(self._n_blocks, -1).any(1))
         if not len(blocks):
             return None

@@ -49,7 +49,7 @@ from popglm._sums.losses import (
     null_model_loss,
 )
 from popglm._sums.moments import solver_sums
-from popglm._sums.null_model import null_model_of
+from popglm._sums.null_model import null_model_of, solve_null_model
 from popglm._sums.scale import broadcast_dispersion
 from popglm._sums.separation import LARGE_COEF
 from popglm._sums.value_table import ValueTable
@@ -169,10 +169,21 @@ def fit_exactly(
                 problem = replace_dispersion(problem, saved.scale[:, 0], null)
                 state = with_dispersion(problem, state, saved.scale[:, 0], null.silent)
         problem, state, n_passes = run_passes(design, constants, problem, state, n_passes, maxiter, report, checkpoint)
-        result = make_fit(constants, problem, state)
+        result = make_fit(_with_fitted_null_model(design, constants, problem, state), problem, state)
         if checkpoint:
             checkpoint.stage(partial(_as_saved_fit, problem, state, n_passes, result))
         return result
+
+
+def _with_fitted_null_model(
+    design: Design, constants: FitConstants, problem: Problem, state: SolverState
+) -> FitConstants:
+    """Constants with the null model at the dispersion of the fit, on which it depends where there is an offset."""
+    if not design.has_offset or problem.precondition.dispersion is None:
+        return constants
+    model = problem.objective.model.with_scale(final_dispersion(problem, state.accepted.point)[:, 0])
+    null = solve_null_model(lambda f, *args: total(f, design, *args), model, constants.null)
+    return constants._replace(null=null)
 
 
 def _as_saved_fit(problem: Problem, state: SolverState, n_passes: int, result: Fit | None = None) -> SavedFit:

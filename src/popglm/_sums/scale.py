@@ -26,6 +26,7 @@ MIN_DISPERSION, MAX_DISPERSION = 1e-6, 1e6  # at the minimum a negative binomial
 MAX_NEWTON_STEPS = 60
 
 
+MAX_SEPARATED_SHARE = 0.01  # of a chi-squared per bin, below which binary y is predicted without a doubt
 MAX_POISSON_DISPERSION = 1.1e-6  # a dispersion below this ended at the minimum: there is none
 LOG_DISPERSION_TOL = {"float32": 1e-4, "float64": 1e-9}  # of the logarithm of the dispersion
 
@@ -106,8 +107,9 @@ def estimate_dispersion(
         )
     bins, chi, null_chi = sums
     if model.dispersion != "pearson":
-        # Chi-squared of n bins should be about n.
-        return Dispersion(scale=np.ones(len(mean)), constant=no_neurons, separated=(chi < 1) & ~silent)
+        # Chi-squared of n bins should be about n; n is small if weights are.
+        separated = (chi < np.minimum(1, MAX_SEPARATED_SHARE * bins)) & ~silent
+        return Dispersion(scale=np.ones(len(mean)), constant=no_neurons, separated=separated)
     mean = mean.astype(float)
     round_off = 8 * machine_epsilon()
     # dispersion at which the standard deviation equals the mean

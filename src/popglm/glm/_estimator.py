@@ -50,7 +50,8 @@ class Estimator(Model):
             How often each row counts, shape (time,), or (time, neurons) for each neuron by itself: a weight of 0 leaves the row
             out, a weight of 2 counts it twice. A row that is left out stays in the history of others.
         offset
-            Added to the linear predictor, of the same shapes: what is known already, such as the log of an exposure.
+            Added to the linear predictor, of the same shapes: what is known already, such as the log of an exposure. Tools of
+            scikit-learn give it to `fit`, and to `score` if asked by metadata routing, ``set_score_request(offset=True)``.
             A NaN in either leaves out that bin of that neuron. Weights that are no numbers of times, such as propensities, give
             the right coefficients; their errors want ``uncertainty(kind="sandwich")``.
         progress

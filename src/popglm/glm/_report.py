@@ -48,8 +48,8 @@ def _warn_of_findings(fitted: Fitted, ended):
     warn_of_neurons(
         np.isnan(dispersion) & ~findings.unobserved,
         neurons,
-        "no more valid bins than coefficients, so the scale, which is what they leave, is NaN. Use fewer functions, or "
-        "give the scale",
+        "no more valid bins than coefficients, as the weights count them, so the scale, which is what they leave, is NaN. Use "
+        "fewer functions, or give the scale",
     )
     warn_of_neurons(
         findings.separated,
