@@ -44,14 +44,14 @@ FAULTS = {
         "batching/_sample.py",
         "return self.rows.weight if self.columns[0] else 1",
         "return 1",
-        "batching/test_weights.py",
+        "batching/test_weighted_batches.py",
         "heavy_and_light",
     ),
     "the noise of batches knows the unit of weights": Fault(
         "batching/_state.py",
         "np.where(self.bins > 0, self.squares / as_divisor(self.bins), 1)",
         "np.ones_like(self.bins)",
-        "batching/test_weights.py",
+        "batching/test_weighted_batches.py",
         "unit_of_weights",
     ),
     "windows leave out the last rows": Fault(

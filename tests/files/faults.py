@@ -14,7 +14,7 @@ FAULTS = {
         "_files/fingerprint.py",
         "checksum = _update_checksum(zlib.crc32(name, checksum), array)",
         "pass",
-        "batching/test_weights.py",
+        "batching/test_weighted_batches.py",
         "knows_weights",
     ),
     "a checkpoint is written over the last one": Fault(
