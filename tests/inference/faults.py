@@ -141,7 +141,7 @@ FAULTS = {
     ),
     "a fit without a group that counts every row once": Fault(
         "inference/_reduced_fit.py",
-        "start, **weights)",
+        "start, **weights | _weight_on_rows(fit, free, weights))",
         'start, offset=weights["offset"])',
         "inference/test_weighted_inference.py",
         "copies and Poisson",
