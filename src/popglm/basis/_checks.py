@@ -149,7 +149,7 @@ def warn_outside_bounds(n_outside, n_values, low, high, learned):
         origin = "learned from the first data that this basis saw" if learned else "given"
         came = f"{n_outside} of {n_values} values lie outside the bounds ({low:.6g}, {high:.6g}), {origin}"
         fix = "Give wider `bounds`, or learn them anew with `fit`."
-        warn_user(f"{came}: their rows are NaN, and no method counts them. {fix}")
+        warn_user(f"{came}: their features are NaN, and no method counts such rows. {fix}")
 
 
 def as_categories(value):
