@@ -236,7 +236,9 @@ def test_an_evaluation_is_its_functions_at_each_value(precision, name):
         X, missing = basis.compute_features(x), [(3, 0)]
         np.testing.assert_allclose(X[7, basis.n_basis_funcs :], basis.compute_features([5.5 - 7])[0], atol=1e-6)
     else:
-        with pytest.warns(UserWarning, match=r"1 of 100 values lie outside the bounds \(-2, 5\), given.*features are NaN"):
+        with pytest.warns(
+            UserWarning, match=r"1 of 100 values lie outside the bounds \(-2, 5\), given.*features are NaN"
+        ):
             X, missing = basis.compute_features(x), [(3, 0), (7, 1)]
     assert list(map(tuple, np.argwhere(np.isnan(X.reshape(50, 2, -1)).all(2)))) == missing
     assert np.isnan(X).sum() == len(missing) * X.shape[1] / 2

@@ -196,7 +196,7 @@ def test_an_unobserved_bin_of_a_sender_leaves_out_every_row_whose_window_holds_i
     counts = count_lazily(units, BIN, observed=OBSERVED)
     X, built = BASIS.lazy_features(counts), BASIS.compute_features(dense)
     np.testing.assert_array_equal(np.asarray(X), built.values)
-    np.testing.assert_array_equal(X.complete, ~np.isnan(built.values[:, 0]))
+    np.testing.assert_array_equal(X.complete, ~np.isnan(built.values).any(1))
     model, expected = PopulationGLM().fit(X, counts), PopulationGLM().fit(built, dense)
     np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-5, atol=1e-6)
     part = nap.IntervalSet(14, 50)

@@ -254,7 +254,7 @@ def test_rules_are_named(call):
         call(two_folds([-1, -2, -3, -4], error=0.1))
 
 
-@pytest.mark.filterwarnings("ignore:neuron 0. no event:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:neuron 0. no valid bin:RuntimeWarning")
 def test_a_neuron_that_no_training_bin_knows_is_not_scored(precision):
     X, y = small_data(0, n_bins=300)
     y = y.astype(float)
