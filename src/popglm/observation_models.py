@@ -241,10 +241,12 @@ class ObservationModel(ABC):
 
     def null_mean(self, events: PerNeuron, bins: PerNeuron) -> tuple[np.ndarray, np.ndarray]:
         """Mean of each neuron, and which neurons are constant; half an event keeps the link of their means finite."""
-        bins = np.where(bins > 0, bins, 1)
-        mean, low, high = events / bins, self.support.low, self.support.high
+        mean, low, high = events / np.where(bins > 0, bins, 1), self.support.low, self.support.high
+        half = 0.5 / np.maximum(
+            bins, 2
+        )  # of two bins at least: weights may be small, and 1/2 would be neither silent nor active
         at_low, at_high = mean <= low, mean >= high
-        mean = np.where(at_low, low + 0.5 / bins, np.where(at_high, high - 0.5 / bins, mean))
+        mean = np.where(at_low, low + half, np.where(at_high, high - half, mean))
         require_reachable_mean(self.link.low, self.link.high, mean)
         return mean, at_low | at_high
 

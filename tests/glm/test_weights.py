@@ -356,6 +356,18 @@ def test_a_silent_neuron_has_half_an_event_in_its_exposure():
     assert scores(model, X, y, sample_weight=weight, offset=offset)["pseudo-r2-McFadden"][1] == 0
 
 
+@pytest.mark.parametrize("name", ["Bernoulli", "Poisson"])
+def test_small_weights_leave_silent_and_active_neurons_possible_means(name):
+    """Half an event in less than one bin would be no probability; the other neurons are fitted."""
+    X = np.arange(20.0)[:, None] % 5
+    y = np.column_stack([np.zeros(20), np.ones(20), np.arange(20) % 2])
+    with pytest.warns(RuntimeWarning, match="neuron 0: no event|neuron 1: an event in every"):
+        model = PopulationGLM(name).fit(X, y, sample_weight=np.full(20, 1e-3))
+    assert np.all(np.isfinite(model.coef_)) and 0 < model.predict(X)[0, 0] <= 0.5
+    alone = GLM(name).fit(X, y[:, 2])
+    np.testing.assert_allclose(model.coef_[:, 2], alone.coef_, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["pseudo-r2-McFadden", "pseudo-r2-Cohen"])
 def test_null_models_on_new_data_have_the_offset(kind):
     """The null model of the data of the fit, or rates of the user, are those at offset 0; likelihoods by statsmodels."""

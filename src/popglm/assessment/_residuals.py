@@ -90,9 +90,10 @@ def deviance_residuals(
     .. math:: r_t = \mathrm{sign}(y_t - \mu_t) \sqrt{d_t}, \qquad
        d_t = 2 \varphi \, [\log p(y_t \mid \mu = y_t) - \log p(y_t \mid \mu_t)],
 
-    so that the sum of their squares is the deviance. They are not divided by the dispersion :math:`\varphi` of a Gaussian or a
-    Gamma. Where spikes are rare they form two clouds, one above 0 and one below, whose mean is not 0 even if the model is
-    right: average `pearson_residuals` instead, and use deviance residuals to see which bins the deviance comes from.
+    so that the sum of their squares, times the weights if there are any, is the deviance. They are not divided by the
+    dispersion :math:`\varphi` of a Gaussian or a Gamma. Where spikes are rare they form two clouds, one above 0 and one below,
+    whose mean is not 0 even if the model is right: average `pearson_residuals` instead, and use deviance residuals to see
+    which bins the deviance comes from.
 
     Parameters
     ----------

@@ -48,8 +48,9 @@ def require_near_optimum(distance, silent, names, model="model", result="errors 
     if far.any() and (far | silent).all():
         raise ValueError(
             f"the coefficients of `{model}` are not the optimum of this X and y: they lie {np.median(distance[far]):.2g} "
-            f"standard errors from it (at most {MAX_OPTIMUM_DISTANCE} are allowed). Give the data of the fit, and a fit that "
-            "has converged: fit(X, y), of a named solver with a smaller `tol` in solver_kwargs."
+            f"standard errors from it (at most {MAX_OPTIMUM_DISTANCE} are allowed). Give the data of the fit, with its "
+            "`sample_weight` and `offset` and in the rows that it used, and a fit that has converged: fit(X, y), of a named "
+            "solver with a smaller `tol` in solver_kwargs."
         )
     if far.any():
         beyond = f"more than {MAX_OPTIMUM_DISTANCE} standard errors from the optimum of these data"

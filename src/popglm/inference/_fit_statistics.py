@@ -20,6 +20,8 @@ from popglm.inference._unpenalised_fit import UnpenalisedFit
 
 PerNeuron = Float[np.ndarray, " neurons"]
 
+MIN_RESIDUAL_DF = 1e-6  # below it a sum of weights less the number of parameters is round-off
+
 
 class FitSums(NamedTuple):
     """Sums over the bins of each neuron: deviances, not divided by a dispersion, of the model and of the null model."""
@@ -39,7 +41,8 @@ class FitSums(NamedTuple):
 
     def dispersion(self, residual_df: PerNeuron) -> PerNeuron:
         """Pearson's chi-squared over its degrees of freedom, by which the variance is larger than the model's."""
-        return np.where(residual_df > 0, self.chi_squared / np.where(residual_df > 0, residual_df, 1), np.nan)
+        positive = residual_df > MIN_RESIDUAL_DF
+        return np.where(positive, self.chi_squared / np.where(positive, residual_df, 1), np.nan)
 
 
 def deviance_sums(block: Block, model, coef, intercept, null):

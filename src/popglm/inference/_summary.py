@@ -167,7 +167,8 @@ def summary(
 
     Other tools count otherwise. statsmodels does not count the scale: ``info_criteria("aic", dk_params=1)`` does. It takes
     Pearson's scale for Gamma and for links of a Gaussian other than "identity": ``llf_scaled(deviance / n)`` is R's. Its
-    ``bic`` is made of the deviance: ``bic_llf`` is ours. The error of alpha is that of R's ``glm.nb``, times alpha²
+    ``bic`` is made of the deviance: ``bic_llf`` is ours for counts, ``info_criteria("bic", dk_params=1)`` where the scale
+    counts. The error of alpha is that of R's ``glm.nb``, times alpha²
     for alpha in place of theta; ``discrete.NegativeBinomial`` adds the uncertainty of the coefficients.
 
     Parameters
@@ -182,7 +183,8 @@ def summary(
         Share of the intervals that contain the true coefficient.
     sample_weight, offset
         Those of the fit. All numbers are those of the data with each row repeated as often as its weight says; n is the sum of
-        the weights.
+        the weights. Likelihoods, criteria and the test of alpha are for such weights only, not for propensities. Compare
+        criteria of models that have the same "bins".
 
     Returns
     -------
@@ -192,7 +194,7 @@ def summary(
         - "bins" (the valid ones, each as often as its weight), "parameters" (k), "residual_df" (bins less the intercept and
           the coefficients), "t_df" (degrees of freedom of Student's t for the statistics of the coefficients, infinite for the
           normal distribution);
-        - "log_likelihood" and "null_log_likelihood" (of a constant mean, at the same scale), "aic", "bic";
+        - "log_likelihood" and "null_log_likelihood" (of an intercept and the offset, at the same scale), "aic", "bic";
         - "deviance", "null_deviance", "pearson_chi2", not divided by a scale; "dispersion", chi-squared / residual df,
           above 1 where counts vary more than the model says; "scale", by which the Fisher covariance is multiplied: 1 for
           counts, and the dispersion of quasi-likelihood;
