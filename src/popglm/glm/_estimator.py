@@ -52,8 +52,8 @@ class Estimator(Model):
         offset
             Added to the linear predictor, of the same shapes: what is known already, such as the log of an exposure. Tools of
             scikit-learn give it to `fit`, and to `score` if asked by metadata routing, ``set_score_request(offset=True)``.
-            A NaN in either leaves out that bin of that neuron. Weights that are no numbers of times, such as propensities, give
-            the right coefficients; their errors want ``uncertainty(kind="sandwich", clusters="rows")``.
+            A NaN in either leaves out that bin of that neuron. Weights that are not counts, such as propensities, also give the
+            right coefficients; for their errors take ``uncertainty(kind="sandwich", clusters="rows")``.
         progress
             Show a bar: how far the neurons are on their way, how many are done, and the passes over the data. For the
             default solver only.
