@@ -28,7 +28,7 @@ from popglm.inference._feature_names import feature_metadata
 from popglm.inference._fit_statistics import FitSums
 from popglm.inference._information import estimate_covariance, not_identified
 from popglm.inference._uncertainty import Uncertainty
-from popglm.inference._unpenalised_fit import UnpenalisedFit
+from popglm.inference._fit_on_data import FitOnData
 
 COVARIANCE_KINDS = ("fisher", "quasi", "sandwich")
 
@@ -134,7 +134,7 @@ class FitErrors(NamedTuple):
     """
 
     errors: Uncertainty
-    fit: UnpenalisedFit
+    fit: FitOnData
     valid: Bool[np.ndarray, " neurons"]
     residual_df: Float[np.ndarray, " neurons"]
     dispersion: Float[np.ndarray, " neurons"]
@@ -147,7 +147,7 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         raise ValueError(
             f'`clusters` is for kind="sandwich"; got {clusters!r} for {kind!r}. Leave it out, or write kind="sandwich".'
         )
-    fit = UnpenalisedFit.from_fit(model, X, y, "model", sample_weight, offset)
+    fit = FitOnData.from_fit(model, X, y, "model", sample_weight, offset)
     inputs, terms = (feature_metadata(X, name) for name in ("input", "term"))
     X, y = fit.data.X, fit.data.y
     if kind != "sandwich":

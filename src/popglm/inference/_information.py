@@ -28,7 +28,7 @@ from popglm._sums.losses import (
     stack_params,
 )
 from popglm._sums.moments import bins_and_events
-from popglm.inference._unpenalised_fit import FitData, UnpenalisedFit
+from popglm.inference._fit_on_data import FitData, FitOnData
 
 MAX_MATRIX_ENTRIES = 2**25  # entries of all matrices that one pass sums
 
@@ -140,7 +140,7 @@ def cluster_scores(n_clusters, max_span):
     return sums
 
 
-def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None, score_power=None) -> CovarianceEstimate:
+def estimate_covariance(fit: FitOnData, kind="fisher", labels=None, score_power=None) -> CovarianceEstimate:
     """Covariance of the estimates of all neurons, by Fisher information, or a sandwich of scores by row or by cluster.
 
     The kind is "sandwich" or another, for Fisher's. For the sandwich, either `labels` are the numbers of the clusters of all

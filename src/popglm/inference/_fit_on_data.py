@@ -34,7 +34,7 @@ class FitData(NamedTuple):
         return Design(self.rows if rows is None else rows, self.activity, self.weight, self.offset)
 
 
-class UnpenalisedFit(NamedTuple):
+class FitOnData(NamedTuple):
     """A fit without a penalty and the data that it was fitted to; neurons come first.
 
     `observation_model` includes the dispersion, which the data gave if `scale_is_estimated`; `free` is False for coefficients
@@ -49,7 +49,7 @@ class UnpenalisedFit(NamedTuple):
     scale_is_estimated: bool = False
 
     @classmethod
-    def from_fit(cls, model, X, y, name="model", sample_weight=None, offset=None) -> "UnpenalisedFit":
+    def from_fit(cls, model, X, y, name="model", sample_weight=None, offset=None) -> "FitOnData":
         """Check a fitted estimator and its data; `name` is the argument by which the user gave the estimator."""
         observation_model = as_unpenalised_model(model, name)
         X, y, weight, offset = checked_observations(model, X, y, sample_weight, offset)
@@ -78,7 +78,7 @@ class UnpenalisedFit(NamedTuple):
         dtype, intercept = jnp.result_type(float), self.intercept + self.coef @ self.center - self.data.y_center
         return self.coef.astype(dtype), intercept.astype(dtype)
 
-    def params_and_changes(self, other: "UnpenalisedFit") -> tuple[np.ndarray, ...]:
+    def params_and_changes(self, other: "FitOnData") -> tuple[np.ndarray, ...]:
         """Centred parameters, and those of another fit less these; differences are taken in double precision."""
         coef = other.coef - self.coef
         changes = coef, other.intercept - self.intercept + coef @ self.center
