@@ -25,10 +25,10 @@ from popglm.inference._checks import (
 )
 from popglm.inference._estimates import Estimates
 from popglm.inference._feature_names import feature_metadata
+from popglm.inference._fit_on_data import FitOnData
 from popglm.inference._fit_statistics import FitSums
 from popglm.inference._information import estimate_covariance, not_identified
 from popglm.inference._uncertainty import Uncertainty
-from popglm.inference._fit_on_data import FitOnData
 
 COVARIANCE_KINDS = ("fisher", "quasi", "sandwich")
 

@@ -9,9 +9,9 @@ from scipy import stats
 from popglm._design.total import total
 from popglm._sums.scale import MAX_POISSON_DISPERSION, dispersion_slopes
 from popglm.inference._checks import warn_neurons
+from popglm.inference._fit_on_data import FitOnData
 from popglm.inference._likelihood_ratio import MIN_STATISTIC, log_likelihood_difference
 from popglm.inference._reduced_fit import fit_reduced
-from popglm.inference._fit_on_data import FitOnData
 from popglm.observation_models import NegativeBinomial, Poisson
 
 PerNeuron = Float[np.ndarray, " neurons"]

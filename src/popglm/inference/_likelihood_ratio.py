@@ -29,11 +29,11 @@ from popglm.inference._checks import (
     require_same_model,
     warn_missing_tests,
 )
+from popglm.inference._fit_on_data import FitOnData, as_unpenalised_model, params_in_double
 from popglm.inference._information import estimate_covariance
 from popglm.inference._quantiles import tail_probability
 from popglm.inference._reduced_fit import fit_reduced
 from popglm.inference._uncertainty import GroupTests
-from popglm.inference._fit_on_data import FitOnData, as_unpenalised_model, params_in_double
 
 # A statistic above this is 0 but for round-off and the distances of both fits from their optimum.
 MIN_STATISTIC = -0.5

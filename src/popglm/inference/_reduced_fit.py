@@ -8,8 +8,8 @@ from jaxtyping import Bool
 from popglm._design.inputs import as_design_rows
 from popglm.glm import PopulationGLM
 from popglm.inference._checks import MAX_OPTIMUM_DISTANCE
-from popglm.inference._information import estimate_covariance
 from popglm.inference._fit_on_data import FitOnData, as_unpenalised_model, params_in_double
+from popglm.inference._information import estimate_covariance
 from popglm.observation_models import ObservationModel
 
 
