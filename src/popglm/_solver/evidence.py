@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 
 from popglm._design.arrays import machine_epsilon
@@ -62,11 +62,12 @@ class QuadraticModel(NamedTuple):
 class StrengthStep(NamedTuple):
     """Strengths of one neuron at the maximum of the evidence, and what belongs to them.
 
-    `edf` are the effective degrees of freedom of each coordinate, `log_evidence` is V without the log-likelihood at 0 and
-    `imbalance` the gradient of the evidence where the search began, relative to the tolerance of strengths.
+    `removed` parts have no freedom left. `edf` are the effective degrees of freedom of each coordinate, `imbalance` is the gradient
+    of the evidence where the search began, relative to the degrees of freedom; infinite if a removed part came back.
     """
 
     log_strength: Float[Array, " parts"]
+    removed: Bool[Array, " parts"]
     edf: Float[Array, " coordinates"]
     coef: Float[Array, " coordinates"]
     log_determinants: float
@@ -79,7 +80,7 @@ class _Evaluation(NamedTuple):
     value: float
     gradient: Float[Array, " parts"]
     part_edf: Float[Array, " parts"]
-    precision: Float[Array, " coordinates"]
+    held: Float[Array, " coordinates"]  # precision of the prior, with the floor
     inverse: Float[Array, "coordinates coordinates"]
     coef: Float[Array, " coordinates"]
     log_determinants: float
@@ -96,8 +97,7 @@ class _Evaluation(NamedTuple):
         matrix = model.hessian * np.outer(scale, scale)
         matrix[np.diag_indices_from(matrix)] += (precision + floor) * scale**2
         lower = np.linalg.cholesky(matrix)
-        inverse = scipy.linalg.lapack.dpotri(lower, lower=1)[0]
-        inverse = (np.tril(inverse) + np.tril(inverse, -1).T) * np.outer(scale, scale)
+        inverse = _inverse_of(lower) * np.outer(scale, scale)
         coef = inverse @ model.target
         log_precision = np.log(np.where(penalised, precision, 1)).sum()
         log_determinants = log_precision / 2 - np.log(np.diag(lower) / scale).sum()
@@ -105,14 +105,14 @@ class _Evaluation(NamedTuple):
         part_edf = (weighted * np.where(penalised, 1 / safe - np.diag(inverse), 0)).sum(1)
         gradient = (part_edf - weighted @ coef**2) / 2
         value = model.target @ coef / 2 + log_determinants
-        return cls(value, gradient, part_edf, safe, inverse, coef, log_determinants)
+        return cls(value, gradient, part_edf, precision + floor, inverse, coef, log_determinants)
 
     def hessian(
         self, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
     ) -> Float[Array, "parts parts"]:
         """Second derivatives of the evidence in the logarithms of the strengths."""
         weighted = np.exp(log_strength)[:, None] * weights
-        moved, shares = weighted * self.coef, weighted / self.precision
+        moved, shares = weighted * self.coef, weighted / self.held
         return (
             moved @ self.inverse @ moved.T
             + weighted @ self.inverse**2 @ weighted.T / 2
@@ -122,36 +122,33 @@ class _Evaluation(NamedTuple):
 
 
 def maximise_evidence(
-    model: QuadraticModel, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
+    model: QuadraticModel, weights: Float[Array, "parts coordinates"], last: StrengthStep | None
 ) -> StrengthStep:
-    """Maximise the evidence over the strengths of all parts, from these logarithms; infinite ones begin anew.
+    """Maximise the evidence over the strengths of all parts, from those of the last step.
 
     `weights` are the eigenvalues of the parts of the penalty, 0 or more, in the coordinates of the model.
     """
     start, caps = initial_log_strength(model, weights), removed_log_strength(model, weights)
     exists = (weights > 0).any(1)
-    removed = ~exists
-    log_strength = np.where(log_strength < caps, log_strength, start)
-    first, n_returns = None, 0
-    while True:
-        log_strength, removed, evaluation, begun = _climb(model, weights, log_strength, removed)
-        first = begun if first is None else first
-        returning = _returning_parts(model, weights, removed & exists, evaluation) if n_returns < MAX_RETURNS else []
-        if not np.any(returning):
+    log_strength, removed = (start, ~exists) if last is None else (last.log_strength, last.removed | ~exists)
+    begun = None
+    for n in range(MAX_RETURNS + 1):
+        log_strength, removed, evaluation, imbalance = _climb(model, weights, log_strength, removed)
+        begun = imbalance if begun is None else np.inf
+        returning = _returning_parts(model, weights, removed & exists, evaluation)
+        if n == MAX_RETURNS or not returning.any():
             break
-        n_returns += 1
-        removed = removed & ~returning
-        log_strength = np.where(returning, start, log_strength)
+        removed, log_strength = removed & ~returning, np.where(returning, start, log_strength)
     kept = ~(weights[removed] > 0).any(0)
     edf, coef = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
-    precision = (np.exp(np.where(removed, -np.inf, log_strength))[:, None] * weights).sum(0)[kept]
-    edf[kept], coef[kept] = 1 - precision * np.diag(evaluation.inverse), evaluation.coef
+    edf[kept], coef[kept] = 1 - evaluation.held * np.diag(evaluation.inverse), evaluation.coef
     return StrengthStep(
         log_strength=np.where(removed, caps, log_strength),
+        removed=removed,
         edf=edf,
         coef=coef,
         log_determinants=evaluation.log_determinants - model.log_intercept_information / 2,
-        imbalance=float(first),
+        imbalance=float(begun),
     )
 
 
@@ -181,20 +178,18 @@ def _climb(
 
     The last value is the imbalance where it began.
     """
-    begun = 0.0
+    begun = None
     for n in range(MAX_NEWTON_STEPS):
-        parts, kept = np.flatnonzero(~removed), ~(weights[removed] > 0).any(0)
-        part_model, part_weights = model.select(kept), weights[np.ix_(parts, kept)]
+        parts, (part_model, part_weights) = np.flatnonzero(~removed), _without(model, weights, removed)
         here = _Evaluation.at(part_model, part_weights, log_strength[parts])
-        scale = np.maximum(here.part_edf, 0) + MIN_PART_EDF
-        if n == 0:
-            begun = float(np.max(np.abs(here.gradient) / scale, initial=0))
-        leaving = (here.part_edf < REMOVAL_EDF) & (here.gradient > 0) & (n > 0)
+        imbalance = np.abs(here.gradient) / (np.maximum(here.part_edf, 0) + MIN_PART_EDF)
+        begun = imbalance.max(initial=0) if begun is None else begun
+        small = (here.part_edf < REMOVAL_EDF) & (here.gradient > 0)
+        leaving = _leaving_parts(model, weights, log_strength, removed, parts[small])
         if leaving.any():
-            removed = removed.copy()
-            removed[parts[leaving]] = True
+            removed = removed | leaving
             continue
-        if (np.abs(here.gradient) <= GRADIENT_TOL * scale).all():
+        if imbalance.max(initial=0) <= GRADIENT_TOL or n == MAX_NEWTON_STEPS - 1:
             break
         step = _newton_step(here, part_weights, log_strength[parts])
         for _ in range(20):
@@ -204,7 +199,40 @@ def _climb(
             step = step / 2
         log_strength = log_strength.copy()
         log_strength[parts] = trial
-    return log_strength, removed, here, begun
+    return log_strength, removed, here, float(begun)
+
+
+def _without(
+    model: QuadraticModel, weights: Float[Array, "parts coordinates"], removed: Bool[Array, " parts"]
+) -> tuple[QuadraticModel, Float[Array, "left coordinates"]]:
+    """Return the model, and the weights of the other parts, without the coordinates of removed parts."""
+    kept = ~(weights[removed] > 0).any(0)
+    return model.select(kept), weights[np.ix_(~removed, kept)]
+
+
+def _leaving_parts(
+    model: QuadraticModel,
+    weights: Float[Array, "parts coordinates"],
+    log_strength: Float[Array, " parts"],
+    removed: Bool[Array, " parts"],
+    candidates: Int[Array, " candidates"],
+) -> Bool[Array, " parts"]:
+    """Those of the candidates of which the evidence does not fall at the end, where their strength is infinite."""
+    leaving = np.zeros_like(removed)
+    leaving[candidates] = True
+    if leaving.any():
+        without = removed | leaving
+        limit = _Evaluation.at(*_without(model, weights, without), log_strength[~without])
+        leaving &= ~_returning_parts(model, weights, without, limit)
+    return leaving
+
+
+def _inverse_of(lower: Float[Array, "coordinates coordinates"]) -> Float[Array, "coordinates coordinates"]:
+    """Inverse of a matrix from its lower Cholesky factor."""
+    if not len(lower):  # LAPACK refuses it
+        return lower
+    inverse = scipy.linalg.lapack.dpotri(lower, lower=1)[0]
+    return np.tril(inverse) + np.tril(inverse, -1).T
 
 
 def _newton_step(

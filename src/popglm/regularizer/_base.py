@@ -77,6 +77,10 @@ class Regularizer:
         weights = self.l2_share * (part == np.arange(n_parts)[:, None])
         return QuadraticParts(np.eye(n_features), weights, np.arange(n_parts), ("ridge",) * n_parts)
 
+    def for_evidence(self) -> "Regularizer":
+        """Return the penalty whose parts have a strength each where the strengths are chosen by evidence."""
+        return self
+
     def check(self, strength: Strength, n_features: int, n_neurons: int) -> None:
         """Raise unless the strength has a shape for this number of features and neurons."""
         shape, n_parts = np.shape(strength), len(self.groups(n_features))

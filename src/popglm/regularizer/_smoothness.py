@@ -1,6 +1,6 @@
 """Penalty on differences along the functions of a basis."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -67,6 +67,10 @@ class Smoothness(Regularizer):
     def groups(self, n_features: int) -> Int[np.ndarray, " groups"]:
         """Number of functions of each input."""
         return divide_into_groups(type(self).__name__, self.sizes, n_features)
+
+    def for_evidence(self) -> "Smoothness":
+        """Return the penalty with a strength for its null space, unless `select` is False."""
+        return replace(self, select=True) if self.select is None else self
 
     def differences(self, n_features: int) -> tuple[Any, np.ndarray]:
         """Return differences of adjacent coefficients and a share of all coefficients, and the input of every row."""
