@@ -323,7 +323,7 @@ def _split_strength(
 def _is_penalised(strength: Any) -> Float[Array, "#parts"]:
     """Strength of 1 for each part of a penalty that has a strength in all neurons, of 0 for the others."""
     positive = np.asarray(strength) > 0
-    return (positive.all(0) if positive.ndim == 2 else positive).astype(float)
+    return np.atleast_1d(positive.all(0) if positive.ndim == 2 else positive).astype(float)
 
 
 def _coordinate_sd(
