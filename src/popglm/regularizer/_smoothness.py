@@ -69,8 +69,8 @@ class Smoothness(Regularizer):
         return divide_into_groups(type(self).__name__, self.sizes, n_features)
 
     def for_evidence(self) -> "Smoothness":
-        """Return the penalty with a strength for its null space, unless `select` is False."""
-        return replace(self, select=True) if self.select is None else self
+        """Return the penalty with a strength for its null space; with none, if `select` is False."""
+        return replace(self, ridge=0) if self.select is False else replace(self, select=True)
 
     def differences(self, n_features: int) -> tuple[Any, np.ndarray]:
         """Return differences of adjacent coefficients and a share of all coefficients, and the input of every row."""
