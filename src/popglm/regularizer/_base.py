@@ -65,11 +65,9 @@ class Regularizer:
 
     def __repr__(self) -> str:
         """Settings that differ from their defaults; for classes made with ``@dataclass(repr=False)``."""
-        settings = [(field.name, getattr(self, field.name)) for field in fields(self) if self._differs(field)]  # type: ignore[arg-type]
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in settings)})"
-
-    def _differs(self, field):
-        return getattr(self, field.name) != field.default
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}  # type: ignore[arg-type]
+        settings = [f"{name}={value!r}" for name, (value, default) in values.items() if value != default]
+        return f"{type(self).__name__}({', '.join(settings)})"
 
     def groups(self, n_features: int) -> Int[np.ndarray, " groups"]:
         """Number of features in each group; a group is a run of adjacent features."""
@@ -120,13 +118,15 @@ class Regularizer:
             strengths s is U diag(s D) U'.
         """
         A, part = self.differences(n_features)
-        if self.l1_share or A is not None:
-            raise ValueError(
-                f"this needs a penalty that is a sum of squares; {type(self).__name__} is none. Use Ridge or Smoothness."
-            )
+        self._require_quadratic(A is None)
         n_parts = self.n_parts(n_features)
         weights = self.l2_share * (part == np.arange(n_parts)[:, None])
         return QuadraticParts(np.eye(n_features), weights, np.arange(n_parts), ("ridge",) * n_parts)
+
+    def _require_quadratic(self, has_parts=True):
+        if self.l1_share or not has_parts:
+            fix = "Use Ridge, Smoothness or Mixed, or define `quadratic_parts` of your own penalty."
+            raise ValueError(f"this needs a penalty that is a sum of squares; {type(self).__name__} is none. {fix}")
 
     def check(self, strength: Strength, n_features: int, n_neurons: int) -> None:
         """Raise unless the strength has a shape for this number of features and neurons."""
@@ -201,11 +201,12 @@ class BlockPenalty(Regularizer):
 
     def quadratic_parts(self, n_features: int) -> QuadraticParts:
         """Return the parts of the penalty, as every sum of squares does."""
+        self._require_quadratic()
         return _stack_parts(self, n_features)
 
     def n_parts(self, n_features: int) -> int:
         """Count the parts that may have strengths of their own."""
-        return len(self.quadratic_parts(n_features).group)
+        return len(_stack_parts(self, n_features).group)
 
 
 @lru_cache(maxsize=16)
