@@ -1,6 +1,6 @@
 """Inputs that the features of X are made of, as penalties need them: how many functions each has, and in which order."""
 
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import prod
 from typing import Any, NamedTuple
 
@@ -12,13 +12,14 @@ class InputLayout(NamedTuple):
     """Adjacent features of one input: its term in a sum, its name, and the number of functions along each direction.
 
     A product of bases has a direction for each of them, of which the last runs fastest. `cyclic` tells for each direction
-    if the first function follows the last.
+    if the first function follows the last. `trouble` says why a penalty cannot know the input by its columns.
     """
 
     term: Any
     name: Any
     shape: tuple[int, ...]
     cyclic: tuple[bool, ...]
+    trouble: str = ""
 
     @property
     def n_features(self) -> int:
@@ -42,34 +43,7 @@ def read_layout(X: Any, known: tuple[InputLayout, ...] | None = None) -> tuple[I
     cyclic = [False] * n_features if cyclic is None else cyclic
     columns = [tuple(map(_as_plain, column)) for column in zip(*names, cyclic, strict=True)]
     runs = [list(run) for _, run in groupby(columns, _count_inputs())]
-    _require_whole_inputs(runs)
-    return tuple(map(_describe_input, runs))
-
-
-def _require_whole_inputs(runs):
-    """Refuse an input whose features are not adjacent, and a product without some of its features."""
-    seen: dict = {}
-    for run in runs:
-        (term, name, *_), functions = run[0], {function for _, _, function, _ in run}
-        earlier = seen.setdefault((term, name), set())
-        if earlier and not earlier & functions:
-            fix = "In a product, let the basis with several input columns come first: coupling * speed."
-            raise ValueError(
-                f"the penalty needs the features of each input side by side; those of input {name!r} are not. {fix}"
-            )
-        earlier |= functions
-        if prod(_count_functions(run)) != len(run):
-            fix = "Keep all columns, or give `sizes` and `cyclic` of the penalty."
-            raise ValueError(
-                f"the penalty needs every function of a product; X has {len(run)} of {prod(_count_functions(run))} "
-                f"features of input {name!r}. {fix}"
-            )
-
-
-def _count_functions(run):
-    """Number of functions along each direction of a product."""
-    functions = [str(function).split("*") for _, _, function, _ in run]
-    return tuple(len(set(direction)) for direction in zip(*functions, strict=True))
+    return tuple(map(_describe_input, runs, _find_torn(runs)))
 
 
 def _count_inputs():
@@ -87,11 +61,39 @@ def _count_inputs():
     return input_number
 
 
-def _describe_input(run):
+def _find_torn(runs):
+    """Return for each run of columns whether other functions of its input stand elsewhere."""
+    numbers: dict = {}
+    for number, run in enumerate(runs):
+        numbers.setdefault(run[0][:2], []).append(number)
+    torn = [False] * len(runs)
+    for same in numbers.values():
+        functions = [{function for _, _, function, _ in runs[number]} for number in same]
+        for first, second in pairwise(range(len(same))):
+            if not functions[first] & functions[second]:
+                torn[same[first]] = torn[same[second]] = True
+    return torn
+
+
+def _describe_input(run, torn):
     """Layout of adjacent columns of one input."""
-    (term, name, _, cyclic), shape = run[0], _count_functions(run)
+    (term, name, _, cyclic), shape, trouble = run[0], _count_functions(run), ""
+    if torn:
+        fix = "In a product, let the basis with several input columns come first: coupling * speed."
+        trouble = f"a penalty needs the features of each input side by side; those of input {name!r} are not. {fix}"
+    elif prod(shape) != len(run):
+        came = f"X has {len(run)} of {prod(shape)} features of input {name!r}"
+        trouble = f"a penalty needs every feature of a product; {came}. Keep all columns, or give `sizes`."
     flags = tuple(flag == "True" for flag in str(cyclic).split("*"))
-    return InputLayout(term, name, shape, flags if len(flags) == len(shape) else (False,) * len(shape))
+    if trouble or len(flags) != len(shape):
+        shape, flags = (len(run),), (False,)
+    return InputLayout(term, name, shape, flags, trouble)
+
+
+def _count_functions(run):
+    """Number of functions along each direction of a product."""
+    functions = [str(function).split("*") for _, _, function, _ in run]
+    return tuple(len(set(direction)) for direction in zip(*functions, strict=True))
 
 
 def _as_plain(value):

@@ -50,6 +50,13 @@ def divide_into_shapes(name, sizes, n_features):
     return [(int(size),) for size in groups] if isinstance(sizes, int) else shapes
 
 
+def require_whole_inputs(layout):
+    """Refuse to take sizes from inputs of which the columns do not tell them."""
+    for one in layout:
+        if one.trouble:
+            raise ValueError(one.trouble)
+
+
 class Regularizer:
     """Base class of penalties. A subclass defines `l2_share`, `l1_share`, `groups` and `differences`."""
 
@@ -89,7 +96,7 @@ class Regularizer:
         ----------
         layout
             For each input its `term`, `name`, `shape` (number of functions along each direction), `cyclic` (for each
-            direction) and `n_features`.
+            direction) and `n_features`, and its `trouble`, a message if the columns do not tell them.
         by_evidence : bool
             True if strengths are chosen by evidence: each input has its own.
 

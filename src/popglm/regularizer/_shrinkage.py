@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from popglm._checks.values import as_share
-from popglm.regularizer._base import Regularizer, as_group_sizes, divide_into_groups
+from popglm.regularizer._base import Regularizer, as_group_sizes, divide_into_groups, require_whole_inputs
 from popglm.regularizer._parts import QuadraticParts, free_block, ridge_block, stack_parts
 
 
@@ -73,6 +73,7 @@ class Ridge(Regularizer):
         """Return the penalty with the sizes of the inputs, if strengths are chosen by evidence."""
         if not self.needs_layout(by_evidence):
             return self
+        require_whole_inputs(layout)
         return replace(self, sizes=tuple(one.n_features for one in layout))
 
     def _blocks(self, n_features):

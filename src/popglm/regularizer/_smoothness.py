@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from popglm._checks.values import as_number, as_plain_number, as_positive_integer, require_flag
-from popglm.regularizer._base import BlockPenalty, as_input_sizes, divide_into_shapes
+from popglm.regularizer._base import BlockPenalty, as_input_sizes, divide_into_shapes, require_whole_inputs
 from popglm.regularizer._parts import smoothness_block
 
 
@@ -80,8 +80,7 @@ class Smoothness(BlockPenalty):
 
     def resolve(self, layout: Any, *, by_evidence: bool = False) -> "Smoothness":
         """Return the penalty with the sizes and the cycles of the inputs, where they are not given."""
-        sizes = tuple(one.shape if len(one.shape) > 1 else one.shape[0] for one in layout)
-        found = self if self.sizes is not None else replace(self, sizes=sizes)
+        found = self if self.sizes is not None else replace(self, sizes=_sizes_of(layout))
         if found.cyclic is None:
             shapes = found._shapes(sum(one.n_features for one in layout))
             same = shapes == [tuple(one.shape) for one in layout]
@@ -113,6 +112,12 @@ class Smoothness(BlockPenalty):
                 f"{len(values)}: {value!r}."
             )
         return values
+
+
+def _sizes_of(layout):
+    """Number of functions of each input; that along each direction for a product."""
+    require_whole_inputs(layout)
+    return tuple(one.shape if len(one.shape) > 1 else one.shape[0] for one in layout)
 
 
 def _map_inputs(value, convert):
