@@ -219,7 +219,7 @@ class Problem(NamedTuple):
     coordinates: Coordinates
     precondition: Preconditioner
 
-    def penalty_hessian(self, neuron: int) -> Float[Array, "coordinates coordinates"]:
+    def penalty_hessian(self, neuron: Any) -> Float[Array, "coordinates coordinates"]:
         """Hessian of one neuron's penalty in these coordinates; 0 for the intercept."""
         _, penalty, strength = self.objective
         own = strength[neuron if len(strength) > 1 else 0] if np.ndim(strength) == 2 else strength

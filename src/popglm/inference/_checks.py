@@ -27,9 +27,9 @@ def require_quadratic(penalty, strength, name, allow_penalty):
     came = f"`{name}` was fitted with a penalty ({type(penalty).__name__}, strength {np.max(strength):g})"
     if penalty.l1_share:
         raise ValueError(
-            f"{came}: its estimates are exactly 0 or biased by a fixed amount, so they have no normal distribution, and intervals "
-            "and tests would not be valid. Expected no penalty or a quadratic one: use Ridge or Smoothness; or judge a model with "
-            "this penalty by its score on held-out data."
+            f"{came}: its estimates are exactly 0 or biased by a fixed amount, so they have no normal distribution, and "
+            "intervals and tests would not be valid. Expected no penalty or a quadratic one: use Ridge or Smoothness; or judge "
+            "a model with this penalty by its score on held-out data."
         )
     if not allow_penalty:
         raise ValueError(

@@ -11,7 +11,7 @@ from popglm._design.centering import center_y
 from popglm._design.design import Design, DesignRows
 from popglm._design.inputs import as_design_rows
 from popglm._pynapple import Frame
-from popglm.glm._access import checked_observations, fitted_observation_model, model_with_dispersion
+from popglm.glm._access import checked_observations, fitted_observation_model, model_with_dispersion, params_layout
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
 from popglm.inference._checks import require_quadratic
@@ -55,7 +55,7 @@ class FitOnData(NamedTuple):
         cls, model, X, y, name="model", sample_weight=None, offset=None, *, allow_penalty=False
     ) -> "FitOnData":
         """Check a fitted estimator and its data; `name` is the argument by which the user gave the estimator."""
-        observation_model, prior = as_model_and_prior(model, name, allow_penalty)
+        observation_model, prior = as_model_and_prior(model, name, X, allow_penalty)
         X, y, weight, offset = checked_observations(model, X, y, sample_weight, offset)
         coef, intercept = params_in_double(model)
         activity, y_center, offset = center_y(y.values, observation_model, offset)
@@ -109,14 +109,15 @@ def params_in_double(model):
 
 def as_unpenalised_model(model, name) -> ObservationModel:
     """The observation model, with its dispersion, of an estimator that is fitted and has no penalty."""
-    return as_model_and_prior(model, name, allow_penalty=False)[0]
+    return as_model_and_prior(model, name)[0]
 
 
-def as_model_and_prior(model, name, allow_penalty) -> tuple[ObservationModel, Prior | None]:
+def as_model_and_prior(model, name, X=None, allow_penalty=False) -> tuple[ObservationModel, Prior | None]:
     """The observation model, with its dispersion, of a fitted estimator, and its penalty; None if nothing is penalised."""
     require_estimator(model, Model, name)
     require_fitted(model)
-    penalty, strength = resolve_settings(model).objective.penalty, penalty_strength(model)
+    settings = resolve_settings(model, X, params_layout(model))
+    penalty, strength = settings.objective.penalty, penalty_strength(model, settings)
     prior = None
     if penalty.default_strength and np.any(strength > 0):
         require_quadratic(penalty, strength, name, allow_penalty)

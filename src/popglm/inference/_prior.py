@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from popglm.glm._settings import resolve_settings
-
 Matrices = Float[np.ndarray, "neurons features features"]
 
 
@@ -17,7 +15,7 @@ class Prior(NamedTuple):
     strength: Float[np.ndarray, "neurons parts"]
 
     def precision(self, neuron: Any, free: np.ndarray, bins: Any) -> Float[np.ndarray, "parameters parameters"]:
-        """Hessian of the penalty on the scale of a sum over bins, the intercept last; 0 for coefficients that are held."""
+        """Hessian of the penalty times the bins, (parameters, parameters), the intercept last; 0 for held coefficients."""
         hessian = np.asarray(self.penalty.hessian(self.strength[neuron], len(free) - 1), float)
         return np.pad(bins * hessian, ((0, 1), (0, 1))) * np.outer(free, free)
 
@@ -49,9 +47,8 @@ class Posterior(NamedTuple):
         )
 
 
-def penalty_strength(model) -> np.ndarray:
-    """Strengths of a fitted model's penalty, neurons first: those that the fit chose by evidence, or those of the settings."""
-    settings = resolve_settings(model)
+def penalty_strength(model, settings) -> np.ndarray:
+    """Strengths of a fitted model's penalty, neurons first: those that it chose by evidence, or those of its settings."""
     if not settings.evidence:
         return np.asarray(settings.objective.strength, float)
     chosen = np.asarray(model.strength_, float)
