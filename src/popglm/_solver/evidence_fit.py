@@ -174,6 +174,14 @@ def _apply_strengths(
     return problem, redirect_all(constants, problem, state)
 
 
+def _has_part(problem: Problem, found: Strengths) -> Bool[np.ndarray, "neurons parts"]:
+    """Mark the parts that have a feature in a neuron's mask, of neurons that are not silent."""
+    mask = problem.precondition.mask[:, :-1]
+    parts = problem.objective.penalty.quadratic_parts(mask.shape[1])
+    used = np.abs(parts.basis).T @ mask.T > 0
+    return ((parts.weights > 0) @ used > 0).T & np.isfinite(found.strength)
+
+
 def _with_evidence(
     fit: Fit, problem: Problem, found: Strengths, searching: Bool[np.ndarray, " neurons"]
 ) -> tuple[Fit, Evidence]:
@@ -184,7 +192,7 @@ def _with_evidence(
     return (
         fit._replace(convergence=convergence, features=fit.features._replace(n_params=found.total_edf + 1)),
         Evidence(
-            strength=np.where(np.isfinite(found.strength), found.strength, np.nan),
+            strength=np.where(_has_part(problem, found), found.strength, np.nan),
             edf=np.add.reduceat(edf, np.cumsum(sizes) - sizes, axis=1),
             log_determinants=np.array([np.nan if s is None else s.log_determinants for s in found.steps]),
         ),
