@@ -17,7 +17,10 @@ from popglm.glm._checks import (
     as_instance,
     as_solver_options,
     as_strength,
+    is_evidence,
+    require_evidence_settings,
     require_nonsmooth_solver,
+    require_numeric_strength,
     require_positive_dispersion,
     require_solver_options,
 )
@@ -42,6 +45,7 @@ class Settings(NamedTuple):
     options: dict
     feature_mask: object
     single: bool
+    evidence: bool = False  # the strengths are those of largest evidence
     layout: object = None
 
     @property
@@ -61,10 +65,16 @@ class Settings(NamedTuple):
     def with_layout(self, read):
         """Settings whose penalty knows the inputs that features are made of; `read` gives their layout."""
         penalty = self.objective.penalty
-        if not penalty.needs_layout():
+        if not penalty.needs_layout(self.evidence):
             return self
         layout = read()
-        return self._replace(objective=self.objective._replace(penalty=penalty.resolve(layout)), layout=layout)
+        penalty = penalty.resolve(layout, by_evidence=self.evidence)
+        return self._replace(objective=self.objective._replace(penalty=penalty), layout=layout)
+
+    def with_numeric_strength(self, method):
+        """These settings, for a method that is no fit to all data; raise if strengths are to be chosen by evidence."""
+        require_numeric_strength(self.evidence, method)
+        return self
 
     def mask(self, n_features, n_neurons):
         """Features that each neuron uses, 1 or 0, of shape (neurons, features)."""
@@ -91,7 +101,10 @@ def resolve_settings(estimator, X=None, known=None) -> Settings:
     """
     model = resolve_observation_model(estimator)
     penalty = as_instance("regularizer", estimator.regularizer, REGULARIZERS, regularizer.Regularizer)
-    strength = as_strength(estimator.regularizer_strength, penalty)
+    evidence = is_evidence(estimator.regularizer_strength)
+    if evidence:
+        require_evidence_settings(penalty, estimator.solver_name)
+    strength = 1.0 if evidence else as_strength(estimator.regularizer_strength, penalty)
     options, name = as_solver_options(estimator.solver_kwargs), estimator.solver_name
     if name is not None:
         require_option("solver_name", name, JAXOPT_SOLVERS)
@@ -106,6 +119,7 @@ def resolve_settings(estimator, X=None, known=None) -> Settings:
         options=options,
         feature_mask=estimator.feature_mask,
         single=estimator._single,
+        evidence=evidence,
     )
     return settings if X is None else settings.with_layout(lambda: read_layout(X, known))
 

@@ -103,8 +103,8 @@ class Smoothness(BlockPenalty):
         return np.array([prod(shape) for shape in self._shapes(n_features)])
 
     def needs_layout(self, by_evidence: bool = False) -> bool:
-        """Return whether sizes or cycles are not given, or `select` depends on how strengths are chosen."""
-        return self.sizes is None or self.cyclic is None or (by_evidence and self.select is None)
+        """Return whether sizes or cycles are not given, or the null space depends on how strengths are chosen."""
+        return self.sizes is None or self.cyclic is None or by_evidence
 
     def resolve(self, layout: Any, *, by_evidence: bool = False) -> "Smoothness":
         """Return the penalty with the sizes and the cycles of the inputs, where they are not given."""
@@ -113,7 +113,9 @@ class Smoothness(BlockPenalty):
             shapes = found._shapes(sum(one.n_features for one in layout))
             same = shapes == [tuple(one.shape) for one in layout]
             found = replace(found, cyclic=_join_flags([one.cyclic for one in layout]) if same else False)
-        return replace(found, select=True) if by_evidence and self.select is None else found
+        if by_evidence:
+            return replace(found, ridge=0) if self.select is False else replace(found, select=True)
+        return found
 
     def _shapes(self, n_features):
         """Number of functions of each input along each direction."""
