@@ -235,6 +235,15 @@ def test_a_straight_line_is_free_of_the_differences_and_has_a_strength_of_its_ow
     np.testing.assert_allclose(flat, 0, atol=1e-3)
 
 
+@pytest.mark.parametrize("penalty", [Smoothness(), Ridge(), Mixed(MIXED)], ids=repr)
+def test_strengths_by_evidence_give_the_same_fit_again(float64, narrow, penalty):
+    """An array with a strength for each part that evidence chooses means these parts."""
+    X, y = narrow
+    first = PopulationGLM(regularizer=penalty, regularizer_strength="evidence").fit(X, y)
+    again = PopulationGLM(regularizer=penalty, regularizer_strength=first.strength_).fit(X, y)
+    np.testing.assert_allclose(again.coef_, first.coef_, atol=1e-5)
+
+
 def test_what_is_given_wins(wide):
     X = wide[0]
     assert Smoothness(cyclic=False).resolve(read_layout(X)).cyclic is False
