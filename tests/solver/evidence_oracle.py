@@ -33,7 +33,7 @@ def saturated(family, y, scale, alpha):
     return xlogy(y, y) - y - gammaln(y + 1) if family == "Poisson" else np.zeros_like(y)
 
 
-def newton(X, y, family, S, offset, weight, alpha, beta):
+def maximum(X, y, family, S, offset, weight, alpha, beta):
     """Return the penalised maximum, its Hessian without S, and half the deviance."""
     value = lambda b: (weight * UNIT_LOSSES[family](y, X @ b + offset, alpha)[0]).sum() + b @ S @ b / 2
     for _ in range(200):
@@ -60,13 +60,14 @@ class Evidence:
         self.rest = recording.offset, recording.weight, alpha
         self.free = recording.family in ("Gaussian", "Gamma")
         mean = (recording.weight @ y) / (recording.weight @ np.exp(recording.offset))
-        beta[0] = {"Gaussian": mean, "Bernoulli": np.log(mean / (1 - mean))}.get(recording.family, np.log(mean))
+        link = {"Gaussian": lambda m: m, "Bernoulli": lambda m: np.log(m / (1 - m))}.get(recording.family, np.log)
+        beta[0] = link(mean)
 
     def at(self, log_sp, log_scale=0.0):
         """Return REML, coefficients, H and S."""
         scale, (X, y, family) = np.exp(log_scale), self.data
         S = sum(np.exp(s) * part for s, part in zip(log_sp, self.S, strict=True))
-        beta, H, loss = newton(X, y, family, S, *self.rest, self.beta)
+        beta, H, loss = maximum(X, y, family, S, *self.rest, self.beta)
         values = np.linalg.eigvalsh(S)[1:]  # all but the intercept's, which is 0
         ls = (self.rest[1] * saturated(family, y, scale, self.alpha)).sum()
         fit = (loss + beta @ S @ beta / 2) / scale - ls
@@ -81,7 +82,7 @@ class Evidence:
 
     def newton(self):
         """Return log strengths and log scale at the least REML, with H at the coefficients of every strength."""
-        start, n = np.r_[self.efs(), np.zeros(self.free)], len(self.S)
+        start, n = np.r_[self.efs(), np.zeros(int(self.free))], len(self.S)
         if self.free:
             start[-1] = np.log(self.pearson(*self.at(start[:n])[1:]))
         bounds = [(-14, 15)] * n + [(start[-1] - 1, start[-1] + 1)] * self.free
@@ -96,7 +97,7 @@ class Evidence:
             inverse, prior = np.linalg.inv(H + S), np.linalg.pinv(S, hermitian=True, rcond=1e-13)
             scale = self.pearson(self.beta, H, S) if self.free else 1.0
             gain = np.array([((prior - inverse) * part).sum() / (self.beta @ part @ self.beta) for part in self.S])
-            step = np.log(np.maximum(gain * scale, 1e-9)) - log_sp * 0
+            step = np.log(np.maximum(gain * scale, 1e-9))
             log_sp, old = np.clip(log_sp + step, -14, 15), log_sp
             if abs(log_sp - old).max() < 1e-8:
                 break

@@ -23,7 +23,6 @@ write_fit <- function(y, method, optimizer, sp = NULL, out, scale = 0) {
   cat(method, "scale", words(c(fit$reml.scale, fit$sig2)), "\n", file = out)
   cat(method, "coef", words(fit$coefficients), "\n", file = out)
   cat(method, "variance", words(diag(fit$Vp)), "\n", file = out)
-  cat(method, "variance_ve", words(diag(fit$Ve)), "\n", file = out)
 }
 
 out <- file(file.path(folder, "found"), "w")

@@ -6,10 +6,11 @@ Tests read the numbers and never call R. To make them again (Debian: r-base-core
 
 For each neuron, three fits with ``method="REML"``: "newton" is the default, which differentiates the Laplace likelihood fully;
 "efs" is ``optimizer="efs"``; "fixed" has the strengths sp = 3, 4, ..., which shows what sp means. Each has sp for every part,
-edf, coefficients, and the diagonals of Vp and Ve with the intercept first, the REML score and the scale (REML's, Pearson's).
+edf, coefficients, and the diagonal of Vp with the intercept first, the REML score and the scale (REML's, Pearson's).
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,8 +41,8 @@ def read_fits(text, names):
         elif word == "neuron":
             neuron = fits.setdefault(names[int(rest[0]) - 1], {})
         else:
-            values = [float(f"{float(value):.9g}") for value in rest[1:]]
-            neuron.setdefault(word, {})[rest[0]] = values[0] if rest[0] == "reml" else values
+            values = [float(f"{float(value):.7g}") for value in rest[1:]]
+            neuron.setdefault(word, {})[rest[0]] = float(rest[1]) if rest[0] == "reml" else values
     return fits, version
 
 
@@ -53,10 +54,17 @@ def fit_by_r(of):
         return read_fits(Path(folder, "found").read_text("utf8"), list(of.neurons))
 
 
+def write_numbers(found):
+    """Write one fit a line."""
+    text = json.dumps(found, indent=1)
+    text = re.sub(r"\n {4,}|\n {3}(?=\})", " ", text)
+    NUMBERS.write_text(text + "\n", "utf8")
+
+
 if __name__ == "__main__":
     found = json.loads(NUMBERS.read_text("utf8")) if NUMBERS.exists() else {}
     for name in sys.argv[1:] or RECORDINGS:
         fits, found["made by"] = fit_by_r(recording(name))
         found[name] = fits
         print(name, flush=True)
-    NUMBERS.write_text(json.dumps(found, indent=1) + "\n", "utf8")
+    write_numbers(found)
