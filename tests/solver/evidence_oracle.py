@@ -87,7 +87,9 @@ class Evidence:
             start[-1] = np.log(self.pearson(*self.at(start[:n])[1:]))
         bounds = [(-14, 15)] * n + [(start[-1] - 1, start[-1] + 1)] * self.free
         value = lambda p: self.at(p[:n], *p[n:])[0]
-        return minimize(value, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-6}, jac="3-point").x
+        return minimize(
+            value, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-6}, jac="3-point"
+        ).x
 
     def efs(self):
         """Return log strengths where the derivatives of REML with H held are 0; those that grow without end stop at 15."""

@@ -147,7 +147,9 @@ def with_offset():
     rng = np.random.default_rng(5)
     X, parts, a = two_smooths(rng)
     offset = rng.normal(0, 0.7, N)
-    neurons = {f"{events} events": rng.poisson(scaled(bump(a) + offset, events)).astype(float) for events in (300, 3000)}
+    neurons = {
+        f"{events} events": rng.poisson(scaled(bump(a) + offset, events)).astype(float) for events in (300, 3000)
+    }
     return Recording(X, neurons, parts, (10, 10), offset=offset)
 
 
@@ -165,7 +167,11 @@ def cyclic():
     rng = np.random.default_rng(7)
     heading = np.mod(np.cumsum(rng.normal(0, 0.03, N)), 1)
     X = np.asarray(CyclicBSplineEval(12, bounds=(0, 1)).shape(heading))
-    drive = {"tuned": 2 * np.cos(2 * np.pi * heading), "narrow": 3 * np.cos(2 * np.pi * heading - 2) ** 5, "flat": 0 * heading}
+    drive = {
+        "tuned": 2 * np.cos(2 * np.pi * heading),
+        "narrow": 3 * np.cos(2 * np.pi * heading - 2) ** 5,
+        "flat": 0 * heading,
+    }
     neurons = {name: rng.poisson(scaled(eta, 600)).astype(float) for name, eta in drive.items()}
     return Recording(X, neurons, beside((12,), [smooth(12, cyclic=True)]), (12,))
 
