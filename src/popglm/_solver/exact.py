@@ -413,4 +413,4 @@ def _refactor_slow_neurons(design: Design, problem: Problem, state: SolverState,
         for neuron, hessian, other_curvature in zip(group, *sums, strict=False):
             if np.isfinite(hessian).all() and np.isfinite(other_curvature):  # not at points that are too far away
                 hessians[neuron] = (hessian + other_curvature * precondition.correlation) / problem.bins[neuron]
-    return problem._replace(precondition=precondition.with_own_hessians(hessians))
+    return problem._replace(precondition=precondition.with_own_hessians(hessians, problem.penalty_hessian))

@@ -17,7 +17,7 @@ from popglm._solver.exact import (
     make_fit,
     run_passes,
 )
-from popglm._solver.preconditioner import Problem, drop_penalised, replace_penalty
+from popglm._solver.preconditioner import Preconditioner, Problem, drop_penalised, replace_penalty
 from popglm._solver.problem import Fit, Objective
 from popglm._solver.threads import one_thread
 
@@ -78,33 +78,41 @@ def _change_strength(
     constants: FitConstants, problem: Problem, state: SolverState, objective: Objective, factor: float
 ) -> tuple[Problem, SolverState]:
     """Set the penalty to that of `objective` times a factor, and adapt value, gradient and history of the state."""
-    old_strength, old_precondition, penalty = (
-        problem.objective.strength,
-        problem.precondition,
-        problem.objective.penalty,
-    )
-    strength = objective.strength * factor
+    old_precondition, strength = problem.precondition, objective.strength * factor
     precondition = replace_penalty(objective._replace(strength=strength), problem.coordinates, old_precondition)
-    problem = problem._replace(objective=problem.objective._replace(strength=strength), precondition=precondition)
-    point, value, gradient = state.accepted
-    evaluated = np.isfinite(value)
-    if not evaluated.any():
-        return problem, state
-    (coef, _), zeros = problem.coordinates.to_model(point), np.zeros(len(evaluated))
-    d_coef = penalty.gradient(strength, coef) - penalty.gradient(old_strength, coef)
-    d_point = old_precondition.mask * problem.coordinates.gradient(d_coef, zeros)
-    n_params = d_point.shape[1]  # columns of a point before that of a dispersion, which no penalty changes
-    pad = lambda change: np.pad(change, [*[(0, 0)] * (change.ndim - 1), (0, point.shape[1] - n_params)])
-    value = value + penalty.penalty(strength, coef) - penalty.penalty(old_strength, coef)
+    problem, state = change_penalty(problem, state, strength, precondition)
     stronger = (precondition.penalty.strength - old_precondition.penalty.strength)[:, None]
     moves, changes, inverse_curvature = state.history
-    penalised = moves[..., :n_params] @ old_precondition.penalty.hessian
-    changes = changes + pad(stronger * old_precondition.mask * penalised)
+    penalised = moves[..., : precondition.mask.shape[1]] @ old_precondition.penalty.hessian
+    changes = changes + _pad_columns(stronger * old_precondition.mask * penalised, moves.shape[-1])
     curvature = np.einsum("mni,mni->mn", moves, changes)
     inverse_curvature = np.where(inverse_curvature > 0, 1 / np.where(curvature > 0, curvature, np.inf), 0)
-    state = state._replace(
-        accepted=Evaluation(point=point, value=value, gradient=gradient + pad(d_point)),
-        history=History(moves=moves, changes=changes, inverse_curvature=inverse_curvature),
-    )
+    history = History(moves=moves, changes=changes, inverse_curvature=inverse_curvature)
+    return problem, redirect_all(constants, problem, state._replace(history=history))
+
+
+def change_penalty(
+    problem: Problem, state: SolverState, strength: np.ndarray, precondition: Preconditioner
+) -> tuple[Problem, SolverState]:
+    """Set strengths and preconditioner, and change the penalty in the values and gradients of the state, without a pass."""
+    old_strength, penalty = problem.objective.strength, problem.objective.penalty
+    problem = problem._replace(objective=problem.objective._replace(strength=strength), precondition=precondition)
+    point, value, gradient = state.accepted
+    (coef, _), zeros = problem.coordinates.to_model(point), np.zeros(len(value))
+    d_coef = penalty.gradient(strength, coef) - penalty.gradient(old_strength, coef)
+    d_point = precondition.mask * problem.coordinates.gradient(d_coef, zeros)
+    value = value + penalty.penalty(strength, coef) - penalty.penalty(old_strength, coef)
+    gradient = gradient + _pad_columns(d_point, point.shape[1])
+    return problem, state._replace(accepted=Evaluation(point=point, value=value, gradient=gradient))
+
+
+def redirect_all(constants: FitConstants, problem: Problem, state: SolverState) -> SolverState:
+    """Recompute the directions of all neurons that have been evaluated, after their penalty has changed."""
+    value = state.accepted.value
     tol = constants.tol * loss_per_nat(constants, problem, value) / constants.n_rows
-    return problem, redirect_neurons(state, precondition, tol, evaluated & ~constants.null.silent)
+    return redirect_neurons(state, problem.precondition, tol, np.isfinite(value) & ~constants.null.silent)
+
+
+def _pad_columns(array: np.ndarray, n_columns: int) -> np.ndarray:
+    """Append columns of 0: a dispersion that is a coordinate, which no penalty changes."""
+    return np.pad(array, [*[(0, 0)] * (array.ndim - 1), (0, n_columns - array.shape[-1])])

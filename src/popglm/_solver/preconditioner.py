@@ -196,13 +196,12 @@ class Preconditioner(NamedTuple):
             own_factors=own_factors,
         )
 
-    def with_own_hessians(self, hessians: dict) -> "Preconditioner":
-        """Add factors of these neurons' own Hessians of the loss, plus penalty, within the mask."""
+    def with_own_hessians(self, hessians: dict, penalty_hessian: Callable) -> "Preconditioner":
+        """Add factors of these neurons' own Hessians of the loss, plus that of their penalty, within the mask."""
         factors = {}
         for neuron, hessian in hessians.items():
             mask = self.mask[neuron]
-            whole = hessian + self.penalty.strength[neuron] * self.penalty.hessian
-            matrix = np.outer(mask, mask) * whole + np.diag(1 - mask)
+            matrix = np.outer(mask, mask) * (hessian + penalty_hessian(neuron)) + np.diag(1 - mask)
             jitter = HESSIAN_JITTER * (np.mean(np.diag(hessian)) + self.curvature[neuron])
             factors[neuron] = _cholesky(matrix, jitter)
         return self._replace(own_factors=self.own_factors | factors)
@@ -219,6 +218,13 @@ class Problem(NamedTuple):
     bins: NeuronScalars
     coordinates: Coordinates
     precondition: Preconditioner
+
+    def penalty_hessian(self, neuron: int) -> Float[Array, "coordinates coordinates"]:
+        """Hessian of one neuron's penalty in these coordinates; 0 for the intercept."""
+        _, penalty, strength = self.objective
+        own = strength[neuron if len(strength) > 1 else 0] if np.ndim(strength) == 2 else strength
+        hessian = penalty.hessian(np.asarray(own, float), len(self.coordinates.sd))
+        return np.pad(hessian / np.outer(self.coordinates.sd, self.coordinates.sd), (0, 1))
 
 
 class PreparedProblem(NamedTuple):
@@ -254,14 +260,18 @@ def prepare_problem(
     curvature = np.asarray(loss_curvature(objective.model, null_eta, mean_count), float)
     profile, strength, group_norms = _split_strength(objective, sd, n_neurons)
     hessian = penalty.hessian(profile, n_features) / np.outer(sd, sd)
-    precondition = Preconditioner.from_correlation(
-        correlation, hessian, strength, curvature, mask * varying, group_norms
-    )
+    # A penalty ties the coefficient of a column without variation, such as a function that was never visited, to others.
+    tied = np.abs(hessian - np.diag(np.diag(hessian))).any(0) & np.all(objective.strength > 0)
+    varying = varying | tied
     # Coefficients that the penalty makes unique are not collinear.
-    unique = hessian / np.abs(hessian).max() if hessian.any() and strength.all() else np.zeros_like(hessian)
+    unique = penalty.hessian(_is_penalised(objective.strength), n_features) / np.outer(sd, sd)
+    unique = unique / max(np.abs(unique).max(initial=0), np.finfo(float).tiny)
     if group_norms is not None:
         unique = unique + np.diag(np.repeat((group_norms.cost > 0).all(0), group_norms.sizes)[:-1])
     active = varying & (np.asarray(mask) > 0).any(0)
+    precondition = Preconditioner.from_correlation(
+        correlation, hessian, strength, curvature, mask * varying, group_norms
+    )
     return PreparedProblem(
         problem=Problem(objective, bins, Coordinates(center, sd), precondition),
         rank=Rank.from_correlation(correlation + unique, active, tol),
@@ -308,6 +318,12 @@ def _split_strength(
     )
     intercept_cost = np.zeros((n_neurons, 1))
     return profile, factor, GroupNorms(cost=np.concatenate([cost, intercept_cost], 1), sizes=np.append(sizes, 1))
+
+
+def _is_penalised(strength: Any) -> Float[Array, "#parts"]:
+    """Strength of 1 for each part of a penalty that has a strength in all neurons, of 0 for the others."""
+    positive = np.asarray(strength) > 0
+    return (positive.all(0) if positive.ndim == 2 else positive).astype(float)
 
 
 def _coordinate_sd(

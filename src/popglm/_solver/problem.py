@@ -22,6 +22,18 @@ class Convergence(NamedTuple):
     stalled: np.ndarray
 
 
+class Evidence(NamedTuple):
+    """Strengths of largest evidence, with what they leave of each neuron's filters; NaN for silent neurons.
+
+    `edf` are effective degrees of freedom of each input. The evidence is the penalised log-likelihood plus
+    `log_determinants`: half the logarithm of the ratio of prior and posterior precision.
+    """
+
+    strength: Float[np.ndarray, "neurons parts"]
+    edf: Float[np.ndarray, "neurons inputs"]
+    log_determinants: Float[np.ndarray, " neurons"]
+
+
 class FeatureRank(NamedTuple):
     """Features whose coefficients the data do not determine, and the number of parameters of each neuron.
 

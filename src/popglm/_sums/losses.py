@@ -180,6 +180,22 @@ def curved_row_hessians(n_rows: int) -> Callable:
     return sums
 
 
+def standardised_hessians(
+    block: Block,
+    model: Any,
+    neurons: Any,
+    coef: Coef,
+    intercept: PerNeuron,
+    mean: Float[Array, " features"],
+    sd: Float[Array, " features"],
+) -> Float[Array, "selected coordinates coordinates"]:
+    """Hessian of each selected neuron, in standardised features and, last, the intercept."""
+    model, block = select_neurons(model, neurons), block.select_neurons(neurons)
+    curvature = weighted_curvature(block, model, coef, intercept)
+    X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
+    return jax.lax.map(lambda w: (w[:, None] * X).T @ X, curvature)
+
+
 @jax.jit
 def sampled_hessians(
     block: Block,

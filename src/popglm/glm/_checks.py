@@ -98,6 +98,34 @@ def require_stepsize_function(function):
         raise ValueError(f"`stepsize` must give a positive number at every iteration; at 0 it gives {first}.")
 
 
+def is_evidence(value):
+    """Return whether strengths are chosen by evidence; refuse another word."""
+    if isinstance(value, str) and value != "evidence":
+        raise ValueError(f'`regularizer_strength` must be numbers or "evidence"; got {value!r}.')
+    return isinstance(value, str)
+
+
+def require_evidence_settings(penalty, solver):
+    """Refuse strengths by evidence for a penalty that is no sum of squares, or with a named solver."""
+    name = type(penalty).__name__
+    if penalty.l1_share or not penalty.default_strength:
+        fix = 'Set regularizer="Smoothness" or "Ridge", or choose the strength by `cross_validate_path`.'
+        raise ValueError(f'regularizer_strength="evidence" needs a penalty that is a sum of squares; got {name}. {fix}')
+    if solver is not None:
+        raise ValueError(
+            f'regularizer_strength="evidence" is for the default solver; got solver_name={solver!r}. Use solver_name=None.'
+        )
+
+
+def require_numeric_strength(evidence, method):
+    """Refuse strengths by evidence where no Hessian of all data is at hand."""
+    if evidence:
+        raise ValueError(
+            f'`{method}` needs numbers for `regularizer_strength`; got "evidence", which `fit` takes. Fit a model to part of '
+            "the data, and write regularizer_strength=model.strength_."
+        )
+
+
 def as_strength(value, penalty):
     """Convert the strength of a penalty to an array, neurons first; refuse one where there is no penalty."""
     name = "regularizer_strength"

@@ -11,6 +11,7 @@ from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
 from popglm._design.inputs import Observations, as_design_rows, as_observations
 from popglm._design.lost_rows import warn_lost_rows
+from popglm._design.total import total
 from popglm._files.checkpoint import Checkpoint
 from popglm._files.fingerprint import (
     design_fingerprint,
@@ -19,13 +20,15 @@ from popglm._files.fingerprint import (
     options_fingerprint,
     values_checksum,
 )
+from popglm._solver.evidence_fit import fit_by_evidence
 from popglm._solver.exact import fit_exactly, neuron_progress_bar
 from popglm._solver.jaxopt import jaxopt_fit
-from popglm._solver.problem import FeatureRank
+from popglm._solver.problem import Evidence, FeatureRank
 from popglm._sums.moments import mark_unobserved
 from popglm._sums.scale import dispersion_after_fit
+from popglm._sums.scores import log_likelihood_sums
 from popglm.glm._checks import require_default_solver
-from popglm.glm._fitted import Findings, Fitted, Parameters
+from popglm.glm._fitted import EvidenceResult, Findings, Fitted, Parameters
 from popglm.glm._separation import separation_of_fit
 from popglm.glm._settings import Settings
 
@@ -52,7 +55,13 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
         saver = Checkpoint(checkpoint, _fingerprint(settings, mask, data, start))
         saver.verify_data(design_fingerprint(design))
     with saver or nullcontext():  # on leaving it, the file is written
-        if exact:
+        evidence = None
+        if settings.evidence:
+            with neuron_progress_bar(n_neurons, progress) as report:
+                fit, evidence = fit_by_evidence(
+                    design, settings.objective, mask, start, report=report, **settings.options
+                )
+        elif exact:
             with neuron_progress_bar(n_neurons, progress) as report:
                 fit = fit_exactly(
                     design, settings.objective, mask, start, report=report, checkpoint=saver, **settings.options
@@ -62,7 +71,24 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
         counted = X.values, activity, fit.features.constant, weight, offset
         fit = fit._replace(features=_with_true_constants(fit.features, counted, exact))
         warn_lost_rows(X, rows.gather(design.valid), design.n_lost, y.columns)
-        return _as_fitted(settings, design, mask, fit, center, y_center, names_of(X, y))
+        fitted = _as_fitted(settings, design, mask, fit, center, y_center, names_of(X, y))
+        return fitted if evidence is None else fitted._replace(evidence=_as_result(settings, design, fit, fitted, evidence))
+
+
+def _as_result(settings: Settings, design, fit, fitted: Fitted, evidence: Evidence) -> EvidenceResult:
+    """Evidence in the shapes of the user; the log-likelihood takes one pass."""
+    penalty, scale = settings.objective.penalty, np.asarray(fitted.parameters.dispersion, float)
+    model = settings.objective.model
+    model = model if model.dispersion is None else model.with_scale(scale)
+    bins, log_likelihood = total(log_likelihood_sums, design, model, fit.coef, fit.intercept)
+    divisor = scale if model.dispersion == "pearson" else 1.0
+    loss = penalty.penalty(np.nan_to_num(evidence.strength), fit.coef.astype(float))
+    log_evidence = log_likelihood - bins / divisor * loss + evidence.log_determinants + np.log(2 * np.pi) / 2
+    return EvidenceResult(
+        strength=settings.as_user_array(evidence.strength.T),
+        edf=settings.as_user_array(evidence.edf.T),
+        log_evidence=log_evidence,
+    )
 
 
 def _with_true_constants(features: FeatureRank, data, exact: bool) -> FeatureRank:

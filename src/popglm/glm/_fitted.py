@@ -19,6 +19,14 @@ class Parameters(NamedTuple):
     dispersion: np.ndarray | None = None
 
 
+class EvidenceResult(NamedTuple):
+    """Strengths of largest evidence in the user's shapes, effective degrees of freedom and logarithm of the evidence."""
+
+    strength: np.ndarray
+    edf: np.ndarray
+    log_evidence: np.ndarray
+
+
 class Findings(NamedTuple):
     """Neurons and features for which the data do not determine what a fit gives.
 
@@ -47,3 +55,4 @@ class Fitted(NamedTuple):
     convergence: Convergence | None = None
     findings: Findings | None = None
     null_mean: np.ndarray | None = None
+    evidence: EvidenceResult | None = None

@@ -46,6 +46,9 @@ FITTED_ATTRIBUTES = (
     "n_iter_",
     "converged_",
     "scale_",
+    "strength_",
+    "edf_",
+    "log_evidence_",
 )
 
 
@@ -101,6 +104,8 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         self.observation_model_ = fitted.observation_model
         if fitted.convergence is not None:
             self.n_iter_, self.converged_, _ = fitted.convergence
+        if fitted.evidence is not None:
+            self.strength_, self.edf_, self.log_evidence_ = fitted.evidence
         if fitted.null_mean is not None:
             self._train_mean = fitted.null_mean
         features, self._columns, bin_size = fitted.names

@@ -16,6 +16,8 @@ from popglm.glm._checks import (
     as_instance,
     as_solver_options,
     as_strength,
+    is_evidence,
+    require_evidence_settings,
     require_nonsmooth_solver,
     require_positive_dispersion,
     require_solver_options,
@@ -40,6 +42,7 @@ class Settings(NamedTuple):
     options: dict
     feature_mask: object
     single: bool
+    evidence: bool = False  # the strengths are those of largest evidence
 
     @property
     def y_dims(self):
@@ -77,7 +80,11 @@ def resolve_settings(estimator) -> Settings:
     """Check the constructor's arguments as they stand now, and resolve them."""
     model = resolve_observation_model(estimator)
     penalty = as_instance("regularizer", estimator.regularizer, REGULARIZERS, regularizer.Regularizer)
-    strength = as_strength(estimator.regularizer_strength, penalty)
+    evidence = is_evidence(estimator.regularizer_strength)
+    if evidence:
+        require_evidence_settings(penalty, estimator.solver_name)
+        penalty = penalty.for_evidence()
+    strength = 1.0 if evidence else as_strength(estimator.regularizer_strength, penalty)
     options, name = as_solver_options(estimator.solver_kwargs), estimator.solver_name
     if name is not None:
         require_option("solver_name", name, JAXOPT_SOLVERS)
@@ -92,6 +99,7 @@ def resolve_settings(estimator) -> Settings:
         options=options,
         feature_mask=estimator.feature_mask,
         single=estimator._single,
+        evidence=evidence,
     )
 
 

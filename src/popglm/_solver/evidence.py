@@ -1,0 +1,276 @@
+r"""Strengths of a penalty that maximise the evidence of one neuron, near a point where its log-likelihood is known.
+
+The log-likelihood is replaced by its quadratic model, :math:`r^\top w - \frac{1}{2} w^\top H w`, in coordinates in which every
+part of the penalty is diagonal: the prior precision of coordinate k is :math:`s_k = \sum_j \lambda_j D_{jk}`. The evidence,
+restricted to flat priors on what no part penalises, is
+
+.. math:: V(\lambda) = \tfrac{1}{2} r^\top A^{-1} r + \tfrac{1}{2} \sum_k \log s_k - \tfrac{1}{2} \log |A|, \quad A = H + \mathrm{diag}(s).
+
+All its derivatives in :math:`\log \lambda` need A alone, so Newton's method costs no pass over the data. A part whose evidence
+grows up to an infinite strength is removed, with its coordinates, and tested again at the end (MacKay 1992, *Neural Computation*
+4:415-447; Wood 2011, *Journal of the Royal Statistical Society B* 73:3-36).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray as Array
+
+from popglm._design.arrays import machine_epsilon
+
+MAX_NEWTON_STEPS = 60
+MAX_LOG_STEP = 4.0  # of a Newton step in the logarithm of a strength
+GRADIENT_TOL = 1e-4  # of the evidence, relative to the degrees of freedom of a part, where Newton's method ends
+MIN_PART_EDF = 0.02  # scale of small degrees of freedom in this tolerance
+REMOVAL_EDF = 0.05  # degrees of freedom below which a part is removed if the evidence still grows with its strength
+MAX_RETURNS = 3  # times that a removed part may come back
+REMOVED_RATIO = 1e5  # strength of a removed part, relative to the information about its coordinates
+FLOOR_EPSILONS = 64.0  # precision of what no part penalises, relative to the information, in units of the round-off of sums
+
+
+class QuadraticModel(NamedTuple):
+    """Log-likelihood of one neuron, in nats, as a quadratic function of its coefficients; the intercept is at its best."""
+
+    hessian: Float[Array, "coordinates coordinates"]
+    target: Float[Array, " coordinates"]  # gradient at 0
+    log_intercept_information: float
+
+    @classmethod
+    def from_derivatives(
+        cls,
+        hessian: Float[Array, "parameters parameters"],
+        gradient: Float[Array, " parameters"],
+        coef: Float[Array, " coordinates"],
+    ) -> "QuadraticModel":
+        """Build from the derivatives of the negative log-likelihood at these coefficients, the intercept last."""
+        cross, information = hessian[:-1, -1], max(hessian[-1, -1], np.finfo(float).tiny)
+        profiled = hessian[:-1, :-1] - np.outer(cross, cross) / information
+        slope = gradient[:-1] - cross * gradient[-1] / information
+        return cls(profiled, profiled @ coef - slope, float(np.log(information)))
+
+    def rotate(self, basis: Float[Array, "coordinates coordinates"]) -> "QuadraticModel":
+        """Return the model in the coordinates of the columns of an orthogonal matrix."""
+        return self._replace(hessian=basis.T @ self.hessian @ basis, target=basis.T @ self.target)
+
+    def select(self, kept: Bool[Array, " coordinates"]) -> "QuadraticModel":
+        """Return the model of some coordinates, the others being 0."""
+        return self._replace(hessian=self.hessian[np.ix_(kept, kept)], target=self.target[kept])
+
+
+class StrengthStep(NamedTuple):
+    """Strengths of one neuron at the maximum of the evidence, and what belongs to them.
+
+    `removed` parts have no freedom left. `edf` are the effective degrees of freedom of each coordinate, `imbalance` is the gradient
+    of the evidence where the search began, relative to the degrees of freedom; infinite if a removed part came back.
+    """
+
+    log_strength: Float[Array, " parts"]
+    removed: Bool[Array, " parts"]
+    edf: Float[Array, " coordinates"]
+    coef: Float[Array, " coordinates"]
+    log_determinants: float
+    imbalance: float
+
+
+class _Evaluation(NamedTuple):
+    """Evidence at some strengths, with its derivatives; `part_edf` are the degrees of freedom that each part leaves."""
+
+    value: float
+    gradient: Float[Array, " parts"]
+    part_edf: Float[Array, " parts"]
+    held: Float[Array, " coordinates"]  # precision of the prior, with the floor
+    inverse: Float[Array, "coordinates coordinates"]
+    coef: Float[Array, " coordinates"]
+    log_determinants: float
+
+    @classmethod
+    def at(
+        cls, model: QuadraticModel, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
+    ) -> "_Evaluation":
+        weighted = np.exp(log_strength)[:, None] * weights
+        precision, diagonal = weighted.sum(0), np.diag(model.hessian)
+        penalised = precision > 0
+        floor = FLOOR_EPSILONS * machine_epsilon() * np.maximum(diagonal, diagonal.mean() if len(diagonal) else 0)
+        scale = 1 / np.sqrt(np.maximum(diagonal + precision, 0) + floor)
+        matrix = model.hessian * np.outer(scale, scale)
+        matrix[np.diag_indices_from(matrix)] += (precision + floor) * scale**2
+        lower = np.linalg.cholesky(matrix)
+        inverse = _inverse_of(lower) * np.outer(scale, scale)
+        coef = inverse @ model.target
+        log_precision = np.log(np.where(penalised, precision, 1)).sum()
+        log_determinants = log_precision / 2 - np.log(np.diag(lower) / scale).sum()
+        safe = np.where(penalised, precision, 1)
+        part_edf = (weighted * np.where(penalised, 1 / safe - np.diag(inverse), 0)).sum(1)
+        gradient = (part_edf - weighted @ coef**2) / 2
+        value = model.target @ coef / 2 + log_determinants
+        return cls(value, gradient, part_edf, precision + floor, inverse, coef, log_determinants)
+
+    def hessian(
+        self, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
+    ) -> Float[Array, "parts parts"]:
+        """Second derivatives of the evidence in the logarithms of the strengths."""
+        weighted = np.exp(log_strength)[:, None] * weights
+        moved, shares = weighted * self.coef, weighted / self.held
+        return (
+            moved @ self.inverse @ moved.T
+            + weighted @ self.inverse**2 @ weighted.T / 2
+            - shares @ shares.T / 2
+            + np.diag(self.gradient)
+        )
+
+
+def maximise_evidence(
+    model: QuadraticModel, weights: Float[Array, "parts coordinates"], last: StrengthStep | None
+) -> StrengthStep:
+    """Maximise the evidence over the strengths of all parts, from those of the last step.
+
+    `weights` are the eigenvalues of the parts of the penalty, 0 or more, in the coordinates of the model.
+    """
+    start, caps = initial_log_strength(model, weights), removed_log_strength(model, weights)
+    exists = (weights > 0).any(1)
+    log_strength, removed = (start, ~exists) if last is None else (last.log_strength, last.removed | ~exists)
+    begun = None
+    for n in range(MAX_RETURNS + 1):
+        log_strength, removed, evaluation, imbalance = _climb(model, weights, log_strength, removed)
+        begun = imbalance if begun is None else np.inf
+        returning = _returning_parts(model, weights, removed & exists, evaluation)
+        if n == MAX_RETURNS or not returning.any():
+            break
+        removed, log_strength = removed & ~returning, np.where(returning, start, log_strength)
+    kept = ~(weights[removed] > 0).any(0)
+    edf, coef = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
+    edf[kept], coef[kept] = 1 - evaluation.held * np.diag(evaluation.inverse), evaluation.coef
+    return StrengthStep(
+        log_strength=np.where(removed, caps, log_strength),
+        removed=removed,
+        edf=edf,
+        coef=coef,
+        log_determinants=evaluation.log_determinants - model.log_intercept_information / 2,
+        imbalance=float(begun),
+    )
+
+
+def initial_log_strength(model: QuadraticModel, weights: Float[Array, "parts coordinates"]) -> Float[Array, " parts"]:
+    """Logarithms of strengths at which each part's prior precision equals the information about its coordinates."""
+    information = (weights > 0) @ np.maximum(np.diag(model.hessian), 0)
+    penalty = weights.sum(1)
+    return np.log(np.maximum(information, np.finfo(float).tiny) / np.where(penalty > 0, penalty, 1))
+
+
+def removed_log_strength(model: QuadraticModel, weights: Float[Array, "parts coordinates"]) -> Float[Array, " parts"]:
+    """Logarithms of strengths that leave a part no freedom, as they are told to the user."""
+    information = np.where(weights > 0, np.maximum(np.diag(model.hessian), 0), 0).max(1, initial=0)
+    least = np.where(weights > 0, weights, np.inf).min(1, initial=np.inf)
+    return np.log(
+        REMOVED_RATIO * np.maximum(information, np.finfo(float).tiny) / np.where(np.isfinite(least), least, 1)
+    )
+
+
+def _climb(
+    model: QuadraticModel,
+    weights: Float[Array, "parts coordinates"],
+    log_strength: Float[Array, " parts"],
+    removed: Bool[Array, " parts"],
+) -> tuple[Array, Array, _Evaluation, float]:
+    """Newton's method with steps that never lower the evidence; return strengths, removed parts and the last evaluation.
+
+    The last value is the imbalance where it began.
+    """
+    begun = None
+    for n in range(MAX_NEWTON_STEPS):
+        parts, (part_model, part_weights) = np.flatnonzero(~removed), _without(model, weights, removed)
+        here = _Evaluation.at(part_model, part_weights, log_strength[parts])
+        imbalance = np.abs(here.gradient) / (np.maximum(here.part_edf, 0) + MIN_PART_EDF)
+        begun = imbalance.max(initial=0) if begun is None else begun
+        small = (here.part_edf < REMOVAL_EDF) & (here.gradient > 0)
+        leaving = _leaving_parts(model, weights, log_strength, removed, parts[small])
+        if leaving.any():
+            removed = removed | leaving
+            continue
+        if imbalance.max(initial=0) <= GRADIENT_TOL or n == MAX_NEWTON_STEPS - 1:
+            break
+        step = _newton_step(here, part_weights, log_strength[parts])
+        for _ in range(20):
+            trial = log_strength[parts] + step
+            if _value(part_model, part_weights, trial) >= here.value - 1e-9 * (1 + abs(here.value)):
+                break
+            step = step / 2
+        log_strength = log_strength.copy()
+        log_strength[parts] = trial
+    return log_strength, removed, here, float(begun)
+
+
+def _without(
+    model: QuadraticModel, weights: Float[Array, "parts coordinates"], removed: Bool[Array, " parts"]
+) -> tuple[QuadraticModel, Float[Array, "left coordinates"]]:
+    """Return the model, and the weights of the other parts, without the coordinates of removed parts."""
+    kept = ~(weights[removed] > 0).any(0)
+    return model.select(kept), weights[np.ix_(~removed, kept)]
+
+
+def _leaving_parts(
+    model: QuadraticModel,
+    weights: Float[Array, "parts coordinates"],
+    log_strength: Float[Array, " parts"],
+    removed: Bool[Array, " parts"],
+    candidates: Int[Array, " candidates"],
+) -> Bool[Array, " parts"]:
+    """Those of the candidates of which the evidence does not fall at the end, where their strength is infinite."""
+    leaving = np.zeros_like(removed)
+    leaving[candidates] = True
+    if leaving.any():
+        without = removed | leaving
+        limit = _Evaluation.at(*_without(model, weights, without), log_strength[~without])
+        leaving &= ~_returning_parts(model, weights, without, limit)
+    return leaving
+
+
+def _inverse_of(lower: Float[Array, "coordinates coordinates"]) -> Float[Array, "coordinates coordinates"]:
+    """Inverse of a matrix from its lower Cholesky factor."""
+    if not len(lower):  # LAPACK refuses it
+        return lower
+    inverse = scipy.linalg.lapack.dpotri(lower, lower=1)[0]
+    return np.tril(inverse) + np.tril(inverse, -1).T
+
+
+def _newton_step(
+    here: _Evaluation, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
+) -> Float[Array, " parts"]:
+    """Newton step uphill: curvatures of the wrong sign are turned, small ones raised to the gradient, as for a tail."""
+    values, vectors = np.linalg.eigh(-here.hessian(weights, log_strength))
+    slopes = vectors.T @ here.gradient
+    curvature = np.maximum(np.abs(values), np.abs(slopes) / MAX_LOG_STEP)
+    step = vectors @ (slopes / np.maximum(curvature, np.finfo(float).tiny))
+    return step * min(1, MAX_LOG_STEP / max(np.abs(step).max(initial=0), np.finfo(float).tiny))
+
+
+def _value(
+    model: QuadraticModel, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
+) -> float:
+    try:
+        return _Evaluation.at(model, weights, log_strength).value
+    except np.linalg.LinAlgError:
+        return -np.inf
+
+
+def _returning_parts(
+    model: QuadraticModel,
+    weights: Float[Array, "parts coordinates"],
+    removed: Bool[Array, " parts"],
+    evaluation: _Evaluation,
+) -> Bool[Array, " parts"]:
+    """Removed parts of which the evidence grows when their strength falls from infinity (a score test)."""
+    gone = weights[removed] > 0
+    kept, returning = ~gone.any(0), np.zeros(len(weights), bool)
+    if not removed.any():
+        return returning
+    cross = model.hessian[np.ix_(~kept, kept)]
+    score = model.target[~kept] - cross @ evaluation.coef
+    information = np.diag(model.hessian)[~kept] - np.einsum("ik,kl,il->i", cross, evaluation.inverse, cross)
+    alone = gone.sum(0)[~kept] == 1  # coordinates that only one removed part holds at 0
+    eigenvalues = np.where(gone, weights[removed], np.inf)[:, ~kept]
+    growth = (np.where(alone, score**2 - information, 0) / eigenvalues).sum(1)
+    returning[removed] = growth > 0
+    return returning

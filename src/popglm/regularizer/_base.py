@@ -1,0 +1,151 @@
+"""Base class of penalties: what the solver asks of a penalty, from its shares, groups and differences."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from popglm._checks.old_names import OldName, alias_old_names
+from popglm._checks.values import as_plain_number, as_positive_integer
+from popglm._types import Coefficients, PerNeuron, Strength
+from popglm.regularizer._parts import QuadraticParts
+
+
+def as_group_sizes(value):
+    """Return the sizes of groups: one whole number, or a tuple of them."""
+    value = as_plain_number(value)
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return tuple(as_positive_integer("sizes", n, " number of features for each group") for n in value)
+    return as_positive_integer("sizes", value, " number of features, or one for each group")
+
+
+def divide_into_groups(name, sizes, n_features):
+    """Return the size of every group; raise unless the groups contain all features."""
+    group_sizes = np.full(n_features // sizes, sizes) if isinstance(sizes, int) else np.asarray(sizes)
+    if group_sizes.sum() != n_features:
+        made = f"groups of {sizes}" if isinstance(sizes, int) else f"groups of {group_sizes.sum()} features in all"
+        came = f"X has {n_features} features, which are no {made}"
+        fix = f"Give basis.n_basis_funcs, or a tuple with the number of features of every input: {name}((8, 8, 5))."
+        raise ValueError(f"`sizes` of {name} must divide the features into groups; {came}. {fix}")
+    return group_sizes
+
+
+class Regularizer:
+    """Base class of penalties. A subclass defines `l2_share`, `l1_share`, `groups` and `differences`."""
+
+    default_strength = 1.0
+    l2_share = 0.0  # share of the strength for the sum of squares
+    l1_share = 0.0  # share of the strength for the group norms, which are non-smooth at 0
+
+    squares, lengths, thresholds = OldName("l2_share"), OldName("l1_share"), OldName("group_weights")
+
+    def __init_subclass__(cls) -> None:
+        """Read the names that a user's class had in version 0.1."""
+        alias_old_names(cls)
+
+    def groups(self, n_features: int) -> Int[np.ndarray, " groups"]:
+        """Number of features in each group; a group is a run of adjacent features."""
+        return np.ones(n_features, int)
+
+    def differences(self, n_features: int) -> tuple[Any, np.ndarray]:
+        """Return the matrix A, None for the identity, and for each of its rows the part whose strength it has."""
+        sizes = self.groups(n_features)
+        return None, np.repeat(np.arange(len(sizes)), sizes)
+
+    def quadratic_parts(self, n_features: int) -> QuadraticParts:
+        """Return the parts of a sum of squares, each with a strength of its own; raise if the penalty is no sum of squares.
+
+        Parameters
+        ----------
+        n_features : int
+            Number of features.
+
+        Returns
+        -------
+        QuadraticParts
+            `basis` U (features, features), `weights` D (parts, features), `group` (parts,) and `labels`: the Hessian at the
+            strengths s is U diag(s D) U'.
+        """
+        A, part = self.differences(n_features)
+        if self.l1_share or A is not None:
+            raise ValueError(
+                f"this needs a penalty that is a sum of squares; {type(self).__name__} is none. Use Ridge or Smoothness."
+            )
+        n_parts = len(self.groups(n_features))
+        weights = self.l2_share * (part == np.arange(n_parts)[:, None])
+        return QuadraticParts(np.eye(n_features), weights, np.arange(n_parts), ("ridge",) * n_parts)
+
+    def for_evidence(self) -> "Regularizer":
+        """Return the penalty whose parts have a strength each where the strengths are chosen by evidence."""
+        return self
+
+    def check(self, strength: Strength, n_features: int, n_neurons: int) -> None:
+        """Raise unless the strength has a shape for this number of features and neurons."""
+        shape, n_parts = np.shape(strength), len(self.groups(n_features))
+        by_neuron = len(shape) == 2 and shape[0] in (1, n_neurons) and shape[1] in (1, n_parts)
+        if shape and shape != (n_parts,) and not by_neuron:
+            raise ValueError(
+                f"`regularizer_strength` of {type(self).__name__} must be a number, an array ({n_parts},) with one for each "
+                f"of its features or groups, or one of 1 or {n_parts} rows and {n_neurons} columns, which are the neurons; got "
+                f"shape {shape[::-1]}."
+            )
+
+    def penalty(self, strength: Strength, coef: Coefficients) -> PerNeuron:
+        """Return the penalty of each neuron."""
+        value = self.smooth(strength, coef)
+        if self.l1_share:
+            value = value + (self.group_weights(strength, coef.shape[-1]) * self._norms(coef)).sum(-1)
+        return value
+
+    def smooth(self, strength: Strength, coef: Coefficients) -> PerNeuron:
+        """Return the smooth part of the penalty: the sum of squares."""
+        weight, rows, _ = self._rows(strength, coef)
+        return (weight * rows**2).sum(-1) / 2
+
+    def gradient(self, strength: Strength, coef: Coefficients) -> Coefficients:
+        """Return the gradient of the smooth part, shape of `coef`."""
+        weight, rows, A = self._rows(strength, coef)
+        return weight * rows if A is None else (weight * rows) @ A
+
+    def hessian(self, strength: Strength, n_features: int) -> Float[np.ndarray, "features features"]:
+        """Return the Hessian of the smooth part, shape (features, features), for the strength of one neuron."""
+        weight, rows, A = self._rows(strength, np.eye(n_features))
+        weighted = weight * rows
+        return weighted if A is None else weighted @ A
+
+    def group_weights(self, strength: Strength, n_features: int) -> Strength:
+        """Return the weight of each group norm in the penalty."""
+        sizes = self.groups(n_features)
+        return self.l1_share * np.sqrt(sizes) * _part_strengths(strength, np.arange(len(sizes)))
+
+    def prox(self, strength: Strength, coef: Coefficients, step: Any) -> Coefficients:
+        """Return the proximal step of the group norms: groups with a norm below the threshold become 0."""
+        if not self.l1_share:
+            return coef
+        n_features = coef.shape[-1]
+        threshold, norms = step * self.group_weights(strength, n_features), self._norms(coef)
+        factor = (norms > threshold) * (1 - threshold / (norms + (norms == 0)))
+        if factor.shape[-1] != n_features:
+            factor = factor @ _group_membership(tuple(self.groups(n_features))).T
+        return coef * factor
+
+    def _rows(self, strength, coef):
+        A, part = self.differences(coef.shape[-1])
+        return self.l2_share * _part_strengths(strength, part), coef if A is None else coef @ A.T, A
+
+    def _norms(self, coef):
+        sizes = self.groups(coef.shape[-1])
+        return abs(coef) if len(sizes) == coef.shape[-1] else (coef**2 @ _group_membership(tuple(sizes))) ** 0.5
+
+
+def _part_strengths(strength, part):
+    """Return the strength of each row, from the part it belongs to."""
+    return strength if not np.ndim(strength) or strength.shape[-1] == 1 else strength[..., part]
+
+
+@lru_cache(maxsize=16)
+def _group_membership(sizes):
+    """Return the membership of features in groups, 0 or 1, shape (features, groups)."""
+    return np.repeat(np.eye(len(sizes), dtype=np.float32), sizes, 0)
