@@ -92,7 +92,12 @@ def as_feature_table(values: Any, frame: Frame, metadata: Any) -> Any:
     """Convert features to a TsdFrame, or to a table of pandas where the frame has an index but no times."""
     if frame.times is not None or frame.index is None:
         return as_pynapple(values, frame, frame.columns, metadata)
-    return sys.modules["pandas"].DataFrame(values, frame.index, frame.columns)
+    table = sys.modules["pandas"].DataFrame(values, frame.index, frame.columns)
+    # names of columns tell everything else
+    table.attrs["cyclic"] = {
+        name: str(flag) for name, flag in zip(frame.columns, metadata["cyclic"], strict=True) if "True" in str(flag)
+    }
+    return table
 
 
 def unit_table(columns: dict, index: Any, name: str) -> Any:
@@ -104,8 +109,10 @@ def unit_table(columns: dict, index: Any, name: str) -> Any:
 
 
 def column_metadata(x: Any, name: str) -> np.ndarray | None:
-    """Metadata `name` of the columns of a TsdFrame; None if there is none."""
-    nap = sys.modules.get("pynapple")
+    """Metadata `name` of the columns of a TsdFrame or of a table of features; None if there is none."""
+    nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")
+    if pandas is not None and isinstance(x, pandas.DataFrame) and isinstance(x.attrs.get(name), dict):
+        return as_object_array([x.attrs[name].get(column, False) for column in x.columns])
     has_name = nap is not None and isinstance(x, nap.TsdFrame) and name in x.metadata_columns
     return np.asarray(x.get_info(name)) if has_name else None
 

@@ -54,13 +54,6 @@ FAULTS = {
     "penalty left out of the gradient": Fault(
         "_solver/exact.py", " + penalty.gradient(strength, coef)", "", "solver/test_fit.py", "scikit_learn"
     ),
-    "ridge without its half": Fault(
-        "regularizer.py",
-        "(weight * rows**2).sum(-1) / 2",
-        "(weight * rows**2).sum(-1)",
-        "solver/test_fit.py",
-        "scikit_learn",
-    ),
     "mask ignored by update": Fault(
         "_solver/jaxopt.py",
         "(mask[neuron] * d_coef, d_intercept)",
@@ -81,13 +74,6 @@ FAULTS = {
         "np.where(silent, DONE, DONE)",
         "solver/test_fit.py",
         "scikit_learn",
-    ),
-    "a group's length without its size": Fault(
-        "regularizer.py",
-        "self.l1_share * np.sqrt(sizes) * ",
-        "self.l1_share * ",
-        "solver/test_penalties.py",
-        "conditions",
     ),
     "features of a group in scales of their own": Fault(
         "_solver/preconditioner.py",

@@ -80,11 +80,18 @@ def objective_fingerprint(objective: Any, mask: Any) -> dict[str, Any]:
         "observation_model": f"{type(model).__name__}{settings or ''}",
         "scale": None if model.scale is None else float(model.scale),
         "inverse_link_function": f"{model.link.name} ({digits:08x})",
-        "regularizer": repr(penalty).removesuffix("()"),
+        "regularizer": _describe_penalty(penalty),
         "regularizer_strength": values_checksum(np.asarray(strength, float)) if np.ndim(strength) else float(strength),
         "feature_mask": None if mask is None or np.all(mask) else values_checksum(np.asarray(mask, float)),
         "precision": jnp.result_type(float).name,
     }
+
+
+def _describe_penalty(penalty: Any) -> str:
+    """Name of a penalty with the settings that it has; those that are None mean nothing."""
+    settings = {field.name: getattr(penalty, field.name) for field in fields(penalty)}
+    given = ", ".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
+    return f"{type(penalty).__name__}({given})" if given else type(penalty).__name__
 
 
 def options_fingerprint(options: dict) -> dict[str, Any]:

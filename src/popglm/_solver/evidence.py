@@ -7,8 +7,8 @@ restricted to flat priors on what no part penalises, is
 .. math:: V(\lambda) = \tfrac{1}{2} r^\top A^{-1} r + \tfrac{1}{2} \sum_k \log s_k - \tfrac{1}{2} \log |A|, \quad A = H + \mathrm{diag}(s).
 
 All its derivatives in :math:`\log \lambda` need A alone, so Newton's method costs no pass over the data. A part whose evidence
-grows up to an infinite strength is removed, with its coordinates, and tested again at the end (MacKay 1992, *Neural Computation*
-4:415-447; Wood 2011, *Journal of the Royal Statistical Society B* 73:3-36).
+grows up to an infinite strength, or lies less than `MIN_GAIN` above that, is removed with its coordinates, and tried again by a
+score test (MacKay 1992, *Neural Computation* 4:415-447; Wood 2011, *Journal of the Royal Statistical Society B* 73:3-36).
 """
 
 from typing import NamedTuple
@@ -25,7 +25,9 @@ MAX_LOG_STEP = 4.0  # of a Newton step in the logarithm of a strength
 GRADIENT_TOL = 1e-4  # of the evidence, relative to the degrees of freedom of a part, where Newton's method ends
 MIN_PART_EDF = 0.02  # scale of small degrees of freedom in this tolerance
 REMOVAL_EDF = 0.05  # degrees of freedom below which a part is removed if the evidence still grows with its strength
-MAX_RETURNS = 3  # times that a removed part may come back
+MIN_GAIN = 0.1  # evidence, in nats, that a part must add to the model without it
+MAX_USELESS_EDF = 2.0  # degrees of freedom up to which a part may add less than that
+MAX_RETURNS = 3  # times that removed parts may come back
 REMOVED_RATIO = 1e5  # strength of a removed part, relative to the information about its coordinates
 FLOOR_EPSILONS = 64.0  # precision of what no part penalises, relative to the information, in units of the round-off of sums
 
@@ -36,6 +38,7 @@ class QuadraticModel(NamedTuple):
     hessian: Float[Array, "coordinates coordinates"]
     target: Float[Array, " coordinates"]  # gradient at 0
     log_intercept_information: float
+    floor: Float[Array, " coordinates"] = np.zeros(0)  # precision of what no part penalises
 
     @classmethod
     def from_derivatives(
@@ -52,18 +55,24 @@ class QuadraticModel(NamedTuple):
 
     def rotate(self, basis: Float[Array, "coordinates coordinates"]) -> "QuadraticModel":
         """Return the model in the coordinates of the columns of an orthogonal matrix."""
-        return self._replace(hessian=basis.T @ self.hessian @ basis, target=basis.T @ self.target)
+        hessian = basis.T @ self.hessian @ basis
+        diagonal = np.diag(hessian)
+        floor = FLOOR_EPSILONS * machine_epsilon() * np.maximum(diagonal, diagonal.mean())
+        return self._replace(hessian=hessian, target=basis.T @ self.target, floor=floor)
 
     def select(self, kept: Bool[Array, " coordinates"]) -> "QuadraticModel":
         """Return the model of some coordinates, the others being 0."""
-        return self._replace(hessian=self.hessian[np.ix_(kept, kept)], target=self.target[kept])
+        if kept.all():
+            return self
+        hessian = self.hessian[kept][:, kept]
+        return self._replace(hessian=hessian, target=self.target[kept], floor=self.floor[kept])
 
 
 class StrengthStep(NamedTuple):
     """Strengths of one neuron at the maximum of the evidence, and what belongs to them.
 
     `removed` parts have no freedom left. `edf` are the effective degrees of freedom of each coordinate, `imbalance` is the gradient
-    of the evidence where the search began, relative to the degrees of freedom; infinite if a removed part came back.
+    of the evidence where the search began, relative to the degrees of freedom; infinite if other parts are removed.
     """
 
     log_strength: Float[Array, " parts"]
@@ -90,22 +99,23 @@ class _Evaluation(NamedTuple):
         cls, model: QuadraticModel, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
     ) -> "_Evaluation":
         weighted = np.exp(log_strength)[:, None] * weights
-        precision, diagonal = weighted.sum(0), np.diag(model.hessian)
-        penalised = precision > 0
-        floor = FLOOR_EPSILONS * machine_epsilon() * np.maximum(diagonal, diagonal.mean() if len(diagonal) else 0)
-        scale = 1 / np.sqrt(np.maximum(diagonal + precision, 0) + floor)
-        matrix = model.hessian * np.outer(scale, scale)
-        matrix[np.diag_indices_from(matrix)] += (precision + floor) * scale**2
-        lower = np.linalg.cholesky(matrix)
-        inverse = _inverse_of(lower) * np.outer(scale, scale)
+        precision = weighted.sum(0)
+        held, safe = precision + model.floor, np.where(precision > 0, precision, 1)
+        matrix = model.hessian.copy()
+        diagonal = matrix.ravel()[:: len(matrix) + 1]
+        diagonal += held
+        scale = 1 / np.sqrt(diagonal)
+        matrix *= scale
+        matrix *= scale[:, None]
+        lower, inverse = _factor_and_inverse(matrix)
+        inverse *= scale
+        inverse *= scale[:, None]
         coef = inverse @ model.target
-        log_precision = np.log(np.where(penalised, precision, 1)).sum()
-        log_determinants = log_precision / 2 - np.log(np.diag(lower) / scale).sum()
-        safe = np.where(penalised, precision, 1)
-        part_edf = (weighted * np.where(penalised, 1 / safe - np.diag(inverse), 0)).sum(1)
+        log_determinants = np.log(safe).sum() / 2 - np.log(np.diag(lower) / scale).sum()
+        part_edf = weighted @ (1 / safe - np.diag(inverse))
         gradient = (part_edf - weighted @ coef**2) / 2
         value = model.target @ coef / 2 + log_determinants
-        return cls(value, gradient, part_edf, precision + floor, inverse, coef, log_determinants)
+        return cls(value, gradient, part_edf, held, inverse, coef, log_determinants)
 
     def hessian(
         self, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
@@ -129,16 +139,24 @@ def maximise_evidence(
     `weights` are the eigenvalues of the parts of the penalty, 0 or more, in the coordinates of the model.
     """
     start, caps = initial_log_strength(model, weights), removed_log_strength(model, weights)
-    exists = (weights > 0).any(1)
-    log_strength, removed = (start, ~exists) if last is None else (last.log_strength, last.removed | ~exists)
-    begun = None
-    for n in range(MAX_RETURNS + 1):
+    informed = _is_informed(model, weights)
+    log_strength, removed = (start, ~informed) if last is None else (last.log_strength, last.removed | ~informed)
+    begun, useless = None, np.zeros_like(removed)
+    for _ in range(MAX_RETURNS * len(weights)):
         log_strength, removed, evaluation, imbalance = _climb(model, weights, log_strength, removed)
-        begun = imbalance if begun is None else np.inf
-        returning = _returning_parts(model, weights, removed & exists, evaluation)
-        if n == MAX_RETURNS or not returning.any():
+        begun = imbalance if begun is None else begun
+        gains = np.full(len(weights), np.inf)
+        gains[~removed] = _gains(evaluation, _without(model, weights, removed)[1], log_strength[~removed])
+        returning = _returning_parts(model, weights, removed, evaluation) & informed & ~useless
+        if gains.min(initial=np.inf) < MIN_GAIN:
+            removed, useless = removed.copy(), useless.copy()
+            removed[np.argmin(gains)] = useless[np.argmin(gains)] = True
+        elif returning.any():
+            removed, log_strength = removed & ~returning, np.where(returning, start, log_strength)
+        else:
             break
-        removed, log_strength = removed & ~returning, np.where(returning, start, log_strength)
+    if last is not None and (removed != (last.removed | ~informed)).any():
+        begun = np.inf
     kept = ~(weights[removed] > 0).any(0)
     edf, coef = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     edf[kept], coef[kept] = 1 - evaluation.held * np.diag(evaluation.inverse), evaluation.coef
@@ -150,6 +168,12 @@ def maximise_evidence(
         log_determinants=evaluation.log_determinants - model.log_intercept_information / 2,
         imbalance=float(begun),
     )
+
+
+def _is_informed(model: QuadraticModel, weights: Float[Array, "parts coordinates"]) -> Bool[Array, " parts"]:
+    """Mark the parts about which the data say anything; the constant of functions that sum to 1 is the intercept's."""
+    information = np.where(weights > 0, np.diag(model.hessian), 0).max(1, initial=0)
+    return information > FLOOR_EPSILONS * machine_epsilon() * np.diag(model.hessian).max(initial=0)
 
 
 def initial_log_strength(model: QuadraticModel, weights: Float[Array, "parts coordinates"]) -> Float[Array, " parts"]:
@@ -207,7 +231,7 @@ def _without(
 ) -> tuple[QuadraticModel, Float[Array, "left coordinates"]]:
     """Return the model, and the weights of the other parts, without the coordinates of removed parts."""
     kept = ~(weights[removed] > 0).any(0)
-    return model.select(kept), weights[np.ix_(~removed, kept)]
+    return model.select(kept), weights[~removed][:, kept]
 
 
 def _leaving_parts(
@@ -227,12 +251,17 @@ def _leaving_parts(
     return leaving
 
 
-def _inverse_of(lower: Float[Array, "coordinates coordinates"]) -> Float[Array, "coordinates coordinates"]:
-    """Inverse of a matrix from its lower Cholesky factor."""
-    if not len(lower):  # LAPACK refuses it
-        return lower
+def _factor_and_inverse(matrix: Float[Array, "coordinates coordinates"]) -> tuple[Array, Array]:
+    """Lower Cholesky factor and inverse of a positive definite matrix."""
+    if not len(matrix):  # LAPACK refuses it
+        return matrix, matrix
+    lower, failed = scipy.linalg.lapack.dpotrf(matrix, lower=1)
+    if failed:
+        raise np.linalg.LinAlgError("the matrix is not positive definite")
     inverse = scipy.linalg.lapack.dpotri(lower, lower=1)[0]
-    return np.tril(inverse) + np.tril(inverse, -1).T
+    upper = np.triu_indices(len(matrix), 1)
+    inverse[upper] = inverse.T[upper]
+    return lower, inverse
 
 
 def _newton_step(
@@ -255,6 +284,21 @@ def _value(
         return -np.inf
 
 
+def _gains(
+    here: _Evaluation,
+    weights: Float[Array, "left coordinates"],
+    log_strength: Float[Array, " left"],
+) -> Float[Array, " left"]:
+    """Evidence that each part adds to the model without its coordinates, at the strengths of the other parts."""
+    gains, log_precision = np.full(len(weights), np.inf), np.log(here.held)
+    for part in np.flatnonzero(here.part_edf < MAX_USELESS_EDF):
+        own = weights[part] > 0
+        lower, _ = _factor_and_inverse(here.inverse[own][:, own])
+        scaled = scipy.linalg.solve_triangular(lower, here.coef[own], lower=True)
+        gains[part] = scaled @ scaled / 2 + log_precision[own].sum() / 2 + np.log(np.diag(lower)).sum()
+    return gains
+
+
 def _returning_parts(
     model: QuadraticModel,
     weights: Float[Array, "parts coordinates"],
@@ -266,7 +310,7 @@ def _returning_parts(
     kept, returning = ~gone.any(0), np.zeros(len(weights), bool)
     if not removed.any():
         return returning
-    cross = model.hessian[np.ix_(~kept, kept)]
+    cross = model.hessian[~kept][:, kept]
     score = model.target[~kept] - cross @ evaluation.coef
     information = np.diag(model.hessian)[~kept] - np.einsum("ik,kl,il->i", cross, evaluation.inverse, cross)
     alone = gone.sum(0)[~kept] == 1  # coordinates that only one removed part holds at 0

@@ -24,16 +24,17 @@ OUTPUT_CONFIG_ATTRIBUTE = "_sklearn_output_config"  # set by scikit-learn's `set
 
 
 class FeatureColumns(NamedTuple):
-    """Description of every column: its name, its input, its function, and its term in a sum."""
+    """Description of every column: its name, input and function, if functions are on a circle, and its term in a sum."""
 
     names: list
     inputs: list
     functions: list
+    cyclic: list
     terms: list | None = None
 
     def metadata(self):
         """Return the description as metadata of a TsdFrame."""
-        metadata = {"input": self.inputs, "function": self.functions, "term": self.terms}
+        metadata = {"input": self.inputs, "function": self.functions, "cyclic": self.cyclic, "term": self.terms}
         return {key: _as_metadata_array(values) for key, values in metadata.items() if values is not None}
 
 

@@ -17,6 +17,8 @@ from popglm.basis._tree import Basis
 class Leaf(Basis):
     """A basis with one input."""
 
+    _is_cyclic = False  # True if the first function follows the last
+
     @abstractmethod
     def look(self, inputs: Inputs, name: str = "the input", *, anew: bool = False) -> Frame:
         """Check the input and learn bounds or categories from it; `anew` replaces what was learned before. Sets `n_inputs_`.
@@ -39,7 +41,8 @@ class Leaf(Basis):
     def _columns(self, units):
         units, functions = next(units), range(self._n_functions)
         names = [f"{unit}:{function}" for unit in units for function in functions]
-        return FeatureColumns(names, [unit for unit in units for _ in functions], [*functions] * len(units))
+        inputs, n_columns = [unit for unit in units for _ in functions], len(names)
+        return FeatureColumns(names, inputs, [*functions] * len(units), [self._is_cyclic] * n_columns)
 
     def split_by_feature(self, x: FeatureArray, axis: int = 1) -> dict[Any, Any]:
         """Split features or coefficients by the input column they belong to.

@@ -63,6 +63,8 @@ class MSplineShape:
 class CyclicBSplineShape:
     """B-splines on a circle: copies of one bump, with peaks at k / n_basis_funcs. They sum to 1 everywhere."""
 
+    _is_cyclic = True
+
     def shape(self, x: Points) -> Float[np.ndarray, "points basis"]:
         """Values of the functions at `x` in [0, 1], of shape (len(x), n_basis_funcs)."""
         n, order = as_spline_settings(self.n_basis_funcs, self.order, least=2)

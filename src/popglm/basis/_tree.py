@@ -212,8 +212,11 @@ class Sum(Node):
         parts = [basis._columns(units) for basis in self.bases]
         names = [f"{name}/{column}" for name, part in zip(self._names, parts, strict=True) for column in part.names]
         terms = [name for name, part in zip(self._names, parts, strict=True) for _ in part.names]
-        joined = lambda lists: list(chain.from_iterable(lists))
-        return FeatureColumns(names, joined(p.inputs for p in parts), joined(p.functions for p in parts), terms)
+        inputs, functions, cyclic = (
+            list(chain.from_iterable(getattr(part, kind) for part in parts))
+            for kind in ("inputs", "functions", "cyclic")
+        )
+        return FeatureColumns(names, inputs, functions, cyclic, terms)
 
     def _grid(self, n_samples):
         axes, parts = _expand_to_mesh([basis._grid(n_samples) for basis in self.bases])
@@ -295,12 +298,14 @@ class Product(Node):
 
     def _columns(self, units):
         parts = [basis._columns(units) for basis in self.bases]
-        names, functions = ([getattr(part, kind) for part in parts] for kind in ("names", "functions"))
+        names, functions, cyclic = (
+            [getattr(part, kind) for part in parts] for kind in ("names", "functions", "cyclic")
+        )
         inputs = [
             p.inputs if p.terms is None else [f"{t}/{i}" for t, i in zip(p.terms, p.inputs, strict=True)] for p in parts
         ]
         cross = lambda lists: reduce(lambda a, b: [f"{i}*{j}" for i in a for j in b], lists)
-        return FeatureColumns(cross(names), cross(inputs), cross(functions))
+        return FeatureColumns(cross(names), cross(inputs), cross(functions), cross(cyclic))
 
     def _grid(self, n_samples):
         axes, parts = _expand_to_mesh([basis._grid(n_samples) for basis in self.bases])

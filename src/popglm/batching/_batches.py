@@ -1,17 +1,29 @@
 """Batches of the user, checked, pass after pass."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from popglm._checks.arrays import require_valid_bins
 from popglm._checks.names import BATCHES, NO_NAMES, join_names, names_of
 from popglm._design.inputs import as_observations, has_valid_bin
+from popglm._design.layout import read_layout
 from popglm._design.streams import prefetch
 from popglm.batching._batch import Batch
 from popglm.batching._checks import as_batch_parts, require_any_batch, require_batch_shape
 from popglm.batching._windows import Windows
 
 END_OF_PASS, END_OF_BATCHES = object(), object()
+
+
+def read_batch_layout(source):
+    """Return batches that nobody has taken, and the layout of their features, which those of the first tell."""
+    if isinstance(source, Windows):
+        return source, source.layout
+    items = iter(source)
+    first = next(items, END_OF_BATCHES)
+    require_any_batch(first is not END_OF_BATCHES)
+    X, *_ = as_batch_parts(first, "`batches` must give")
+    return chain([first], items) if items is source else source, read_layout(X)
 
 
 class CheckedBatches:

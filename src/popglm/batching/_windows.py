@@ -10,6 +10,7 @@ import numpy as np
 from popglm._checks.values import as_nonnegative_integer, as_positive_integer
 from popglm._design.arrays import empty_aligned
 from popglm._design.inputs import as_observations, has_valid_bin
+from popglm._design.layout import read_layout
 from popglm._design.streams import read_rows
 from popglm._pynapple import Frame, as_frame, epoch_starts
 from popglm._types import BatchLike, Counts, Features, RowValues
@@ -41,6 +42,7 @@ class Windows:
         offset: RowValues | None = None,
     ) -> None:
         self._flat = tuple(_is_flat(values) for values in (X, y, sample_weight, offset))
+        self.layout = read_layout(X)  # inputs that the features are made of
         data = as_observations(X, y, None, (1, 2), sample_weight, offset)
         self._X, self._y, self._rows = data.X, data.y, data.weights_and_offsets
         self.n_bins = as_positive_integer("n_bins", n_bins, " of rows")

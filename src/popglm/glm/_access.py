@@ -70,6 +70,11 @@ def params_names(model) -> Names:
     return getattr(model, "_params_names", fitted_names(model))
 
 
+def params_layout(model):
+    """Layout of the features that the parameters belong to, for penalties that need it; None if it is unknown."""
+    return getattr(model, "_layout", None)
+
+
 def train_mean(model, default=None):
     """Mean of y in the fit, per neuron; `default` after a bare `update`."""
     return getattr(model, "_train_mean", default)

@@ -16,7 +16,7 @@ from popglm._solver.problem import Convergence
 from popglm._solver.threads import one_thread
 from popglm._sums.scale import broadcast_dispersion
 from popglm.batching import Windows
-from popglm.batching._batches import CheckedBatches
+from popglm.batching._batches import CheckedBatches, read_batch_layout
 from popglm.batching._checks import (
     as_batch_parts,
     as_init_pair,
@@ -53,6 +53,9 @@ def fit_by_batches(
 ):
     """Fit by batches. Return the fit, the state from which a later call continues, and the history of the steps."""
     require_batches(batches)
+    if settings.objective.penalty.needs_layout():
+        batches, layout = read_batch_layout(batches)
+        settings = settings.with_layout(lambda: layout)
     n_steps = as_positive_integer("n_steps", n_steps)
     check_every = as_positive_integer("check_every", check_every)
     patience = as_positive_integer("patience", patience)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from popglm._types import Batches, BatchLike, Counts, Features, FilePath, Numbers, Params, RowValues
-from popglm.glm._access import params_names
+from popglm.glm._access import params_layout, params_names
 from popglm.glm._batch_fit import fit_by_batches
 from popglm.glm._exact_fit import fit_to_data
 from popglm.glm._model import Model
@@ -98,9 +98,10 @@ class Estimator(Model):
         >>> model.converged_.all()
         np.True_
         """
-        settings = resolve_settings(self)
+        settings = resolve_settings(self, X)
         fitted = fit_to_data(settings, X, y, sample_weight, offset, init_params, progress, checkpoint)
         self._store(fitted)
+        self._layout = settings.layout
         warn_of_fit(fitted, STOPPED_EARLY if settings.solver_name is None else SOLVER_STOPPED_EARLY)
         return self
 
@@ -170,7 +171,7 @@ class Estimator(Model):
         >>> path.coef.shape, (path.coef != 0).sum((1, 2)).tolist()
         ((10, 5, 2), [10, 9, 9, 9, 7, 7, 4, 3, 2, 0])
         """
-        settings = resolve_settings(self)
+        settings = resolve_settings(self, X)
         return fit_along_path(settings, X, y, sample_weight, offset, strengths, n_strengths, progress)
 
     def fit_batches(
@@ -279,7 +280,7 @@ class Estimator(Model):
             held_out=held_out, check_every=check_every, patience=patience, checkpoint=checkpoint,
         )  # fmt: skip
         self._store(fitted)
-        self.batch_state_, self.history_ = state, history
+        self._layout, self.batch_state_, self.history_ = None, state, history
         warn_of_fit(fitted, stopped_early=None, stalled=BATCHES_STALLED)
         return self
 
@@ -315,7 +316,9 @@ class Estimator(Model):
         >>> np.exp(intercept).round(3).tolist()  # the mean counts
         [0.5, 1.0]
         """
-        params, self._params_names = initial_params(resolve_settings(self), X, y, sample_weight, offset)
+        settings = resolve_settings(self, X)
+        params, self._params_names = initial_params(settings, X, y, sample_weight, offset)
+        self._layout = settings.layout
         return params
 
     def initialize_state(
@@ -365,7 +368,7 @@ class Estimator(Model):
         ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
         >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
         """
-        settings = resolve_settings(self)
+        settings = resolve_settings(self, X, params_layout(self))
         return initial_solver_state(settings, X, y, params, params_names(self), sample_weight, offset)
 
     def update(
@@ -416,7 +419,7 @@ class Estimator(Model):
         >>> params[0].shape
         (5, 3)
         """
-        settings, names = resolve_settings(self), params_names(self)
+        settings, names = resolve_settings(self, X, params_layout(self)), params_names(self)
         params, state, fitted = update_params(settings, params, state, X, y, names, sample_weight, offset)
         if fitted is not None:
             self._store(fitted)

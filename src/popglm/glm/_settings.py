@@ -9,6 +9,7 @@ import numpy as np
 from popglm import observation_models, regularizer
 from popglm._checks.models import as_feature_mask, require_finite_params, require_params_shape
 from popglm._checks.values import require_option
+from popglm._design.layout import read_layout
 from popglm._solver.exact import SOLVER_DEFAULTS
 from popglm._solver.jaxopt import JAXOPT_SOLVERS, jaxopt_defaults
 from popglm._solver.problem import Objective
@@ -35,6 +36,7 @@ class Settings(NamedTuple):
     """Settings of an estimator, resolved: `objective` holds the observation model, the penalty and its strength.
 
     `solver_name` is None for the default solver; `single` is True for a `GLM`, whose arrays have no axis of neurons.
+    `layout` lists the inputs of the features, if the penalty needs them.
     """
 
     objective: Objective
@@ -43,6 +45,7 @@ class Settings(NamedTuple):
     feature_mask: object
     single: bool
     evidence: bool = False  # the strengths are those of largest evidence
+    layout: object = None
 
     @property
     def y_dims(self):
@@ -57,6 +60,15 @@ class Settings(NamedTuple):
     def as_user_array(self, array):
         """Drop the axis of neurons, the last, where there is one neuron."""
         return array[..., 0] if self.single else array
+
+    def with_layout(self, read):
+        """Settings whose penalty knows the inputs that features are made of; `read` gives their layout."""
+        penalty = self.objective.penalty
+        if not penalty.needs_layout(self.evidence):
+            return self
+        layout = read()
+        penalty = penalty.resolve(layout, by_evidence=self.evidence)
+        return self._replace(objective=self.objective._replace(penalty=penalty), layout=layout)
 
     def mask(self, n_features, n_neurons):
         """Features that each neuron uses, 1 or 0, of shape (neurons, features)."""
@@ -76,14 +88,16 @@ class Settings(NamedTuple):
         return mask * np.asarray(coef, float).reshape(n_features, -1).T, np.asarray(intercept, float)
 
 
-def resolve_settings(estimator) -> Settings:
-    """Check the constructor's arguments as they stand now, and resolve them."""
+def resolve_settings(estimator, X=None, known=None) -> Settings:
+    """Check the constructor's arguments as they stand now, and resolve them; the penalty takes its inputs from X, if given.
+
+    `known` is the layout of parameters that X belongs to; a plain array says nothing of its inputs.
+    """
     model = resolve_observation_model(estimator)
     penalty = as_instance("regularizer", estimator.regularizer, REGULARIZERS, regularizer.Regularizer)
     evidence = is_evidence(estimator.regularizer_strength)
     if evidence:
         require_evidence_settings(penalty, estimator.solver_name)
-        penalty = penalty.for_evidence()
     strength = 1.0 if evidence else as_strength(estimator.regularizer_strength, penalty)
     options, name = as_solver_options(estimator.solver_kwargs), estimator.solver_name
     if name is not None:
@@ -93,7 +107,7 @@ def resolve_settings(estimator) -> Settings:
     defaults = SOLVER_DEFAULTS if name is None else jaxopt_defaults(name)
     require_solver_options(name or "the default solver", options, defaults)
     objective = Objective(model, penalty, np.asarray(strength, jnp.result_type(float)))
-    return Settings(
+    settings = Settings(
         objective=objective,
         solver_name=name,
         options=options,
@@ -101,6 +115,7 @@ def resolve_settings(estimator) -> Settings:
         single=estimator._single,
         evidence=evidence,
     )
+    return settings if X is None else settings.with_layout(lambda: read_layout(X, known))
 
 
 def resolve_observation_model(estimator) -> observation_models.ObservationModel:

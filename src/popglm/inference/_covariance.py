@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 
 from popglm._checks.values import as_plain_number, as_positive_integer, require_option
 from popglm._design.design import Design
+from popglm._design.feature_names import feature_metadata
 from popglm._design.inputs import are_whole, as_design_rows
 from popglm._design.total import total
 from popglm._pynapple import as_frame, epoch_starts
@@ -24,7 +25,6 @@ from popglm.inference._checks import (
     warn_separated,
 )
 from popglm.inference._estimates import Estimates
-from popglm.inference._feature_names import feature_metadata
 from popglm.inference._fit_statistics import FitSums
 from popglm.inference._information import estimate_covariance, not_identified
 from popglm.inference._uncertainty import Uncertainty

@@ -7,13 +7,13 @@ import numpy as np
 
 from popglm._checks.values import as_plain_number, list_names
 from popglm._design.arrays import as_whole
+from popglm._design.feature_names import PARTS, FeatureNames
 from popglm._pynapple import as_object_array, unit_table
 from popglm._types import Counts, Features, Numbers, RowValues, Table
 from popglm.glm import GLM, PopulationGLM
 from popglm.inference._checks import as_level
 from popglm.inference._covariance import FitErrors, estimate_errors
 from popglm.inference._dispersion_test import has_alpha, tabulate_alpha
-from popglm.inference._feature_names import PARTS, FeatureNames
 from popglm.inference._fit_statistics import FitSums, tabulate_fit
 
 MAX_NEURONS_SHOWN, MAX_ROWS_SHOWN = 3, 60

@@ -212,10 +212,11 @@ def cross_validate_path(
     """
     require_estimator(model, Model)
     require_flag("progress", progress)
-    path = clone(model).fit_path(
+    settings = resolve_settings(model, X)
+    model = clone(model).set_params(regularizer=settings.objective.penalty)  # rows alone do not tell the inputs
+    path = model.fit_path(
         X, y, strengths=strengths, n_strengths=n_strengths, sample_weight=sample_weight, offset=offset
     )
-    settings = resolve_settings(model)
     observation = settings.objective.model
     frame, counts, *row_values = as_observations(X, y, observation, settings.y_dims, sample_weight, offset)
     splits = as_plain_number(splits)

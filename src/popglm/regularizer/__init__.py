@@ -8,11 +8,12 @@ or has shape (parts,) or (neurons, parts), with one entry for each part (feature
 
 from popglm._public import export
 from popglm.regularizer._base import Regularizer as Regularizer
+from popglm.regularizer._mixed import Mixed
 from popglm.regularizer._parts import QuadraticParts as QuadraticParts
 from popglm.regularizer._shrinkage import ElasticNet, GroupLasso, Lasso, Ridge, UnRegularized
 from popglm.regularizer._smoothness import Smoothness
 
-__all__ = ["ElasticNet", "GroupLasso", "Lasso", "Ridge", "Smoothness", "UnRegularized"]
+__all__ = ["ElasticNet", "GroupLasso", "Lasso", "Mixed", "Ridge", "Smoothness", "UnRegularized"]
 export(__name__, globals())
 
 

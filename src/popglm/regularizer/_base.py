@@ -1,7 +1,9 @@
 """Base class of penalties: what the solver asks of a penalty, from its shares, groups and differences."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from jaxtyping import Float, Int
 from popglm._checks.old_names import OldName, alias_old_names
 from popglm._checks.values import as_plain_number, as_positive_integer
 from popglm._types import Coefficients, PerNeuron, Strength
-from popglm.regularizer._parts import QuadraticParts
+from popglm.regularizer._parts import Block, QuadraticParts, stack_parts, stack_rows
 
 
 def as_group_sizes(value):
@@ -32,6 +34,29 @@ def divide_into_groups(name, sizes, n_features):
     return group_sizes
 
 
+def as_input_sizes(value):
+    """Return the sizes of inputs: as those of groups, but a product of bases may have a tuple, a number for each direction."""
+    value = as_plain_number(value)
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        return as_group_sizes(value)
+    return tuple(as_group_sizes(one) if isinstance(one, list | tuple) else as_group_sizes([one])[0] for one in value)
+
+
+def divide_into_shapes(name, sizes, n_features):
+    """Return the number of functions of every input along each direction; raise unless the inputs have all features."""
+    shapes = sizes if isinstance(sizes, int) else [one if isinstance(one, tuple) else (one,) for one in sizes]
+    totals = sizes if isinstance(sizes, int) else tuple(map(prod, shapes))
+    groups = divide_into_groups(name, totals, n_features)
+    return [(int(size),) for size in groups] if isinstance(sizes, int) else shapes
+
+
+def require_whole_inputs(layout):
+    """Refuse to take sizes from inputs of which the columns do not tell them."""
+    for one in layout:
+        if one.trouble:
+            raise ValueError(one.trouble)
+
+
 class Regularizer:
     """Base class of penalties. A subclass defines `l2_share`, `l1_share`, `groups` and `differences`."""
 
@@ -45,6 +70,12 @@ class Regularizer:
         """Read the names that a user's class had in version 0.1."""
         alias_old_names(cls)
 
+    def __repr__(self) -> str:
+        """Settings that differ from their defaults; for classes made with ``@dataclass(repr=False)``."""
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}  # type: ignore[arg-type]
+        settings = [f"{name}={value!r}" for name, (value, default) in values.items() if value != default]
+        return f"{type(self).__name__}({', '.join(settings)})"
+
     def groups(self, n_features: int) -> Int[np.ndarray, " groups"]:
         """Number of features in each group; a group is a run of adjacent features."""
         return np.ones(n_features, int)
@@ -53,6 +84,31 @@ class Regularizer:
         """Return the matrix A, None for the identity, and for each of its rows the part whose strength it has."""
         sizes = self.groups(n_features)
         return None, np.repeat(np.arange(len(sizes)), sizes)
+
+    def needs_layout(self, by_evidence: bool = False) -> bool:
+        """Return whether `resolve` has something to fill in."""
+        return False
+
+    def resolve(self, layout: Any, *, by_evidence: bool = False) -> "Regularizer":
+        """Return the penalty with what it takes from the inputs that the features are made of.
+
+        Parameters
+        ----------
+        layout
+            For each input its `term`, `name`, `shape` (number of functions along each direction), `cyclic` (for each
+            direction) and `n_features`, and its `trouble`, a message if the columns do not tell them.
+        by_evidence : bool
+            True if strengths are chosen by evidence: each input has its own.
+
+        Returns
+        -------
+        Regularizer
+        """
+        return self
+
+    def n_parts(self, n_features: int) -> int:
+        """Count the parts that may have strengths of their own."""
+        return len(self.groups(n_features))
 
     def quadratic_parts(self, n_features: int) -> QuadraticParts:
         """Return the parts of a sum of squares, each with a strength of its own; raise if the penalty is no sum of squares.
@@ -69,21 +125,19 @@ class Regularizer:
             strengths s is U diag(s D) U'.
         """
         A, part = self.differences(n_features)
-        if self.l1_share or A is not None:
-            raise ValueError(
-                f"this needs a penalty that is a sum of squares; {type(self).__name__} is none. Use Ridge or Smoothness."
-            )
-        n_parts = len(self.groups(n_features))
+        self._require_quadratic(A is None)
+        n_parts = self.n_parts(n_features)
         weights = self.l2_share * (part == np.arange(n_parts)[:, None])
         return QuadraticParts(np.eye(n_features), weights, np.arange(n_parts), ("ridge",) * n_parts)
 
-    def for_evidence(self) -> "Regularizer":
-        """Return the penalty whose parts have a strength each where the strengths are chosen by evidence."""
-        return self
+    def _require_quadratic(self, has_parts=True):
+        if self.l1_share or not has_parts:
+            fix = "Use Ridge, Smoothness or Mixed, or define `quadratic_parts` of your own penalty."
+            raise ValueError(f"this needs a penalty that is a sum of squares; {type(self).__name__} is none. {fix}")
 
     def check(self, strength: Strength, n_features: int, n_neurons: int) -> None:
         """Raise unless the strength has a shape for this number of features and neurons."""
-        shape, n_parts = np.shape(strength), len(self.groups(n_features))
+        shape, n_parts = np.shape(strength), self.n_parts(n_features)
         by_neuron = len(shape) == 2 and shape[0] in (1, n_neurons) and shape[1] in (1, n_parts)
         if shape and shape != (n_parts,) and not by_neuron:
             raise ValueError(
@@ -138,6 +192,38 @@ class Regularizer:
     def _norms(self, coef):
         sizes = self.groups(coef.shape[-1])
         return abs(coef) if len(sizes) == coef.shape[-1] else (coef**2 @ _group_membership(tuple(sizes))) ** 0.5
+
+
+class BlockPenalty(Regularizer):
+    """Sum of squares that is a sum over inputs: a subclass lists the block of each input in `_blocks`."""
+
+    l2_share = 1.0
+
+    def _blocks(self, n_features: int) -> list[Block]:
+        raise NotImplementedError
+
+    def differences(self, n_features: int) -> tuple[Any, np.ndarray]:
+        """Return the matrix A, of which every row has the strength of a part, and the part of each row."""
+        return _stack_rows(self, n_features)
+
+    def quadratic_parts(self, n_features: int) -> QuadraticParts:
+        """Return the parts of the penalty, as every sum of squares does."""
+        self._require_quadratic()
+        return _stack_parts(self, n_features)
+
+    def n_parts(self, n_features: int) -> int:
+        """Count the parts that may have strengths of their own."""
+        return len(_stack_parts(self, n_features).group)
+
+
+@lru_cache(maxsize=16)
+def _stack_rows(penalty, n_features):
+    return stack_rows(penalty._blocks(n_features))
+
+
+@lru_cache(maxsize=16)
+def _stack_parts(penalty, n_features):
+    return stack_parts(penalty._blocks(n_features))
 
 
 def _part_strengths(strength, part):

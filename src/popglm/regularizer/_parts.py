@@ -11,6 +11,8 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float, Int
 
+NULL_SPACE = "null space"
+
 
 class QuadraticParts(NamedTuple):
     """Parts of a quadratic penalty: the Hessian of part j at strength 1 is `basis` diag(`weights[j]`) `basis`'.
@@ -38,6 +40,11 @@ def ridge_block(size: int) -> Block:
     return Block((np.eye(size),), np.eye(size), np.ones((1, size)), ("ridge",))
 
 
+def free_block(size: int) -> Block:
+    """No penalty on the coefficients of one input."""
+    return Block((), np.eye(size), np.zeros((0, size)), ())
+
+
 def smoothness_block(shape: tuple, order: int, cyclic: tuple, ridge: float, select: bool) -> Block:
     """Penalty on differences of one input along every direction of `shape`; `cyclic` has a flag for each direction.
 
@@ -53,7 +60,7 @@ def smoothness_block(shape: tuple, order: int, cyclic: tuple, ridge: float, sele
     if select:
         unseen = ~weights.any(0)
         return Block(
-            (*rows, basis[:, unseen].T), basis, np.stack([*weights, unseen.astype(float)]), (*labels, "null space")
+            (*rows, basis[:, unseen].T), basis, np.stack([*weights, unseen.astype(float)]), (*labels, NULL_SPACE)
         )
     if ridge:
         rows = [np.concatenate([matrix, ridge**0.5 * np.eye(len(basis))]) for matrix in rows]
@@ -83,11 +90,13 @@ def _along_direction(array, shape, direction, others=np.eye):
     return reduce(np.kron, factors)
 
 
-def stack_rows(blocks: list, dtype: type) -> tuple[np.ndarray, Int[np.ndarray, " rows"]]:
+def stack_rows(blocks: list) -> tuple[np.ndarray, Int[np.ndarray, " rows"]]:
     """Return the matrix A of penalties side by side, and the part of each of its rows."""
-    rows = scipy.linalg.block_diag(*(np.concatenate(block.rows) for block in blocks)).astype(dtype)
+    whole = [np.concatenate([np.zeros((0, len(block.basis))), *block.rows]) for block in blocks]
     n_rows = [len(matrix) for block in blocks for matrix in block.rows]
-    return rows, np.repeat(np.arange(len(n_rows)), n_rows)
+    # whole numbers are exact in single precision, eigenvectors are not
+    dtype = np.float64 if any(NULL_SPACE in block.labels for block in blocks) else np.float32
+    return scipy.linalg.block_diag(*whole).astype(dtype), np.repeat(np.arange(len(n_rows)), n_rows)
 
 
 def stack_parts(blocks: list) -> QuadraticParts:

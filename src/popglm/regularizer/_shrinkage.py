@@ -1,14 +1,15 @@
 """Penalties that pull coefficients towards 0: squares, absolute values, norms of groups."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
 from popglm._checks.values import as_share
-from popglm.regularizer._base import Regularizer, as_group_sizes, divide_into_groups
-from popglm.regularizer._parts import QuadraticParts
+from popglm.regularizer._base import Regularizer, as_group_sizes, divide_into_groups, require_whole_inputs
+from popglm.regularizer._parts import QuadraticParts, free_block, ridge_block, stack_parts
 
 
 @jax.tree_util.register_static
@@ -27,11 +28,14 @@ class UnRegularized(Regularizer):
 
     def quadratic_parts(self, n_features: int) -> QuadraticParts:
         """Return no part."""
-        return QuadraticParts(np.eye(n_features), np.zeros((0, n_features)), np.zeros(0, int), ())
+        return stack_parts(self._blocks(n_features))
+
+    def _blocks(self, n_features):
+        return [free_block(n_features)]
 
 
 @jax.tree_util.register_static
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ridge(Regularizer):
     r"""Half the sum of squares: :math:`\frac{s}{2} \sum_j w_j^2`, added to each neuron's mean loss.
 
@@ -60,6 +64,20 @@ class Ridge(Regularizer):
     def groups(self, n_features: int) -> Int[np.ndarray, " groups"]:
         """Number of features that have one strength: those of an input, or each alone without `sizes`."""
         return divide_into_groups(type(self).__name__, 1 if self.sizes is None else self.sizes, n_features)
+
+    def needs_layout(self, by_evidence: bool = False) -> bool:
+        """Return whether each input has a strength, and nobody has said how many features it has."""
+        return by_evidence and self.sizes is None
+
+    def resolve(self, layout: Any, *, by_evidence: bool = False) -> "Ridge":
+        """Return the penalty with the sizes of the inputs, if strengths are chosen by evidence."""
+        if not self.needs_layout(by_evidence):
+            return self
+        require_whole_inputs(layout)
+        return replace(self, sizes=tuple(one.n_features for one in layout))
+
+    def _blocks(self, n_features):
+        return [ridge_block(int(size)) for size in self.groups(n_features)]
 
 
 @jax.tree_util.register_static

@@ -1,21 +1,22 @@
 """Penalty on differences along the functions of a basis."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from math import prod
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
-from popglm._checks.values import as_number, as_positive_integer, require_flag
-from popglm.regularizer._base import Regularizer, as_group_sizes, divide_into_groups
-from popglm.regularizer._parts import QuadraticParts, smoothness_block, stack_parts, stack_rows
+from popglm._checks.values import as_number, as_plain_number, as_positive_integer, require_flag
+from popglm.regularizer._base import BlockPenalty, as_input_sizes, divide_into_shapes, require_whole_inputs
+from popglm.regularizer._parts import smoothness_block
 
 
 @jax.tree_util.register_static
-@dataclass(frozen=True)
-class Smoothness(Regularizer):
+@dataclass(frozen=True, repr=False)
+class Smoothness(BlockPenalty):
     r"""Squared differences along the functions of a basis: :math:`\frac{s}{2} \sum_g \lVert \Delta^d w_g \rVert^2`.
 
     With a B-spline basis these are P-splines: many functions, and as much detail as the data support. Differences of order d
@@ -50,46 +51,106 @@ class Smoothness(Regularizer):
     >>> model = GLM(regularizer=Smoothness(20), regularizer_strength=1e-3).fit(X, y)
     """
 
-    sizes: int | tuple
-    order: int = 2
-    cyclic: bool = False
-    ridge: float = 1e-3
+    sizes: int | tuple | None = None
+    order: int | tuple = 2
+    cyclic: bool | tuple | None = None
+    ridge: float | tuple = 1e-3
     select: bool | None = None
-    l2_share = 1.0
 
     def __post_init__(self) -> None:
-        """Check the settings, and store `sizes` as a number or a tuple, which are hashable."""
-        object.__setattr__(self, "sizes", as_group_sizes(self.sizes))
-        object.__setattr__(self, "ridge", as_number("ridge", self.ridge, 0))
-        object.__setattr__(self, "order", as_positive_integer("order", self.order))
-        require_flag("cyclic", self.cyclic)
+        """Check the settings, and store them as numbers, flags and tuples, which are hashable."""
+        settings = {
+            "sizes": None if self.sizes is None else as_input_sizes(self.sizes),
+            "order": _map_inputs(self.order, lambda value: as_positive_integer("order", value)),
+            "cyclic": None if self.cyclic is None else _map_inputs(self.cyclic, _as_flags),
+            "ridge": _map_inputs(self.ridge, lambda value: as_number("ridge", value, 0)),
+        }
+        if self.select is not None:
+            require_flag("select", self.select)
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
 
     def groups(self, n_features: int) -> Int[np.ndarray, " groups"]:
         """Number of functions of each input."""
-        return divide_into_groups(type(self).__name__, self.sizes, n_features)
+        return np.array([prod(shape) for shape in self._shapes(n_features)])
 
-    def for_evidence(self) -> "Smoothness":
-        """Return the penalty with a strength for its null space, unless `select` is False."""
-        return replace(self, select=True) if self.select is None else self
+    def needs_layout(self, by_evidence: bool = False) -> bool:
+        """Return whether sizes or cycles are not given, or the null space depends on how strengths are chosen."""
+        return self.sizes is None or self.cyclic is None or by_evidence
 
-    def differences(self, n_features: int) -> tuple[Any, np.ndarray]:
-        """Return differences of adjacent coefficients and a share of all coefficients, and the input of every row."""
-        return _stack_rows(self, n_features)
+    def resolve(self, layout: Any, *, by_evidence: bool = False) -> "Smoothness":
+        """Return the penalty with the sizes and the cycles of the inputs, where they are not given."""
+        found = self if self.sizes is not None else replace(self, sizes=_sizes_of(layout))
+        if found.cyclic is None:
+            shapes = found._shapes(sum(one.n_features for one in layout))
+            same = shapes == [tuple(one.shape) for one in layout]
+            found = replace(found, cyclic=_join_flags([one.cyclic for one in layout]) if same else False)
+        if by_evidence:
+            return replace(found, ridge=0) if self.select is False else replace(found, select=True)
+        return found
 
-    def quadratic_parts(self, n_features: int) -> QuadraticParts:
-        """Return the parts of the penalty: differences of each input, and its null space if that has a strength."""
-        return _stack_parts(self, n_features)
+    def _shapes(self, n_features):
+        """Number of functions of each input along each direction."""
+        return divide_into_shapes(type(self).__name__, n_features if self.sizes is None else self.sizes, n_features)
 
     def _blocks(self, n_features):
-        sizes = self.groups(n_features)
-        return [smoothness_block((int(n),), self.order, (self.cyclic,), self.ridge, bool(self.select)) for n in sizes]
+        shapes = self._shapes(n_features)
+        settings = [
+            self._of_inputs(name, value, len(shapes))
+            for name, value in {"order": self.order, "cyclic": self.cyclic or False, "ridge": self.ridge}.items()
+        ]
+        return [
+            smoothness_block(shape, order, _of_directions(cyclic, shape), ridge, bool(self.select))
+            for shape, order, cyclic, ridge in zip(shapes, *settings, strict=True)
+        ]
+
+    @staticmethod
+    def _of_inputs(name, value, n_inputs):
+        """Value for each input, from one for all or one for each."""
+        values = value if isinstance(value, tuple) else (value,) * n_inputs
+        if len(values) != n_inputs:
+            raise ValueError(
+                f"`{name}` of Smoothness must be one value, or a tuple with one for each of {n_inputs} inputs; got "
+                f"{len(values)}: {value!r}."
+            )
+        return values
 
 
-@lru_cache(maxsize=16)
-def _stack_rows(penalty, n_features):
-    return stack_rows(penalty._blocks(n_features), np.float64 if penalty.select else np.float32)
+def _sizes_of(layout):
+    """Number of functions of each input; that along each direction for a product."""
+    require_whole_inputs(layout)
+    return tuple(one.shape if len(one.shape) > 1 else one.shape[0] for one in layout)
 
 
-@lru_cache(maxsize=16)
-def _stack_parts(penalty, n_features):
-    return stack_parts(penalty._blocks(n_features))
+def _map_inputs(value, convert):
+    """Convert one value, or a tuple with one for each input."""
+    value = as_plain_number(value)
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return tuple(map(convert, value))
+    return convert(value)
+
+
+def _as_flags(value):
+    """Convert a flag, or a tuple with one for each direction of a product."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_as_flags, value))
+    require_flag("cyclic", value)
+    return bool(value)
+
+
+def _of_directions(cyclic, shape):
+    """Flag for each direction, from one for all or one for each."""
+    flags = cyclic if isinstance(cyclic, tuple) else (cyclic,) * len(shape)
+    if len(flags) != len(shape):
+        raise ValueError(
+            f"`cyclic` of Smoothness must have one flag for each direction of an input with {shape} functions; got {cyclic!r}. "
+            "Write ((True, False), False) for a product and another input."
+        )
+    return flags
+
+
+def _join_flags(inputs):
+    """One flag if all inputs agree in all directions, else one for each input."""
+    if len({flag for flags in inputs for flag in flags}) == 1:
+        return inputs[0][0]
+    return tuple(flags if len(flags) > 1 else flags[0] for flags in inputs)
