@@ -1,7 +1,7 @@
 """Strengths by evidence with dense matrices in NumPy, as short as it can be: what the solver and mgcv are compared with.
 
 Inputs of one neuron; an intercept, which has no penalty, is the first coefficient. Strengths are mgcv's sp: S beside the sum
-of nats times the dispersion. REML is minus the log of the Laplace likelihood with a flat prior on the intercept (Wood 2011).
+of nats times the dispersion. REML is minus the log of the Laplace likelihood with a flat prior on what has no penalty (Wood 2011).
 """
 
 import numpy as np
@@ -54,6 +54,7 @@ class Evidence:
 
     def __init__(self, recording, y, alpha):
         self.S = [np.pad(S, ((1, 0), (1, 0))) for S in recording.parts.values()]
+        self.n_free = len(self.S[0]) - np.linalg.matrix_rank(sum(self.S), hermitian=True)  # the intercept, and more
         X = np.column_stack([np.ones(len(y)), recording.X])
         beta = np.zeros(X.shape[1])
         self.data, self.beta, self.alpha = (X, y, recording.family), beta, alpha
@@ -68,10 +69,10 @@ class Evidence:
         scale, (X, y, family) = np.exp(log_scale), self.data
         S = sum(np.exp(s) * part for s, part in zip(log_sp, self.S, strict=True))
         beta, H, loss = maximum(X, y, family, S, *self.rest, self.beta)
-        values = np.linalg.eigvalsh(S)[1:]  # all but the intercept's, which is 0
+        values = np.linalg.eigvalsh(S)[self.n_free :]
         ls = (self.rest[1] * saturated(family, y, scale, self.alpha)).sum()
         fit = (loss + beta @ S @ beta / 2) / scale - ls
-        return fit + (np.linalg.slogdet(H + S)[1] - np.log(values).sum() - np.log(2 * np.pi * scale)) / 2, beta, H, S
+        return fit + (np.linalg.slogdet(H + S)[1] - np.log(values).sum() - self.n_free * np.log(2 * np.pi * scale)) / 2, beta, H, S
 
     def pearson(self, beta, H, S):
         """Return Pearson's estimate of the scale, of these families: squares by the variance, over n - edf."""

@@ -201,19 +201,21 @@ def tensor():
     return Recording(X, neurons, beside((36,), [parts]), (36,))
 
 
-def with_ridge():
-    """Counts as `poisson`, no strength of its own for what differences do not see, but a thousandth of ridge."""
-    recording = poisson()
-    one = {"differences": differences(10) + 1e-3 * np.eye(10)}
-    names = ("200 events", "1000 events")
-    neurons = {name: recording.neurons[name] for name in names}
-    return Recording(recording.X, neurons, beside((10, 10), [one, one]), (10, 10))
+def straight_free():
+    """Counts with two gains that depend on a variable each; what differences do not see has no penalty."""
+    rng = np.random.default_rng(10)
+    a, b, gain = wander(rng), wander(rng), rng.normal(size=(2, N))
+    X = np.hstack([splines(a) * gain[0, :, None], splines(b) * gain[1, :, None]])
+    drive = gain[0] * 0.5 * bump(a) + 0.2 * gain[1]
+    neurons = {f"{events} events": rng.poisson(scaled(drive, events)).astype(float) for events in (200, 1000)}
+    one = {"differences": differences(10)}
+    return Recording(X, neurons, beside((10, 10), [one, one]), (10, 10))
 
 
-RECORDINGS = {
+RECORDINGS = {  # a sample of five has each kind of penalty, a scale, and weights
     make.__name__.replace("_", " "): make
     for make in (
-        poisson, binomial, gaussian, gamma, negative_binomial, with_offset, with_weights, cyclic, senders, tensor, with_ridge
+        poisson, binomial, gamma, gaussian, negative_binomial, with_weights, with_offset, straight_free, cyclic, senders, tensor
     )
 }  # fmt: skip
 
