@@ -25,10 +25,10 @@ from popglm.inference._checks import (
     warn_separated,
 )
 from popglm.inference._estimates import Estimates
+from popglm.inference._fit_on_data import FitOnData
 from popglm.inference._fit_statistics import FitSums
 from popglm.inference._information import estimate_covariance, not_identified
 from popglm.inference._uncertainty import Uncertainty
-from popglm.inference._unpenalised_fit import UnpenalisedFit
 
 COVARIANCE_KINDS = ("fisher", "quasi", "sandwich")
 
@@ -134,7 +134,7 @@ class FitErrors(NamedTuple):
     """
 
     errors: Uncertainty
-    fit: UnpenalisedFit
+    fit: FitOnData
     valid: Bool[np.ndarray, " neurons"]
     residual_df: Float[np.ndarray, " neurons"]
     dispersion: Float[np.ndarray, " neurons"]
@@ -147,10 +147,10 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         raise ValueError(
             f'`clusters` is for kind="sandwich"; got {clusters!r} for {kind!r}. Leave it out, or write kind="sandwich".'
         )
-    fit = UnpenalisedFit.from_fit(model, X, y, "model", sample_weight, offset)
+    fit = FitOnData.from_fit(model, X, y, "model", sample_weight, offset, allow_penalty=True)
     inputs, terms = (feature_metadata(X, name) for name in ("input", "term"))
     X, y = fit.data.X, fit.data.y
-    if kind != "sandwich":
+    if kind != "sandwich" and fit.prior is None:
         require_fisher_information(fit.observation_model)
     labels, power = _as_clusters(clusters, X, y, fit.data.weight) if kind == "sandwich" else (None, None)
     result = estimate_covariance(fit, kind, labels, power)
@@ -164,9 +164,12 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
     if labels is not None:
         require_clusters(result.clusters)
     dispersion, covariance = fit.loss_divisor, np.where(far[:, None, None], np.nan, result.covariance)
-    if kind == "quasi":
+    posterior = result.posterior
+    # Under a penalty the dispersion has the effective degrees of freedom.
+    if kind == "quasi" or (posterior is not None and kind == "fisher" and fit.divisor_is_estimated):
         dispersion = FitSums.from_fit(fit).dispersion(result.residual_df)
         covariance *= (dispersion / fit.loss_divisor)[:, None, None]
+        posterior = posterior and posterior.scale_dispersion(dispersion / fit.loss_divisor)
     warn_separated(separation, y.columns, X.columns)
     covariance[separated[:, :, None] | separated[:, None, :]] = np.nan
     estimated = kind == "quasi" or (fit.divisor_is_estimated and kind == "fisher")
@@ -178,6 +181,8 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         residual_df=result.residual_df if estimated else np.full(len(covariance), np.inf),
         free=np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True),
         clusters=result.clusters,
+        edf=result.edf,
+        posterior=posterior,
     )
     return FitErrors(
         errors=Uncertainty(

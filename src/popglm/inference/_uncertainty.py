@@ -248,5 +248,5 @@ class Uncertainty:
             clusters, of which there must be more than coefficients in a group.
         """
         _, groups, one = as_feature_groups(features, self._estimates.values.shape[1] - 1)
-        tests = np.array([self._estimates.wald_test(group) for group in groups]).swapaxes(0, 1)
+        tests = np.array([self._estimates.group_test(group) for group in groups]).swapaxes(0, 1)
         return GroupTests(*(self._public(values[0] if one else values) for values in tests))
