@@ -20,6 +20,7 @@ from popglm.glm._checks import (
     is_evidence,
     require_evidence_settings,
     require_nonsmooth_solver,
+    require_numeric_strength,
     require_positive_dispersion,
     require_solver_options,
 )
@@ -69,6 +70,11 @@ class Settings(NamedTuple):
         layout = read()
         penalty = penalty.resolve(layout, by_evidence=self.evidence)
         return self._replace(objective=self.objective._replace(penalty=penalty), layout=layout)
+
+    def with_numeric_strength(self, method):
+        """These settings, for a method that is no fit to all data; raise if strengths are to be chosen by evidence."""
+        require_numeric_strength(self.evidence, method)
+        return self
 
     def mask(self, n_features, n_neurons):
         """Features that each neuron uses, 1 or 0, of shape (neurons, features)."""
