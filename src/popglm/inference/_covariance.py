@@ -65,13 +65,23 @@ def uncertainty(
     covariance has Pearson's :math:`\chi^2 / (n - k)` in its place, intervals use Student's t with n - k degrees of freedom,
     tests of groups F, as in R's ``family=quasipoisson``. It does not help where single bins hold a spike or none.
 
+    Under a quadratic penalty (Ridge, Smoothness) the fit is the mode of a posterior with a Gaussian prior, and a flat one of the
+    intercept. With the strengths of the penalty in the matrix S, for a mean over n bins, the errors are those of
+
+    .. math:: A^{-1}, \qquad A = (H + n S) / \varphi,
+
+    bands of which cover the truth on average over the points of a filter. H is here the observed information for every kind,
+    and the sandwich is :math:`A^{-1} (B + n S / \varphi) A^{-1}` with B the sum of products of scores: variance and squared bias.
+    An estimated dispersion is Pearson's over n less the effective degrees of freedom. What the data do not determine but the
+    penalty does has finite errors.
+
     It costs two or three passes over the data and 2 x time x features² x neurons operations, as much as features / 20 fits;
-    memory is 8 bytes x neurons x features².
+    memory is 8 bytes x neurons x features², four times that under a penalty.
 
     Parameters
     ----------
     model
-        A fitted `GLM` or `PopulationGLM` without a penalty.
+        A fitted `GLM` or `PopulationGLM`, without a penalty or with a quadratic one, its strengths given or chosen by evidence.
     X, y
         The data of the fit; X may be lazy.
     kind
@@ -96,7 +106,7 @@ def uncertainty(
     Raises
     ------
     ValueError
-        If the model has a penalty; if it lies more than 0.3 standard errors from the optimum of these data, because they are
+        If the model has a penalty that is not quadratic; if it lies more than 0.3 standard errors from the optimum of these data, because they are
         other data or the fit had not converged; or if an observation model of your own does not define its Fisher information.
 
     Warns
@@ -109,7 +119,8 @@ def uncertainty(
     ----------
     McCullagh and Nelder (1989), *Generalized Linear Models*; White (1982), *Econometrica* 50:1-25; Liang and Zeger (1986),
     *Biometrika* 73:13-22; Hotelling (1931), *Annals of Mathematical Statistics* 2:360-378; Cameron and Miller (2015), *Journal
-    of Human Resources* 50:317-372.
+    of Human Resources* 50:317-372; for penalties Nychka (1988), *Journal of the American Statistical Association* 83:1134-1143;
+    Marra and Wood (2012), *Scandinavian Journal of Statistics* 39:53-74.
 
     Examples
     --------
@@ -158,7 +169,7 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         warn_neurons(result.silent, y.columns, "nothing to fit, so no standard errors")
     far = require_near_optimum(result.distance, result.silent, y.columns)
     undetermined = not_identified(result.null_directions, result.conditional_se, np.eye(fit.coef.shape[1] + 1)).T
-    separation = _find_separation(fit, result.silent | far)
+    separation = _find_separation(fit, result.silent | far, result.posterior)
     separated = separation.combined | np.pad(separation.features, ((0, 0), (0, 1)))
     warn_not_identified(undetermined & ~separated, result.silent | far, X.columns, y.columns)
     if labels is not None:
@@ -195,10 +206,13 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
     )
 
 
-def _find_separation(fit, excluded):
-    """Coefficients without a finite optimum: features separate bins with an event from bins without."""
+def _find_separation(fit, excluded, posterior):
+    """Coefficients without a finite optimum: features separate bins with an event from bins without, and no penalty holds them."""
     support, params = fit.observation_model.support, np.column_stack([fit.coef, fit.intercept])
     suspects = np.column_stack([fit.coef != 0, np.ones(len(fit.coef), bool)]) & ~excluded[:, None]
+    if posterior is not None:
+        penalised = np.diagonal(posterior.penalty, axis1=1, axis2=2) > 0
+        suspects &= ~np.column_stack([penalised, penalised.any(1)])
     if not (support.counts and suspects.any()):
         return Separation(features=np.zeros(fit.coef.shape, bool), combined=np.zeros(params.shape, bool))
     rows = as_design_rows(fit.data.X.values, centered=False, mask=fit.free)

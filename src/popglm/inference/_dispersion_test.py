@@ -26,15 +26,18 @@ def tabulate_alpha(model, X, fit: FitOnData, valid, weights) -> dict[str, PerNeu
     r"""Columns of the table of neurons: alpha, its error, and a comparison with a Poisson model of the same features.
 
     Alpha = 0 lies at the end of the possible values, so the statistic is 0 in half of the cases and else follows chi-squared
-    with one degree of freedom: :math:`p = P(\chi^2_1 > T) / 2` for T > 0, and 1 for T = 0 (Self and Liang, 1987).
+    with one degree of freedom: :math:`p = P(\chi^2_1 > T) / 2` for T > 0, and 1 for T = 0 (Self and Liang, 1987). Under a penalty
+    there is no comparison.
     """
     full: Any = fit.observation_model
+    alpha = np.asarray(full.scale, float)[:, 0]
+    if fit.prior is not None:
+        return {"alpha": alpha, "alpha_se": _standard_error(fit, alpha)}
     poisson = Poisson(link=full.link)
     start = fit.coef.T, fit.intercept
     reduced, converged = fit_reduced(model, X, fit, fit.free, start, valid, weights, poisson)
     params = fit.params_and_changes(reduced)
     statistic = 2 * total(log_likelihood_difference, fit.data.make_design(), full, poisson, *params)
-    alpha = np.asarray(full.scale, float)[:, 0]
     statistic = np.where(alpha > MAX_POISSON_DISPERSION, statistic, 0)
     failed = valid & ~(converged & (statistic > MIN_STATISTIC))
     if failed.any():

@@ -154,7 +154,7 @@ def leave_out_test(
     Parameters
     ----------
     model
-        A fit without a penalty.
+        A fit without a penalty; after a quadratic penalty ``uncertainty(model, X, y).test(features)`` has such tests.
     X, y
         The data of the fit; X may be lazy.
     features

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import special, stats
 
 N_DIRECTIONS = 2000  # of which the largest value is taken, for bands under a penalty
+MIN_DIRECTION_PART = 1e-3  # parts of unit vectors below this are left out
 
 
 def tail_probability(ratio, df, residual_df):
@@ -41,12 +42,13 @@ def maximum_quantile(directions, moving, df, clustered, alpha):
     Given the direction of that vector, its length follows F, so that directions alone are drawn, of a fixed seed; for
     `clustered` errors the length is Hotelling's. Points that are not `moving` have no part in it.
     """
-    rank = directions.shape[2]
-    draws = np.random.default_rng(0).normal(size=(N_DIRECTIONS, rank))
-    draws /= np.linalg.norm(draws, axis=1, keepdims=True)
+    draws = np.random.default_rng(0).normal(size=(directions.shape[2], N_DIRECTIONS))
     quantiles = np.zeros(len(directions))
     for n, (points, some) in enumerate(zip(directions, moving, strict=True)):
-        largest = np.abs(points[some] @ draws.T).max(0, initial=0)
+        points = points[np.ix_(some, np.abs(points).max(0, initial=0) > MIN_DIRECTION_PART)]
+        rank = max(points.shape[1], 1)
+        units = draws[: points.shape[1]]
+        largest = np.abs(points @ (units / np.linalg.norm(units, axis=0))).max(0, initial=0)
         residual_df = max(df[n] + 1 - rank, 0) if clustered else df[n]
         divisor = rank * (df[n] / max(residual_df, 1) if clustered else 1)
         quantiles[n] = _bisect_tail(largest, rank, residual_df, divisor, alpha) if residual_df > 0 else np.inf
