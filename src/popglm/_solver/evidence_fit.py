@@ -37,9 +37,9 @@ from popglm._sums.scale import chi_squared_sums
 
 MAX_STAGES = 25
 STAGE_TOL = 1e-2  # gain, in nats, that coefficients may lack before the last stage: the quadratic model allows for it
-# Imbalance of the evidence at strengths of the last stage, relative to the degrees of freedom, below which one more step ends the
-# search: a step leaves a tenth of it.
-SETTLED_IMBALANCE = 0.02
+# Root mean square change of the linear predictor, weighted by the Hessian, from the point of a Hessian to the optimum of its
+# quadratic model, below which another Hessian would be the same.
+SETTLED_CHANGE = 0.05
 MAX_HESSIAN_ENTRIES = 2e7  # of the Hessians that one pass sums
 Hessians = dict[int, Float[np.ndarray, "parameters parameters"]]
 
@@ -77,10 +77,10 @@ def fit_by_evidence(
         loose = constants._replace(tol=max(constants.tol, STAGE_TOL))
         searching, hessians = ~constants.null.silent, _null_hessians(problem)
         for stage in range(MAX_STAGES):
-            found, imbalance = _update_strengths(design, problem, state, found, searching, hessians, parts)
+            found, change = _update_strengths(design, problem, state, found, searching, hessians, parts)
             problem, state = _apply_strengths(loose, problem, state, found, hessians)
             problem, state, _ = run_passes(design, loose, problem, state, 0, maxiter, report, None)
-            searching &= ~((imbalance < SETTLED_IMBALANCE) & (stage > 0))
+            searching &= ~((change < SETTLED_CHANGE) & (stage > 0))
             if not searching.any():
                 break
             hessians = _sum_hessians(design, problem, state, np.flatnonzero(searching))
@@ -121,9 +121,9 @@ def _update_strengths(
     hessians: Hessians,
     parts: Any,
 ) -> tuple[Strengths, NeuronScalars]:
-    """Maximise the evidence of each neuron that is searching; return the imbalance where each began."""
+    """Maximise the evidence of each neuron that is searching; return the change of its linear predictor to the new optimum."""
     nats = problem.bins / _loss_divisor(design, problem, state, found.total_edf)  # per unit of the mean loss
-    strength, steps, imbalance = found.strength.copy(), list(found.steps), np.full(len(searching), np.inf)
+    strength, steps, change = found.strength.copy(), list(found.steps), np.full(len(searching), np.inf)
     used = (np.abs(parts.basis).T @ problem.precondition.mask[:, :-1].T > 0).T
     for n in np.flatnonzero(searching):
         model = _quadratic_model(problem, state, n, hessians[n], nats[n]).rotate(parts.basis)
@@ -131,10 +131,12 @@ def _update_strengths(
         if last is not None:
             last = last._replace(log_strength=np.log(strength[n] * nats[n]))
         step = maximise_evidence(model.select(used[n]), parts.weights[:, used[n]], last)
-        edf, imbalance[n] = np.zeros(len(used[n])), step.imbalance
-        edf[used[n]] = step.edf
+        edf, coef = np.zeros(len(used[n])), np.zeros(len(used[n]))
+        edf[used[n]], coef[used[n]] = step.edf, step.coef
+        move = coef - parts.basis.T @ problem.coordinates.to_model(state.accepted.point[[n]])[0][0]
+        change[n] = np.sqrt(max(move @ model.hessian @ move, 0) / np.exp(model.log_intercept_information))
         strength[n], steps[n] = np.exp(step.log_strength) / nats[n], step._replace(edf=edf)
-    return Strengths(strength, steps), imbalance
+    return Strengths(strength, steps), change
 
 
 def _quadratic_model(
@@ -174,6 +176,14 @@ def _apply_strengths(
     return problem, redirect_all(constants, problem, state)
 
 
+def _has_part(problem: Problem, found: Strengths) -> Bool[np.ndarray, "neurons parts"]:
+    """Mark the parts that have a feature in a neuron's mask, of neurons that are not silent."""
+    mask = problem.precondition.mask[:, :-1]
+    parts = problem.objective.penalty.quadratic_parts(mask.shape[1])
+    used = np.abs(parts.basis).T @ mask.T > 0
+    return ((parts.weights > 0) @ used > 0).T & np.isfinite(found.strength)
+
+
 def _with_evidence(
     fit: Fit, problem: Problem, found: Strengths, searching: Bool[np.ndarray, " neurons"]
 ) -> tuple[Fit, Evidence]:
@@ -184,7 +194,7 @@ def _with_evidence(
     return (
         fit._replace(convergence=convergence, features=fit.features._replace(n_params=found.total_edf + 1)),
         Evidence(
-            strength=np.where(np.isfinite(found.strength), found.strength, np.nan),
+            strength=np.where(_has_part(problem, found), found.strength, np.nan),
             edf=np.add.reduceat(edf, np.cumsum(sizes) - sizes, axis=1),
             log_determinants=np.array([np.nan if s is None else s.log_determinants for s in found.steps]),
         ),

@@ -121,8 +121,8 @@ def require_numeric_strength(evidence, method):
     """Refuse strengths by evidence where no Hessian of all data is at hand."""
     if evidence:
         raise ValueError(
-            f'`{method}` needs numbers for `regularizer_strength`; got "evidence", which `fit` takes. Fit a model to part of '
-            "the data, and write regularizer_strength=model.strength_."
+            f'`{method}` needs numbers for `regularizer_strength`; got "evidence", which only `fit` takes. Use `fit`, or take '
+            "the strengths of such a fit: regularizer_strength=model.strength_."
         )
 
 

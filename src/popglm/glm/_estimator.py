@@ -66,7 +66,8 @@ class Estimator(Model):
         Returns
         -------
         self
-            With `coef_`, `intercept_`, and per neuron `n_iter_`, `converged_` and `scale_` (1 where the model has none).
+            With `coef_`, `intercept_`, and per neuron `n_iter_`, `converged_` and `scale_` (1 where the model has none). With
+            strengths by evidence also `strength_`, `edf_` and `log_evidence_`.
 
         Raises
         ------
@@ -171,7 +172,7 @@ class Estimator(Model):
         >>> path.coef.shape, (path.coef != 0).sum((1, 2)).tolist()
         ((10, 5, 2), [10, 9, 9, 9, 7, 7, 4, 3, 2, 0])
         """
-        settings = resolve_settings(self, X)
+        settings = resolve_settings(self, X).with_numeric_strength("fit_path")
         return fit_along_path(settings, X, y, sample_weight, offset, strengths, n_strengths, progress)
 
     def fit_batches(
@@ -274,7 +275,7 @@ class Estimator(Model):
         >>> bool(np.allclose(model.coef_, PopulationGLM().fit(X, y).coef_, atol=1e-3))
         True
         """
-        settings = resolve_settings(self)
+        settings = resolve_settings(self).with_numeric_strength("fit_batches")
         fitted, state, history = fit_by_batches(
             settings, batches, n_steps, init=init, solver=solver, progress=progress, callback=callback,
             held_out=held_out, check_every=check_every, patience=patience, checkpoint=checkpoint,
@@ -368,7 +369,7 @@ class Estimator(Model):
         ...                       solver_kwargs={"stepsize": 0.1, "acceleration": False})
         >>> state = model.initialize_state(X, y, model.initialize_params(X, y))
         """
-        settings = resolve_settings(self, X, params_layout(self))
+        settings = resolve_settings(self, X, params_layout(self)).with_numeric_strength("initialize_state")
         return initial_solver_state(settings, X, y, params, params_names(self), sample_weight, offset)
 
     def update(
@@ -420,6 +421,7 @@ class Estimator(Model):
         (5, 3)
         """
         settings, names = resolve_settings(self, X, params_layout(self)), params_names(self)
+        settings = settings.with_numeric_strength("update")
         params, state, fitted = update_params(settings, params, state, X, y, names, sample_weight, offset)
         if fitted is not None:
             self._store(fitted)

@@ -23,8 +23,9 @@ class GLM(Estimator):
     regularizer
         "UnRegularized", "Ridge", "Lasso", "ElasticNet", or an object of `popglm.regularizer`.
     regularizer_strength
-        Strength of the penalty on the scale of the mean loss, or an array with one for each feature, or for each group of a
-        penalty of groups; None is the regularizer's own (1).
+        Strength of the penalty on the scale of the mean loss, or an array with one for each feature, or for each part of a
+        penalty that has several; None is the regularizer's own (1). "evidence": the data choose a strength for each part of
+        `Ridge`, `Smoothness` or `Mixed`, the maximum of the restricted likelihood (REML).
     solver_name
         None for the exact solver of this package. "GradientDescent", "LBFGS", "BFGS", "NonlinearCG" or
         "ProximalGradient" for jaxopt's.
@@ -39,12 +40,19 @@ class GLM(Estimator):
         Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
     scale_ : shape (1,)
         Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
+    strength_ : shape (parts,)
+        With strengths by evidence: those found, as `regularizer_strength` takes them. NaN where there is nothing to fit.
+    edf_ : shape (inputs,)
+        With strengths by evidence: effective degrees of freedom of the filter of each input.
+    log_evidence_ : shape (1,)
+        With strengths by evidence: logarithm of the restricted likelihood at its maximum, by Laplace's approximation.
     bin_size_ : float
         In seconds, if X or y has times. New data must have the same, and the same names of columns in the same order.
 
     References
     ----------
-    Nelder and Wedderburn (1972), *Journal of the Royal Statistical Society A* 135:370-384.
+    Nelder and Wedderburn (1972), *Journal of the Royal Statistical Society A* 135:370-384; Wood (2011), *Journal of the Royal
+    Statistical Society B* 73:3-36; Wood and Fasiolo (2017), *Biometrics* 73:1071-1081.
 
     Examples
     --------
@@ -84,7 +92,7 @@ class PopulationGLM(Estimator):
     Parameters
     ----------
     observation_model, inverse_link_function, regularizer, regularizer_strength, solver_name, solver_kwargs
-        As for `GLM`. A strength of shape (features, neurons), (groups, neurons) or (1, neurons) is each neuron's own.
+        As for `GLM`. A strength of shape (features, neurons), (parts, neurons) or (1, neurons) is each neuron's own.
     feature_mask
         Array (features, neurons) of 0 and 1; a coefficient with a 0 is 0 and stays 0. None uses every feature. A NaN in X
         costs a neuron its row only where the neuron uses that feature; fits by batches and `update` leave out the row.
@@ -96,6 +104,8 @@ class PopulationGLM(Estimator):
         Evaluations (or jaxopt's iterations), and whether the solver reached its tolerance.
     scale_ : shape (neurons,)
         Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
+    strength_, edf_, log_evidence_ : shapes (parts, neurons), (inputs, neurons), (neurons,)
+        As for `GLM`, with strengths by evidence.
     bin_size_ : float
         In seconds, if X or y has times. New data must have the same, and the same names of columns in the same order.
 

@@ -212,7 +212,7 @@ def cross_validate_path(
     """
     require_estimator(model, Model)
     require_flag("progress", progress)
-    settings = resolve_settings(model, X)
+    settings = resolve_settings(model, X).with_numeric_strength("cross_validate_path")
     model = clone(model).set_params(regularizer=settings.objective.penalty)  # rows alone do not tell the inputs
     path = model.fit_path(
         X, y, strengths=strengths, n_strengths=n_strengths, sample_weight=sample_weight, offset=offset
