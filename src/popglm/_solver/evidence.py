@@ -154,7 +154,7 @@ def maximise_evidence(
         if useless.any():
             removed = removed | useless
             continue
-        gain, best = _gains_of_return(model, weights, removed & informed, evaluation)
+        gain, best = _gains_of_return(model, weights, removed, informed, evaluation)
         returning = gain > MIN_GAIN_OF_RETURN
         if not returning.any():
             break
@@ -185,8 +185,14 @@ def initial_log_strength(model: QuadraticModel, weights: Float[Array, "parts coo
 
 
 def removed_log_strength(model: QuadraticModel, weights: Float[Array, "parts coordinates"]) -> Float[Array, " parts"]:
-    """Logarithms of strengths that leave a part no freedom, as they are told to the user."""
-    information = np.where(weights > 0, np.maximum(np.diag(model.hessian), 0), 0).max(1, initial=0)
+    """Logarithms of strengths that leave a part no freedom, as they are told to the user.
+
+    A part about which the data say nothing, such as the constant of splines beside the intercept, gets that of the information
+    about all coordinates: its coefficients are 0, and so all coefficients are unique.
+    """
+    diagonal = np.maximum(np.diag(model.hessian), 0)
+    information = np.where(weights > 0, diagonal, 0).max(1, initial=0)
+    information = np.where(_is_informed(model, weights), information, diagonal.max(initial=0))
     least = np.where(weights > 0, weights, np.inf).min(1, initial=np.inf)
     return np.log(
         REMOVED_RATIO * np.maximum(information, np.finfo(float).tiny) / np.where(np.isfinite(least), least, 1)
@@ -260,7 +266,7 @@ def _factor_and_inverse(matrix: Float[Array, "coordinates coordinates"]) -> tupl
 
 def _without(
     model: QuadraticModel, weights: Float[Array, "parts coordinates"], removed: Bool[Array, " parts"]
-) -> tuple[QuadraticModel, Float[Array, "left coordinates"]]:
+) -> tuple[QuadraticModel, Float[Array, "left kept"]]:
     """Return the model, and the weights of the other parts, without the coordinates of removed parts."""
     kept = ~(weights[removed] > 0).any(0)
     return model.select(kept), weights[~removed][:, kept]
@@ -288,6 +294,7 @@ def _gains_of_return(
     model: QuadraticModel,
     weights: Float[Array, "parts coordinates"],
     removed: Bool[Array, " parts"],
+    informed: Bool[Array, " parts"],
     here: _Evaluation,
 ) -> tuple[Float[Array, " parts"], Float[Array, " parts"]]:
     """Evidence that each removed part would add at its best strength, with the other strengths as they are, and this strength.
@@ -298,7 +305,7 @@ def _gains_of_return(
     gain, best = np.full(len(weights), -np.inf), np.zeros(len(weights))
     gone = (weights[removed] > 0).sum(0)
     kept = gone == 0
-    for part in np.flatnonzero(removed):
+    for part in np.flatnonzero(removed & informed):
         own = (weights[part] > 0) & (gone == 1)  # coordinates that no other removed part holds at 0
         if not own.any():
             continue
