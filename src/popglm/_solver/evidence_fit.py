@@ -126,7 +126,7 @@ def _update_strengths(
     strength, steps, change = found.strength.copy(), list(found.steps), np.full(len(searching), np.inf)
     used = (np.abs(parts.basis).T @ problem.precondition.mask[:, :-1].T > 0).T
     for n in np.flatnonzero(searching):
-        model = _quadratic_model(problem, state, n, hessians[n], nats[n]).rotate(parts.basis)
+        model = _quadratic_model(problem, state, int(n), hessians[n], nats[n]).rotate(parts.basis)
         last = found.steps[n]
         if last is not None:
             last = last._replace(log_strength=np.log(strength[n] * nats[n]))
