@@ -28,7 +28,7 @@ FAULTS = {
         "few_clusters",
     ),
     "an estimated scale is known": Fault(
-        "inference/_unpenalised_fit.py",
+        "inference/_fit_on_data.py",
         'self.observation_model.dispersion == "pearson"',
         "False",
         "inference/test_inference.py",

@@ -26,10 +26,16 @@ GRADIENT_TOL = 1e-4  # of the evidence, relative to the degrees of freedom of a 
 MIN_PART_EDF = 0.02  # scale of small degrees of freedom in this tolerance
 REMOVAL_EDF = 0.05  # degrees of freedom below which a part is removed if the evidence still grows with its strength
 MIN_GAIN = 0.1  # evidence, in nats, that a part must add to the model without it
+MIN_GAIN_OF_RETURN = 0.11  # evidence that a removed part must add to come back
+LOG_STRENGTH_GRID = np.linspace(-12, 8, 41)  # where this is tried, relative to the information about the part
+MAX_HALVINGS = 20  # of a Newton step
+ROUND_OFF = 1e-9  # of the evidence
 MAX_USELESS_EDF = 2.0  # degrees of freedom up to which a part may add less than that
-MAX_RETURNS = 3  # times that removed parts may come back
+MAX_RETURNS = 12  # times that parts are removed or come back
 REMOVED_RATIO = 1e5  # strength of a removed part, relative to the information about its coordinates
-FLOOR_EPSILONS = 64.0  # precision of what no part penalises, relative to the information, in units of the round-off of sums
+FLOOR_EPSILONS = (
+    64.0  # precision of what no part penalises, relative to the information, in units of the round-off of sums
+)
 
 
 class QuadraticModel(NamedTuple):
@@ -71,8 +77,8 @@ class QuadraticModel(NamedTuple):
 class StrengthStep(NamedTuple):
     """Strengths of one neuron at the maximum of the evidence, and what belongs to them.
 
-    `removed` parts have no freedom left. `edf` are the effective degrees of freedom of each coordinate, `imbalance` is the gradient
-    of the evidence where the search began, relative to the degrees of freedom; infinite if other parts are removed.
+    `removed` parts have no freedom left. `edf` are the effective degrees of freedom of each coordinate, `log_determinants` is half
+    the logarithm of the ratio of prior and posterior precision.
     """
 
     log_strength: Float[Array, " parts"]
@@ -80,7 +86,6 @@ class StrengthStep(NamedTuple):
     edf: Float[Array, " coordinates"]
     coef: Float[Array, " coordinates"]
     log_determinants: float
-    imbalance: float
 
 
 class _Evaluation(NamedTuple):
@@ -138,35 +143,31 @@ def maximise_evidence(
 
     `weights` are the eigenvalues of the parts of the penalty, 0 or more, in the coordinates of the model.
     """
-    start, caps = initial_log_strength(model, weights), removed_log_strength(model, weights)
     informed = _is_informed(model, weights)
-    log_strength, removed = (start, ~informed) if last is None else (last.log_strength, last.removed | ~informed)
-    begun, useless = None, np.zeros_like(removed)
-    for _ in range(MAX_RETURNS * len(weights)):
-        log_strength, removed, evaluation, imbalance = _climb(model, weights, log_strength, removed)
-        begun = imbalance if begun is None else begun
-        gains = np.full(len(weights), np.inf)
-        gains[~removed] = _gains(evaluation, _without(model, weights, removed)[1], log_strength[~removed])
-        returning = _returning_parts(model, weights, removed, evaluation) & informed & ~useless
-        if gains.min(initial=np.inf) < MIN_GAIN:
-            removed, useless = removed.copy(), useless.copy()
-            removed[np.argmin(gains)] = useless[np.argmin(gains)] = True
-        elif returning.any():
-            removed, log_strength = removed & ~returning, np.where(returning, start, log_strength)
-        else:
+    if last is None:
+        log_strength, removed = initial_log_strength(model, weights), ~informed
+    else:
+        log_strength, removed = last.log_strength, last.removed | ~informed
+    for _ in range(MAX_RETURNS):
+        log_strength, removed, evaluation = _climb(model, weights, log_strength, removed)
+        useless = _useless_parts(evaluation, weights, log_strength, removed)
+        if useless.any():
+            removed = removed | useless
+            continue
+        gain, best = _gains_of_return(model, weights, removed & informed, evaluation)
+        returning = gain > MIN_GAIN_OF_RETURN
+        if not returning.any():
             break
-    if last is not None and (removed != (last.removed | ~informed)).any():
-        begun = np.inf
+        removed, log_strength = removed & ~returning, np.where(returning, best, log_strength)
     kept = ~(weights[removed] > 0).any(0)
     edf, coef = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     edf[kept], coef[kept] = 1 - evaluation.held * np.diag(evaluation.inverse), evaluation.coef
     return StrengthStep(
-        log_strength=np.where(removed, caps, log_strength),
+        log_strength=np.where(removed, removed_log_strength(model, weights), log_strength),
         removed=removed,
         edf=edf,
         coef=coef,
         log_determinants=evaluation.log_determinants - model.log_intercept_information / 2,
-        imbalance=float(begun),
     )
 
 
@@ -197,58 +198,51 @@ def _climb(
     weights: Float[Array, "parts coordinates"],
     log_strength: Float[Array, " parts"],
     removed: Bool[Array, " parts"],
-) -> tuple[Array, Array, _Evaluation, float]:
-    """Newton's method with steps that never lower the evidence; return strengths, removed parts and the last evaluation.
-
-    The last value is the imbalance where it began.
-    """
-    begun = None
-    for n in range(MAX_NEWTON_STEPS):
+) -> tuple[Array, Array, _Evaluation]:
+    """Newton's method with steps that do not lower the evidence; return strengths, removed parts and the last evaluation."""
+    here = None
+    for _ in range(MAX_NEWTON_STEPS):
         parts, (part_model, part_weights) = np.flatnonzero(~removed), _without(model, weights, removed)
-        here = _Evaluation.at(part_model, part_weights, log_strength[parts])
-        imbalance = np.abs(here.gradient) / (np.maximum(here.part_edf, 0) + MIN_PART_EDF)
-        begun = imbalance.max(initial=0) if begun is None else begun
-        small = (here.part_edf < REMOVAL_EDF) & (here.gradient > 0)
-        leaving = _leaving_parts(model, weights, log_strength, removed, parts[small])
-        if leaving.any():
-            removed = removed | leaving
+        here = _Evaluation.at(part_model, part_weights, log_strength[parts]) if here is None else here
+        fading = (here.part_edf < REMOVAL_EDF) & (here.gradient > 0)
+        if fading.any():
+            removed, here = removed.copy(), None
+            removed[parts[fading]] = True
             continue
-        if imbalance.max(initial=0) <= GRADIENT_TOL or n == MAX_NEWTON_STEPS - 1:
+        if (np.abs(here.gradient) <= GRADIENT_TOL * (np.maximum(here.part_edf, 0) + MIN_PART_EDF)).all():
             break
-        step = _newton_step(here, part_weights, log_strength[parts])
-        for _ in range(20):
-            trial = log_strength[parts] + step
-            if _value(part_model, part_weights, trial) >= here.value - 1e-9 * (1 + abs(here.value)):
+        step, log_strength = _newton_step(here, part_weights, log_strength[parts]), log_strength.copy()
+        for _ in range(MAX_HALVINGS):
+            trial = _try_at(part_model, part_weights, log_strength[parts] + step)
+            if trial is not None and trial.value >= here.value - ROUND_OFF * (1 + abs(here.value)):
                 break
             step = step / 2
-        log_strength = log_strength.copy()
-        log_strength[parts] = trial
-    return log_strength, removed, here, float(begun)
+        else:
+            break
+        log_strength[parts], here = log_strength[parts] + step, trial
+    if here is None:
+        here = _Evaluation.at(*_without(model, weights, removed), log_strength[~removed])
+    return log_strength, removed, here
 
 
-def _without(
-    model: QuadraticModel, weights: Float[Array, "parts coordinates"], removed: Bool[Array, " parts"]
-) -> tuple[QuadraticModel, Float[Array, "left coordinates"]]:
-    """Return the model, and the weights of the other parts, without the coordinates of removed parts."""
-    kept = ~(weights[removed] > 0).any(0)
-    return model.select(kept), weights[~removed][:, kept]
+def _newton_step(
+    here: _Evaluation, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
+) -> Float[Array, " parts"]:
+    """Newton step uphill: curvatures of the wrong sign are turned, small ones raised to the gradient, as for a tail."""
+    values, vectors = np.linalg.eigh(-here.hessian(weights, log_strength))
+    slopes = vectors.T @ here.gradient
+    curvature = np.maximum(np.abs(values), np.abs(slopes) / MAX_LOG_STEP)
+    step = vectors @ (slopes / np.maximum(curvature, np.finfo(float).tiny))
+    return step * min(1, MAX_LOG_STEP / max(np.abs(step).max(initial=0), np.finfo(float).tiny))
 
 
-def _leaving_parts(
-    model: QuadraticModel,
-    weights: Float[Array, "parts coordinates"],
-    log_strength: Float[Array, " parts"],
-    removed: Bool[Array, " parts"],
-    candidates: Int[Array, " candidates"],
-) -> Bool[Array, " parts"]:
-    """Those of the candidates of which the evidence does not fall at the end, where their strength is infinite."""
-    leaving = np.zeros_like(removed)
-    leaving[candidates] = True
-    if leaving.any():
-        without = removed | leaving
-        limit = _Evaluation.at(*_without(model, weights, without), log_strength[~without])
-        leaving &= ~_returning_parts(model, weights, without, limit)
-    return leaving
+def _try_at(
+    model: QuadraticModel, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
+) -> _Evaluation | None:
+    try:
+        return _Evaluation.at(model, weights, log_strength)
+    except np.linalg.LinAlgError:
+        return None
 
 
 def _factor_and_inverse(matrix: Float[Array, "coordinates coordinates"]) -> tuple[Array, Array]:
@@ -264,57 +258,57 @@ def _factor_and_inverse(matrix: Float[Array, "coordinates coordinates"]) -> tupl
     return lower, inverse
 
 
-def _newton_step(
-    here: _Evaluation, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
-) -> Float[Array, " parts"]:
-    """Newton step uphill: curvatures of the wrong sign are turned, small ones raised to the gradient, as for a tail."""
-    values, vectors = np.linalg.eigh(-here.hessian(weights, log_strength))
-    slopes = vectors.T @ here.gradient
-    curvature = np.maximum(np.abs(values), np.abs(slopes) / MAX_LOG_STEP)
-    step = vectors @ (slopes / np.maximum(curvature, np.finfo(float).tiny))
-    return step * min(1, MAX_LOG_STEP / max(np.abs(step).max(initial=0), np.finfo(float).tiny))
+def _without(
+    model: QuadraticModel, weights: Float[Array, "parts coordinates"], removed: Bool[Array, " parts"]
+) -> tuple[QuadraticModel, Float[Array, "left coordinates"]]:
+    """Return the model, and the weights of the other parts, without the coordinates of removed parts."""
+    kept = ~(weights[removed] > 0).any(0)
+    return model.select(kept), weights[~removed][:, kept]
 
 
-def _value(
-    model: QuadraticModel, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
-) -> float:
-    try:
-        return _Evaluation.at(model, weights, log_strength).value
-    except np.linalg.LinAlgError:
-        return -np.inf
-
-
-def _gains(
+def _useless_parts(
     here: _Evaluation,
-    weights: Float[Array, "left coordinates"],
-    log_strength: Float[Array, " left"],
-) -> Float[Array, " left"]:
-    """Evidence that each part adds to the model without its coordinates, at the strengths of the other parts."""
-    gains, log_precision = np.full(len(weights), np.inf), np.log(here.held)
-    for part in np.flatnonzero(here.part_edf < MAX_USELESS_EDF):
-        own = weights[part] > 0
+    weights: Float[Array, "parts coordinates"],
+    log_strength: Float[Array, " parts"],
+    removed: Bool[Array, " parts"],
+) -> Bool[Array, " parts"]:
+    """Parts that add less than `MIN_GAIN` to the evidence of the model without their coordinates."""
+    useless, kept = np.zeros_like(removed), ~(weights[removed] > 0).any(0)
+    log_precision, left = np.log(here.held), np.flatnonzero(~removed)
+    for part in left[here.part_edf < MAX_USELESS_EDF]:
+        own = weights[part, kept] > 0
         lower, _ = _factor_and_inverse(here.inverse[own][:, own])
         scaled = scipy.linalg.solve_triangular(lower, here.coef[own], lower=True)
-        gains[part] = scaled @ scaled / 2 + log_precision[own].sum() / 2 + np.log(np.diag(lower)).sum()
-    return gains
+        gain = scaled @ scaled / 2 + log_precision[own].sum() / 2 + np.log(np.diag(lower)).sum()
+        useless[part] = gain < MIN_GAIN
+    return useless
 
 
-def _returning_parts(
+def _gains_of_return(
     model: QuadraticModel,
     weights: Float[Array, "parts coordinates"],
     removed: Bool[Array, " parts"],
-    evaluation: _Evaluation,
-) -> Bool[Array, " parts"]:
-    """Removed parts of which the evidence grows when their strength falls from infinity (a score test)."""
-    gone = weights[removed] > 0
-    kept, returning = ~gone.any(0), np.zeros(len(weights), bool)
-    if not removed.any():
-        return returning
-    cross = model.hessian[~kept][:, kept]
-    score = model.target[~kept] - cross @ evaluation.coef
-    information = np.diag(model.hessian)[~kept] - np.einsum("ik,kl,il->i", cross, evaluation.inverse, cross)
-    alone = gone.sum(0)[~kept] == 1  # coordinates that only one removed part holds at 0
-    eigenvalues = np.where(gone, weights[removed], np.inf)[:, ~kept]
-    growth = (np.where(alone, score**2 - information, 0) / eigenvalues).sum(1)
-    returning[removed] = growth > 0
-    return returning
+    here: _Evaluation,
+) -> tuple[Float[Array, " parts"], Float[Array, " parts"]]:
+    """Evidence that each removed part would add at its best strength, with the other strengths as they are, and this strength.
+
+    With the score u and the information M about its coordinates, beside the others, this is a function of one strength,
+    in coordinates in which M and the penalty are diagonal.
+    """
+    gain, best = np.full(len(weights), -np.inf), np.zeros(len(weights))
+    gone = (weights[removed] > 0).sum(0)
+    kept = gone == 0
+    for part in np.flatnonzero(removed):
+        own = (weights[part] > 0) & (gone == 1)  # coordinates that no other removed part holds at 0
+        if not own.any():
+            continue
+        cross, unit = model.hessian[own][:, kept], 1 / np.sqrt(weights[part, own])
+        score = unit * (model.target[own] - cross @ here.coef)
+        information = unit[:, None] * (model.hessian[own][:, own] - cross @ here.inverse @ cross.T) * unit
+        values, vectors = np.linalg.eigh(information)
+        values, squares = np.maximum(values, 0), (vectors.T @ score) ** 2
+        trials = np.log(max(values[-1], np.finfo(float).tiny)) + LOG_STRENGTH_GRID
+        strengths = np.exp(trials)[:, None]
+        gains = (squares / (values + strengths) - np.log1p(values / strengths)).sum(1) / 2
+        gain[part], best[part] = gains.max(), trials[np.argmax(gains)]
+    return gain, best

@@ -37,9 +37,9 @@ from popglm._sums.scale import chi_squared_sums
 
 MAX_STAGES = 25
 STAGE_TOL = 1e-2  # gain, in nats, that coefficients may lack before the last stage: the quadratic model allows for it
-# Imbalance of the evidence at strengths of the last stage, relative to the degrees of freedom, below which one more step ends the
-# search: a step leaves a tenth of it.
-SETTLED_IMBALANCE = 0.02
+# Root mean square change of the linear predictor, weighted by the Hessian, from the point of a Hessian to the optimum of its
+# quadratic model, below which another Hessian would be the same.
+SETTLED_CHANGE = 0.05
 MAX_HESSIAN_ENTRIES = 2e7  # of the Hessians that one pass sums
 Hessians = dict[int, Float[np.ndarray, "parameters parameters"]]
 
@@ -77,10 +77,10 @@ def fit_by_evidence(
         loose = constants._replace(tol=max(constants.tol, STAGE_TOL))
         searching, hessians = ~constants.null.silent, _null_hessians(problem)
         for stage in range(MAX_STAGES):
-            found, imbalance = _update_strengths(design, problem, state, found, searching, hessians, parts)
+            found, change = _update_strengths(design, problem, state, found, searching, hessians, parts)
             problem, state = _apply_strengths(loose, problem, state, found, hessians)
             problem, state, _ = run_passes(design, loose, problem, state, 0, maxiter, report, None)
-            searching &= ~((imbalance < SETTLED_IMBALANCE) & (stage > 0))
+            searching &= ~((change < SETTLED_CHANGE) & (stage > 0))
             if not searching.any():
                 break
             hessians = _sum_hessians(design, problem, state, np.flatnonzero(searching))
@@ -121,9 +121,9 @@ def _update_strengths(
     hessians: Hessians,
     parts: Any,
 ) -> tuple[Strengths, NeuronScalars]:
-    """Maximise the evidence of each neuron that is searching; return the imbalance where each began."""
+    """Maximise the evidence of each neuron that is searching; return the change of its linear predictor to the new optimum."""
     nats = problem.bins / _loss_divisor(design, problem, state, found.total_edf)  # per unit of the mean loss
-    strength, steps, imbalance = found.strength.copy(), list(found.steps), np.full(len(searching), np.inf)
+    strength, steps, change = found.strength.copy(), list(found.steps), np.full(len(searching), np.inf)
     used = (np.abs(parts.basis).T @ problem.precondition.mask[:, :-1].T > 0).T
     for n in np.flatnonzero(searching):
         model = _quadratic_model(problem, state, n, hessians[n], nats[n]).rotate(parts.basis)
@@ -131,10 +131,12 @@ def _update_strengths(
         if last is not None:
             last = last._replace(log_strength=np.log(strength[n] * nats[n]))
         step = maximise_evidence(model.select(used[n]), parts.weights[:, used[n]], last)
-        edf, imbalance[n] = np.zeros(len(used[n])), step.imbalance
-        edf[used[n]] = step.edf
+        edf, coef = np.zeros(len(used[n])), np.zeros(len(used[n]))
+        edf[used[n]], coef[used[n]] = step.edf, step.coef
+        move = coef - parts.basis.T @ problem.coordinates.to_model(state.accepted.point[[n]])[0][0]
+        change[n] = np.sqrt(max(move @ model.hessian @ move, 0) / np.exp(model.log_intercept_information))
         strength[n], steps[n] = np.exp(step.log_strength) / nats[n], step._replace(edf=edf)
-    return Strengths(strength, steps), imbalance
+    return Strengths(strength, steps), change
 
 
 def _quadratic_model(

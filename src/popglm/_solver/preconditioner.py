@@ -219,7 +219,7 @@ class Problem(NamedTuple):
     coordinates: Coordinates
     precondition: Preconditioner
 
-    def penalty_hessian(self, neuron: int) -> Float[Array, "coordinates coordinates"]:
+    def penalty_hessian(self, neuron: Any) -> Float[Array, "coordinates coordinates"]:
         """Hessian of one neuron's penalty in these coordinates; 0 for the intercept."""
         _, penalty, strength = self.objective
         own = strength[neuron if len(strength) > 1 else 0] if np.ndim(strength) == 2 else strength
@@ -323,7 +323,7 @@ def _split_strength(
 def _is_penalised(strength: Any) -> Float[Array, "#parts"]:
     """Strength of 1 for each part of a penalty that has a strength in all neurons, of 0 for the others."""
     positive = np.asarray(strength) > 0
-    return (positive.all(0) if positive.ndim == 2 else positive).astype(float)
+    return np.atleast_1d(positive.all(0) if positive.ndim == 2 else positive).astype(float)
 
 
 def _coordinate_sd(

@@ -72,7 +72,11 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
         fit = fit._replace(features=_with_true_constants(fit.features, counted, exact))
         warn_lost_rows(X, rows.gather(design.valid), design.n_lost, y.columns)
         fitted = _as_fitted(settings, design, mask, fit, center, y_center, names_of(X, y))
-        return fitted if evidence is None else fitted._replace(evidence=_as_result(settings, design, fit, fitted, evidence))
+        return (
+            fitted
+            if evidence is None
+            else fitted._replace(evidence=_as_result(settings, design, fit, fitted, evidence))
+        )
 
 
 def _as_result(settings: Settings, design, fit, fitted: Fitted, evidence: Evidence) -> EvidenceResult:

@@ -1,6 +1,6 @@
 """Inference about a fit: summaries, standard errors, intervals and bands, tests, and false discoveries among many couplings.
 
-All of it holds for a maximum of the likelihood itself, and is refused after a penalty.
+Likelihood ratios need a fit without a penalty; all else also takes quadratic penalties, whose fit is the mode of a posterior.
 """
 
 from popglm._public import export

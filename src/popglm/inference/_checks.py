@@ -22,13 +22,19 @@ NO_TEST_REASONS = {
 }
 
 
-def require_unpenalised(penalty, strength, name):
-    """Refuse estimates that are not a maximum of the likelihood itself."""
-    if penalty.default_strength and np.any(strength > 0):
+def require_quadratic(penalty, strength, name, allow_penalty):
+    """Refuse a penalty that is no sum of squares, and every penalty where the likelihood must be at its maximum."""
+    came = f"`{name}` was fitted with a penalty ({type(penalty).__name__}, strength {np.max(strength):g})"
+    if penalty.l1_share:
         raise ValueError(
-            f"`{name}` was fitted with a penalty ({type(penalty).__name__}, strength {np.max(strength):g}): its estimates "
-            "are biased on purpose, so intervals and tests around them are not valid. Fit without a penalty, with fewer "
-            "functions or features if that is unstable; or judge a penalised model by its score on held-out data."
+            f"{came}: its estimates are exactly 0 or biased by a fixed amount, so they have no normal distribution, and "
+            "intervals and tests would not be valid. Expected no penalty or a quadratic one: use Ridge or Smoothness; or judge "
+            "a model with this penalty by its score on held-out data."
+        )
+    if not allow_penalty:
+        raise ValueError(
+            f"{came}: its likelihood is not at its maximum, so a likelihood ratio has no known distribution. Test groups by "
+            "uncertainty(model, X, y).test(features), or fit without a penalty."
         )
 
 

@@ -25,10 +25,10 @@ from popglm.inference._checks import (
     warn_separated,
 )
 from popglm.inference._estimates import Estimates
+from popglm.inference._fit_on_data import FitOnData
 from popglm.inference._fit_statistics import FitSums
 from popglm.inference._information import estimate_covariance, not_identified
 from popglm.inference._uncertainty import Uncertainty
-from popglm.inference._unpenalised_fit import UnpenalisedFit
 
 COVARIANCE_KINDS = ("fisher", "quasi", "sandwich")
 
@@ -65,13 +65,23 @@ def uncertainty(
     covariance has Pearson's :math:`\chi^2 / (n - k)` in its place, intervals use Student's t with n - k degrees of freedom,
     tests of groups F, as in R's ``family=quasipoisson``. It does not help where single bins hold a spike or none.
 
+    Under a quadratic penalty (Ridge, Smoothness) the fit is the mode of a posterior with a Gaussian prior, and a flat one of the
+    intercept. With the strengths of the penalty in the matrix S, for a mean over n bins, the errors are those of
+
+    .. math:: A^{-1}, \qquad A = (H + n S) / \varphi,
+
+    bands of which cover the truth on average over the points of a filter. H is here the observed information for every kind,
+    and the sandwich is :math:`A^{-1} (B + n S / \varphi) A^{-1}` with B the sum of products of scores: variance and squared bias.
+    An estimated dispersion is Pearson's over n less the effective degrees of freedom. What the data do not determine but the
+    penalty does has finite errors.
+
     It costs two or three passes over the data and 2 x time x features² x neurons operations, as much as features / 20 fits;
-    memory is 8 bytes x neurons x features².
+    memory is 8 bytes x neurons x features², four times that under a penalty.
 
     Parameters
     ----------
     model
-        A fitted `GLM` or `PopulationGLM` without a penalty.
+        A fitted `GLM` or `PopulationGLM`, without a penalty or with a quadratic one, its strengths given or chosen by evidence.
     X, y
         The data of the fit; X may be lazy.
     kind
@@ -96,7 +106,7 @@ def uncertainty(
     Raises
     ------
     ValueError
-        If the model has a penalty; if it lies more than 0.3 standard errors from the optimum of these data, because they are
+        If the model has a penalty that is not quadratic; if it lies more than 0.3 standard errors from the optimum of these data, because they are
         other data or the fit had not converged; or if an observation model of your own does not define its Fisher information.
 
     Warns
@@ -109,7 +119,8 @@ def uncertainty(
     ----------
     McCullagh and Nelder (1989), *Generalized Linear Models*; White (1982), *Econometrica* 50:1-25; Liang and Zeger (1986),
     *Biometrika* 73:13-22; Hotelling (1931), *Annals of Mathematical Statistics* 2:360-378; Cameron and Miller (2015), *Journal
-    of Human Resources* 50:317-372.
+    of Human Resources* 50:317-372; for penalties Nychka (1988), *Journal of the American Statistical Association* 83:1134-1143;
+    Marra and Wood (2012), *Scandinavian Journal of Statistics* 39:53-74.
 
     Examples
     --------
@@ -134,7 +145,7 @@ class FitErrors(NamedTuple):
     """
 
     errors: Uncertainty
-    fit: UnpenalisedFit
+    fit: FitOnData
     valid: Bool[np.ndarray, " neurons"]
     residual_df: Float[np.ndarray, " neurons"]
     dispersion: Float[np.ndarray, " neurons"]
@@ -147,10 +158,10 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         raise ValueError(
             f'`clusters` is for kind="sandwich"; got {clusters!r} for {kind!r}. Leave it out, or write kind="sandwich".'
         )
-    fit = UnpenalisedFit.from_fit(model, X, y, "model", sample_weight, offset)
+    fit = FitOnData.from_fit(model, X, y, "model", sample_weight, offset, allow_penalty=True)
     inputs, terms = (feature_metadata(X, name) for name in ("input", "term"))
     X, y = fit.data.X, fit.data.y
-    if kind != "sandwich":
+    if kind != "sandwich" and fit.prior is None:
         require_fisher_information(fit.observation_model)
     labels, power = _as_clusters(clusters, X, y, fit.data.weight) if kind == "sandwich" else (None, None)
     result = estimate_covariance(fit, kind, labels, power)
@@ -158,15 +169,18 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         warn_neurons(result.silent, y.columns, "nothing to fit, so no standard errors")
     far = require_near_optimum(result.distance, result.silent, y.columns)
     undetermined = not_identified(result.null_directions, result.conditional_se, np.eye(fit.coef.shape[1] + 1)).T
-    separation = _find_separation(fit, result.silent | far)
+    separation = _find_separation(fit, result.silent | far, result.posterior)
     separated = separation.combined | np.pad(separation.features, ((0, 0), (0, 1)))
     warn_not_identified(undetermined & ~separated, result.silent | far, X.columns, y.columns)
     if labels is not None:
         require_clusters(result.clusters)
     dispersion, covariance = fit.loss_divisor, np.where(far[:, None, None], np.nan, result.covariance)
-    if kind == "quasi":
+    posterior = result.posterior
+    # Under a penalty the dispersion has the effective degrees of freedom.
+    if kind == "quasi" or (posterior is not None and kind == "fisher" and fit.divisor_is_estimated):
         dispersion = FitSums.from_fit(fit).dispersion(result.residual_df)
         covariance *= (dispersion / fit.loss_divisor)[:, None, None]
+        posterior = posterior and posterior.scale_dispersion(dispersion / fit.loss_divisor)
     warn_separated(separation, y.columns, X.columns)
     covariance[separated[:, :, None] | separated[:, None, :]] = np.nan
     estimated = kind == "quasi" or (fit.divisor_is_estimated and kind == "fisher")
@@ -178,6 +192,8 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         residual_df=result.residual_df if estimated else np.full(len(covariance), np.inf),
         free=np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True),
         clusters=result.clusters,
+        edf=result.edf,
+        posterior=posterior,
     )
     return FitErrors(
         errors=Uncertainty(
@@ -190,10 +206,13 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
     )
 
 
-def _find_separation(fit, excluded):
-    """Coefficients without a finite optimum: features separate bins with an event from bins without."""
+def _find_separation(fit, excluded, posterior):
+    """Coefficients without a finite optimum: features separate bins with an event from bins without, and no penalty holds them."""
     support, params = fit.observation_model.support, np.column_stack([fit.coef, fit.intercept])
     suspects = np.column_stack([fit.coef != 0, np.ones(len(fit.coef), bool)]) & ~excluded[:, None]
+    if posterior is not None:
+        penalised = np.diagonal(posterior.penalty, axis1=1, axis2=2) > 0
+        suspects &= ~np.column_stack([penalised, penalised.any(1)])
     if not (support.counts and suspects.any()):
         return Separation(features=np.zeros(fit.coef.shape, bool), combined=np.zeros(params.shape, bool))
     rows = as_design_rows(fit.data.X.values, centered=False, mask=fit.free)

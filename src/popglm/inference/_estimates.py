@@ -9,8 +9,10 @@ from scipy import stats
 from popglm._design.arrays import as_divisor
 from popglm._sums.rank import MIN_DIRECTION_NORM
 from popglm.inference._checks import as_level
+from popglm.inference._filter_tests import NeuronGroup, penalised_statistics, tail_probabilities
 from popglm.inference._information import not_identified
-from popglm.inference._quantiles import f_quantile, tail_probability, tube_quantile
+from popglm.inference._prior import Posterior
+from popglm.inference._quantiles import f_quantile, maximum_quantile, tail_probability, tube_quantile
 
 
 class Estimates(NamedTuple):
@@ -19,6 +21,7 @@ class Estimates(NamedTuple):
     `covariance` is NaN for parameters without a standard error. The data do not determine the parameters along
     `null_directions`, and `conditional_se` is the standard error of a parameter if all others were known. `residual_df` are
     the degrees of freedom of the dispersion, infinite if it is known. `clusters` is None unless errors are by clusters.
+    `edf` are the effective degrees of freedom of each parameter; `posterior` is None without a penalty.
     """
 
     values: Float[np.ndarray, "neurons parameters"]
@@ -28,6 +31,8 @@ class Estimates(NamedTuple):
     residual_df: Float[np.ndarray, " neurons"]
     free: Bool[np.ndarray, "neurons parameters"]
     clusters: Int[np.ndarray, " neurons"] | None
+    edf: Float[np.ndarray, "neurons parameters"]
+    posterior: Posterior | None = None
 
     @property
     def df(self):
@@ -88,7 +93,8 @@ class Estimates(NamedTuple):
     def band_quantile(self, group, kernel, level):
         """Standard errors from a filter to the edge of a band that contains all of its points, of each neuron.
 
-        The least of three bounds: Bonferroni's, Scheffé's, and that by the length of the path of the filter's direction.
+        The least of three bounds: Bonferroni's, Scheffé's, and that by the length of the path of the filter's direction. Under
+        a penalty it is the quantile of the largest of all points.
         """
         level = as_level(level)
         covariance, _ = self._covariance_of(group)
@@ -98,6 +104,9 @@ class Estimates(NamedTuple):
         length = np.linalg.norm(paths, axis=2, keepdims=True)
         moving = (length[..., 0] > 1e-9 * length.max(1)) & ~self._points_not_identified(group, kernel).T
         paths = np.where(moving[..., None], paths / np.where(length > 0, length, 1), 0)
+        if self.posterior is not None:
+            quantiles = maximum_quantile(paths, moving, self.df, self.clusters is not None, 1 - level)
+            return np.where(finite, quantiles, np.nan)
         finite_pairs = moving[:, 1:] & moving[:, :-1]
         # A direction and its opposite are one.
         angles = np.arccos(np.clip((paths[:, 1:] * paths[:, :-1]).sum(2), -1, 1))
@@ -128,6 +137,32 @@ class Estimates(NamedTuple):
         statistic = np.where(usable, statistic, np.nan)
         p = tail_probability(statistic / divisor, np.maximum(df, 1), as_divisor(residual_df))
         return statistic, df.astype(float), p
+
+    def group_test(self, group):
+        """Statistic, degrees of freedom and p-value of each neuron, by the test for what of the group is penalised."""
+        tests = np.stack(self.wald_test(group))
+        if self.posterior is None:
+            return tuple(tests)
+        found = {
+            n: penalised_statistics(self._neuron_group(n, group), self.posterior, n) for n in range(len(self.values))
+        }
+        penalised = [n for n, statistics in found.items() if statistics]
+        if penalised:
+            statistics = [found[n] for n in penalised]
+            tests[:, penalised] = tail_probabilities(statistics, self.df[penalised], self.clusters is not None)
+        return tuple(tests)
+
+    def _neuron_group(self, neuron, group):
+        """The free coefficients of a group of one neuron, at the optimum."""
+        free = group[self.free[neuron, group]]
+        scale = self.conditional_se[neuron, free]
+        return NeuronGroup(
+            features=free,
+            coef=self.values[neuron, free] + self.posterior.step[neuron, free],
+            covariance=self.covariance[neuron][np.ix_(free, free)],
+            scale=np.where(scale > 0, scale, 1),
+            null=self.null_directions[neuron, free],
+        )
 
     def _covariance_of(self, group):
         """Covariance of a group of parameters, 0 for those that a mask holds, and which of them are free."""

@@ -16,7 +16,7 @@ from popglm._sums.losses import linear_predictor, null_predictor, weighted_sum
 from popglm._sums.moments import bins_and_events
 from popglm._sums.null_model import null_model_of
 from popglm._sums.scores import saturated_log_likelihoods
-from popglm.inference._unpenalised_fit import UnpenalisedFit
+from popglm.inference._fit_on_data import FitOnData
 
 PerNeuron = Float[np.ndarray, " neurons"]
 
@@ -32,7 +32,7 @@ class FitSums(NamedTuple):
     chi_squared: PerNeuron
 
     @classmethod
-    def from_fit(cls, fit: UnpenalisedFit) -> "FitSums":
+    def from_fit(cls, fit: FitOnData) -> "FitSums":
         """Sum in two passes, the first of which needs no features; the null model takes more if there is an offset."""
         model, design = fit.observation_model, fit.data.make_design()
         bins, events = total(bins_and_events, design)
@@ -57,7 +57,7 @@ def saturated_sums(block: Block, model):
     return weighted_sum(block.weight.T, saturated_log_likelihoods(block, model))
 
 
-def tabulate_fit(fit: UnpenalisedFit, sums: FitSums, residual_df: PerNeuron) -> dict[str, np.ndarray]:
+def tabulate_fit(fit: FitOnData, sums: FitSums, residual_df: PerNeuron) -> dict[str, np.ndarray]:
     """Columns of the table of neurons; the degrees of freedom are the bins less the coefficients that the data determine."""
     model, dispersion = fit.observation_model, fit.loss_divisor
     with np.errstate(divide="ignore", invalid="ignore"):

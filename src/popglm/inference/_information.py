@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from popglm._design.arrays import as_divisor, machine_epsilon, round_up_length, to_device, zero_pad
+from popglm._design.arrays import as_divisor, round_up_length, to_device, zero_pad
 from popglm._design.blocks import ArraySource, SumSource
 from popglm._design.design import DesignRows
 from popglm._design.sizes import SIZES
@@ -28,14 +28,13 @@ from popglm._sums.losses import (
     stack_params,
 )
 from popglm._sums.moments import bins_and_events
-from popglm.inference._unpenalised_fit import FitData, UnpenalisedFit
+from popglm.inference._fit_on_data import FitData, FitOnData
+from popglm.inference._inverse_information import InverseInformation
+from popglm.inference._prior import Posterior
 
 MAX_MATRIX_ENTRIES = 2**25  # entries of all matrices that one pass sums
 
 MAX_NEURONS_PER_PASS = 16
-
-# Eigenvalues of a matrix with ones on its diagonal are 0 up to this many times the round-off of a sum.
-MIN_EIGENVALUE_FACTOR = 64
 
 # A direction changes a weighted sum of parameters by round-off alone up to this share of the squared standard error.
 NOT_IDENTIFIED_TOL = 1e-6
@@ -47,7 +46,8 @@ class CovarianceEstimate(NamedTuple):
     `covariance` is NaN for constant features and for coefficients that a mask holds at 0. Along `null_directions` the
     parameters may move without changing the likelihood. `conditional_se` is the standard error of a parameter if all others
     were known. `distance` is that from the estimates to the optimum of the data, in standard errors. `residual_df` is the
-    sum of weights minus the number of parameters. `clusters` is the number of clusters with valid bins.
+    sum of weights minus the number of parameters, `edf` are the effective degrees of freedom of each parameter. `clusters` is
+    the number of clusters with valid bins. `posterior` is None without a penalty.
     """
 
     covariance: Float[np.ndarray, "neurons parameters parameters"]
@@ -57,6 +57,8 @@ class CovarianceEstimate(NamedTuple):
     residual_df: Float[np.ndarray, " neurons"]
     silent: Bool[np.ndarray, " neurons"]
     clusters: Int[np.ndarray, " neurons"] | None
+    edf: Float[np.ndarray, "neurons parameters"]
+    posterior: Posterior | None
 
 
 class ClusteredRows(DesignRows):
@@ -140,17 +142,16 @@ def cluster_scores(n_clusters, max_span):
     return sums
 
 
-def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None, score_power=None) -> CovarianceEstimate:
+def estimate_covariance(fit: FitOnData, kind="fisher", labels=None, score_power=None) -> CovarianceEstimate:
     """Covariance of the estimates of all neurons, by Fisher information, or a sandwich of scores by row or by cluster.
 
     The kind is "sandwich" or another, for Fisher's. For the sandwich, either `labels` are the numbers of the clusters of all
-    bins, from 1, or the scores of a row count by `score_power`.
+    bins, from 1, or the scores of a row count by `score_power`. Under a penalty the information is the observed one.
     """
     model, design, (coef, intercept) = fit.observation_model, fit.data.make_design(), fit.centered_params
     moments = _first_pass(model, design, coef, intercept)
     n_neurons, n_params = len(coef), coef.shape[1] + 1
     free = np.pad(fit.free, ((0, 0), (0, 1)), constant_values=True) & ~moments.silent[:, None]
-    divisor = fit.loss_divisor
     result = CovarianceEstimate(
         covariance=np.full((n_neurons, n_params, n_params), np.nan),
         null_directions=np.zeros((n_neurons, n_params, 0)),
@@ -159,9 +160,11 @@ def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None, score_p
         residual_df=np.zeros(n_neurons),
         silent=moments.silent,
         clusters=None if labels is None else np.zeros(n_neurons, int),
+        edf=np.zeros((n_neurons, n_params)),
+        posterior=None if fit.prior is None else Posterior.zeros(n_neurons, n_params - 1),
     )
     clustered = None if labels is None else _ClusterScores(fit.data, labels)
-    matrices = information_matrices(kind != "sandwich", score_power)
+    matrices = information_matrices(kind != "sandwich" and fit.prior is None, score_power)
     n_rows = max(n_params, 0 if labels is None else int(labels.max()))
     size = int(np.clip(MAX_MATRIX_ENTRIES // (n_params * n_rows), 1, min(MAX_NEURONS_PER_PASS, n_neurons)))
     directions = []
@@ -170,33 +173,83 @@ def estimate_covariance(fit: UnpenalisedFit, kind="fisher", labels=None, score_p
         neurons = np.resize(np.arange(start, min(start + size, n_neurons)), size)
         params = coef[neurons], intercept[neurons], moments.mean[neurons]
         information, *meat = total(matrices, design, model, neurons, *params)
+        bins = moments.bins[neurons]
         if clustered:
             products, number, rows = clustered.score_products(model, neurons, *params)
             result.clusters[neurons] = number
-            correction = _cluster_correction(number, np.maximum(moments.bins[neurons], rows), free[neurons].sum(1))
-            meat = [products * correction[:, None, None]]
+            meat, bins = [products], np.maximum(bins, rows)
         for i, neuron in enumerate(neurons[: n_neurons - start]):
-            inverse = _InverseInformation.from_information(
-                information[i],
-                free=free[neuron],
-                mean=moments.mean[neuron].astype(float),
-                power=moments.power[neuron],
-                nonzero=np.append(coef[neuron] != 0, True),
+            sums = _NeuronSums(
+                information=information[i],
+                score_products=meat[0][i] if meat else None,
+                bins=bins[i],
+                clusters=number[i] if clustered else None,
             )
-            covariance = inverse.matrix * divisor[neuron]
-            if meat:
-                covariance = inverse.matrix @ meat[0][i] @ inverse.matrix
-            uncentering, se = inverse.uncentering_matrix(fit.center), inverse.conditional_se
-            result.covariance[neuron] = np.where(np.outer(se, se) > 0, uncentering @ covariance @ uncentering.T, np.nan)
-            result.conditional_se[neuron] = se
-            result.distance[neuron] = inverse.distance(
-                moments.gradient[neuron], divisor[neuron] if divisor[neuron] > 0 else 1
-            )
-            result.residual_df[neuron] = moments.bins[neuron] - (se > 0).sum() + inverse.null_directions.shape[1]
-            directions.append(uncentering @ inverse.null_directions)
+            directions.append(_store_neuron(result, fit, moments, neuron, free[neuron], sums))
     n_directions = max(a.shape[1] for a in directions)
     padded = [np.pad(a, ((0, 0), (0, n_directions - a.shape[1]))) for a in directions]
     return result._replace(null_directions=np.stack(padded))
+
+
+class _NeuronSums(NamedTuple):
+    """Sums of one neuron: its information, and for a sandwich the products of scores and the number of clusters."""
+
+    information: Float[np.ndarray, "parameters parameters"]
+    score_products: Float[np.ndarray, "parameters parameters"] | None
+    bins: float
+    clusters: int | None
+
+
+def _store_neuron(result: CovarianceEstimate, fit: FitOnData, moments, neuron, free, sums: _NeuronSums):
+    """Write what belongs to one neuron into the result, and return its null directions."""
+    precision, divisor = _prior_precision(fit, neuron, free, moments.bins[neuron]), fit.loss_divisor[neuron]
+    inverse = _invert(fit, moments, neuron, free, sums.information, precision)
+    uncentering, se = inverse.uncentering_matrix(fit.center), inverse.conditional_se
+    centering = 2 * np.eye(len(se)) - uncentering
+    shares = uncentering @ inverse.shares @ centering
+    covariance = inverse.matrix * divisor
+    if sums.score_products is not None:
+        n_params = free.sum() if precision is None else np.trace(shares)
+        correction = 1 if sums.clusters is None else _cluster_correction(sums.clusters, sums.bins, n_params)
+        products = sums.score_products * correction
+        covariance = (
+            inverse.matrix @ (products if precision is None else products + divisor * precision) @ inverse.matrix
+        )
+    result.covariance[neuron] = np.where(np.outer(se, se) > 0, uncentering @ covariance @ uncentering.T, np.nan)
+    result.conditional_se[neuron] = se
+    gradient = moments.gradient[neuron]
+    if precision is not None:
+        gradient = gradient + precision[:, :-1] @ fit.coef[neuron]
+        _store_posterior(result.posterior, neuron, inverse, precision, divisor, shares, inverse.newton_step(gradient))
+    result.distance[neuron] = inverse.distance(gradient, divisor if divisor > 0 else 1)
+    result.edf[neuron] = np.diag(shares)
+    n_params = (se > 0).sum() - inverse.null_directions.shape[1] if precision is None else np.trace(shares)
+    result.residual_df[neuron] = moments.bins[neuron] - n_params
+    return uncentering @ inverse.null_directions
+
+
+def _prior_precision(fit, neuron, free, bins):
+    """Precision of the prior in units of the loss, (parameters, parameters); None without one."""
+    return None if fit.prior is None else fit.prior.precision(neuron, free, bins)
+
+
+def _invert(fit, moments, neuron, free, information, precision) -> InverseInformation:
+    """Invert the information of one neuron, with the precision of a prior if there is one."""
+    center = {"free": free, "mean": moments.mean[neuron].astype(float), "power": moments.power[neuron]}
+    if precision is not None:
+        return InverseInformation.with_prior(information, precision, **center)
+    return InverseInformation.from_information(information, **center, nonzero=np.append(fit.coef[neuron] != 0, True))
+
+
+def _store_posterior(posterior: Posterior, neuron, inverse: InverseInformation, precision, divisor, shares, step):
+    """Write the posterior of one neuron, in nats and without its intercept, which is at its best."""
+    information, divisor = inverse.information, divisor if divisor > 0 else np.nan
+    profile = np.outer(information[:-1, -1], information[-1, :-1]) / max(information[-1, -1], np.finfo(float).tiny)
+    posterior.covariance[neuron] = inverse.matrix[:-1, :-1] * divisor
+    posterior.penalty[neuron] = precision[:-1, :-1] / divisor
+    posterior.information[neuron] = (information[:-1, :-1] - profile) / divisor
+    posterior.test_rank[neuron] = (2 * np.diag(shares) - np.einsum("ij,ji->i", shares, shares))[:-1]
+    posterior.step[neuron] = step[:-1]
 
 
 def not_identified(null_directions, conditional_se, weights) -> Bool[np.ndarray, "points neurons"]:
@@ -247,46 +300,3 @@ class _ClusterScores:
 def _cluster_correction(n_clusters, n_bins, n_params):
     """Correction for few clusters by Stata and statsmodels: C / (C - 1) times (n - 1) / (n - k)."""
     return n_clusters / np.maximum(n_clusters - 1, 1) * (n_bins - 1) / as_divisor(n_bins - n_params)
-
-
-class _InverseInformation(NamedTuple):
-    """Inverse of one neuron's information, in features centred at `mean`; 0 for parameters that are held or do not vary."""
-
-    matrix: Float[np.ndarray, "parameters parameters"]
-    null_directions: Float[np.ndarray, "parameters directions"]
-    varying: Bool[np.ndarray, " parameters"]
-    conditional_se: Float[np.ndarray, " parameters"]
-    mean: Float[np.ndarray, " features"]
-
-    @classmethod
-    def from_information(cls, information, *, free, mean, power, nonzero) -> "_InverseInformation":
-        """Invert on the directions that the data determine; the others are null directions.
-
-        A feature is constant, as for the fit, if its variance is below the round-off of its `power`. Its coefficient is
-        exchangeable with the intercept, unless it is 0 (not `nonzero`).
-        """
-        eps, diagonal = machine_epsilon(), np.diag(information)
-        varies = (diagonal > 8 * eps * power) & np.isfinite(diagonal)
-        varying, constant = free & varies, np.flatnonzero(free & ~varies & nonzero)
-        se = np.where(varying, 1 / np.sqrt(np.where(varying, diagonal, 1)), 0)
-        block = np.ix_(varying, varying)
-        values, vectors = np.linalg.eigh((information * np.outer(se, se))[block])
-        identified = values > MIN_EIGENVALUE_FACTOR * eps
-        matrix, null = np.zeros_like(information), np.zeros((len(diagonal), (~identified).sum()))
-        matrix[block] = (vectors[:, identified] / values[identified]) @ vectors[:, identified].T
-        null[varying] = vectors[:, ~identified]
-        matrix, null = matrix * np.outer(se, se), null * se[:, None]
-        se[constant] = 1 / np.sqrt(np.maximum(power[constant], np.finfo(np.float32).tiny))
-        null = np.concatenate([null, (np.eye(len(se)) * se)[:, constant]], 1)
-        return cls(matrix=matrix, null_directions=null, varying=varying, conditional_se=se, mean=mean)
-
-    def distance(self, gradient, divisor):
-        """Distance from the optimum in standard errors: length of Newton's step in the metric of the information."""
-        gradient = np.append(gradient[:-1] - self.mean * gradient[-1], gradient[-1])
-        return np.sqrt(max(gradient @ self.matrix @ gradient, 0) / divisor)
-
-    def uncentering_matrix(self, center):
-        """Matrix that maps parameters of centred features to those of the features as they are."""
-        matrix = np.eye(len(self.varying))
-        matrix[-1, :-1] = -(self.mean + center)
-        return matrix

@@ -29,11 +29,11 @@ from popglm.inference._checks import (
     require_same_model,
     warn_missing_tests,
 )
+from popglm.inference._fit_on_data import FitOnData, as_unpenalised_model, params_in_double
 from popglm.inference._information import estimate_covariance
 from popglm.inference._quantiles import tail_probability
 from popglm.inference._reduced_fit import fit_reduced
 from popglm.inference._uncertainty import GroupTests
-from popglm.inference._unpenalised_fit import UnpenalisedFit, as_unpenalised_model, params_in_double
 
 # A statistic above this is 0 but for round-off and the distances of both fits from their optimum.
 MIN_STATISTIC = -0.5
@@ -108,7 +108,7 @@ def likelihood_ratio_test(
     """
     reduced_model, fit = (
         as_unpenalised_model(reduced, "reduced"),
-        UnpenalisedFit.from_fit(full, X, y, "full", sample_weight, offset),
+        FitOnData.from_fit(full, X, y, "full", sample_weight, offset),
     )
     require_same_model(fit.observation_model, reduced_model)
     n_neurons, n_features = fit.coef.shape
@@ -154,7 +154,7 @@ def leave_out_test(
     Parameters
     ----------
     model
-        A fit without a penalty.
+        A fit without a penalty; after a quadratic penalty ``uncertainty(model, X, y).test(features)`` has such tests.
     X, y
         The data of the fit; X may be lazy.
     features
@@ -188,7 +188,7 @@ def leave_out_test(
     4.0
     """
     weights = {"sample_weight": sample_weight, "offset": offset}
-    fit = UnpenalisedFit.from_fit(model, X, y, "model", **weights)
+    fit = FitOnData.from_fit(model, X, y, "model", **weights)
     names = fit.data.y.columns
     _, groups, one = as_feature_groups(features, fit.coef.shape[1])
     comparison = NestedComparison.from_fit(fit)
@@ -215,7 +215,7 @@ class NestedComparison(NamedTuple):
     `mean` is that of the features; `ranks` are of each neuron, by its own weights.
     """
 
-    full: UnpenalisedFit
+    full: FitOnData
     design: Design
     silent: Bool[np.ndarray, " neurons"]
     bins: Float[np.ndarray, " neurons"]
@@ -223,7 +223,7 @@ class NestedComparison(NamedTuple):
     ranks: list[Rank]
 
     @classmethod
-    def from_fit(cls, full: UnpenalisedFit) -> "NestedComparison":
+    def from_fit(cls, full: FitOnData) -> "NestedComparison":
         """Make one pass over the data, or two if the neurons differ in their weights."""
         design = full.data.make_design()
         ((bins, events), (n, first, gram)), n_lighter = total(_sums_and_lighter_rows, design)
@@ -237,7 +237,7 @@ class NestedComparison(NamedTuple):
         mean = first / n + full.center
         return cls(full=full, design=design, silent=silent, bins=bins, mean=mean, ranks=ranks)
 
-    def likelihood_ratio(self, reduced: UnpenalisedFit, valid, converged=True) -> tuple[GroupTests, np.ndarray]:
+    def likelihood_ratio(self, reduced: FitOnData, valid, converged=True) -> tuple[GroupTests, np.ndarray]:
         """Tests of the `valid` neurons, and the number of the reason why a neuron has none (0 if it has one).
 
         The statistic is twice the difference of log-likelihoods. It is NaN, too, where the dispersion is.

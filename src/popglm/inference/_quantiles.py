@@ -3,6 +3,9 @@
 import numpy as np
 from scipy import special, stats
 
+N_DIRECTIONS = 2000  # of which the largest value is taken, for bands under a penalty
+MIN_DIRECTION_PART = 1e-3  # parts of unit vectors below this are left out
+
 
 def tail_probability(ratio, df, residual_df):
     """Probability that F(df, residual_df) exceeds `ratio`; that chi-squared / df does, if `residual_df` is infinite."""
@@ -29,4 +32,35 @@ def tube_quantile(length, pieces, df, alpha):
         decay = np.where(normal, np.exp(-(c**2) / 2), (1 + c**2 / finite) ** (-finite / 2))
         above = length / np.pi * decay + 2 * pieces * tail > alpha
         low, high = np.where(above, c, low), np.where(above, high, c)
+    return high
+
+
+def maximum_quantile(directions, moving, df, clustered, alpha):
+    """Upper quantile of the largest absolute value of a standardised process, (neurons,).
+
+    The process is the product of unit vectors, `directions` (neurons, points, functions), with a normal or Student's t vector.
+    Given the direction of that vector, its length follows F, so that directions alone are drawn, of a fixed seed; for
+    `clustered` errors the length is Hotelling's. Points that are not `moving` have no part in it.
+    """
+    draws = np.random.default_rng(0).normal(size=(directions.shape[2], N_DIRECTIONS))
+    quantiles = np.zeros(len(directions))
+    for n, (points, some) in enumerate(zip(directions, moving, strict=True)):
+        points = points[np.ix_(some, np.abs(points).max(0, initial=0) > MIN_DIRECTION_PART)]
+        rank = max(points.shape[1], 1)
+        units = draws[: points.shape[1]]
+        largest = np.abs(points @ (units / np.linalg.norm(units, axis=0))).max(0, initial=0)
+        residual_df = max(df[n] + 1 - rank, 0) if clustered else df[n]
+        divisor = rank * (df[n] / max(residual_df, 1) if clustered else 1)
+        quantiles[n] = _bisect_tail(largest, rank, residual_df, divisor, alpha) if residual_df > 0 else np.inf
+    return quantiles
+
+
+def _bisect_tail(largest, rank, df, divisor, alpha):
+    """Bound that a vector of random length exceeds with probability `alpha`, from its `largest` value at unit length."""
+    inverse = 1 / np.where(largest > 0, largest, np.inf)
+    low, high = 0.0, 40.0
+    for _ in range(40):
+        c = (low + high) / 2
+        above = tail_probability((c * inverse) ** 2 / divisor, rank, df)[largest > 0].sum() > alpha * len(largest)
+        low, high = (c, high) if above else (low, c)
     return high

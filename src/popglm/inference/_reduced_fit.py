@@ -8,14 +8,14 @@ from jaxtyping import Bool
 from popglm._design.inputs import as_design_rows
 from popglm.glm import PopulationGLM
 from popglm.inference._checks import MAX_OPTIMUM_DISTANCE
+from popglm.inference._fit_on_data import FitOnData, as_unpenalised_model, params_in_double
 from popglm.inference._information import estimate_covariance
-from popglm.inference._unpenalised_fit import UnpenalisedFit, as_unpenalised_model, params_in_double
 from popglm.observation_models import ObservationModel
 
 
 def fit_reduced(
-    model, X, fit: UnpenalisedFit, free, start, valid, weights, observation_model: ObservationModel | None = None
-) -> tuple[UnpenalisedFit, Bool[np.ndarray, " neurons"]]:
+    model, X, fit: FitOnData, free, start, valid, weights, observation_model: ObservationModel | None = None
+) -> tuple[FitOnData, Bool[np.ndarray, " neurons"]]:
     """Fit the coefficients that are `free`, from `start`; return the fit, and which neurons are at their optimum.
 
     It is exact, by the default solver, with the settings of the user's `model`, or with another observation model. Neurons
@@ -41,7 +41,7 @@ def fit_reduced(
     return nested, converged
 
 
-def _weight_on_rows(fit: UnpenalisedFit, free, weights) -> dict:
+def _weight_on_rows(fit: FitOnData, free, weights) -> dict:
     """Weights that leave out rows that count for fewer features only; those of the user if there are no such rows."""
     rows = as_design_rows(fit.data.X.values, mask=free)
     counted, full_counted = (source.gather(source.valid_rows()) for source in (rows, fit.data.rows))

@@ -127,9 +127,10 @@ def _headings(model, kind, level, one):
         f"deviance {number('deviance')}, of the null model {number('null_deviance')}",
         f"Pearson chi-squared {number('pearson_chi2')}, dispersion {number('dispersion')}",
     ]
+    if "alpha" in one:
+        lines.append(f"alpha {number('alpha')}, se {number('alpha_se')}")
     if "alpha_p" in one:
-        test = f"test of 0: ratio {number('alpha_statistic')}, p {_format_p(one['alpha_p'])}"
-        lines.append(f"alpha {number('alpha')}, se {number('alpha_se')}; {test}")
+        lines[-1] += f"; test of 0: ratio {number('alpha_statistic')}, p {_format_p(one['alpha_p'])}"
     return [*lines, ""]
 
 
@@ -165,6 +166,10 @@ def summary(
     Gaussian. Scores take `scale_`, which is Pearson's, and so differ a little. The criteria do not depend on `kind`: R gives
     none for quasi-likelihood.
 
+    Under a quadratic penalty k is made of the effective degrees of freedom of the coefficients, so AIC is the conditional one at
+    these strengths, L is not at its maximum, and the tests of single coefficients hold for the posterior; test whole filters by
+    ``uncertainty(...).test``.
+
     Other tools count otherwise. statsmodels does not count the scale: ``info_criteria("aic", dk_params=1)`` does. It takes
     Pearson's scale for Gamma and for links of a Gaussian other than "identity": ``llf_scaled(deviance / n)`` is R's. Its
     ``bic`` is made of the deviance: ``bic_llf`` is ours for counts, ``info_criteria("bic", dk_params=1)`` where the scale
@@ -174,7 +179,7 @@ def summary(
     Parameters
     ----------
     model
-        A fitted `GLM` or `PopulationGLM` without a penalty.
+        A fitted `GLM` or `PopulationGLM`, without a penalty or with a quadratic one.
     X, y
         The data of the fit; X may be lazy.
     kind, clusters
@@ -192,7 +197,7 @@ def summary(
         `coefficients`, a row for each neuron and parameter; and `neurons`, with the columns
 
         - "bins" (the valid ones, each as often as its weight), "parameters" (k), "residual_df" (bins less the intercept and
-          the coefficients), "t_df" (degrees of freedom of Student's t for the statistics of the coefficients, infinite for the
+          the coefficients, or less their effective degrees of freedom under a penalty), "t_df" (degrees of freedom of Student's t for the statistics of the coefficients, infinite for the
           normal distribution);
         - "log_likelihood" and "null_log_likelihood" (of an intercept and the offset, at the same scale), "aic", "bic";
         - "deviance", "null_deviance", "pearson_chi2", not divided by a scale; "dispersion", chi-squared / residual df,
@@ -200,7 +205,7 @@ def summary(
           counts, and the dispersion of quasi-likelihood;
         - for a negative binomial whose alpha was estimated "alpha", "alpha_se" and the likelihood-ratio test against Poisson,
           "alpha_statistic" and "alpha_p". As alpha = 0 lies on the boundary, p is half the tail of chi-squared with one
-          degree of freedom. It costs a fit of a Poisson model.
+          degree of freedom. It costs a fit of a Poisson model. Under a penalty there is no such test, only "alpha" and "alpha_se".
 
         All but "bins" are NaN for neurons that are silent or far from their optimum.
 

@@ -32,6 +32,8 @@ class Uncertainty:
 
     Intervals are Wald's, :math:`\hat w \pm z\,\mathrm{se}`, with quantiles z of the normal distribution, or of Student's t for
     a sandwich by clusters and where a dispersion was estimated (Gaussian, Gamma, quasi-likelihood).
+    Under a penalty the errors are those of the posterior, and intervals cover the truth on average over the points of a filter
+    (Nychka 1988), not at each of them: a peak is flattened, its surroundings are not.
     NaN marks parameters without an error: coefficients that a mask holds at 0, constant features, features that the
     data do not tell apart, neurons without events or far from their optimum.
 
@@ -104,6 +106,15 @@ class Uncertainty:
     def intercept_se(self) -> Float[np.ndarray, " neurons"]:
         """Standard errors of the intercepts, shape (neurons,)."""
         return self._estimates.standard_errors[-1]
+
+    @property
+    def edf(self) -> Coefs:
+        r"""Effective degrees of freedom of the coefficients, shape (features, neurons); their sum over an input is its filter's.
+
+        They are the diagonal of :math:`A^{-1} H`: 1 without a penalty, 0 for a coefficient about which the data say nothing beside
+        it (Hastie and Tibshirani 1990, *Generalized Additive Models*).
+        """
+        return self._public(self._estimates.edf[:, :-1].T)
 
     @property
     def z(self) -> Coefs:
@@ -193,7 +204,8 @@ class Uncertainty:
 
         A pointwise band contains each point of the true filter with probability `level`. A simultaneous band contains all
         points together with this probability: read the shape of a filter from it. Its quantile is the least of three bounds:
-        Bonferroni's, Scheffé's, and that by the length of the path of the filter's direction over the lags.
+        Bonferroni's, Scheffé's, and that by the length of the path of the filter's direction over the lags. Under a penalty,
+        it is that of the largest deviation of the posterior, from 2,000 directions of a fixed seed.
 
         Parameters
         ----------
@@ -234,6 +246,12 @@ class Uncertainty:
 
         Only the part that the data determine is tested: collinear features add no degrees of freedom, as in `leave_out_test`.
 
+        Under a penalty, which the whole group has, this statistic is the penalised likelihood ratio, and its reference is a
+        weighted sum of chi-squared variables (Wood 2013b): a test that the variance of the filter is 0, at the given strength. If
+        a part of the group has no penalty, such as the straight line of `Smoothness` without `ridge`, only as many directions are
+        tested as the filter has degrees of freedom (Wood 2013a). With strengths from the same data, as by evidence, the tests of
+        fully penalised filters reject up to 7 % at the level of 5 %.
+
         Parameters
         ----------
         features
@@ -245,8 +263,13 @@ class Uncertainty:
         GroupTests
             `statistic`, `df` and `p_values` of shape (groups, neurons), without the groups if `features` names one. The
             reference is a chi-squared distribution; an F distribution where the dispersion was estimated; Hotelling's for
-            clusters, of which there must be more than coefficients in a group.
+            clusters, of which there must be more than coefficients in a group. Under a penalty `df` is the mean of the
+            statistic where the group is 0.
+
+        References
+        ----------
+        Wood (2013a), *Biometrika* 100:221-228; Wood (2013b), *Biometrika* 100:1005-1010.
         """
         _, groups, one = as_feature_groups(features, self._estimates.values.shape[1] - 1)
-        tests = np.array([self._estimates.wald_test(group) for group in groups]).swapaxes(0, 1)
+        tests = np.array([self._estimates.group_test(group) for group in groups]).swapaxes(0, 1)
         return GroupTests(*(self._public(values[0] if one else values) for values in tests))

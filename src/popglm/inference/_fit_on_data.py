@@ -1,4 +1,4 @@
-"""A maximum of the likelihood together with its data: the object of all inference."""
+"""A fit together with its data: the object of all inference."""
 
 from typing import Any, NamedTuple
 
@@ -11,10 +11,11 @@ from popglm._design.centering import center_y
 from popglm._design.design import Design, DesignRows
 from popglm._design.inputs import as_design_rows
 from popglm._pynapple import Frame
-from popglm.glm._access import checked_observations, fitted_observation_model, model_with_dispersion
+from popglm.glm._access import checked_observations, fitted_observation_model, model_with_dispersion, params_layout
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
-from popglm.inference._checks import require_unpenalised
+from popglm.inference._checks import require_quadratic
+from popglm.inference._prior import Prior, penalty_strength
 from popglm.observation_models import ObservationModel
 
 
@@ -34,8 +35,8 @@ class FitData(NamedTuple):
         return Design(self.rows if rows is None else rows, self.activity, self.weight, self.offset)
 
 
-class UnpenalisedFit(NamedTuple):
-    """A fit without a penalty and the data that it was fitted to; neurons come first.
+class FitOnData(NamedTuple):
+    """A fit and the data that it was fitted to; neurons come first. `prior` is its quadratic penalty, None without one.
 
     `observation_model` includes the dispersion, which the data gave if `scale_is_estimated`; `free` is False for coefficients
     that a mask holds at 0.
@@ -47,11 +48,14 @@ class UnpenalisedFit(NamedTuple):
     intercept: Float[np.ndarray, " neurons"]
     free: Bool[np.ndarray, "neurons features"]
     scale_is_estimated: bool = False
+    prior: Prior | None = None
 
     @classmethod
-    def from_fit(cls, model, X, y, name="model", sample_weight=None, offset=None) -> "UnpenalisedFit":
+    def from_fit(
+        cls, model, X, y, name="model", sample_weight=None, offset=None, *, allow_penalty=False
+    ) -> "FitOnData":
         """Check a fitted estimator and its data; `name` is the argument by which the user gave the estimator."""
-        observation_model = as_unpenalised_model(model, name)
+        observation_model, prior = as_model_and_prior(model, name, X, allow_penalty)
         X, y, weight, offset = checked_observations(model, X, y, sample_weight, offset)
         coef, intercept = params_in_double(model)
         activity, y_center, offset = center_y(y.values, observation_model, offset)
@@ -65,6 +69,7 @@ class UnpenalisedFit(NamedTuple):
             free=free,
             scale_is_estimated=observation_model.dispersion is not None
             and fitted_observation_model(model).scale is None,
+            prior=prior,
         )
 
     @property
@@ -78,7 +83,7 @@ class UnpenalisedFit(NamedTuple):
         dtype, intercept = jnp.result_type(float), self.intercept + self.coef @ self.center - self.data.y_center
         return self.coef.astype(dtype), intercept.astype(dtype)
 
-    def params_and_changes(self, other: "UnpenalisedFit") -> tuple[np.ndarray, ...]:
+    def params_and_changes(self, other: "FitOnData") -> tuple[np.ndarray, ...]:
         """Centred parameters, and those of another fit less these; differences are taken in double precision."""
         coef = other.coef - self.coef
         changes = coef, other.intercept - self.intercept + coef @ self.center
@@ -104,8 +109,19 @@ def params_in_double(model):
 
 def as_unpenalised_model(model, name) -> ObservationModel:
     """The observation model, with its dispersion, of an estimator that is fitted and has no penalty."""
+    return as_model_and_prior(model, name)[0]
+
+
+def as_model_and_prior(model, name, X=None, allow_penalty=False) -> tuple[ObservationModel, Prior | None]:
+    """The observation model, with its dispersion, of a fitted estimator, and its penalty; None if nothing is penalised."""
     require_estimator(model, Model, name)
     require_fitted(model)
-    _, penalty, strength = resolve_settings(model).objective
-    require_unpenalised(penalty, strength, name)
-    return model_with_dispersion(model, f"inference about `{name}`")
+    settings = resolve_settings(model, X, params_layout(model))
+    penalty, strength = settings.objective.penalty, penalty_strength(model, settings)
+    prior = None
+    if penalty.default_strength and np.any(strength > 0):
+        require_quadratic(penalty, strength, name, allow_penalty)
+        n_neurons = len(model.intercept_)
+        penalty.check(strength, len(model.coef_), n_neurons)
+        prior = Prior(penalty, np.broadcast_to(np.atleast_2d(strength), (n_neurons, np.atleast_2d(strength).shape[1])))
+    return model_with_dispersion(model, f"inference about `{name}`"), prior

@@ -1,0 +1,55 @@
+"""A quadratic penalty as a Gaussian prior of the coefficients, and its posterior; the prior of the intercept is flat."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+Matrices = Float[np.ndarray, "neurons features features"]
+
+
+class Prior(NamedTuple):
+    """A quadratic penalty, and the strengths of its parts for each neuron, on the scale of a mean over bins."""
+
+    penalty: Any
+    strength: Float[np.ndarray, "neurons parts"]
+
+    def precision(self, neuron: Any, free: np.ndarray, bins: Any) -> Float[np.ndarray, "parameters parameters"]:
+        """Hessian of the penalty times the bins, (parameters, parameters), the intercept last; 0 for held coefficients."""
+        hessian = np.asarray(self.penalty.hessian(self.strength[neuron], len(free) - 1), float)
+        return np.pad(bins * hessian, ((0, 1), (0, 1))) * np.outer(free, free)
+
+
+class Posterior(NamedTuple):
+    """Posterior of the coefficients under a quadratic penalty, in nats; neurons first, without the intercept.
+
+    `covariance` is the inverse of `information` (that of the data, the intercept at its best) plus `penalty`. `test_rank` is the
+    diagonal of 2 F - F F, with F = A⁻¹ H the shares of the data. `step` leads from the estimates to the optimum.
+    """
+
+    covariance: Matrices
+    penalty: Matrices
+    information: Matrices
+    test_rank: Float[np.ndarray, "neurons features"]
+    step: Float[np.ndarray, "neurons features"]
+
+    @classmethod
+    def zeros(cls, n_neurons: int, n_features: int) -> "Posterior":
+        """Arrays to be filled, neuron by neuron."""
+        matrices = [np.zeros((n_neurons, n_features, n_features)) for _ in range(3)]
+        return cls(*matrices, *(np.zeros((n_neurons, n_features)) for _ in range(2)))
+
+    def scale_dispersion(self, ratio: Float[np.ndarray, " neurons"]) -> "Posterior":
+        """The posterior where the dispersion is this many times as large."""
+        ratio = np.where(ratio > 0, ratio, np.nan)[:, None, None]
+        return self._replace(
+            covariance=self.covariance * ratio, penalty=self.penalty / ratio, information=self.information / ratio
+        )
+
+
+def penalty_strength(model, settings) -> np.ndarray:
+    """Strengths of a fitted model's penalty, neurons first: those that it chose by evidence, or those of its settings."""
+    if not settings.evidence:
+        return np.asarray(settings.objective.strength, float)
+    chosen = np.asarray(model.strength_, float)
+    return np.nan_to_num(np.atleast_2d(chosen.T))
