@@ -33,13 +33,13 @@ def feature_metadata(X: Any, part: str) -> np.ndarray | None:
     return None if values is None else np.asarray(values)
 
 
-def _split_names(names):
+def _split_names(names: Any) -> list[tuple]:
     """Terms, inputs and functions of columns, as bases name them; other names are inputs."""
     has_terms = all("/" in str(name) for name in names)
     return [_split_name(name, has_terms) for name in names]
 
 
-def _split_name(name, has_term):
+def _split_name(name: Any, has_term: bool) -> tuple:
     """Split "term/input:function"; in a product of bases several of these are joined by "*"."""
     term, _, rest = str(name).partition("/") if has_term else ("", "", str(name))
     pairs = [part.rpartition(":") for part in rest.split("*")]
@@ -48,5 +48,5 @@ def _split_name(name, has_term):
     return term, *(_as_id("*".join(pair[place] for pair in pairs)) for place in (0, 2))
 
 
-def _as_id(text):
+def _as_id(text: str) -> int | str:
     return int(text) if text.isdigit() else text

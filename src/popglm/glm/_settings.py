@@ -64,11 +64,13 @@ class Settings(NamedTuple):
 
     def with_layout(self, read):
         """Settings whose penalty knows the inputs that features are made of; `read` gives their layout."""
-        penalty = self.objective.penalty
-        if not penalty.needs_layout(self.evidence):
+        penalty, strength = self.objective.penalty, self.objective.strength
+        n_strengths = strength.shape[-1] if strength.ndim else 1
+        if not penalty.needs_layout(self.evidence or n_strengths > 1):
             return self
         layout = read()
-        penalty = penalty.resolve(layout, by_evidence=self.evidence)
+        by_evidence = self.evidence or _are_by_evidence(n_strengths, penalty, layout)
+        penalty = penalty.resolve(layout, by_evidence=by_evidence)
         return self._replace(objective=self.objective._replace(penalty=penalty), layout=layout)
 
     def with_numeric_strength(self, method):
@@ -122,6 +124,14 @@ def resolve_settings(estimator, X=None, known=None) -> Settings:
         evidence=evidence,
     )
     return settings if X is None else settings.with_layout(lambda: read_layout(X, known))
+
+
+def _are_by_evidence(n_strengths, penalty, layout):
+    """Return whether an array has a strength for each part that evidence would choose, as `strength_` of such a fit has."""
+    n_features = sum(one.n_features for one in layout)
+    if n_strengths in (1, penalty.resolve(layout).n_parts(n_features)):
+        return False
+    return n_strengths == penalty.resolve(layout, by_evidence=True).n_parts(n_features)
 
 
 def resolve_observation_model(estimator) -> observation_models.ObservationModel:

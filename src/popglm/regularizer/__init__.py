@@ -3,7 +3,8 @@ r"""Penalties on the coefficients, for NumPy and JAX arrays. The intercept is ne
 A penalty is half a sum of squares, of the coefficients or their differences, plus a sum of group norms:
 :math:`\frac{1}{2} \sum_r s_r (A w)_r^2 + \sum_g s_g \sqrt{n_g}\, \lVert w_g \rVert`. A class defines the shares of the
 strength for the two sums, the matrix A and the groups. Coefficients have shape (neurons, features). A strength is one number,
-or has shape (parts,) or (neurons, parts), with one entry for each part (feature or group), or 1 for all.
+or has shape (parts,) or (neurons, parts), with one entry for each part (feature, group, or part of an input's penalty), or 1
+for all. Sums of squares also name their parts, with eigenvectors that all parts of an input share (`QuadraticParts`).
 """
 
 from popglm._public import export

@@ -44,10 +44,11 @@ def as_input_sizes(value):
 
 def divide_into_shapes(name, sizes, n_features):
     """Return the number of functions of every input along each direction; raise unless the inputs have all features."""
-    shapes = sizes if isinstance(sizes, int) else [one if isinstance(one, tuple) else (one,) for one in sizes]
-    totals = sizes if isinstance(sizes, int) else tuple(map(prod, shapes))
-    groups = divide_into_groups(name, totals, n_features)
-    return [(int(size),) for size in groups] if isinstance(sizes, int) else shapes
+    if isinstance(sizes, int):
+        return [(int(size),) for size in divide_into_groups(name, sizes, n_features)]
+    shapes = [one if isinstance(one, tuple) else (one,) for one in sizes]
+    divide_into_groups(name, tuple(map(prod, shapes)), n_features)
+    return shapes
 
 
 def require_whole_inputs(layout):

@@ -42,6 +42,12 @@ class Ridge(Regularizer):
     The strength `s` is on the scale of a mean over bins. It equals scikit-learn's `alpha`, and the precision of a Gaussian
     prior divided by the number of valid bins.
 
+    Parameters
+    ----------
+    sizes : int or tuple of int
+        Number of features of each input, if an array of strengths has one for each input. None: an array has one strength
+        for each feature; strengths by evidence are those of the inputs that the features tell.
+
     References
     ----------
     Hoerl and Kennard (1970), *Technometrics* 12:55-67.

@@ -17,27 +17,47 @@ from popglm.regularizer._parts import smoothness_block
 @jax.tree_util.register_static
 @dataclass(frozen=True, repr=False)
 class Smoothness(BlockPenalty):
-    r"""Squared differences along the functions of a basis: :math:`\frac{s}{2} \sum_g \lVert \Delta^d w_g \rVert^2`.
+    r"""Squared differences along the functions of each input: :math:`\frac{1}{2} \sum_g s_g \lVert \Delta^d w_g \rVert^2`.
 
     With a B-spline basis these are P-splines: many functions, and as much detail as the data support. Differences of order d
-    do not penalise polynomials of degree below d, such as a straight line for d = 2; only the share `ridge` does.
+    do not see polynomials of degree below d, such as a straight line for d = 2 (on a circle only the constant): these have the
+    share `ridge` of the strength, or with `select` a strength of their own. A product of bases, such as a map of two
+    directions, has differences and a strength along each of them.
 
     Parameters
     ----------
-    sizes : int or tuple of int
-        Number of functions of each input: ``basis.n_basis_funcs``, or one number for each input. An input with at most
-        `order` functions has no differences.
-    order : int
-        Order of the differences, d.
-    cyclic : bool
-        True for a cyclic basis: the first function follows the last.
-    ridge : float
-        Share of the strength that penalises the coefficients themselves, as `Ridge` does. It makes them unique if the
-        functions sum to 1, as splines do, and so are collinear with the intercept.
+    sizes : int or tuple
+        Number of functions of each input: ``basis.n_basis_funcs``, or a tuple with one number for each input, and in it a tuple
+        for a product: ``(12, (10, 8))``. None takes them from the features that a basis made; any other X is one input. An
+        input with at most `order` functions has no differences.
+    order : int or tuple of int
+        Order of the differences, d: one for all inputs, or one for each.
+    cyclic : bool or tuple
+        True if the first function follows the last: one for all inputs, or one for each, and in it a tuple for a product. None:
+        as the basis of each input is, and not cyclic if X does not tell.
+    ridge : float or tuple of float
+        Share of the strength that penalises the coefficients themselves, as `Ridge` does: one for all inputs, or one for each.
+        It makes them unique if the functions sum to 1, as splines do, and so are collinear with the intercept. Not used with
+        ``select=True``.
+    select : bool
+        True: what the differences do not see is a part with a strength of its own, so that an input without effect can vanish.
+        None: True where the strengths are chosen by evidence.
+
+    Raises
+    ------
+    ValueError
+        If sizes are not those of X, or there are other numbers of orders, cycles or ridges than of inputs; if `sizes` is None
+        and the features of an input do not stand side by side.
+
+    Notes
+    -----
+    The strength is one number, or one for each part: for every input one (in a product, for each direction), then with `select`
+    one for what these do not see.
 
     References
     ----------
-    Eilers and Marx (1996), *Statistical Science* 11:89-121.
+    Eilers and Marx (1996), *Statistical Science* 11:89-121; for products Eilers and Marx (2003), *Chemometrics and Intelligent
+    Laboratory Systems* 66:159-174; for `select` Marra and Wood (2011), *Computational Statistics & Data Analysis* 55:2372-2387.
 
     Examples
     --------
@@ -45,10 +65,18 @@ class Smoothness(BlockPenalty):
     >>> from popglm.basis import BSplineEval
     >>> from popglm.glm import GLM
     >>> from popglm.regularizer import Smoothness
-    >>> position = np.linspace(0, 1, 2000)
-    >>> y = np.random.default_rng(0).poisson(np.exp(np.sin(6 * position)))
-    >>> X = BSplineEval(20).compute_features(position)
-    >>> model = GLM(regularizer=Smoothness(20), regularizer_strength=1e-3).fit(X, y)
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.uniform(0, 1, (2, 2000))
+    >>> counts = rng.poisson(np.exp(np.sin(6 * x)))
+    >>> X = BSplineEval(20, bounds=(0, 1)).compute_features(x)
+    >>> model = GLM(regularizer=Smoothness(), regularizer_strength=1e-3).fit(X, counts)
+
+    A map, smoother along its first direction:
+
+    >>> place = BSplineEval(8, bounds=(0, 1)) * BSplineEval(6, bounds=(0, 1))
+    >>> model = GLM(regularizer=Smoothness(), regularizer_strength=np.array([0.1, 0.01]))
+    >>> model.fit(place.lazy_features(x, y), counts).coef_.shape
+    (48,)
     """
 
     sizes: int | tuple | None = None
