@@ -140,7 +140,6 @@ def smooth_truth(rng, n, number):
     x = wander(rng)
     eta = eta + rng.uniform(0.5, 1.5, n) * (x[:, None] - 0.5)
     features["straight"] = splines(x)
-    rest["truth"] = rest["truth"]
     rest["cyclic"] = (False,) * 3
     kind = ("Poisson", "Bernoulli", "NegativeBinomial")[number % 3]
     rate = np.exp(eta)
@@ -179,11 +178,11 @@ KINDS = {
 
 
 def coverage(errors, of, *, centred):
-    """Return the share of points inside a pointwise band of 95 %: with the intercept, or of the filter about its mean."""
+    """Return the share of points inside a pointwise band of 95 %: with the intercept, or of the filter about its mean on the grid."""
     weights = np.zeros((len(of.grid), of.X.shape[1]))
     first = of.columns("curve")
     if centred:
-        weights[:, first] = of.grid - of.features["curve"].mean(0)
+        weights[:, first] = of.grid - of.grid.mean(0)
         mean = of.truth - of.truth.mean(0)
     else:
         weights[:] = of.X.mean(0)

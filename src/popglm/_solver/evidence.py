@@ -148,14 +148,16 @@ def maximise_evidence(
         log_strength, removed = initial_log_strength(model, weights), ~informed
     else:
         log_strength, removed = last.log_strength, last.removed | ~informed
-    for _ in range(MAX_RETURNS):
+    for n in range(MAX_RETURNS + 1):
         log_strength, removed, evaluation = _climb(model, weights, log_strength, removed)
+        if n == MAX_RETURNS:
+            break
         useless = _useless_parts(evaluation, weights, log_strength, removed)
         if useless.any():
             removed = removed | useless
             continue
-        gain, best = _gains_of_return(model, weights, removed & informed, evaluation)
-        returning = gain > MIN_GAIN_OF_RETURN
+        gain, best = _gains_of_return(model, weights, removed, evaluation)
+        returning = (gain > MIN_GAIN_OF_RETURN) & informed
         if not returning.any():
             break
         removed, log_strength = removed & ~returning, np.where(returning, best, log_strength)
@@ -260,7 +262,7 @@ def _factor_and_inverse(matrix: Float[Array, "coordinates coordinates"]) -> tupl
 
 def _without(
     model: QuadraticModel, weights: Float[Array, "parts coordinates"], removed: Bool[Array, " parts"]
-) -> tuple[QuadraticModel, Float[Array, "left coordinates"]]:
+) -> tuple[QuadraticModel, Float[Array, "left kept"]]:
     """Return the model, and the weights of the other parts, without the coordinates of removed parts."""
     kept = ~(weights[removed] > 0).any(0)
     return model.select(kept), weights[~removed][:, kept]
