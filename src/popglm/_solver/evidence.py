@@ -150,25 +150,16 @@ def maximise_evidence(
         log_strength, removed = initial_log_strength(model, weights), ~informed
     else:
         log_strength, removed = last.log_strength, last.removed | ~informed
-<<<<<<< HEAD
     for n in range(MAX_RETURNS + 1):
-        log_strength, removed, evaluation = _climb(model, weights, log_strength, removed)
+        log_strength, removed, evaluation = _climb(model, weights, log_strength, removed, tol)
         if n == MAX_RETURNS:
             break
-=======
-    for _ in range(MAX_RETURNS):
-        log_strength, removed, evaluation = _climb(model, weights, log_strength, removed, tol)
->>>>>>> ev
         useless = _useless_parts(evaluation, weights, log_strength, removed)
         if useless.any():
             removed = removed | useless
             continue
         gain, best = _gains_of_return(model, weights, removed, evaluation)
-<<<<<<< HEAD
-        returning = (gain > MIN_GAIN_OF_RETURN) & informed
-=======
         returning = informed & (gain > MIN_GAIN_OF_RETURN)
->>>>>>> ev
         if not returning.any():
             break
         removed, log_strength = removed & ~returning, np.where(returning, best, log_strength)
