@@ -148,8 +148,10 @@ def maximise_evidence(
         log_strength, removed = initial_log_strength(model, weights), ~informed
     else:
         log_strength, removed = last.log_strength, last.removed | ~informed
-    for _ in range(MAX_RETURNS):
+    for n in range(MAX_RETURNS + 1):
         log_strength, removed, evaluation = _climb(model, weights, log_strength, removed, tol)
+        if n == MAX_RETURNS:
+            break
         useless = _useless_parts(evaluation, weights, log_strength, removed)
         if useless.any():
             removed = removed | useless
