@@ -94,7 +94,11 @@ FAULTS = {
         "refused",
     ),
     "a prior that one bin has": Fault(
-        "inference/_prior.py", "np.pad(bins * hessian", "np.pad(hessian", "inference/test_penalised_inference.py", "mgcv"
+        "inference/_prior.py",
+        "np.pad(bins * hessian",
+        "np.pad(hessian",
+        "inference/test_penalised_inference.py",
+        "mgcv",
     ),
     "an optimum of the likelihood under a penalty": Fault(
         "inference/_information.py",

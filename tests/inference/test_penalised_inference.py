@@ -50,7 +50,9 @@ def penalised_data(name):
 
 
 def fitted(name, X, y, strengths, penalty=PENALTY, of=GLM):
-    return of(name, regularizer=penalty, regularizer_strength=np.asarray(strengths), solver_kwargs={"tol": 1e-12}).fit(X, y)
+    return of(name, regularizer=penalty, regularizer_strength=np.asarray(strengths), solver_kwargs={"tol": 1e-12}).fit(
+        X, y
+    )
 
 
 def same(one, other, rtol):
@@ -100,9 +102,7 @@ def test_posterior_and_sandwich_of_a_gaussian_have_closed_forms(float64):
     correction = 50 / 49 * 499 / (500 - df)
     for how, B in {"bins": scores.T @ scores, 10: correction * clusters.T @ clusters}.items():
         robust = uncertainty(model, X, y, "sandwich", how)
-        np.testing.assert_allclose(
-            robust.covariance, inverse @ (B + model.scale_ * S) @ inverse, rtol=1e-6, atol=1e-12
-        )
+        np.testing.assert_allclose(robust.covariance, inverse @ (B + model.scale_ * S) @ inverse, rtol=1e-6, atol=1e-12)
 
 
 # Laws
@@ -126,7 +126,10 @@ def test_a_weight_counts_copies_and_a_constant_offset_moves_the_intercept(float6
     X, y = penalised_data("Poisson")
     weight = np.arange(500) % 3
     settings = {"regularizer": PENALTY, "regularizer_strength": np.array([0.05, 0.02])}
-    times, how = np.repeat(np.arange(500), weight), {"kind": kind} | ({"clusters": "bins"} if kind == "sandwich" else {})
+    times, how = (
+        np.repeat(np.arange(500), weight),
+        {"kind": kind} | ({"clusters": "bins"} if kind == "sandwich" else {}),
+    )
     copies = uncertainty(GLM(**settings).fit(X[times], y[times]), X[times], y[times], **how)
     model = GLM(**settings).fit(X, y, sample_weight=weight)
     weighted = uncertainty(model, X, y, **how, sample_weight=weight)
@@ -147,7 +150,11 @@ def test_a_population_is_its_single_fits_with_their_strengths_and_masks(float64)
     errors = uncertainty(PopulationGLM(**settings).fit(X, Y), X, Y)
     tests = errors.test({"ridge": RIDGE, "splines": SPLINES})
     for n in range(3):
-        settings = {"regularizer": PENALTY, "regularizer_strength": strengths[:, n : n + 1], "feature_mask": mask[:, n : n + 1]}
+        settings = {
+            "regularizer": PENALTY,
+            "regularizer_strength": strengths[:, n : n + 1],
+            "feature_mask": mask[:, n : n + 1],
+        }
         one = uncertainty(PopulationGLM(**settings).fit(X, Y[:, n : n + 1]), X, Y[:, n : n + 1])
         alone = one.test({"ridge": RIDGE, "splines": SPLINES}).p_values
         pairs = (errors.coef_se, one.coef_se), (errors.edf, one.edf), (tests.p_values, alone)
@@ -223,7 +230,9 @@ def test_what_is_refused_and_its_fix(data):
         with pytest.raises(ValueError, match=r"Ridge, strength 0.1.*Test groups by uncertainty\(model, X, y\)\.test"):
             test()
     assert np.isfinite(uncertainty(ridge, X, y).test(2).p_values).all()
-    ridge.coef_ = np.asarray(ridge.coef_) * 1.5  # nearer to the maximum of the likelihood, far from that of the posterior
+    ridge.coef_ = (
+        np.asarray(ridge.coef_) * 1.5
+    )  # nearer to the maximum of the likelihood, far from that of the posterior
     with pytest.raises(ValueError, match="not the optimum of this X and y"):
         uncertainty(ridge, X, y)
 
