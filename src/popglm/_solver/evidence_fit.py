@@ -125,8 +125,8 @@ def _update_strengths(
     nats = problem.bins / _loss_divisor(design, problem, state, found.total_edf)  # per unit of the mean loss
     strength, steps, change = found.strength.copy(), list(found.steps), np.full(len(searching), np.inf)
     used = (np.abs(parts.basis).T @ problem.precondition.mask[:, :-1].T > 0).T
-    for n in np.flatnonzero(searching):
-        model = _quadratic_model(problem, state, int(n), hessians[n], nats[n]).rotate(parts.basis)
+    for n in map(int, np.flatnonzero(searching)):
+        model = _quadratic_model(problem, state, n, hessians[n], nats[n]).rotate(parts.basis)
         last = found.steps[n]
         if last is not None:
             last = last._replace(log_strength=np.log(strength[n] * nats[n]))
