@@ -4,7 +4,8 @@ The log-likelihood is replaced by its quadratic model, :math:`r^\top w - \frac{1
 part of the penalty is diagonal: the prior precision of coordinate k is :math:`s_k = \sum_j \lambda_j D_{jk}`. The evidence,
 restricted to flat priors on what no part penalises, is
 
-.. math:: V(\lambda) = \tfrac{1}{2} r^\top A^{-1} r + \tfrac{1}{2} \sum_k \log s_k - \tfrac{1}{2} \log |A|, \quad A = H + \mathrm{diag}(s).
+.. math:: V(\lambda) = \tfrac{1}{2} r^\top A^{-1} r + \tfrac{1}{2} \sum_k \log s_k - \tfrac{1}{2} \log |A|,
+   \qquad A = H + \mathrm{diag}(s).
 
 All its derivatives in :math:`\log \lambda` need A alone, so Newton's method costs no pass over the data. A part whose evidence
 grows up to an infinite strength, or lies less than `MIN_GAIN` above that, is removed with its coordinates, and tried again by a
@@ -15,14 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
 from popglm._design.arrays import machine_epsilon
 
 MAX_NEWTON_STEPS = 60
 MAX_LOG_STEP = 4.0  # of a Newton step in the logarithm of a strength
-GRADIENT_TOL = 1e-4  # of the evidence, relative to the degrees of freedom of a part, where Newton's method ends
+# Gradient of the evidence where Newton's method ends, relative to the degrees of freedom of a part, in a first step and later.
+FIRST_GRADIENT_TOL, GRADIENT_TOL = 1e-2, 1e-4
 MIN_PART_EDF = 0.02  # scale of small degrees of freedom in this tolerance
 REMOVAL_EDF = 0.05  # degrees of freedom below which a part is removed if the evidence still grows with its strength
 MIN_GAIN = 0.1  # evidence, in nats, that a part must add to the model without it
@@ -32,10 +34,10 @@ MAX_HALVINGS = 20  # of a Newton step
 ROUND_OFF = 1e-9  # of the evidence
 MAX_USELESS_EDF = 2.0  # degrees of freedom up to which a part may add less than that
 MAX_RETURNS = 12  # times that parts are removed or come back
+JITTERS = (0.0, 1e-6, 1e-4, 1e-2)  # added to a diagonal of ones until the matrix is positive definite
 REMOVED_RATIO = 1e5  # strength of a removed part, relative to the information about its coordinates
-FLOOR_EPSILONS = (
-    64.0  # precision of what no part penalises, relative to the information, in units of the round-off of sums
-)
+# Precision of what no part penalises, relative to the information, in units of the round-off of sums.
+FLOOR_EPSILONS = 64.0
 
 
 class QuadraticModel(NamedTuple):
@@ -77,8 +79,8 @@ class QuadraticModel(NamedTuple):
 class StrengthStep(NamedTuple):
     """Strengths of one neuron at the maximum of the evidence, and what belongs to them.
 
-    `removed` parts have no freedom left. `edf` are the effective degrees of freedom of each coordinate, `log_determinants` is half
-    the logarithm of the ratio of prior and posterior precision.
+    `removed` parts have no freedom left. `edf` are the effective degrees of freedom of each coordinate, `log_determinants` is
+    half the logarithm of the ratio of prior and posterior precision.
     """
 
     log_strength: Float[Array, " parts"]
@@ -94,7 +96,8 @@ class _Evaluation(NamedTuple):
     value: float
     gradient: Float[Array, " parts"]
     part_edf: Float[Array, " parts"]
-    held: Float[Array, " coordinates"]  # precision of the prior, with the floor
+    precision: Float[Array, " coordinates"]  # of the prior; 1 where no part penalises
+    held: Float[Array, " coordinates"]  # of the prior, with the floor
     inverse: Float[Array, "coordinates coordinates"]
     coef: Float[Array, " coordinates"]
     log_determinants: float
@@ -105,29 +108,25 @@ class _Evaluation(NamedTuple):
     ) -> "_Evaluation":
         weighted = np.exp(log_strength)[:, None] * weights
         precision = weighted.sum(0)
-        held, safe = precision + model.floor, np.where(precision > 0, precision, 1)
-        matrix = model.hessian.copy()
-        diagonal = matrix.ravel()[:: len(matrix) + 1]
-        diagonal += held
-        scale = 1 / np.sqrt(diagonal)
-        matrix *= scale
-        matrix *= scale[:, None]
+        held, precision = precision + model.floor, np.where(precision > 0, precision, 1)
+        scale = 1 / np.sqrt(np.diag(model.hessian) + held)
+        matrix = model.hessian * scale * scale[:, None]
+        matrix[np.diag_indices_from(matrix)] = 1
         lower, inverse = _factor_and_inverse(matrix)
-        inverse *= scale
-        inverse *= scale[:, None]
+        inverse = inverse * scale * scale[:, None]
         coef = inverse @ model.target
-        log_determinants = np.log(safe).sum() / 2 - np.log(np.diag(lower) / scale).sum()
-        part_edf = weighted @ (1 / safe - np.diag(inverse))
+        log_determinants = np.log(precision).sum() / 2 - np.log(np.diag(lower) / scale).sum()
+        part_edf = weighted @ (1 / precision - np.diag(inverse))
         gradient = (part_edf - weighted @ coef**2) / 2
         value = model.target @ coef / 2 + log_determinants
-        return cls(value, gradient, part_edf, held, inverse, coef, log_determinants)
+        return cls(value, gradient, part_edf, precision, held, inverse, coef, log_determinants)
 
     def hessian(
         self, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
     ) -> Float[Array, "parts parts"]:
         """Second derivatives of the evidence in the logarithms of the strengths."""
         weighted = np.exp(log_strength)[:, None] * weights
-        moved, shares = weighted * self.coef, weighted / self.held
+        moved, shares = weighted * self.coef, weighted / self.precision
         return (
             moved @ self.inverse @ moved.T
             + weighted @ self.inverse**2 @ weighted.T / 2
@@ -139,23 +138,26 @@ class _Evaluation(NamedTuple):
 def maximise_evidence(
     model: QuadraticModel, weights: Float[Array, "parts coordinates"], last: StrengthStep | None
 ) -> StrengthStep:
-    """Maximise the evidence over the strengths of all parts, from those of the last step.
+    """Maximise the evidence over the strengths of all parts, from those of the last step; the first step is a rough one.
 
     `weights` are the eigenvalues of the parts of the penalty, 0 or more, in the coordinates of the model.
     """
+    tol = FIRST_GRADIENT_TOL if last is None else GRADIENT_TOL
     informed = _is_informed(model, weights)
     if last is None:
         log_strength, removed = initial_log_strength(model, weights), ~informed
     else:
         log_strength, removed = last.log_strength, last.removed | ~informed
-    for _ in range(MAX_RETURNS):
-        log_strength, removed, evaluation = _climb(model, weights, log_strength, removed)
+    for n in range(MAX_RETURNS + 1):
+        log_strength, removed, evaluation = _climb(model, weights, log_strength, removed, tol)
+        if n == MAX_RETURNS:
+            break
         useless = _useless_parts(evaluation, weights, log_strength, removed)
         if useless.any():
             removed = removed | useless
             continue
-        gain, best = _gains_of_return(model, weights, removed & informed, evaluation)
-        returning = gain > MIN_GAIN_OF_RETURN
+        gain, best = _gains_of_return(model, weights, removed, evaluation)
+        returning = informed & (gain > MIN_GAIN_OF_RETURN)
         if not returning.any():
             break
         removed, log_strength = removed & ~returning, np.where(returning, best, log_strength)
@@ -198,6 +200,7 @@ def _climb(
     weights: Float[Array, "parts coordinates"],
     log_strength: Float[Array, " parts"],
     removed: Bool[Array, " parts"],
+    tol: float,
 ) -> tuple[Array, Array, _Evaluation]:
     """Newton's method with steps that do not lower the evidence; return strengths, removed parts and the last evaluation."""
     here = None
@@ -209,7 +212,7 @@ def _climb(
             removed, here = removed.copy(), None
             removed[parts[fading]] = True
             continue
-        if (np.abs(here.gradient) <= GRADIENT_TOL * (np.maximum(here.part_edf, 0) + MIN_PART_EDF)).all():
+        if (np.abs(here.gradient) <= tol * (np.maximum(here.part_edf, 0) + MIN_PART_EDF)).all():
             break
         step, log_strength = _newton_step(here, part_weights, log_strength[parts]), log_strength.copy()
         for _ in range(MAX_HALVINGS):
@@ -249,8 +252,11 @@ def _factor_and_inverse(matrix: Float[Array, "coordinates coordinates"]) -> tupl
     """Lower Cholesky factor and inverse of a positive definite matrix."""
     if not len(matrix):  # LAPACK refuses it
         return matrix, matrix
-    lower, failed = scipy.linalg.lapack.dpotrf(matrix, lower=1)
-    if failed:
+    for jitter in JITTERS:  # of collinear columns, summed in single precision
+        lower, failed = scipy.linalg.lapack.dpotrf(matrix + jitter * np.eye(len(matrix)), lower=1)
+        if not failed:
+            break
+    else:
         raise np.linalg.LinAlgError("the matrix is not positive definite")
     inverse = scipy.linalg.lapack.dpotri(lower, lower=1)[0]
     upper = np.triu_indices(len(matrix), 1)
@@ -260,7 +266,7 @@ def _factor_and_inverse(matrix: Float[Array, "coordinates coordinates"]) -> tupl
 
 def _without(
     model: QuadraticModel, weights: Float[Array, "parts coordinates"], removed: Bool[Array, " parts"]
-) -> tuple[QuadraticModel, Float[Array, "left coordinates"]]:
+) -> tuple[QuadraticModel, Float[Array, "left kept"]]:
     """Return the model, and the weights of the other parts, without the coordinates of removed parts."""
     kept = ~(weights[removed] > 0).any(0)
     return model.select(kept), weights[~removed][:, kept]
@@ -274,7 +280,7 @@ def _useless_parts(
 ) -> Bool[Array, " parts"]:
     """Parts that add less than `MIN_GAIN` to the evidence of the model without their coordinates."""
     useless, kept = np.zeros_like(removed), ~(weights[removed] > 0).any(0)
-    log_precision, left = np.log(here.held), np.flatnonzero(~removed)
+    log_precision, left = np.log(here.precision), np.flatnonzero(~removed)
     for part in left[here.part_edf < MAX_USELESS_EDF]:
         own = weights[part, kept] > 0
         lower, _ = _factor_and_inverse(here.inverse[own][:, own])
