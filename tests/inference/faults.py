@@ -130,8 +130,8 @@ FAULTS = {
     ),
     "a test of a filter whose part without a penalty is unknown": Fault(
         "inference/_filter_tests.py",
-        "if _is_fully_penalised(penalty, group):",
-        "if True:",
+        "and _is_fully_penalised(penalty, group):",
+        ":",
         "inference/test_penalised_inference.py",
         "mgcv and Gaussian",
     ),
