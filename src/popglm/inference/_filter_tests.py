@@ -12,7 +12,8 @@ penalty without the rows and columns of the group (Wood 2013, *Biometrika* 100:1
 
 If a part of the group is not penalised, such as a straight line, the test is that of Wood (2013), *Biometrika* 100:221-228:
 V is the covariance of the filter in units of the information about it, inverted on as many directions of largest variance
-as the filter has degrees of freedom; of the last one only a fraction.
+as the filter has degrees of freedom; of the last one only a fraction. So it is if parts of the group have different
+strengths: where these are chosen by evidence, one of several is often small by chance, and the first test rejects too often.
 """
 
 from typing import NamedTuple
@@ -62,7 +63,7 @@ def penalised_statistics(group: NeuronGroup, posterior: Posterior, neuron: int) 
         return []
     if not np.isfinite(group.covariance).all():
         return [WeightedStatistic(np.nan, np.ones(1))]
-    if _is_fully_penalised(penalty, group):
+    if posterior.prior.has_one_strength(neuron, group.features) and _is_fully_penalised(penalty, group):
         return [variance_component(group, posterior, neuron)]
     rank = posterior.test_rank[neuron][group.features].sum()
     return truncated_wald(group, posterior.information[neuron][inside], rank)
