@@ -96,7 +96,7 @@ def test_what_leaves_is_hardly_missed(name):
         edf, reml = by_mgcv(name, neuron, "newton")
         lost = -model.log_evidence_[n] - reml
         assert lost < 0.1 * len(of.parts) / 2 + 0.05 or of.family == "Gamma"  # whose scale is another
-        rich = (edf > 2) & (neuron != "50 events")
+        rich = (edf > 2) & (neuron != "50 events") & (name != "tensor")  # a direction of which leaves
         np.testing.assert_allclose(model.edf_[rich, n], edf[rich], rtol=0.02)
 
 
