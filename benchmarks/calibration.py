@@ -135,7 +135,7 @@ def flat_truth(rng, n, _):
 
 
 def smooth_truth(rng, n, number):
-    """An ordinary recording, beside the curve a straight line and a flat input: counts, spikes or none, scattered counts."""
+    """A curve, a straight line and a flat input: Poisson counts, spikes or none, negative binomial counts."""
     features, eta, rest = one_curve(rng, n, log_uniform(rng, 200, 2000, n))
     x = wander(rng)
     eta = eta + rng.uniform(0.5, 1.5, n) * (x[:, None] - 0.5)
@@ -178,7 +178,7 @@ KINDS = {
 
 
 def coverage(errors, of, *, centred):
-    """Return the share of points inside a pointwise band of 95 %: with the intercept, or of the filter about its mean on the grid."""
+    """Return the share of points inside a pointwise 95 % band: with the intercept, or about the mean on the grid."""
     weights = np.zeros((len(of.grid), of.X.shape[1]))
     first = of.columns("curve")
     if centred:

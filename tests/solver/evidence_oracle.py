@@ -1,7 +1,7 @@
 """Strengths by evidence with dense matrices in NumPy, as short as it can be: what the solver and mgcv are compared with.
 
 Inputs of one neuron; an intercept, which has no penalty, is the first coefficient. Strengths are mgcv's sp: S beside the sum
-of nats times the dispersion. REML is minus the log of the Laplace likelihood with a flat prior on what has no penalty (Wood 2011).
+of nats times the dispersion. REML is minus the log of the Laplace likelihood, with a flat prior on what is free (Wood 2011).
 """
 
 import numpy as np

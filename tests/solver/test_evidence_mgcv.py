@@ -1,4 +1,4 @@
-"""Strengths by evidence are those of mgcv: effective degrees of freedom, strengths, the evidence itself, and what a strength is.
+"""Strengths by evidence are those of mgcv: effective degrees of freedom, strengths, the evidence, the meaning of a strength.
 
 Numbers are recorded (`make_mgcv_cases.py`). The solver holds the Hessian while it moves the strengths, as mgcv's
 ``optimizer="efs"``; from 200 events on, what mgcv's default finds is 1 % away.

@@ -26,6 +26,7 @@ from popglm.inference._inverse_information import MIN_PRIOR_EIGENVALUE
 from popglm.inference._prior import Posterior
 from popglm.inference._weighted_chi_squared import weighted_tail
 
+MIN_CORRELATION_EIGENVALUE = 1e-9  # of a direction that counts, relative to the largest, in a covariance of estimates
 MIN_WEIGHT = 1e-10  # of a chi-squared variable, below which nothing of the filter is left under its penalty
 
 MIN_SHARE = 1e-8  # eigenvalues of a covariance below this share of the largest are round-off
@@ -84,10 +85,17 @@ def variance_component(group: NeuronGroup, posterior: Posterior, neuron: int) ->
     cross = own @ (penalty @ covariance)
     null_covariance = group.covariance - (cross + cross.T - own @ held @ own)
     rows = group.identified
-    factor = np.linalg.cholesky(rows @ group.covariance @ rows.T)
-    whitened = np.linalg.solve(factor, np.column_stack([rows @ group.coef, rows @ null_covariance @ rows.T]))
-    weights = np.linalg.eigvalsh(np.linalg.solve(factor, whitened[:, 1:].T))
-    return WeightedStatistic((whitened[:, 0] ** 2).sum(), np.where(weights > MIN_WEIGHT, weights, 0))
+    whiten = _whitening(rows @ group.covariance @ rows.T) @ rows
+    weights = np.linalg.eigvalsh(whiten @ null_covariance @ whiten.T)
+    return WeightedStatistic(((whiten @ group.coef) ** 2).sum(), np.where(weights > MIN_WEIGHT, weights, 0))
+
+
+def _whitening(covariance):
+    """Rows that give uncorrelated coordinates of variance 1; directions without variance, to round-off, are left out."""
+    sd = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
+    values, vectors = np.linalg.eigh(covariance / np.outer(sd, sd))
+    known = values > MIN_CORRELATION_EIGENVALUE * values.max(initial=0)
+    return (vectors[:, known] / np.sqrt(values[known])).T / sd
 
 
 def truncated_wald(group: NeuronGroup, information, rank: float) -> list[WeightedStatistic]:
