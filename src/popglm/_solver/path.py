@@ -92,7 +92,7 @@ def _change_strength(
 
 
 def change_penalty(
-    problem: Problem, state: SolverState, strength: np.ndarray, precondition: Preconditioner
+    problem: Problem, state: SolverState, strength: np.ndarray | np.generic, precondition: Preconditioner
 ) -> tuple[Problem, SolverState]:
     """Set strengths and preconditioner, and change the penalty in the values and gradients of the state, without a pass."""
     old_strength, penalty = problem.objective.strength, problem.objective.penalty
