@@ -72,7 +72,12 @@ class Evidence:
         values = np.linalg.eigvalsh(S)[self.n_free :]
         ls = (self.rest[1] * saturated(family, y, scale, self.alpha)).sum()
         fit = (loss + beta @ S @ beta / 2) / scale - ls
-        return fit + (np.linalg.slogdet(H + S)[1] - np.log(values).sum() - self.n_free * np.log(2 * np.pi * scale)) / 2, beta, H, S
+        return (
+            fit + (np.linalg.slogdet(H + S)[1] - np.log(values).sum() - self.n_free * np.log(2 * np.pi * scale)) / 2,
+            beta,
+            H,
+            S,
+        )
 
     def pearson(self, beta, H, S):
         """Return Pearson's estimate of the scale, of these families: squares by the variance, over n - edf."""

@@ -1,4 +1,4 @@
-"""Strengths by evidence: the maximum of the evidence, the same for every way to hold the data, and honest where there is nothing."""
+"""Strengths by evidence: the maximum of the evidence, for every way to hold the data, and honest where there is nothing."""
 
 import warnings
 
@@ -178,7 +178,9 @@ def test_functions_that_were_never_visited_follow_their_neighbours():
 def test_several_kinds_stand_in_one_model():
     rng = np.random.default_rng(1)
     heading, counts = rng.uniform(0, 2 * np.pi, N_BINS), rng.poisson(0.3, (N_BINS, 3))
-    basis = CyclicBSplineEval(8, bounds=(0, 2 * np.pi), label="heading") + RaisedCosineLogConv(4, window_size=20, label="coupling")
+    basis = CyclicBSplineEval(8, bounds=(0, 2 * np.pi), label="heading") + RaisedCosineLogConv(
+        4, window_size=20, label="coupling"
+    )
     X = basis.lazy_features(heading, counts)
     y = rng.poisson(np.exp(np.cos(heading) - 1))[:, None]
     model = fit(X, y, penalty=Mixed({"heading": Smoothness(), "coupling": Ridge()}))

@@ -33,7 +33,6 @@ LOG_STRENGTH_GRID = np.linspace(-12, 8, 41)  # where this is tried, relative to 
 MAX_HALVINGS = 20  # of a Newton step
 ROUND_OFF = 1e-9  # of the evidence
 MAX_USELESS_EDF = 2.0  # degrees of freedom up to which a part may add less than that
-MAX_RETURNS = 12  # times that parts are removed or come back
 JITTERS = (0.0, 1e-6, 1e-4, 1e-2)  # added to a diagonal of ones until the matrix is positive definite
 REMOVED_RATIO = 1e5  # strength of a removed part, relative to the information about its coordinates
 # Precision of what no part penalises, relative to the information, in units of the round-off of sums.
@@ -148,17 +147,20 @@ def maximise_evidence(
         log_strength, removed = initial_log_strength(model, weights), ~informed
     else:
         log_strength, removed = last.log_strength, last.removed | ~informed
-    for _ in range(MAX_RETURNS):
+    returned = np.zeros_like(removed)
+    while True:
         log_strength, removed, evaluation = _climb(model, weights, log_strength, removed, tol)
-        useless = _useless_parts(evaluation, weights, log_strength, removed)
-        if useless.any():
-            removed = removed | useless
+        gain = _gains(evaluation, weights, log_strength, removed)
+        if (gain < MIN_GAIN).any():
+            # Of parts that have returned together, one may be enough.
+            removed = removed | ((gain == gain.min()) if returned.any() else (gain < MIN_GAIN))
             continue
         gain, best = _gains_of_return(model, weights, removed, evaluation)
-        returning = informed & (gain > MIN_GAIN_OF_RETURN)
+        returning = informed & ~returned & (gain > MIN_GAIN_OF_RETURN)
         if not returning.any():
             break
-        removed, log_strength = removed & ~returning, np.where(returning, best, log_strength)
+        removed, returned = removed & ~returning, returned | returning
+        log_strength = np.where(returning, best, log_strength)
     kept = ~(weights[removed] > 0).any(0)
     edf, coef = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     edf[kept], coef[kept] = 1 - evaluation.held * np.diag(evaluation.inverse), evaluation.coef
@@ -186,11 +188,12 @@ def initial_log_strength(model: QuadraticModel, weights: Float[Array, "parts coo
 
 def removed_log_strength(model: QuadraticModel, weights: Float[Array, "parts coordinates"]) -> Float[Array, " parts"]:
     """Logarithms of strengths that leave a part no freedom, as they are told to the user."""
-    information = np.where(weights > 0, np.maximum(np.diag(model.hessian), 0), 0).max(1, initial=0)
-    least = np.where(weights > 0, weights, np.inf).min(1, initial=np.inf)
-    return np.log(
-        REMOVED_RATIO * np.maximum(information, np.finfo(float).tiny) / np.where(np.isfinite(least), least, 1)
+    diagonal = np.maximum(np.diag(model.hessian), np.finfo(float).tiny)
+    information = np.maximum(
+        np.where(weights > 0, diagonal, 0).max(1, initial=0), diagonal.max(initial=0) / REMOVED_RATIO
     )
+    least = np.where(weights > 0, weights, np.inf).min(1, initial=np.inf)
+    return np.log(REMOVED_RATIO * information / np.where(np.isfinite(least), least, 1))
 
 
 def _climb(
@@ -270,22 +273,21 @@ def _without(
     return model.select(kept), weights[~removed][:, kept]
 
 
-def _useless_parts(
+def _gains(
     here: _Evaluation,
     weights: Float[Array, "parts coordinates"],
     log_strength: Float[Array, " parts"],
     removed: Bool[Array, " parts"],
-) -> Bool[Array, " parts"]:
-    """Parts that add less than `MIN_GAIN` to the evidence of the model without their coordinates."""
-    useless, kept = np.zeros_like(removed), ~(weights[removed] > 0).any(0)
+) -> Float[Array, " parts"]:
+    """Evidence that each part adds to the model without its coordinates; infinite for removed and for large ones."""
+    gains, kept = np.full(len(weights), np.inf), ~(weights[removed] > 0).any(0)
     log_precision, left = np.log(here.precision), np.flatnonzero(~removed)
     for part in left[here.part_edf < MAX_USELESS_EDF]:
         own = weights[part, kept] > 0
         lower, _ = _factor_and_inverse(here.inverse[own][:, own])
         scaled = scipy.linalg.solve_triangular(lower, here.coef[own], lower=True)
-        gain = scaled @ scaled / 2 + log_precision[own].sum() / 2 + np.log(np.diag(lower)).sum()
-        useless[part] = gain < MIN_GAIN
-    return useless
+        gains[part] = scaled @ scaled / 2 + log_precision[own].sum() / 2 + np.log(np.diag(lower)).sum()
+    return gains
 
 
 def _gains_of_return(

@@ -299,4 +299,4 @@ class _ClusterScores:
 
 def _cluster_correction(n_clusters, n_bins, n_params):
     """Correction for few clusters by Stata and statsmodels: C / (C - 1) times (n - 1) / (n - k)."""
-    return n_clusters / np.maximum(n_clusters - 1, 1) * (n_bins - 1) / as_divisor(n_bins - n_params)
+    return n_clusters / np.maximum(n_clusters - 1, 1) * (n_bins - 1) / as_divisor(np.asarray(n_bins - n_params))

@@ -15,7 +15,7 @@ class Prior(NamedTuple):
     strength: Float[np.ndarray, "neurons parts"]
 
     def precision(self, neuron: Any, free: np.ndarray, bins: Any) -> Float[np.ndarray, "parameters parameters"]:
-        """Hessian of the penalty times the bins, (parameters, parameters), the intercept last; 0 for held coefficients."""
+        """Hessian of the penalty times the bins, the intercept last; 0 for coefficients that are held."""
         hessian = np.asarray(self.penalty.hessian(self.strength[neuron], len(free) - 1), float)
         return np.pad(bins * hessian, ((0, 1), (0, 1))) * np.outer(free, free)
 
@@ -23,8 +23,8 @@ class Prior(NamedTuple):
 class Posterior(NamedTuple):
     """Posterior of the coefficients under a quadratic penalty, in nats; neurons first, without the intercept.
 
-    `covariance` is the inverse of `information` (that of the data, the intercept at its best) plus `penalty`. `test_rank` is the
-    diagonal of 2 F - F F, with F = A⁻¹ H the shares of the data. `step` leads from the estimates to the optimum.
+    `covariance` is the inverse of `information` (that of the data, the intercept at its best) plus `penalty`. `test_rank` is
+    the diagonal of 2 F - F F, with F = A⁻¹ H the shares of the data. `step` leads from the estimates to the optimum.
     """
 
     covariance: Matrices
@@ -48,7 +48,7 @@ class Posterior(NamedTuple):
 
 
 def penalty_strength(model, settings) -> np.ndarray:
-    """Strengths of a fitted model's penalty, neurons first: those that it chose by evidence, or those of its settings."""
+    """Strengths of a fitted model's penalty, neurons first: those that it chose by evidence, or of its settings."""
     if not settings.evidence:
         return np.asarray(settings.objective.strength, float)
     chosen = np.asarray(model.strength_, float)
