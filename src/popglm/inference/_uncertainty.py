@@ -246,11 +246,12 @@ class Uncertainty:
 
         Only the part that the data determine is tested: collinear features add no degrees of freedom, as in `leave_out_test`.
 
-        If the whole group is penalised, this statistic is the penalised likelihood ratio, and its reference is a weighted sum
-        of chi-squared variables (Wood 2013b): the test that the variance of the filter is 0, at the given strength. If a part
-        of the group has no penalty, such as the straight line of `Smoothness` without `ridge`, as many directions are tested
-        as the filter has degrees of freedom (Wood 2013a): at a given strength such tests reject too rarely. With strengths
-        chosen from the same data, by evidence, both are near their level: up to 7 % where they say 5 %.
+        If the whole group is penalised with one strength, this statistic is the penalised likelihood ratio, and its
+        reference is a weighted sum of chi-squared variables (Wood 2013b): the test that the variance of the filter is 0, at
+        the given strength. If a part of the group has no penalty, such as the straight line of `Smoothness` without
+        `ridge`, or another strength, as many directions are tested as the filter has degrees of freedom (Wood 2013a): at
+        given strengths such tests reject too rarely. With strengths chosen from the same data, by evidence, both are near
+        their level: up to 7 % where they say 5 %.
 
         Parameters
         ----------
