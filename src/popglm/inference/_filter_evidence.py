@@ -67,17 +67,18 @@ class ConditionalFilter(NamedTuple):
         M = H[np.ix_(mine, mine)] - others.T @ left @ others
         u = (M + S[np.ix_(mine, mine)]) @ coef[mine]
         weights, information = parts.weights[np.ix_(rows, mine)], basis.T @ ((M + M.T) / 2) @ basis
-        diagonal = np.diag(information)
-        informed = diagonal > MIN_EIGENVALUE * diagonal.max(initial=0)  # not the constant of functions that sum to 1
-        seen = (weights[:, informed] > 0).any(1)
+        seen = np.where(weights > 0, np.diag(information), 0).max(1, initial=0) > MIN_EIGENVALUE * np.diag(
+            information
+        ).max(initial=0)
+        kept = (weights[seen] > 0).any(0)  # not the constant of functions that sum to 1, if it has a part of its own
         return cls(
             features=mine,
-            basis=basis[:, informed],
-            information=information[np.ix_(informed, informed)],
-            score=(basis.T @ u)[informed],
-            weights=weights[np.ix_(seen, informed)],
+            basis=basis[:, kept],
+            information=information[np.ix_(kept, kept)],
+            score=(basis.T @ u)[kept],
+            weights=weights[np.ix_(seen, kept)],
             strength=(posterior.prior.strength[neuron, rows] * nats)[seen],
-            response=(response @ basis)[:, informed],
+            response=(response @ basis)[:, kept],
         )
 
     @property
@@ -110,7 +111,10 @@ class ConditionalFilter(NamedTuple):
         weight /= weight.sum()
         away = coef - estimate
         mixture = np.einsum("k,kij->ij", weight, inverse) + np.einsum("k,ki,kj->ij", weight, away, away)
-        return mixture - chosen
+        values, vectors = np.linalg.eigh(self.information)
+        known = vectors[:, values > MIN_EIGENVALUE * values[-1]]
+        projection = known @ known.T  # what the intercept stands for has no spread of its own
+        return projection @ (mixture - chosen) @ projection
 
     def _prior_nodes(self, part: int, intercept_information: float) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations of one part's prior on a grid, equal in their logarithms, and the mass of each."""
