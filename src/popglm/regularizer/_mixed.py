@@ -7,7 +7,6 @@ from math import prod
 from typing import Any
 
 import jax
-import numpy as np
 
 from popglm._checks.values import as_plain_number
 from popglm.regularizer._base import BlockPenalty, Regularizer, as_group_sizes
@@ -76,8 +75,8 @@ class Mixed(BlockPenalty):
         return [entry[1] if self._is_labelled else entry for entry in self.penalties]
 
     def groups(self, n_features: int) -> Any:
-        """Number of functions of each input."""
-        return np.array([len(block.basis) for block in self._blocks(n_features)])
+        """Number of features of each penalty."""
+        return self._shares(n_features)
 
     def needs_layout(self, by_evidence: bool = False) -> bool:
         """Return whether sizes are not given, or a penalty has something to fill in."""
