@@ -75,6 +75,16 @@ def test_no_strengths_have_more_evidence(case, seed):
         np.testing.assert_allclose(found, best, atol=1e-4)
 
 
+def test_of_two_parts_that_need_one_another_one_stays():
+    """Two correlated senders: beside the other, each adds nothing; without both, much is lost."""
+    hessian = np.array([[100.0, 99.0], [99.0, 100.0]])
+    model = QuadraticModel(hessian, hessian @ [0.12, 0.12], 0.0).rotate(np.eye(2))
+    for last in (None, maximise_evidence(model, np.eye(2), None)):
+        step = maximise_evidence(model, np.eye(2), last)
+        assert step.removed.sum() == 1
+        assert 0.5 < step.edf.sum() < 1
+
+
 def test_derivatives_are_those_of_the_evidence(float64):
     model, parts = quadratic_model(*COEFS["map"], 0)
     value = lambda log_strength: _Evaluation.at(model, parts.weights, log_strength).value

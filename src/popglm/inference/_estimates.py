@@ -162,7 +162,9 @@ class Estimates(NamedTuple):
     def _evidence_statistics(self, neuron, group):
         """Statistics of whole inputs whose strengths were chosen by evidence; none for other groups."""
         posterior = self.posterior
-        inputs = inputs_of(posterior, group) if posterior.prior.parts is not None else ()
+        if posterior.prior.parts is None:
+            return []
+        inputs = inputs_of(posterior, group)
         if not len(inputs) or not np.isfinite(self.covariance[neuron][np.ix_(group, group)]).all():
             return []
         one = ConditionalFilter.of(posterior, neuron, self.values[neuron, :-1] + posterior.step[neuron], inputs)

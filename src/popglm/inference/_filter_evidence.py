@@ -3,15 +3,15 @@ r"""One filter under strengths that were chosen by evidence: what its strengths'
 The filter of an input, given all others, has a score u and an information M: its log-likelihood is
 :math:`u^\top w - \frac{1}{2} w^\top M w`, in coordinates in which the parts of its penalty are diagonal.
 
-Bands at the strengths of largest evidence are too narrow where the data say little about them: a filter that was found flat would have
-no band at all. Its posterior is a mixture over strengths :math:`\lambda_j = 1/\sigma_j^2`, weighted by their evidence and a half-Cauchy
-prior of :math:`\sigma_j` (Gelman 2006, *Bayesian Analysis* 1:515-533); its scale lets the part move the linear predictor by a standard
-deviation of 1.
+Bands at the strengths of largest evidence are too narrow where the data say little about them: a filter that was found flat
+would have no band at all. Its posterior is a mixture over strengths :math:`\lambda_j = 1/\sigma_j^2`, weighted by their
+evidence and a half-Cauchy prior of :math:`\sigma_j` (Gelman 2006, *Bayesian Analysis* 1:515-533); its scale lets the part move
+the linear predictor by a standard deviation of 1.
 
 A test at the chosen strengths rejects too often: they were chosen from the same data. The score needs no strength of the
-filter; with strengths that are fixed by the information, :math:`u^\top (M + S)^{-1} u` is a weighted sum of chi-squared variables
-where w = 0 (Zhang and Lin 2003, *Biostatistics* 4:57-74). Three of them, from Wald's to a smooth one, have one p-value by the
-Cauchy combination (Liu and Xie 2020, *Journal of the American Statistical Association* 115:393-402).
+filter; with strengths that are fixed by the information, :math:`u^\top (M + S)^{-1} u` is a weighted sum of chi-squared
+variables where w = 0 (Zhang and Lin 2003, *Biostatistics* 4:57-74). Three of them, from Wald's to a smooth one, have one
+p-value by the Cauchy combination (Liu and Xie 2020, *Journal of the American Statistical Association* 115:393-402).
 """
 
 from itertools import product
@@ -93,7 +93,7 @@ class ConditionalFilter(NamedTuple):
         return values, vectors, scale
 
     def extra_covariance(self, intercept_information: float) -> Float[np.ndarray, "coordinates coordinates"]:
-        """Second moment of the filter about its estimate in the mixture over strengths, less its covariance at the chosen ones."""
+        """What the mixture over strengths has more than the chosen ones: second moments of the filter about its estimate."""
         chosen = np.linalg.inv(self.information + np.diag(self.strength @ self.weights))
         estimate = chosen @ self.score
         sds, masses = zip(
@@ -114,7 +114,8 @@ class ConditionalFilter(NamedTuple):
         values, vectors = np.linalg.eigh(self.information)
         known = vectors[:, values > MIN_EIGENVALUE * values[-1]]
         projection = known @ known.T  # what the intercept stands for has no spread of its own
-        return projection @ (mixture - chosen) @ projection
+        values, vectors = np.linalg.eigh(projection @ (mixture - chosen) @ projection)
+        return (vectors * np.maximum(values, 0)) @ vectors.T
 
     def _prior_nodes(self, part: int, intercept_information: float) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations of one part's prior on a grid, equal in their logarithms, and the mass of each."""
