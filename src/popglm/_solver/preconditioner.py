@@ -283,12 +283,12 @@ def prepare_problem(
     )
 
 
-def _typical(values):
+def _typical(values: np.ndarray) -> float:
     """Median of those above 0; 1 if there are none."""
-    return np.median(values[values > 0]) if (values > 0).any() else 1.0
+    return float(np.median(values[values > 0])) if (values > 0).any() else 1.0
 
 
-def _with_unit_diagonal(matrix):
+def _with_unit_diagonal(matrix: Float[np.ndarray, "features features"]) -> Float[np.ndarray, "features features"]:
     """Scale rows and columns: a function that was hardly visited has a penalty far above that of the others."""
     sd = np.sqrt(np.where(np.diag(matrix) > 0, np.diag(matrix), 1))
     return matrix / np.outer(sd, sd)
