@@ -4,7 +4,8 @@ The log-likelihood is replaced by its quadratic model, :math:`r^\top w - \frac{1
 part of the penalty is diagonal: the prior precision of coordinate k is :math:`s_k = \sum_j \lambda_j D_{jk}`. The evidence,
 restricted to flat priors on what no part penalises, is
 
-.. math:: V(\lambda) = \tfrac{1}{2} r^\top A^{-1} r + \tfrac{1}{2} \sum_k \log s_k - \tfrac{1}{2} \log |A|, \quad A = H + \mathrm{diag}(s).
+.. math:: V(\lambda) = \tfrac{1}{2} r^\top A^{-1} r + \tfrac{1}{2} \sum_k \log s_k - \tfrac{1}{2} \log |A|,
+   \qquad A = H + \mathrm{diag}(s).
 
 All its derivatives in :math:`\log \lambda` need A alone, so Newton's method costs no pass over the data. A part whose evidence
 grows up to an infinite strength, or lies less than `MIN_GAIN` above that, is removed with its coordinates, and tried again by a
@@ -15,14 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
 from popglm._design.arrays import machine_epsilon
 
 MAX_NEWTON_STEPS = 60
 MAX_LOG_STEP = 4.0  # of a Newton step in the logarithm of a strength
-GRADIENT_TOL = 1e-4  # of the evidence, relative to the degrees of freedom of a part, where Newton's method ends
+FIRST_GRADIENT_TOL, GRADIENT_TOL = 1e-2, 1e-4  # of the evidence, relative to the degrees of freedom of a part, where Newton's method ends
 MIN_PART_EDF = 0.02  # scale of small degrees of freedom in this tolerance
 REMOVAL_EDF = 0.05  # degrees of freedom below which a part is removed if the evidence still grows with its strength
 MIN_GAIN = 0.1  # evidence, in nats, that a part must add to the model without it
@@ -77,8 +78,8 @@ class QuadraticModel(NamedTuple):
 class StrengthStep(NamedTuple):
     """Strengths of one neuron at the maximum of the evidence, and what belongs to them.
 
-    `removed` parts have no freedom left. `edf` are the effective degrees of freedom of each coordinate, `log_determinants` is half
-    the logarithm of the ratio of prior and posterior precision.
+    `removed` parts have no freedom left. `edf` are the effective degrees of freedom of each coordinate, `log_determinants` is
+    half the logarithm of the ratio of prior and posterior precision.
     """
 
     log_strength: Float[Array, " parts"]
@@ -139,23 +140,24 @@ class _Evaluation(NamedTuple):
 def maximise_evidence(
     model: QuadraticModel, weights: Float[Array, "parts coordinates"], last: StrengthStep | None
 ) -> StrengthStep:
-    """Maximise the evidence over the strengths of all parts, from those of the last step.
+    """Maximise the evidence over the strengths of all parts, from those of the last step; the first step is a rough one.
 
     `weights` are the eigenvalues of the parts of the penalty, 0 or more, in the coordinates of the model.
     """
+    tol = FIRST_GRADIENT_TOL if last is None else GRADIENT_TOL
     informed = _is_informed(model, weights)
     if last is None:
         log_strength, removed = initial_log_strength(model, weights), ~informed
     else:
         log_strength, removed = last.log_strength, last.removed | ~informed
     for _ in range(MAX_RETURNS):
-        log_strength, removed, evaluation = _climb(model, weights, log_strength, removed)
+        log_strength, removed, evaluation = _climb(model, weights, log_strength, removed, tol)
         useless = _useless_parts(evaluation, weights, log_strength, removed)
         if useless.any():
             removed = removed | useless
             continue
-        gain, best = _gains_of_return(model, weights, removed & informed, evaluation)
-        returning = gain > MIN_GAIN_OF_RETURN
+        gain, best = _gains_of_return(model, weights, removed, evaluation)
+        returning = informed & (gain > MIN_GAIN_OF_RETURN)
         if not returning.any():
             break
         removed, log_strength = removed & ~returning, np.where(returning, best, log_strength)
@@ -198,6 +200,7 @@ def _climb(
     weights: Float[Array, "parts coordinates"],
     log_strength: Float[Array, " parts"],
     removed: Bool[Array, " parts"],
+    tol: float,
 ) -> tuple[Array, Array, _Evaluation]:
     """Newton's method with steps that do not lower the evidence; return strengths, removed parts and the last evaluation."""
     here = None
@@ -209,7 +212,7 @@ def _climb(
             removed, here = removed.copy(), None
             removed[parts[fading]] = True
             continue
-        if (np.abs(here.gradient) <= GRADIENT_TOL * (np.maximum(here.part_edf, 0) + MIN_PART_EDF)).all():
+        if (np.abs(here.gradient) <= tol * (np.maximum(here.part_edf, 0) + MIN_PART_EDF)).all():
             break
         step, log_strength = _newton_step(here, part_weights, log_strength[parts]), log_strength.copy()
         for _ in range(MAX_HALVINGS):

@@ -1,14 +1,15 @@
 """Fit of all neurons with strengths that maximise the evidence, in stages: strengths from Hessians, then coefficients.
 
 A stage begins with the Hessian of each neuron's loss at its coefficients. The quadratic model that it gives is that of a
-penalised regression, in which the strengths of largest evidence are found without data (`evidence`); passes over the data then
-find the coefficients at these strengths. Stages end for a neuron when a new Hessian leaves its strengths where they are, which is
-the fixed point of Fellner and Schall: the maximum of the Laplace approximation of the restricted likelihood, if the dependence of
-the Hessian on the strengths is neglected (Wood and Fasiolo 2017, *Biometrics* 73:1071-1081). The first stage has the Hessian of
-the null model, which costs nothing.
+penalised regression, in which the strengths of largest evidence are found without data (`evidence`); passes over the data
+then find the coefficients at these strengths. Stages end for a neuron when its coefficients hardly move, so that another
+Hessian would be the same. This is the fixed point of Fellner and Schall: the maximum of the restricted likelihood by Laplace's
+approximation, if the dependence of the Hessian on the strengths is neglected (Wood and Fasiolo 2017, *Biometrics*
+73:1071-1081). The first stage has the Hessian of the null model, which costs nothing.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from jaxtyping import Bool, Float
 from popglm._design.arrays import round_up_length
 from popglm._design.design import Design
 from popglm._design.total import total
-from popglm._solver.ask_tell import RUNNING, NeuronScalars, SolverState, forget_history, initial_state
+from popglm._solver.ask_tell import NeuronScalars, SolverState, forget_history, initial_state
 from popglm._solver.evidence import QuadraticModel, StrengthStep, maximise_evidence
 from popglm._solver.exact import (
     SOLVER_DEFAULTS,
@@ -26,6 +27,7 @@ from popglm._solver.exact import (
     begin_exact_fit,
     initial_point,
     make_fit,
+    replace_dispersion,
     run_passes,
 )
 from popglm._solver.path import change_penalty, redirect_all
@@ -45,15 +47,42 @@ Hessians = dict[int, Float[np.ndarray, "parameters parameters"]]
 
 
 class Strengths(NamedTuple):
-    """Strengths of all neurons between two stages, with the last step of each neuron; None before its first."""
+    """Strengths of all neurons after `stage` stages, and what their last step says; silent neurons have infinite strengths.
 
+    `edf` are effective degrees of freedom in the coordinates of the penalty; neurons that are `searching` need another stage.
+    """
+
+    stage: int
     strength: Float[np.ndarray, "neurons parts"]
-    steps: list[StrengthStep | None]
+    removed: Bool[np.ndarray, "neurons parts"]
+    edf: Float[np.ndarray, "neurons coordinates"]
+    log_determinants: NeuronScalars
+    searching: Bool[np.ndarray, " neurons"]
+
+    @classmethod
+    def initial(cls, silent: Bool[np.ndarray, " neurons"], n_parts: int, n_coordinates: int) -> "Strengths":
+        """Before the first stage."""
+        n = len(silent)
+        return cls(
+            stage=0,
+            strength=np.full((n, n_parts), np.inf),
+            removed=np.zeros((n, n_parts), bool),
+            edf=np.zeros((n, n_coordinates)),
+            log_determinants=np.full(n, np.nan),
+            searching=~silent,
+        )
 
     @property
-    def total_edf(self) -> NeuronScalars:
-        """Effective degrees of freedom of each neuron's filters."""
-        return np.array([0.0 if step is None else step.edf.sum() for step in self.steps])
+    def finite_strength(self) -> Float[np.ndarray, "neurons parts"]:
+        """Strengths, 1 for silent neurons."""
+        return np.where(np.isfinite(self.strength), self.strength, 1)
+
+    def last_step(self, neuron: int, nats: float) -> StrengthStep | None:
+        """Where the next step of a neuron begins: at its last one, with the strengths in nats; None at the start."""
+        if not self.stage:
+            return None
+        log_strength = np.log(self.strength[neuron] * nats)
+        return StrengthStep(log_strength, self.removed[neuron], self.edf[neuron], self.edf[neuron], np.nan)
 
 
 def fit_by_evidence(
@@ -64,36 +93,56 @@ def fit_by_evidence(
     tol: float | None = None,
     maxiter: int = SOLVER_DEFAULTS["maxiter"],
     report: Callable | None = None,
+    checkpoint: Any = None,
 ) -> tuple[Fit, Evidence]:
-    """Fit all neurons, each with strengths of its own for all parts of its penalty; `maxiter` counts the passes of a stage."""
+    """Fit all neurons, each with strengths of its own for all parts of its penalty; `maxiter` counts the passes of a stage.
+
+    A checkpoint is saved between two stages.
+    """
     with one_thread:
         parts = objective.penalty.quadratic_parts(mask.shape[1])
-        n_neurons, n_parts = len(mask), len(parts.weights)
-        objective = objective._replace(strength=np.ones((n_neurons, n_parts)))
+        objective = objective._replace(strength=np.ones(len(parts.weights)))
         constants, problem = begin_exact_fit(design, objective, mask, tol)
-        state = initial_state(initial_point(problem, init, constants.null), constants.null.silent)
-        problem, state, _ = run_passes(design, constants, problem, state, 0, 1, report, None)
-        found = Strengths(np.full((n_neurons, n_parts), np.inf), [None] * n_neurons)
+        if checkpoint and checkpoint.saved:
+            problem, state, found = _restore(problem, constants, checkpoint.saved)
+        else:
+            state = initial_state(initial_point(problem, init, constants.null), constants.null.silent)
+            problem, state, _ = run_passes(design, constants, problem, state, 0, 1, report, None)
+            found = Strengths.initial(constants.null.silent, *parts.weights.shape)
         loose = constants._replace(tol=max(constants.tol, STAGE_TOL))
-        searching, hessians = ~constants.null.silent, _null_hessians(problem)
-        for stage in range(MAX_STAGES):
-            found, change = _update_strengths(design, problem, state, found, searching, hessians, parts)
+        while found.searching.any() and found.stage < MAX_STAGES:
+            neurons = np.flatnonzero(found.searching)
+            hessians = _sum_hessians(design, problem, state, neurons) if found.stage else problem.null_hessians()
+            found = _update_strengths(design, problem, state, found, hessians, parts)
             problem, state = _apply_strengths(loose, problem, state, found, hessians)
             problem, state, _ = run_passes(design, loose, problem, state, 0, maxiter, report, None)
-            searching &= ~((change < SETTLED_CHANGE) & (stage > 0))
-            if not searching.any():
-                break
-            hessians = _sum_hessians(design, problem, state, np.flatnonzero(searching))
+            if checkpoint:
+                checkpoint.save_if_due(partial(_as_saved, problem, state, found))
         state = redirect_all(constants, problem, state)
         problem, state, _ = run_passes(design, constants, problem, state, 0, maxiter, report, None)
-        fit = make_fit(constants, problem, state)
-        return _with_evidence(fit, problem, found, searching)
+        return _with_evidence(make_fit(constants, problem, state), problem, found, parts)
 
 
-def _null_hessians(problem: Problem) -> Hessians:
-    """Mean Hessian of each neuron's loss under the null model, in the coordinates of the solver."""
-    precondition = problem.precondition
-    return {n: c * precondition.correlation for n, c in enumerate(precondition.curvature)}
+def _as_saved(problem: Problem, state: SolverState, found: Strengths) -> tuple:
+    """State between two stages for a checkpoint, as plain tuples."""
+    precondition, metric = problem.precondition, problem.precondition.dispersion
+    dispersion = None if metric is None else (problem.objective.model.scale, metric.information, metric.magnitude)
+    return state.to_tuple(), tuple(found), precondition.own_factors, precondition.curvature, dispersion
+
+
+def _restore(problem: Problem, constants: FitConstants, saved: tuple) -> tuple[Problem, SolverState, Strengths]:
+    """Problem, state and strengths of a checkpoint."""
+    state, found, own_factors, curvature, dispersion = saved
+    found = Strengths(*found)
+    if dispersion is not None:
+        scale, information, magnitude = dispersion
+        problem = replace_dispersion(problem, scale[:, 0], constants.null)
+        metric: Any = problem.precondition.dispersion
+        metric = metric._replace(information=information, magnitude=magnitude)
+        problem = problem._replace(precondition=problem.precondition._replace(dispersion=metric))
+    precondition = problem.precondition._replace(own_factors=own_factors, curvature=curvature)
+    objective = problem.objective._replace(strength=found.finite_strength)
+    return problem._replace(objective=objective, precondition=precondition), SolverState.from_tuple(state), found
 
 
 def _sum_hessians(design: Design, problem: Problem, state: SolverState, neurons: np.ndarray) -> Hessians:
@@ -113,41 +162,40 @@ def _sum_hessians(design: Design, problem: Problem, state: SolverState, neurons:
 
 
 def _update_strengths(
-    design: Design,
-    problem: Problem,
-    state: SolverState,
-    found: Strengths,
-    searching: Bool[np.ndarray, " neurons"],
-    hessians: Hessians,
-    parts: Any,
-) -> tuple[Strengths, NeuronScalars]:
-    """Maximise the evidence of each neuron that is searching; return the change of its linear predictor to the new optimum."""
-    nats = problem.bins / _loss_divisor(design, problem, state, found.total_edf)  # per unit of the mean loss
-    strength, steps, change = found.strength.copy(), list(found.steps), np.full(len(searching), np.inf)
-    used = (np.abs(parts.basis).T @ problem.precondition.mask[:, :-1].T > 0).T
-    for n in np.flatnonzero(searching):
+    design: Design, problem: Problem, state: SolverState, found: Strengths, hessians: Hessians, parts: Any
+) -> Strengths:
+    """Maximise the evidence of each neuron that is searching."""
+    nats = problem.bins / _loss_divisor(design, problem, state, found.edf.sum(1))  # per unit of the mean loss
+    found = Strengths(found.stage, *(values.copy() for values in found[1:]))
+    used = _used_coordinates(problem, parts)
+    for n in map(int, np.flatnonzero(found.searching)):
         model = _quadratic_model(problem, state, n, hessians[n], nats[n]).rotate(parts.basis)
-        last = found.steps[n]
-        if last is not None:
-            last = last._replace(log_strength=np.log(strength[n] * nats[n]))
-        step = maximise_evidence(model.select(used[n]), parts.weights[:, used[n]], last)
-        edf, coef = np.zeros(len(used[n])), np.zeros(len(used[n]))
-        edf[used[n]], coef[used[n]] = step.edf, step.coef
-        move = coef - parts.basis.T @ problem.coordinates.to_model(state.accepted.point[[n]])[0][0]
-        change[n] = np.sqrt(max(move @ model.hessian @ move, 0) / np.exp(model.log_intercept_information))
-        strength[n], steps[n] = np.exp(step.log_strength) / nats[n], step._replace(edf=edf)
-    return Strengths(strength, steps), change
+        step = maximise_evidence(model.select(used[n]), parts.weights[:, used[n]], found.last_step(n, float(nats[n])))
+        found.strength[n], found.removed[n] = np.exp(step.log_strength) / nats[n], step.removed
+        found.edf[n], found.log_determinants[n] = 0, step.log_determinants
+        found.edf[n, used[n]] = step.edf
+        move = -parts.basis.T @ problem.coordinates.to_model(state.accepted.point[[n]])[0][0]
+        move[used[n]] += step.coef
+        change = np.sqrt(max(move @ model.hessian @ move, 0) / np.exp(model.log_intercept_information))
+        found.searching[n] = found.stage == 0 or change > SETTLED_CHANGE
+    return found._replace(stage=found.stage + 1)
+
+
+def _used_coordinates(problem: Problem, parts: Any) -> Bool[np.ndarray, "neurons coordinates"]:
+    """Coordinates of the penalty that belong to the inputs in each neuron's mask."""
+    return problem.precondition.mask[:, :-1] @ np.abs(parts.basis) > 0
 
 
 def _quadratic_model(
-    problem: Problem, state: SolverState, neuron: int, hessian: np.ndarray, nats: float
+    problem: Problem, state: SolverState, neuron: int, hessian: Float[np.ndarray, "parameters parameters"], nats: Any
 ) -> QuadraticModel:
     """Quadratic model of one neuron's log-likelihood, in its coefficients, from the mean Hessian at its point."""
     _, penalty, strength = problem.objective
+    strength = strength if strength.ndim == 1 else strength[[neuron]]
     units = np.append(problem.coordinates.sd, 1)
     coef = problem.coordinates.to_model(state.accepted.point[[neuron]])[0]
     gradient = nats * state.accepted.gradient[neuron, : len(units)] * units
-    gradient[:-1] -= nats * penalty.gradient(strength[[neuron]], coef)[0]
+    gradient[:-1] -= nats * penalty.gradient(strength, coef)[0]
     return QuadraticModel.from_derivatives(nats * hessian * np.outer(units, units), gradient, coef[0])
 
 
@@ -168,34 +216,22 @@ def _apply_strengths(
     constants: FitConstants, problem: Problem, state: SolverState, found: Strengths, hessians: Hessians
 ) -> tuple[Problem, SolverState]:
     """Set the penalty to these strengths, with a factor of each neuron's own Hessian and penalty; start from there."""
-    strength = np.where(np.isfinite(found.strength), found.strength, 1)
-    problem, state = change_penalty(problem, state, strength, problem.precondition)
+    problem, state = change_penalty(problem, state, found.finite_strength, problem.precondition)
     precondition = problem.precondition.with_own_hessians(hessians, problem.penalty_hessian)
     problem = problem._replace(precondition=precondition)
-    state = forget_history(state, np.ones(len(strength), bool))
+    state = forget_history(state, np.ones(len(state.status), bool))
     return problem, redirect_all(constants, problem, state)
 
 
-def _has_part(problem: Problem, found: Strengths) -> Bool[np.ndarray, "neurons parts"]:
-    """Mark the parts that have a feature in a neuron's mask, of neurons that are not silent."""
-    mask = problem.precondition.mask[:, :-1]
-    parts = problem.objective.penalty.quadratic_parts(mask.shape[1])
-    used = np.abs(parts.basis).T @ mask.T > 0
-    return ((parts.weights > 0) @ used > 0).T & np.isfinite(found.strength)
-
-
-def _with_evidence(
-    fit: Fit, problem: Problem, found: Strengths, searching: Bool[np.ndarray, " neurons"]
-) -> tuple[Fit, Evidence]:
+def _with_evidence(fit: Fit, problem: Problem, found: Strengths, parts: Any) -> tuple[Fit, Evidence]:
     """Fit with the effective degrees of freedom as its number of parameters, and what the evidence says of every neuron."""
-    convergence = fit.convergence._replace(converged=fit.convergence.converged & ~searching)
+    convergence = fit.convergence._replace(converged=fit.convergence.converged & ~found.searching)
     sizes = problem.objective.penalty.groups(fit.coef.shape[1])
-    edf = np.stack([np.full(fit.coef.shape[1], np.nan) if s is None else s.edf for s in found.steps])
-    return (
-        fit._replace(convergence=convergence, features=fit.features._replace(n_params=found.total_edf + 1)),
-        Evidence(
-            strength=np.where(_has_part(problem, found), found.strength, np.nan),
-            edf=np.add.reduceat(edf, np.cumsum(sizes) - sizes, axis=1),
-            log_determinants=np.array([np.nan if s is None else s.log_determinants for s in found.steps]),
-        ),
+    has_part = ((parts.weights > 0) @ _used_coordinates(problem, parts).T > 0).T & ~fit.silent[:, None]
+    edf = np.add.reduceat(found.edf, np.cumsum(sizes) - sizes, axis=1)
+    features = fit.features._replace(n_params=found.edf.sum(1) + 1)
+    return fit._replace(convergence=convergence, features=features), Evidence(
+        strength=np.where(has_part, found.strength, np.nan),
+        edf=np.where(fit.silent[:, None], np.nan, edf),
+        log_determinants=found.log_determinants,
     )

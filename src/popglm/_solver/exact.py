@@ -212,6 +212,9 @@ def begin_exact_fit(
     n_rows = np.maximum(bins, rows)
     objective = objective._replace(model=keep_digits(objective.model, events / bins))
     problem, rank, constant = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, eps)
+    if _has_own_profiles(problem):
+        precondition = problem.precondition.with_own_hessians(problem.null_hessians(), problem.penalty_hessian)
+        problem = problem._replace(precondition=precondition)
     if fits_dispersion:
         coordinate = DispersionCoordinate.from_table(table, null.mean, n_rows)
         metric = DispersionMetric(coordinate, np.ones_like(bins))
@@ -230,6 +233,13 @@ def begin_exact_fit(
         tol=SOLVER_TOL[dtype.name] if tol is None else tol,
     )
     return constants, problem
+
+
+def _has_own_profiles(problem: Problem) -> bool:
+    """Return whether strengths of several parts differ between neurons, and there is memory for a factor of each."""
+    penalty, shape = problem.objective.penalty, np.shape(problem.objective.strength)
+    own = len(shape) == 2 and min(shape) > 1 and not penalty.l1_share
+    return own and len(problem.bins) * problem.precondition.factor.size <= MAX_FACTOR_ENTRIES
 
 
 def run_passes(

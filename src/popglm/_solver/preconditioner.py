@@ -219,6 +219,10 @@ class Problem(NamedTuple):
     coordinates: Coordinates
     precondition: Preconditioner
 
+    def null_hessians(self) -> dict[int, Float[Array, "coordinates coordinates"]]:
+        """Mean Hessian of each neuron's loss under the null model, by neuron."""
+        return {n: curvature * self.precondition.correlation for n, curvature in enumerate(self.precondition.curvature)}
+
     def penalty_hessian(self, neuron: Any) -> Float[Array, "coordinates coordinates"]:
         """Hessian of one neuron's penalty in these coordinates; 0 for the intercept."""
         _, penalty, strength = self.objective

@@ -206,7 +206,7 @@ def with_sampled_hessians(problem: Problem, sample: Sample, params, ridge) -> Pr
         for neuron, (hessian, c, t) in enumerate(zip(hessians, precondition.curvature, trust, strict=True))
         if np.isfinite(hessian).all()
     }
-    return problem._replace(precondition=precondition.with_own_hessians(blended))
+    return problem._replace(precondition=precondition.with_own_hessians(blended, problem.penalty_hessian))
 
 
 def sample_optimum(totals, problem: Problem, start):

@@ -59,7 +59,7 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
         if settings.evidence:
             with neuron_progress_bar(n_neurons, progress) as report:
                 fit, evidence = fit_by_evidence(
-                    design, settings.objective, mask, start, report=report, **settings.options
+                    design, settings.objective, mask, start, report=report, checkpoint=saver, **settings.options
                 )
         elif exact:
             with neuron_progress_bar(n_neurons, progress) as report:
@@ -135,7 +135,7 @@ def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -
 def _fingerprint(settings: Settings, mask, data: Observations, start) -> dict:
     """Settings and shapes that a checkpoint of this fit is compared by."""
     return (
-        {"method": f"fit of {settings.estimator}"}
+        {"method": f"fit of {settings.estimator}{' by evidence' if settings.evidence else ''}"}
         | objective_fingerprint(settings.objective, mask)
         | options_fingerprint(settings.options)
         | frame_fingerprint("X", data.X)
