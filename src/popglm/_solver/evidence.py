@@ -161,6 +161,8 @@ def maximise_evidence(
         if not returning.any():
             break
         removed, log_strength = removed & ~returning, np.where(returning, best, log_strength)
+    else:
+        log_strength, removed, evaluation = _climb(model, weights, log_strength, removed, tol)
     kept = ~(weights[removed] > 0).any(0)
     edf, coef = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     edf[kept], coef[kept] = 1 - evaluation.held * np.diag(evaluation.inverse), evaluation.coef
