@@ -48,7 +48,7 @@ KINDS = {
     "10 units, sparse": Kind(10, 0.1, 180.0),
     "30 units, sparse": Kind(30, 0.1, 240.0),
     "15 units, dense": Kind(15, 0.5, 240.0, peaks=(0.15, 0.3)),
-    "20 units, few spikes": Kind(20, 0.1, 300.0, rates=(0.5, 3.0), peaks=(0.8, 1.2)),
+    "20 units, few spikes": Kind(20, 0.1, 300.0, rates=(0.5, 3.0), peaks=(0.6, 0.8)),
     "15 units, bursts": Kind(15, 0.1, 180.0, bursts=True),
     "common input": DRIVEN,
     "common input, missing": DRIVEN._replace(recorded=False),

@@ -1,14 +1,14 @@
 """Smooths that choose their own strength: popglm for 20 units at once, and mgcv for one unit after the other.
 
-    python benchmarks/smooth.py            # some 20 minutes; writes src/popglm/data/smooth.json
+    python benchmarks/smooth.py            # some ten minutes; writes src/popglm/data/smooth.json
     python benchmarks/smooth.py --quick    # a trial at small size, its record in benchmarks/.cache
 
-Twenty units with 60,000 bins of Poisson counts, eight autocorrelated covariates, a smooth of ten B-splines of each; about half
-of the smooths are flat. Both tools run on one processor and count its seconds, from the covariates to the coefficients: mgcv's
-``bam(discrete=TRUE, method="fREML")``, ours with ``regularizer_strength="evidence"``. The model is the same: second differences,
-their null space with a strength of its own. Accuracy is held against ``gam(method="REML")``, which has our features and penalties,
-on few units: effective degrees of freedom, and the root mean square difference of curves in standard errors. Without `Rscript`
-and mgcv (Debian: r-base-core, r-cran-mgcv) only popglm is measured.
+Twenty units with 60,000 bins of Poisson counts, eight autocorrelated covariates, a smooth of ten B-splines of each; half of
+the smooths are flat. Both tools run on one processor and count its seconds, from the covariates to the coefficients: mgcv's
+``bam(discrete=TRUE, method="fREML")``, ours with ``regularizer_strength="evidence"``. The model is the same: second
+differences, their null space with a strength of its own. Accuracy is held against ``gam(method="REML")``, which has our
+features and penalties, on few units: effective degrees of freedom, and the root mean square difference of curves in standard
+errors. Without `Rscript` and mgcv (Debian: r-base-core, r-cran-mgcv) only popglm is measured.
 """
 
 import argparse
@@ -98,7 +98,7 @@ def ours(n_units, n_bins, out):
 def measure_ours(n_units, n_bins, folder):
     """Run `ours` on one processor, in a process of its own."""
     out = Path(folder, "ours.json")
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     call = [sys.executable, __file__, "--ours", out, "--units", str(n_units), "--bins", str(n_bins)]
     subprocess.run(call, check=True, env=os.environ | threads, preexec_fn=take_one_processor)
     return json.loads(out.read_text("utf8")), np.load(out.with_suffix(".npz"))

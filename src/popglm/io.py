@@ -37,7 +37,16 @@ MODEL_FILE_KIND, MODEL_FILE_VERSION = "model", 1
 
 
 # learned attributes that are saved although their names do not end in an underscore
-PRIVATE_ATTRIBUTES = ("_columns", "_feature_ids", "_train_mean", "_saw", "_input_shape", "_given", "_all_given")
+PRIVATE_ATTRIBUTES = (
+    "_columns",
+    "_feature_ids",
+    "_train_mean",
+    "_saw",
+    "_input_shape",
+    "_layout",
+    "_given",
+    "_all_given",
+)
 
 
 UNSAVED_ATTRIBUTES = ("batch_state_",)

@@ -173,7 +173,7 @@ def settings():
         "Lasso",
         regularizer.ElasticNet(0.3),
         regularizer.GroupLasso((2, 1)),
-        regularizer.Smoothness(3),
+        regularizer.Smoothness(3, cyclic=False),
     ]
     kinds = ["Poisson", "Bernoulli", "Gaussian", "Gamma", observation_models.NegativeBinomial(scale=0.5)]
     models = [PopulationGLM(regularizer=penalty, regularizer_strength=0.1) for penalty in penalties]

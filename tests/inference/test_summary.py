@@ -267,9 +267,9 @@ def test_text_is_of_few_neurons(data):
 def test_what_is_refused(data):
     X, y = data
     model = PopulationGLM().fit(X, y)
-    ridge = PopulationGLM(regularizer="Ridge", regularizer_strength=0.1).fit(X, y)
-    with pytest.raises(ValueError, match="its estimates are biased on purpose"):
-        summary(ridge, X, y)
+    lasso = PopulationGLM(regularizer="Lasso", regularizer_strength=0.1).fit(X, y)
+    with pytest.raises(ValueError, match="Expected no penalty or a quadratic one"):
+        summary(lasso, X, y)
     with pytest.raises(ValueError, match="`level` must lie between 0 and 1"):
         summary(model, X, y, level=95)
     with pytest.raises(ValueError, match="`kind` must be one of 'fisher', 'quasi', 'sandwich'"):

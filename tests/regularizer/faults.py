@@ -17,4 +17,32 @@ FAULTS = {
         "solver/test_penalties.py",
         "conditions",
     ),
+    "the cycles of the features are not read": Fault(
+        "regularizer/_smoothness.py",
+        "_join_flags([one.cyclic for one in layout]) if same else False",
+        "False",
+        "regularizer/test_inputs.py",
+        "what_is_given_wins",
+    ),
+    "directions of a product in the wrong order": Fault(
+        "regularizer/_parts.py",
+        "reduce(np.kron, [vectors for vectors, _ in spectra])",
+        "reduce(np.kron, [vectors for vectors, _ in spectra[::-1]])",
+        "regularizer/test_quadratic.py",
+        "parts_are_the_hessian",
+    ),
+    "round-off for the constant of a cycle": Fault(
+        "regularizer/_parts.py",
+        "        values[-1] = 0\n",
+        "        values[-1] += 0\n",
+        "regularizer/test_quadratic.py",
+        "cycle_sees",
+    ),
+    "penalties of terms in the order of the user": Fault(
+        "regularizer/_mixed.py",
+        "return tuple((term, by_label[term]) for term in terms)",
+        "return tuple(by_label.items())",
+        "regularizer/test_inputs.py",
+        "any_order",
+    ),
 }

@@ -14,6 +14,7 @@ from popglm._solver.problem import Objective
 from popglm.basis import BSplineEval, CyclicBSplineEval, RaisedCosineLogConv
 from popglm.batching import random_windows
 from popglm.glm import GLM, PopulationGLM
+from popglm.glm._access import params_layout
 from popglm.model_selection import BlockSplit, cross_validate_path
 from popglm.observation_models import Poisson
 from popglm.regularizer import GroupLasso, Lasso, Mixed, Ridge, Smoothness, UnRegularized
@@ -254,9 +255,8 @@ def test_what_is_given_wins(wide):
     assert Smoothness().resolve(read_layout(X), by_evidence=True) == Smoothness(
         GIVEN.sizes, cyclic=GIVEN.cyclic, select=True
     )
-    assert Smoothness(select=False).resolve(read_layout(X), by_evidence=True) == Smoothness(
-        GIVEN.sizes, cyclic=GIVEN.cyclic, select=False
-    )
+    free = Smoothness(GIVEN.sizes, cyclic=GIVEN.cyclic, ridge=0.0, select=False)
+    assert Smoothness(select=False).resolve(read_layout(X), by_evidence=True) == free
     assert Ridge().resolve(read_layout(X)) == Ridge()
     assert Ridge().resolve(read_layout(X), by_evidence=True) == Ridge((6, 4, 3, 3, 15))
     assert Lasso().resolve(read_layout(X)) == Lasso()
@@ -282,7 +282,7 @@ def test_settings_are_kept_as_scikit_learn_asks_and_in_files(narrow, tmp_path):
     assert model.fit(X, y).regularizer == Mixed(MIXED)
     io.save(model, tmp_path / "model.npz")
     loaded = io.load(tmp_path / "model.npz")
-    assert loaded.regularizer == model.regularizer
+    assert loaded.regularizer == model.regularizer and params_layout(loaded) == params_layout(model) == read_layout(X)
     np.testing.assert_array_equal(loaded.fit(X, y).coef_, model.coef_)
 
 
@@ -307,15 +307,14 @@ def test_a_fit_continues_from_its_checkpoint(narrow, tmp_path):
         model.set_params(regularizer=Smoothness()).fit(X, y, checkpoint=tmp_path / "fit")
 
 
-@pytest.mark.skip(reason="columns that do not vary are held at 0 for every penalty")
 def test_a_place_never_visited_follows_from_its_neighbours(float64):
     """The coefficient of a function that no data reach continues the line of the others."""
     position = np.random.default_rng(0).uniform(0, 0.6, 2000)
     y = np.random.default_rng(1).poisson(np.exp(position))
     X = BSplineEval(10, order=2, bounds=(0, 1)).compute_features(position)
     assert not X[:, -2:].any()
-    coef = GLM(regularizer=Smoothness(ridge=0.0, order=2), regularizer_strength=0.1).fit(X, y).coef_
-    np.testing.assert_allclose(np.diff(coef[-4:], 2), 0, atol=1e-6)
+    coef = GLM(regularizer=Smoothness(ridge=1e-6), regularizer_strength=0.1).fit(X, y).coef_
+    np.testing.assert_allclose(np.diff(coef[-4:], 2), 0, atol=1e-4)
 
 
 REFUSED = {

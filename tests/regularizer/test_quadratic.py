@@ -57,7 +57,7 @@ INPUTS += [((3, 4, 2), (True, False, False))]
 def test_parts_are_the_hessian_by_definition(shape, cyclic, order, select):
     n, rng = int(np.prod(shape)), np.random.default_rng(0)
     penalty = Smoothness((shape,), order, (cyclic,), 0.01, select)
-    U, D, group, labels = parts = penalty.quadratic_parts(n)
+    U, D, group, _, labels = parts = penalty.quadratic_parts(n)
     strengths = rng.uniform(0.1, 2, len(labels))
     assert isinstance(parts, QuadraticParts) and penalty.n_parts(n) == len(shape) + select and not group.any()
     assert ("null space" in labels) == select and (D >= 0).all()
@@ -73,7 +73,7 @@ def test_parts_are_the_hessian_by_definition(shape, cyclic, order, select):
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_differences_do_not_see_polynomials_and_the_null_space_is_all_of_them(order):
     n = 12
-    _, D, _, labels = parts = Smoothness(n, order, select=True).quadratic_parts(n)
+    _, D, _, _, labels = parts = Smoothness(n, order, select=True).quadratic_parts(n)
     assert labels == ("differences", "null space") and (D[0] == 0).sum() == order
     np.testing.assert_array_equal(D[1], D[0] == 0)
     polynomials = np.vander(np.linspace(-1, 1, n), order)

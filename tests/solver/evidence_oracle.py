@@ -1,7 +1,7 @@
 """Strengths by evidence with dense matrices in NumPy, as short as it can be: what the solver and mgcv are compared with.
 
 Inputs of one neuron; an intercept, which has no penalty, is the first coefficient. Strengths are mgcv's sp: S beside the sum
-of nats times the dispersion. REML is minus the log of the Laplace likelihood with a flat prior on what has no penalty (Wood 2011).
+of nats times the dispersion. REML is minus the log of the Laplace likelihood, with a flat prior on what is free (Wood 2011).
 """
 
 import numpy as np
@@ -72,7 +72,12 @@ class Evidence:
         values = np.linalg.eigvalsh(S)[self.n_free :]
         ls = (self.rest[1] * saturated(family, y, scale, self.alpha)).sum()
         fit = (loss + beta @ S @ beta / 2) / scale - ls
-        return fit + (np.linalg.slogdet(H + S)[1] - np.log(values).sum() - self.n_free * np.log(2 * np.pi * scale)) / 2, beta, H, S
+        return (
+            fit + (np.linalg.slogdet(H + S)[1] - np.log(values).sum() - self.n_free * np.log(2 * np.pi * scale)) / 2,
+            beta,
+            H,
+            S,
+        )
 
     def pearson(self, beta, H, S):
         """Return Pearson's estimate of the scale, of these families: squares by the variance, over n - edf."""

@@ -84,8 +84,8 @@ FAULTS = {
     ),
     "a path that forgets what its penalty changes": Fault(
         "_solver/path.py",
-        "gradient=gradient + pad(d_point)",
-        "gradient=gradient",
+        "gradient = gradient + _pad_columns(d_point, point.shape[1])",
+        "gradient = gradient + 0 * d_point.sum()",
         "solver/test_penalties.py",
         "path_is_its_fits",
     ),
@@ -124,6 +124,36 @@ FAULTS = {
     ),
     "a reference level without an event is not looked for": Fault(
         "_solver/exact.py", "large | ~done])", "~done])", "sums/test_separation.py", "reference_level and Poisson"
+    ),
+    "evidence forgets the null space": Fault(
+        "_solver/evidence.py",
+        "log_determinants = np.log(precision).sum() / 2",
+        "log_determinants = np.log(precision[1:]).sum() / 2",
+        "solver/test_evidence.py",
+        "derivatives",
+    ),
+    "a useless part stays": Fault(
+        "_solver/evidence.py", "MIN_GAIN = 0.1  #", "MIN_GAIN = -1.0  #", "solver/test_evidence.py", "flat_filter"
+    ),
+    "a removed part never returns": Fault(
+        "_solver/evidence.py", "MIN_GAIN_OF_RETURN = 0.11", "MIN_GAIN_OF_RETURN = 1e9", "solver/test_evidence.py", "need_one_another"
+    ),
+    "strengths of the null model's Hessian are kept": Fault(
+        "_solver/evidence_fit.py",
+        "found.stage == 0 or change > SETTLED_CHANGE",
+        "False",
+        "solver/test_evidence_mgcv.py",
+        "those_of_mgcv",
+    ),
+    "strengths are per nat, not per bin": Fault(
+        "_solver/evidence_fit.py",
+        "np.exp(step.log_strength) / nats[n]",
+        "np.exp(step.log_strength) / problem.bins[n]",
+        "solver/test_evidence.py",
+        "population and Gaussian",
+    ),
+    "a never visited function is held at 0": Fault(
+        "_solver/preconditioner.py", "varying = varying | tied", "varying = varying | False", "solver/test_evidence.py", "never_visited"
     ),
     "dispersion waits for a Poisson fit that goes astray": Fault(
         "_solver/dispersion.py",

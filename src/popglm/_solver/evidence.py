@@ -23,7 +23,8 @@ from popglm._design.arrays import machine_epsilon
 
 MAX_NEWTON_STEPS = 60
 MAX_LOG_STEP = 4.0  # of a Newton step in the logarithm of a strength
-FIRST_GRADIENT_TOL, GRADIENT_TOL = 1e-2, 1e-4  # of the evidence, relative to the degrees of freedom of a part, where Newton's method ends
+# Gradient of the evidence where Newton's method ends, relative to the degrees of freedom of a part, in a first step and later.
+FIRST_GRADIENT_TOL, GRADIENT_TOL = 1e-2, 1e-4
 MIN_PART_EDF = 0.02  # scale of small degrees of freedom in this tolerance
 REMOVAL_EDF = 0.05  # degrees of freedom below which a part is removed if the evidence still grows with its strength
 MIN_GAIN = 0.1  # evidence, in nats, that a part must add to the model without it
@@ -32,11 +33,10 @@ LOG_STRENGTH_GRID = np.linspace(-12, 8, 41)  # where this is tried, relative to 
 MAX_HALVINGS = 20  # of a Newton step
 ROUND_OFF = 1e-9  # of the evidence
 MAX_USELESS_EDF = 2.0  # degrees of freedom up to which a part may add less than that
-MAX_RETURNS = 12  # times that parts are removed or come back
+JITTERS = (0.0, 1e-6, 1e-4, 1e-2)  # added to a diagonal of ones until the matrix is positive definite
 REMOVED_RATIO = 1e5  # strength of a removed part, relative to the information about its coordinates
-FLOOR_EPSILONS = (
-    64.0  # precision of what no part penalises, relative to the information, in units of the round-off of sums
-)
+# Precision of what no part penalises, relative to the information, in units of the round-off of sums.
+FLOOR_EPSILONS = 64.0
 
 
 class QuadraticModel(NamedTuple):
@@ -95,7 +95,8 @@ class _Evaluation(NamedTuple):
     value: float
     gradient: Float[Array, " parts"]
     part_edf: Float[Array, " parts"]
-    held: Float[Array, " coordinates"]  # precision of the prior, with the floor
+    precision: Float[Array, " coordinates"]  # of the prior; 1 where no part penalises
+    held: Float[Array, " coordinates"]  # of the prior, with the floor
     inverse: Float[Array, "coordinates coordinates"]
     coef: Float[Array, " coordinates"]
     log_determinants: float
@@ -106,29 +107,25 @@ class _Evaluation(NamedTuple):
     ) -> "_Evaluation":
         weighted = np.exp(log_strength)[:, None] * weights
         precision = weighted.sum(0)
-        held, safe = precision + model.floor, np.where(precision > 0, precision, 1)
-        matrix = model.hessian.copy()
-        diagonal = matrix.ravel()[:: len(matrix) + 1]
-        diagonal += held
-        scale = 1 / np.sqrt(diagonal)
-        matrix *= scale
-        matrix *= scale[:, None]
+        held, precision = precision + model.floor, np.where(precision > 0, precision, 1)
+        scale = 1 / np.sqrt(np.diag(model.hessian) + held)
+        matrix = model.hessian * scale * scale[:, None]
+        matrix[np.diag_indices_from(matrix)] = 1
         lower, inverse = _factor_and_inverse(matrix)
-        inverse *= scale
-        inverse *= scale[:, None]
+        inverse = inverse * scale * scale[:, None]
         coef = inverse @ model.target
-        log_determinants = np.log(safe).sum() / 2 - np.log(np.diag(lower) / scale).sum()
-        part_edf = weighted @ (1 / safe - np.diag(inverse))
+        log_determinants = np.log(precision).sum() / 2 - np.log(np.diag(lower) / scale).sum()
+        part_edf = weighted @ (1 / precision - np.diag(inverse))
         gradient = (part_edf - weighted @ coef**2) / 2
         value = model.target @ coef / 2 + log_determinants
-        return cls(value, gradient, part_edf, held, inverse, coef, log_determinants)
+        return cls(value, gradient, part_edf, precision, held, inverse, coef, log_determinants)
 
     def hessian(
         self, weights: Float[Array, "parts coordinates"], log_strength: Float[Array, " parts"]
     ) -> Float[Array, "parts parts"]:
         """Second derivatives of the evidence in the logarithms of the strengths."""
         weighted = np.exp(log_strength)[:, None] * weights
-        moved, shares = weighted * self.coef, weighted / self.held
+        moved, shares = weighted * self.coef, weighted / self.precision
         return (
             moved @ self.inverse @ moved.T
             + weighted @ self.inverse**2 @ weighted.T / 2
@@ -150,19 +147,20 @@ def maximise_evidence(
         log_strength, removed = initial_log_strength(model, weights), ~informed
     else:
         log_strength, removed = last.log_strength, last.removed | ~informed
-    for _ in range(MAX_RETURNS):
+    returned = np.zeros_like(removed)
+    while True:
         log_strength, removed, evaluation = _climb(model, weights, log_strength, removed, tol)
-        useless = _useless_parts(evaluation, weights, log_strength, removed)
-        if useless.any():
-            removed = removed | useless
+        gain = _gains(evaluation, weights, log_strength, removed)
+        if (gain < MIN_GAIN).any():
+            # Of parts that have returned together, one may be enough.
+            removed = removed | ((gain == gain.min()) if returned.any() else (gain < MIN_GAIN))
             continue
         gain, best = _gains_of_return(model, weights, removed, evaluation)
-        returning = informed & (gain > MIN_GAIN_OF_RETURN)
+        returning = informed & ~returned & (gain > MIN_GAIN_OF_RETURN)
         if not returning.any():
             break
-        removed, log_strength = removed & ~returning, np.where(returning, best, log_strength)
-    else:
-        log_strength, removed, evaluation = _climb(model, weights, log_strength, removed, tol)
+        removed, returned = removed & ~returning, returned | returning
+        log_strength = np.where(returning, best, log_strength)
     kept = ~(weights[removed] > 0).any(0)
     edf, coef = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     edf[kept], coef[kept] = 1 - evaluation.held * np.diag(evaluation.inverse), evaluation.coef
@@ -190,11 +188,12 @@ def initial_log_strength(model: QuadraticModel, weights: Float[Array, "parts coo
 
 def removed_log_strength(model: QuadraticModel, weights: Float[Array, "parts coordinates"]) -> Float[Array, " parts"]:
     """Logarithms of strengths that leave a part no freedom, as they are told to the user."""
-    information = np.where(weights > 0, np.maximum(np.diag(model.hessian), 0), 0).max(1, initial=0)
-    least = np.where(weights > 0, weights, np.inf).min(1, initial=np.inf)
-    return np.log(
-        REMOVED_RATIO * np.maximum(information, np.finfo(float).tiny) / np.where(np.isfinite(least), least, 1)
+    diagonal = np.maximum(np.diag(model.hessian), np.finfo(float).tiny)
+    information = np.maximum(
+        np.where(weights > 0, diagonal, 0).max(1, initial=0), diagonal.max(initial=0) / REMOVED_RATIO
     )
+    least = np.where(weights > 0, weights, np.inf).min(1, initial=np.inf)
+    return np.log(REMOVED_RATIO * information / np.where(np.isfinite(least), least, 1))
 
 
 def _climb(
@@ -254,8 +253,11 @@ def _factor_and_inverse(matrix: Float[Array, "coordinates coordinates"]) -> tupl
     """Lower Cholesky factor and inverse of a positive definite matrix."""
     if not len(matrix):  # LAPACK refuses it
         return matrix, matrix
-    lower, failed = scipy.linalg.lapack.dpotrf(matrix, lower=1)
-    if failed:
+    for jitter in JITTERS:  # of collinear columns, summed in single precision
+        lower, failed = scipy.linalg.lapack.dpotrf(matrix + jitter * np.eye(len(matrix)), lower=1)
+        if not failed:
+            break
+    else:
         raise np.linalg.LinAlgError("the matrix is not positive definite")
     inverse = scipy.linalg.lapack.dpotri(lower, lower=1)[0]
     upper = np.triu_indices(len(matrix), 1)
@@ -265,28 +267,27 @@ def _factor_and_inverse(matrix: Float[Array, "coordinates coordinates"]) -> tupl
 
 def _without(
     model: QuadraticModel, weights: Float[Array, "parts coordinates"], removed: Bool[Array, " parts"]
-) -> tuple[QuadraticModel, Float[Array, "left coordinates"]]:
+) -> tuple[QuadraticModel, Float[Array, "left kept"]]:
     """Return the model, and the weights of the other parts, without the coordinates of removed parts."""
     kept = ~(weights[removed] > 0).any(0)
     return model.select(kept), weights[~removed][:, kept]
 
 
-def _useless_parts(
+def _gains(
     here: _Evaluation,
     weights: Float[Array, "parts coordinates"],
     log_strength: Float[Array, " parts"],
     removed: Bool[Array, " parts"],
-) -> Bool[Array, " parts"]:
-    """Parts that add less than `MIN_GAIN` to the evidence of the model without their coordinates."""
-    useless, kept = np.zeros_like(removed), ~(weights[removed] > 0).any(0)
-    log_precision, left = np.log(here.held), np.flatnonzero(~removed)
+) -> Float[Array, " parts"]:
+    """Evidence that each part adds to the model without its coordinates; infinite for removed and for large ones."""
+    gains, kept = np.full(len(weights), np.inf), ~(weights[removed] > 0).any(0)
+    log_precision, left = np.log(here.precision), np.flatnonzero(~removed)
     for part in left[here.part_edf < MAX_USELESS_EDF]:
         own = weights[part, kept] > 0
         lower, _ = _factor_and_inverse(here.inverse[own][:, own])
         scaled = scipy.linalg.solve_triangular(lower, here.coef[own], lower=True)
-        gain = scaled @ scaled / 2 + log_precision[own].sum() / 2 + np.log(np.diag(lower)).sum()
-        useless[part] = gain < MIN_GAIN
-    return useless
+        gains[part] = scaled @ scaled / 2 + log_precision[own].sum() / 2 + np.log(np.diag(lower)).sum()
+    return gains
 
 
 def _gains_of_return(

@@ -226,9 +226,8 @@ def _apply_strengths(
 def _with_evidence(fit: Fit, problem: Problem, found: Strengths, parts: Any) -> tuple[Fit, Evidence]:
     """Fit with the effective degrees of freedom as its number of parameters, and what the evidence says of every neuron."""
     convergence = fit.convergence._replace(converged=fit.convergence.converged & ~found.searching)
-    sizes = problem.objective.penalty.groups(fit.coef.shape[1])
     has_part = ((parts.weights > 0) @ _used_coordinates(problem, parts).T > 0).T & ~fit.silent[:, None]
-    edf = np.add.reduceat(found.edf, np.cumsum(sizes) - sizes, axis=1)
+    edf = np.add.reduceat(found.edf, np.cumsum(parts.sizes) - parts.sizes, axis=1)
     features = fit.features._replace(n_params=found.edf.sum(1) + 1)
     return fit._replace(convergence=convergence, features=features), Evidence(
         strength=np.where(has_part, found.strength, np.nan),

@@ -1,6 +1,7 @@
 """Fits at many strengths of a penalty, each started from the previous one."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -92,7 +93,7 @@ def _change_strength(
 
 
 def change_penalty(
-    problem: Problem, state: SolverState, strength: np.ndarray, precondition: Preconditioner
+    problem: Problem, state: SolverState, strength: Any, precondition: Preconditioner
 ) -> tuple[Problem, SolverState]:
     """Set strengths and preconditioner, and change the penalty in the values and gradients of the state, without a pass."""
     old_strength, penalty = problem.objective.strength, problem.objective.penalty

@@ -7,6 +7,7 @@ from popglm._checks.models import as_feature_mask, require_dispersion, require_n
 from popglm._checks.names import Names, join_names, kept_feature_names, names_of, require_same_names
 from popglm._checks.values import require_option
 from popglm._design.inputs import Observations, as_observations
+from popglm._design.layout import InputLayout
 from popglm._pynapple import as_frame
 from popglm._sums.scale import broadcast_dispersion
 from popglm.glm._score import NULL_SOURCES, ModelOnData, as_null_means, require_train_mean
@@ -72,7 +73,8 @@ def params_names(model) -> Names:
 
 def params_layout(model):
     """Layout of the features that the parameters belong to, for penalties that need it; None if it is unknown."""
-    return getattr(model, "_layout", None)
+    layout = getattr(model, "_layout", None)
+    return layout and tuple(InputLayout(*one) for one in layout)
 
 
 def train_mean(model, default=None):

@@ -102,7 +102,7 @@ class Estimator(Model):
         settings = resolve_settings(self, X)
         fitted = fit_to_data(settings, X, y, sample_weight, offset, init_params, progress, checkpoint)
         self._store(fitted)
-        self._layout = settings.layout
+        self._keep_layout(settings.layout)
         warn_of_fit(fitted, STOPPED_EARLY if settings.solver_name is None else SOLVER_STOPPED_EARLY)
         return self
 
@@ -281,7 +281,8 @@ class Estimator(Model):
             held_out=held_out, check_every=check_every, patience=patience, checkpoint=checkpoint,
         )  # fmt: skip
         self._store(fitted)
-        self._layout, self.batch_state_, self.history_ = None, state, history
+        self.batch_state_, self.history_ = state, history
+        self._keep_layout(None)
         warn_of_fit(fitted, stopped_early=None, stalled=BATCHES_STALLED)
         return self
 
@@ -319,7 +320,7 @@ class Estimator(Model):
         """
         settings = resolve_settings(self, X)
         params, self._params_names = initial_params(settings, X, y, sample_weight, offset)
-        self._layout = settings.layout
+        self._keep_layout(settings.layout)
         return params
 
     def initialize_state(

@@ -113,6 +113,12 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         if bin_size is not None:
             self.bin_size_ = bin_size
 
+    def _keep_layout(self, layout):
+        """Keep the inputs that the features are made of, for `update` on arrays, which do not tell them."""
+        self.__dict__.pop("_layout", None)
+        if layout is not None:
+            self._layout = tuple(map(tuple, layout))
+
     def predict(self, X: Features, *, offset: RowValues | None = None) -> ActivityArray:
         r"""Mean per bin, :math:`f(x_t^\top w_n + b_n + o_{tn})`: a count, a probability or an activity; NaN where an input is.
 

@@ -93,8 +93,8 @@ def coupling_table(
     Parameters
     ----------
     errors
-        Result of `uncertainty` for a population, without a penalty or with a quadratic one, such as a `Ridge` with a strength for
-        each sender; "df" is then the mean of the statistic where there is no coupling.
+        Result of `uncertainty` for a population, without a penalty or with a quadratic one, such as `Ridge` with a strength
+        for each sender; "df" is then the mean of the statistic where there is no coupling.
     kernel
         The basis over lags, shape (lags, functions).
     features

@@ -65,18 +65,18 @@ def uncertainty(
     covariance has Pearson's :math:`\chi^2 / (n - k)` in its place, intervals use Student's t with n - k degrees of freedom,
     tests of groups F, as in R's ``family=quasipoisson``. It does not help where single bins hold a spike or none.
 
-    Under a quadratic penalty (Ridge, Smoothness) the fit is the mode of a posterior with a Gaussian prior, and a flat one of the
+    Under a quadratic penalty, as Ridge, the fit is the mode of a posterior with a Gaussian prior, and a flat one of the
     intercept. With the strengths of the penalty in the matrix S, for a mean over n bins, the errors are those of
 
     .. math:: A^{-1}, \qquad A = (H + n S) / \varphi,
 
-    bands of which cover the truth on average over the points of a filter. H is here the observed information for every kind,
-    and the sandwich is :math:`A^{-1} (B + n S / \varphi) A^{-1}` with B the sum of products of scores: variance and squared bias.
-    An estimated dispersion is Pearson's over n less the effective degrees of freedom. What the data do not determine but the
-    penalty does has finite errors.
+    whose bands cover the truth on average over the points of a filter. H is here the observed information, for every kind, and
+    the sandwich is :math:`A^{-1} (B + n S / \varphi) A^{-1}`, with B the sum of products of scores: variance and squared bias.
+    An estimated dispersion is Pearson's chi-squared over n less the effective degrees of freedom. Coefficients that the data
+    do not determine but the penalty does have finite errors.
 
     It costs two or three passes over the data and 2 x time x features² x neurons operations, as much as features / 20 fits;
-    memory is 8 bytes x neurons x features², four times that under a penalty.
+    memory is 8 bytes x neurons x features², and four times that under a penalty.
 
     Parameters
     ----------
@@ -106,8 +106,9 @@ def uncertainty(
     Raises
     ------
     ValueError
-        If the model has a penalty that is not quadratic; if it lies more than 0.3 standard errors from the optimum of these data, because they are
-        other data or the fit had not converged; or if an observation model of your own does not define its Fisher information.
+        If the model has a penalty that is not quadratic; if it lies more than 0.3 standard errors from the optimum of these
+        data, because they are other data or the fit had not converged; or if an observation model of your own does not define
+        its Fisher information.
 
     Warns
     -----
@@ -207,7 +208,7 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
 
 
 def _find_separation(fit, excluded, posterior):
-    """Coefficients without a finite optimum: features separate bins with an event from bins without, and no penalty holds them."""
+    """Coefficients without a finite optimum: features separate bins with an event from those without, beyond all penalties."""
     support, params = fit.observation_model.support, np.column_stack([fit.coef, fit.intercept])
     suspects = np.column_stack([fit.coef != 0, np.ones(len(fit.coef), bool)]) & ~excluded[:, None]
     if posterior is not None:

@@ -26,8 +26,8 @@ def tabulate_alpha(model, X, fit: FitOnData, valid, weights) -> dict[str, PerNeu
     r"""Columns of the table of neurons: alpha, its error, and a comparison with a Poisson model of the same features.
 
     Alpha = 0 lies at the end of the possible values, so the statistic is 0 in half of the cases and else follows chi-squared
-    with one degree of freedom: :math:`p = P(\chi^2_1 > T) / 2` for T > 0, and 1 for T = 0 (Self and Liang, 1987). Under a penalty
-    there is no comparison.
+    with one degree of freedom: :math:`p = P(\chi^2_1 > T) / 2` for T > 0, and 1 for T = 0 (Self and Liang, 1987). Under a
+    penalty there is no comparison.
     """
     full: Any = fit.observation_model
     alpha = np.asarray(full.scale, float)[:, 0]

@@ -12,7 +12,8 @@ penalty without the rows and columns of the group (Wood 2013, *Biometrika* 100:1
 
 If a part of the group is not penalised, such as a straight line, the test is that of Wood (2013), *Biometrika* 100:221-228:
 V is the covariance of the filter in units of the information about it, inverted on as many directions of largest variance
-as the filter has degrees of freedom; of the last one only a fraction.
+as the filter has degrees of freedom; of the last one only a fraction. So it is if parts of the group have different
+strengths: where these are chosen by evidence, one of several is often small by chance, and the first test rejects too often.
 """
 
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from popglm.inference._inverse_information import MIN_PRIOR_EIGENVALUE
 from popglm.inference._prior import Posterior
 from popglm.inference._weighted_chi_squared import weighted_tail
 
+MIN_CORRELATION_EIGENVALUE = 1e-9  # of a direction that counts, relative to the largest, in a covariance of estimates
 MIN_WEIGHT = 1e-10  # of a chi-squared variable, below which nothing of the filter is left under its penalty
 
 MIN_SHARE = 1e-8  # eigenvalues of a covariance below this share of the largest are round-off
@@ -61,7 +63,7 @@ def penalised_statistics(group: NeuronGroup, posterior: Posterior, neuron: int) 
         return []
     if not np.isfinite(group.covariance).all():
         return [WeightedStatistic(np.nan, np.ones(1))]
-    if _is_fully_penalised(penalty, group):
+    if posterior.prior.has_one_strength(neuron, group.features) and _is_fully_penalised(penalty, group):
         return [variance_component(group, posterior, neuron)]
     rank = posterior.test_rank[neuron][group.features].sum()
     return truncated_wald(group, posterior.information[neuron][inside], rank)
@@ -83,10 +85,17 @@ def variance_component(group: NeuronGroup, posterior: Posterior, neuron: int) ->
     cross = own @ (penalty @ covariance)
     null_covariance = group.covariance - (cross + cross.T - own @ held @ own)
     rows = group.identified
-    factor = np.linalg.cholesky(rows @ group.covariance @ rows.T)
-    whitened = np.linalg.solve(factor, np.column_stack([rows @ group.coef, rows @ null_covariance @ rows.T]))
-    weights = np.linalg.eigvalsh(np.linalg.solve(factor, whitened[:, 1:].T))
-    return WeightedStatistic((whitened[:, 0] ** 2).sum(), np.where(weights > MIN_WEIGHT, weights, 0))
+    whiten = _whitening(rows @ group.covariance @ rows.T) @ rows
+    weights = np.linalg.eigvalsh(whiten @ null_covariance @ whiten.T)
+    return WeightedStatistic(((whiten @ group.coef) ** 2).sum(), np.where(weights > MIN_WEIGHT, weights, 0))
+
+
+def _whitening(covariance):
+    """Rows that give uncorrelated coordinates of variance 1; directions without variance, to round-off, are left out."""
+    sd = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
+    values, vectors = np.linalg.eigh(covariance / np.outer(sd, sd))
+    known = values > MIN_CORRELATION_EIGENVALUE * values.max(initial=0)
+    return (vectors[:, known] / np.sqrt(values[known])).T / sd
 
 
 def truncated_wald(group: NeuronGroup, information, rank: float) -> list[WeightedStatistic]:

@@ -161,7 +161,7 @@ def estimate_covariance(fit: FitOnData, kind="fisher", labels=None, score_power=
         silent=moments.silent,
         clusters=None if labels is None else np.zeros(n_neurons, int),
         edf=np.zeros((n_neurons, n_params)),
-        posterior=None if fit.prior is None else Posterior.zeros(n_neurons, n_params - 1),
+        posterior=None if fit.prior is None else Posterior.zeros(fit.prior, n_neurons, n_params - 1),
     )
     clustered = None if labels is None else _ClusterScores(fit.data, labels)
     matrices = information_matrices(kind != "sandwich" and fit.prior is None, score_power)

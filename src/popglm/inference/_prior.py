@@ -3,19 +3,37 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 Matrices = Float[np.ndarray, "neurons features features"]
 
 
 class Prior(NamedTuple):
-    """A quadratic penalty, and the strengths of its parts for each neuron, on the scale of a mean over bins."""
+    """A quadratic penalty, and the strengths of its parts for each neuron, on the scale of a mean over bins.
+
+    `sees` is True for the features that a part penalises.
+    """
 
     penalty: Any
     strength: Float[np.ndarray, "neurons parts"]
+    sees: Bool[np.ndarray, "parts features"]
+
+    @classmethod
+    def from_strengths(cls, penalty: Any, strength: np.ndarray, n_neurons: int, n_features: int) -> "Prior":
+        """Build from strengths as an `Objective` has them."""
+        strength = np.atleast_2d(strength)
+        rows, part = penalty.differences(n_features)
+        rows = np.eye(n_features) if rows is None else rows
+        parts = np.arange(strength.shape[1])[:, None]
+        sees = (np.where(len(parts) > 1, part, 0) == parts) @ (rows != 0) > 0
+        return cls(penalty, np.broadcast_to(strength, (n_neurons, len(parts))), sees)
+
+    def has_one_strength(self, neuron: Any, features: np.ndarray) -> bool:
+        """True if all that penalises these features of a neuron has the same strength."""
+        return len(np.unique(self.strength[neuron, self.sees[:, features].any(1)])) < 2
 
     def precision(self, neuron: Any, free: np.ndarray, bins: Any) -> Float[np.ndarray, "parameters parameters"]:
-        """Hessian of the penalty times the bins, (parameters, parameters), the intercept last; 0 for held coefficients."""
+        """Hessian of the penalty times the bins, the intercept last; 0 for coefficients that are held."""
         hessian = np.asarray(self.penalty.hessian(self.strength[neuron], len(free) - 1), float)
         return np.pad(bins * hessian, ((0, 1), (0, 1))) * np.outer(free, free)
 
@@ -23,10 +41,11 @@ class Prior(NamedTuple):
 class Posterior(NamedTuple):
     """Posterior of the coefficients under a quadratic penalty, in nats; neurons first, without the intercept.
 
-    `covariance` is the inverse of `information` (that of the data, the intercept at its best) plus `penalty`. `test_rank` is the
-    diagonal of 2 F - F F, with F = A⁻¹ H the shares of the data. `step` leads from the estimates to the optimum.
+    `covariance` is the inverse of `information` (that of the data, the intercept at its best) plus `penalty`. `test_rank` is
+    the diagonal of 2 F - F F, with F = A⁻¹ H the shares of the data. `step` leads from the estimates to the optimum.
     """
 
+    prior: Prior
     covariance: Matrices
     penalty: Matrices
     information: Matrices
@@ -34,10 +53,10 @@ class Posterior(NamedTuple):
     step: Float[np.ndarray, "neurons features"]
 
     @classmethod
-    def zeros(cls, n_neurons: int, n_features: int) -> "Posterior":
+    def zeros(cls, prior: Prior, n_neurons: int, n_features: int) -> "Posterior":
         """Arrays to be filled, neuron by neuron."""
         matrices = [np.zeros((n_neurons, n_features, n_features)) for _ in range(3)]
-        return cls(*matrices, *(np.zeros((n_neurons, n_features)) for _ in range(2)))
+        return cls(prior, *matrices, *(np.zeros((n_neurons, n_features)) for _ in range(2)))
 
     def scale_dispersion(self, ratio: Float[np.ndarray, " neurons"]) -> "Posterior":
         """The posterior where the dispersion is this many times as large."""
@@ -48,7 +67,7 @@ class Posterior(NamedTuple):
 
 
 def penalty_strength(model, settings) -> np.ndarray:
-    """Strengths of a fitted model's penalty, neurons first: those that it chose by evidence, or those of its settings."""
+    """Strengths of a fitted model's penalty, neurons first: those that it chose by evidence, or of its settings."""
     if not settings.evidence:
         return np.asarray(settings.objective.strength, float)
     chosen = np.asarray(model.strength_, float)

@@ -166,9 +166,8 @@ def summary(
     Gaussian. Scores take `scale_`, which is Pearson's, and so differ a little. The criteria do not depend on `kind`: R gives
     none for quasi-likelihood.
 
-    Under a quadratic penalty k is made of the effective degrees of freedom of the coefficients, so AIC is the conditional one at
-    these strengths, L is not at its maximum, and the tests of single coefficients hold for the posterior; test whole filters by
-    ``uncertainty(...).test``.
+    Under a quadratic penalty k is made of the effective degrees of freedom of the coefficients, so that AIC is the conditional
+    one at these strengths; errors and intervals are those of the posterior. Test whole filters by ``uncertainty(...).test``.
 
     Other tools count otherwise. statsmodels does not count the scale: ``info_criteria("aic", dk_params=1)`` does. It takes
     Pearson's scale for Gamma and for links of a Gaussian other than "identity": ``llf_scaled(deviance / n)`` is R's. Its
@@ -197,15 +196,15 @@ def summary(
         `coefficients`, a row for each neuron and parameter; and `neurons`, with the columns
 
         - "bins" (the valid ones, each as often as its weight), "parameters" (k), "residual_df" (bins less the intercept and
-          the coefficients, or less their effective degrees of freedom under a penalty), "t_df" (degrees of freedom of Student's t for the statistics of the coefficients, infinite for the
-          normal distribution);
+          the coefficients, or less their effective degrees of freedom under a penalty), "t_df" (degrees of freedom of
+          Student's t for the statistics of the coefficients, infinite for the normal distribution);
         - "log_likelihood" and "null_log_likelihood" (of an intercept and the offset, at the same scale), "aic", "bic";
         - "deviance", "null_deviance", "pearson_chi2", not divided by a scale; "dispersion", chi-squared / residual df,
           above 1 where counts vary more than the model says; "scale", by which the Fisher covariance is multiplied: 1 for
           counts, and the dispersion of quasi-likelihood;
         - for a negative binomial whose alpha was estimated "alpha", "alpha_se" and the likelihood-ratio test against Poisson,
           "alpha_statistic" and "alpha_p". As alpha = 0 lies on the boundary, p is half the tail of chi-squared with one
-          degree of freedom. It costs a fit of a Poisson model. Under a penalty there is no such test, only "alpha" and "alpha_se".
+          degree of freedom. It costs a fit of a Poisson model. Under a penalty there are "alpha" and "alpha_se" only.
 
         All but "bins" are NaN for neurons that are silent or far from their optimum.
 

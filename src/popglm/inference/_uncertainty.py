@@ -109,10 +109,10 @@ class Uncertainty:
 
     @property
     def edf(self) -> Coefs:
-        r"""Effective degrees of freedom of the coefficients, shape (features, neurons); their sum over an input is its filter's.
+        r"""Effective degrees of freedom of each coefficient, shape (features, neurons); those of a filter are their sum.
 
-        They are the diagonal of :math:`A^{-1} H`: 1 without a penalty, 0 for a coefficient about which the data say nothing beside
-        it (Hastie and Tibshirani 1990, *Generalized Additive Models*).
+        They are the diagonal of :math:`A^{-1} H / \varphi`: 1 without a penalty, 0 where the penalty leaves the data nothing to
+        say (Hastie and Tibshirani 1990, *Generalized Additive Models*).
         """
         return self._public(self._estimates.edf[:, :-1].T)
 
@@ -246,11 +246,12 @@ class Uncertainty:
 
         Only the part that the data determine is tested: collinear features add no degrees of freedom, as in `leave_out_test`.
 
-        Under a penalty, which the whole group has, this statistic is the penalised likelihood ratio, and its reference is a
-        weighted sum of chi-squared variables (Wood 2013b): a test that the variance of the filter is 0, at the given strength. If
-        a part of the group has no penalty, such as the straight line of `Smoothness` without `ridge`, only as many directions are
-        tested as the filter has degrees of freedom (Wood 2013a). With strengths from the same data, as by evidence, the tests of
-        fully penalised filters reject up to 7 % at the level of 5 %.
+        If the whole group is penalised with one strength, this statistic is the penalised likelihood ratio, and its
+        reference is a weighted sum of chi-squared variables (Wood 2013b): the test that the variance of the filter is 0, at
+        the given strength. If a part of the group has no penalty, such as the straight line of `Smoothness` without
+        `ridge`, or another strength, as many directions are tested as the filter has degrees of freedom (Wood 2013a): at
+        given strengths such tests reject too rarely. With strengths chosen from the same data, by evidence, both are near
+        their level: up to 7 % where they say 5 %.
 
         Parameters
         ----------

@@ -122,14 +122,15 @@ class Regularizer:
         Returns
         -------
         QuadraticParts
-            `basis` U (features, features), `weights` D (parts, features), `group` (parts,) and `labels`: the Hessian at the
+            `basis` U (features, features), `weights` D (parts, features), `group` (parts,), `sizes` (inputs,) and `labels`: the Hessian at the
             strengths s is U diag(s D) U'.
         """
         A, part = self.differences(n_features)
         self._require_quadratic(A is None)
         n_parts = self.n_parts(n_features)
         weights = self.l2_share * (part == np.arange(n_parts)[:, None])
-        return QuadraticParts(np.eye(n_features), weights, np.arange(n_parts), ("ridge",) * n_parts)
+        labels = ("ridge",) * n_parts
+        return QuadraticParts(np.eye(n_features), weights, np.arange(n_parts), self.groups(n_features), labels)
 
     def _require_quadratic(self, has_parts=True):
         if self.l1_share or not has_parts:

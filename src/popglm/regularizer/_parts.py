@@ -17,12 +17,14 @@ NULL_SPACE = "null space"
 class QuadraticParts(NamedTuple):
     """Parts of a quadratic penalty: the Hessian of part j at strength 1 is `basis` diag(`weights[j]`) `basis`'.
 
-    `basis` is orthogonal and block diagonal over the inputs; `group` is the number of each part's input.
+    `basis` is orthogonal and block diagonal over the inputs, which have `sizes` features; `group` is the number of each part's
+    input.
     """
 
     basis: Float[np.ndarray, "features features"]
     weights: Float[np.ndarray, "parts features"]
     group: Int[np.ndarray, " parts"]
+    sizes: Int[np.ndarray, " inputs"]
     labels: tuple[str, ...]
 
 
@@ -105,5 +107,6 @@ def stack_parts(blocks: list) -> QuadraticParts:
         basis=scipy.linalg.block_diag(*(block.basis for block in blocks)),
         weights=scipy.linalg.block_diag(*(block.weights for block in blocks)),
         group=np.repeat(np.arange(len(blocks)), [len(block.labels) for block in blocks]),
+        sizes=np.array([len(block.basis) for block in blocks], int),
         labels=tuple(label for block in blocks for label in block.labels),
     )

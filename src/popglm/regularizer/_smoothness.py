@@ -38,10 +38,11 @@ class Smoothness(BlockPenalty):
     ridge : float or tuple of float
         Share of the strength that penalises the coefficients themselves, as `Ridge` does: one for all inputs, or one for each.
         It makes them unique if the functions sum to 1, as splines do, and so are collinear with the intercept. Not used with
-        ``select=True``.
+        ``select=True``, and where strengths are chosen by evidence.
     select : bool
         True: what the differences do not see is a part with a strength of its own, so that an input without effect can vanish.
-        None: True where the strengths are chosen by evidence.
+        False: it has the share `ridge`, or no penalty where strengths are chosen by evidence. None: True where they are, else
+        False.
 
     Raises
     ------

@@ -1,0 +1,233 @@
+"""Strengths by evidence: the maximum of the evidence, for every way to hold the data, and honest where there is nothing."""
+
+import warnings
+
+import numpy as np
+import pytest
+from samples import sample_cases
+from scipy.optimize import minimize
+
+from popglm._solver.evidence import QuadraticModel, _Evaluation, initial_log_strength, maximise_evidence
+from popglm.basis import BSplineEval, CyclicBSplineEval, RaisedCosineLogConv
+from popglm.glm import GLM, PopulationGLM
+from popglm.regularizer import Lasso, Mixed, Ridge, Smoothness
+
+N_BINS = 1200
+RNG = np.random.default_rng(8)
+POSITION, SPEED = RNG.uniform(size=(2, N_BINS))
+BASIS = BSplineEval(8, bounds=(0, 1)) + BSplineEval(8, bounds=(0, 1))
+X = np.asarray(BASIS.compute_features(POSITION, SPEED))
+ETA = np.sin(6 * POSITION)[:, None] * [1.0, 0.4, 0.8] - 0.5
+Y = {
+    "Poisson": RNG.poisson(np.exp(ETA)),
+    "Bernoulli": (RNG.random(ETA.shape) < 1 / (1 + np.exp(-ETA))).astype(int),
+    "Gaussian": ETA + RNG.normal(size=ETA.shape),
+    "Gamma": RNG.gamma(2, np.exp(ETA) / 2),
+    "NegativeBinomial": RNG.poisson(np.exp(ETA) * RNG.gamma(2, 0.5, ETA.shape)),
+}
+PENALTY = Smoothness((8, 8))
+
+
+def fit(X, y, model="Poisson", penalty=PENALTY, estimator=PopulationGLM, settings=None, **data):
+    """Fit with strengths by evidence."""
+    return estimator(model, regularizer=penalty, regularizer_strength="evidence", **settings or {}).fit(X, y, **data)
+
+
+def assert_same_fit(one, other, rtol=2e-3):
+    """Assert equal degrees of freedom, evidence and predictors, to the precision that strengths have."""
+    np.testing.assert_allclose(one.edf_, other.edf_, rtol=rtol, atol=2e-3)
+    np.testing.assert_allclose(one.log_evidence_, other.log_evidence_, rtol=1e-6, atol=3e-3)
+    np.testing.assert_allclose(one.coef_, other.coef_, atol=rtol)
+
+
+def quadratic_model(penalty, coef, seed):
+    """Quadratic model of a regression with these coefficients, in the coordinates of the penalty, and the penalty's parts."""
+    rng, parts = np.random.default_rng(seed), penalty.quadratic_parts(len(coef))
+    X = rng.normal(size=(400, len(coef)))
+    target = X.T @ (X @ coef + rng.normal(size=400))
+    return QuadraticModel(X.T @ X, target, 0.0).rotate(parts.basis), parts
+
+
+COEFS = {
+    "wave": (Smoothness(10, select=True), 0.4 * np.sin(np.arange(10))),
+    "line": (Smoothness(10, select=True), 0.1 * (np.arange(10) - 4.5)),
+    "nothing": (Smoothness(10, select=True), np.zeros(10)),
+    "senders": (Ridge((4, 4, 4)), np.repeat([0.2, 0.0, 0.1], 4)),
+    "map": (Smoothness(((4, 4),), select=True), 0.3 * np.outer(np.sin(np.arange(4)), np.arange(4) / 4).ravel()),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("case", COEFS)
+def test_no_strengths_have_more_evidence(case, seed):
+    """A general optimiser finds at most what parts that were removed for adding less than 0.1 nats would have added."""
+    model, parts = quadratic_model(*COEFS[case], seed)
+    step = maximise_evidence(model, parts.weights, None)
+    step = maximise_evidence(model, parts.weights, step)
+    loss = lambda log_strength: -_Evaluation.at(model, parts.weights, log_strength).value
+    start = initial_log_strength(model, parts.weights)
+    bounds = [(-10, 25)] * len(start)
+    best = min(minimize(loss, start + shift, bounds=bounds).fun for shift in (-3, 0, 3))
+    found = loss(np.minimum(step.log_strength, 25))
+    assert found <= best + 0.1 * step.removed.sum() + 1e-4
+    if not step.removed.any():
+        np.testing.assert_allclose(found, best, atol=1e-4)
+
+
+def test_derivatives_are_those_of_the_evidence(float64):
+    model, parts = quadratic_model(*COEFS["map"], 0)
+    value = lambda log_strength: _Evaluation.at(model, parts.weights, log_strength).value
+    at = np.array([1.0, 2.0, 0.5])
+    steps, here = 1e-4 * np.eye(3), _Evaluation.at(model, parts.weights, at)
+    slopes = [(value(at + step) - value(at - step)) / 2e-4 for step in steps]
+    np.testing.assert_allclose(here.gradient, slopes, rtol=1e-5, atol=1e-6)
+    changes = [
+        _Evaluation.at(model, parts.weights, at + step).gradient
+        - _Evaluation.at(model, parts.weights, at - step).gradient
+        for step in steps
+    ]
+    np.testing.assert_allclose(here.hessian(parts.weights, at), np.array(changes) / 2e-4, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sample_cases(list(Y), 3))
+def test_a_population_is_fitted_as_its_neurons(name):
+    population = fit(X, Y[name], name)
+    assert population.converged_.all()
+    single = fit(X, Y[name][:, 1], name, estimator=GLM)
+    np.testing.assert_allclose(population.edf_[:, 1], single.edf_, rtol=1e-4)
+    np.testing.assert_allclose(population.strength_[:, 1], single.strength_, rtol=1e-3)
+    np.testing.assert_allclose(population.log_evidence_[1], single.log_evidence_, rtol=1e-6)
+
+
+def test_lazy_and_streamed_features_give_the_same_fit():
+    dense = fit(X, Y["Poisson"])
+    lazy = fit(BASIS.lazy_features(POSITION, SPEED), Y["Poisson"], penalty=Smoothness())
+    assert_same_fit(dense, lazy, 1e-4)
+
+
+def test_a_weight_counts_its_row_and_an_offset_is_a_held_input():
+    weight = RNG.integers(0, 3, N_BINS)
+    weighted = fit(X, Y["Poisson"], sample_weight=weight.astype(float))
+    assert_same_fit(weighted, fit(np.repeat(X, weight, 0), np.repeat(Y["Poisson"], weight, 0)))
+    offset = 0.5 * RNG.normal(size=N_BINS)
+    counts = RNG.poisson(np.exp(ETA + offset[:, None]))
+    with_offset, without = fit(X, counts, offset=offset), fit(X, counts)
+    assert (with_offset.log_evidence_ > without.log_evidence_ + 10).all()
+    shifted = fit(X, counts, offset=offset + 1)
+    np.testing.assert_allclose(shifted.intercept_, with_offset.intercept_ - 1, atol=1e-3)
+    assert_same_fit(with_offset, shifted)
+
+
+def test_the_unit_of_features_changes_nothing(float64):
+    wide = fit(X, Y["Poisson"])
+    narrow = fit(X * np.repeat([100.0, 0.01], 8), Y["Poisson"])
+    np.testing.assert_allclose(wide.edf_, narrow.edf_, rtol=1e-5, atol=1e-6)
+    factor = np.repeat([100.0, 0.01], 2)[:, None] ** 2
+    alive = wide.edf_.repeat(2, 0) > 0.5
+    np.testing.assert_allclose((narrow.strength_ / factor)[alive], wide.strength_[alive], rtol=1e-4)
+
+
+def test_strengths_found_give_the_fit_again():
+    model = fit(X, Y["Poisson"])
+    again = PopulationGLM(regularizer=Smoothness((8, 8), select=True), regularizer_strength=model.strength_)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again.fit(X, Y["Poisson"])
+    np.testing.assert_allclose(again.coef_, model.coef_, atol=2e-3)
+
+
+def test_a_flat_filter_is_flat_and_a_straight_one_straight():
+    rng = np.random.default_rng(4)
+    x = rng.uniform(size=3000)
+    X = BSplineEval(10, bounds=(0, 1)).compute_features(x)
+    flat = fit(X, rng.poisson(0.3, (3000, 120)), penalty=Smoothness(10))
+    assert np.mean(flat.edf_ < 0.1) >= 0.5  # 63 % of 2,000
+    straight = fit(X, rng.poisson(0.3 * np.exp(1.5 * x - 0.75)[:, None], (3000, 120)), penalty=Smoothness(10))
+    assert np.median(straight.edf_) < 1.3
+    assert straight.edf_.min() > 0.8
+
+
+def test_a_silent_neuron_and_a_masked_input_have_no_strengths():
+    y = Y["Poisson"].copy()
+    y[:, 0] = 0
+    mask = np.ones((16, 3))
+    mask[8:, 2] = 0
+    with pytest.warns(RuntimeWarning, match="neuron 0: no event"):
+        model = fit(X, y, settings={"feature_mask": mask})
+    assert np.isnan(model.strength_[:, 0]).all() and np.isnan(model.edf_[:, 0]).all()
+    assert np.isnan(model.strength_[2:, 2]).all() and model.edf_[1, 2] == 0
+    alone = fit(X[:, :8], y[:, 2], penalty=Smoothness(8), estimator=GLM)
+    np.testing.assert_allclose(model.coef_[:8, 2], alone.coef_, atol=1e-3)
+    np.testing.assert_allclose(model.log_evidence_[2], alone.log_evidence_, rtol=1e-6)
+    assert_same_fit(
+        fit(X, y[:, 1], estimator=GLM), fit(X, Y["Poisson"][:, 1], estimator=GLM)
+    )  # the silent one changes no other
+
+
+def test_functions_that_were_never_visited_follow_their_neighbours():
+    rng = np.random.default_rng(2)
+    x = rng.uniform(0.3, 1, 4000)
+    basis = BSplineEval(10, bounds=(0, 1))
+    X = basis.compute_features(x)
+    assert (X[:, 0] == 0).all()
+    model = fit(X, rng.poisson(np.exp(1.5 * x)), penalty=Smoothness(10), estimator=GLM)
+    coef = np.asarray(model.coef_)
+    np.testing.assert_allclose(np.diff(coef[:3]), np.diff(coef[1:4]), atol=0.1)  # a straight line
+
+
+def test_several_kinds_stand_in_one_model():
+    rng = np.random.default_rng(1)
+    heading, counts = rng.uniform(0, 2 * np.pi, N_BINS), rng.poisson(0.3, (N_BINS, 3))
+    basis = CyclicBSplineEval(8, bounds=(0, 2 * np.pi), label="heading") + RaisedCosineLogConv(
+        4, window_size=20, label="coupling"
+    )
+    X = basis.lazy_features(heading, counts)
+    y = rng.poisson(np.exp(np.cos(heading) - 1))[:, None]
+    model = fit(X, y, penalty=Mixed({"heading": Smoothness(), "coupling": Ridge()}))
+    assert model.edf_.shape == (4, 1)
+    assert model.edf_[0, 0] > 1.5
+
+
+def test_a_fit_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    from popglm._files import checkpoint
+    from popglm._solver import evidence_fit
+
+    for name in ("Poisson", "NegativeBinomial"):
+        whole, path = fit(X, Y[name], name), tmp_path / f"{name}.npz"
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoint, "SAVE_INTERVAL", 0.0)
+            patched.setattr(
+                evidence_fit, "SETTLED_CHANGE", 0.0
+            )  # so that there is a second Hessian to be interrupted at
+            patched.setattr(evidence_fit, "_sum_hessians", _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                fit(X, Y[name], name, checkpoint=path)
+        resumed = fit(X, Y[name], name, checkpoint=path)
+        np.testing.assert_array_equal(resumed.coef_, whole.coef_)
+        np.testing.assert_array_equal(resumed.strength_, whole.strength_)
+    with pytest.raises(ValueError, match="checkpoint"):
+        PopulationGLM(regularizer=Smoothness((8, 8)), regularizer_strength=1.0).fit(X, Y["Poisson"], checkpoint=path)
+
+
+def _interrupt(*args):
+    raise KeyboardInterrupt
+
+
+def test_what_needs_numbers_says_so():
+    model = PopulationGLM(regularizer=PENALTY, regularizer_strength="evidence")
+    y = Y["Poisson"]
+    calls = [
+        lambda: model.fit_path(X, y, [0.1, 1.0]),
+        lambda: model.fit_batches([(X, y)], 1),
+        lambda: model.initialize_state(X, y, model.initialize_params(X, y)),
+        lambda: model.update(model.initialize_params(X, y), None, X, y),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"needs numbers.*regularizer_strength=model.strength_"):
+            call()
+    with pytest.raises(ValueError, match="sum of squares; got Lasso"):
+        fit(X, y, penalty=Lasso())
+    with pytest.raises(ValueError, match='numbers or "evidence"'):
+        PopulationGLM(regularizer="Ridge", regularizer_strength="evident").fit(X, y)
+    with pytest.raises(ValueError, match="default solver"):
+        fit(X, y, settings={"solver_name": "LBFGS"})
