@@ -25,7 +25,7 @@ from run import machine
 
 RECORD = Path(__file__).parent.parent / "src/popglm/data/couplings.json"
 BIN, WINDOW, FUNCTIONS = 0.01, 20, 5  # seconds, bins, functions of a filter
-RECORDINGS, FOLDS, STRENGTHS = 5, 3, 12
+RECORDINGS, FOLDS, STRENGTHS = 4, 3, 10
 LEVEL, MIN_EDF = 0.05, 0.5
 DRIVER_RATE, DRIVER_PEAK = 25.0, 0.4  # spikes per second, log gain
 
@@ -83,7 +83,7 @@ def simulate(kind, seed):
     )
     new, expected = coef.reshape(n, FUNCTIONS, n).copy(), np.full(n, mean)
     if kind.bursts:
-        new[range(n), :, range(n)] = [-1.5, 0.5, 0.5, 0.2, 0]
+        new[range(n), :, range(n)] = [-1.5, 0.25, 0.1, 0, 0]
     if kind.driver:
         expected[-1] = BIN * DRIVER_RATE
         new[:-1, :, -1] = 0
