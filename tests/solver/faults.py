@@ -136,7 +136,11 @@ FAULTS = {
         "_solver/evidence.py", "MIN_GAIN = 0.1  #", "MIN_GAIN = -1.0  #", "solver/test_evidence.py", "flat_filter"
     ),
     "a removed part never returns": Fault(
-        "_solver/evidence.py", "MIN_GAIN_OF_RETURN = 0.11", "MIN_GAIN_OF_RETURN = 1e9", "solver/test_evidence.py", "need_one_another"
+        "_solver/evidence.py",
+        "MIN_GAIN_OF_RETURN = 0.11",
+        "MIN_GAIN_OF_RETURN = 1e9",
+        "solver/test_evidence.py",
+        "need_one_another",
     ),
     "strengths of the null model's Hessian are kept": Fault(
         "_solver/evidence_fit.py",
@@ -153,7 +157,11 @@ FAULTS = {
         "population and Gaussian",
     ),
     "a never visited function is held at 0": Fault(
-        "_solver/preconditioner.py", "varying = varying | tied", "varying = varying | False", "solver/test_evidence.py", "never_visited"
+        "_solver/preconditioner.py",
+        "varying = varying | tied",
+        "varying = varying | False",
+        "solver/test_evidence.py",
+        "never_visited",
     ),
     "dispersion waits for a Poisson fit that goes astray": Fault(
         "_solver/dispersion.py",

@@ -25,6 +25,7 @@ from popglm.inference._checks import (
     warn_separated,
 )
 from popglm.inference._estimates import Estimates
+from popglm.inference._filter_evidence import strength_uncertainty
 from popglm.inference._fit_on_data import FitOnData
 from popglm.inference._fit_statistics import FitSums
 from popglm.inference._information import estimate_covariance, not_identified
@@ -183,6 +184,9 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         covariance *= (dispersion / fit.loss_divisor)[:, None, None]
         posterior = posterior and posterior.scale_dispersion(dispersion / fit.loss_divisor)
     warn_separated(separation, y.columns, X.columns)
+    at_strengths = covariance.copy()
+    if posterior is not None and posterior.prior.parts is not None:
+        covariance += strength_uncertainty(posterior, fit.coef, covariance)
     covariance[separated[:, :, None] | separated[:, None, :]] = np.nan
     estimated = kind == "quasi" or (fit.divisor_is_estimated and kind == "fisher")
     estimates = Estimates(
@@ -195,6 +199,8 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         clusters=result.clusters,
         edf=result.edf,
         posterior=posterior,
+        covariance_at_strengths=at_strengths,
+        is_sandwich=kind == "sandwich",
     )
     return FitErrors(
         errors=Uncertainty(

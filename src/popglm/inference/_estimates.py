@@ -9,6 +9,7 @@ from scipy import stats
 from popglm._design.arrays import as_divisor
 from popglm._sums.rank import MIN_DIRECTION_NORM
 from popglm.inference._checks import as_level
+from popglm.inference._filter_evidence import ConditionalFilter, cauchy_combination, inputs_of
 from popglm.inference._filter_tests import NeuronGroup, penalised_statistics, tail_probabilities
 from popglm.inference._information import not_identified
 from popglm.inference._prior import Posterior
@@ -21,7 +22,8 @@ class Estimates(NamedTuple):
     `covariance` is NaN for parameters without a standard error. The data do not determine the parameters along
     `null_directions`, and `conditional_se` is the standard error of a parameter if all others were known. `residual_df` are
     the degrees of freedom of the dispersion, infinite if it is known. `clusters` is None unless errors are by clusters.
-    `edf` are the effective degrees of freedom of each parameter; `posterior` is None without a penalty.
+    `edf` are the effective degrees of freedom of each parameter; `posterior` is None without a penalty. The covariance
+    includes the uncertainty of strengths chosen by evidence; `covariance_at_strengths` does not.
     """
 
     values: Float[np.ndarray, "neurons parameters"]
@@ -33,6 +35,8 @@ class Estimates(NamedTuple):
     clusters: Int[np.ndarray, " neurons"] | None
     edf: Float[np.ndarray, "neurons parameters"]
     posterior: Posterior | None = None
+    covariance_at_strengths: Float[np.ndarray, "neurons parameters parameters"] | None = None
+    is_sandwich: bool = False
 
     @property
     def df(self):
@@ -144,13 +148,34 @@ class Estimates(NamedTuple):
         if self.posterior is None:
             return tuple(tests)
         found = {
-            n: penalised_statistics(self._neuron_group(n, group), self.posterior, n) for n in range(len(self.values))
+            n: self._evidence_statistics(n, group)
+            or penalised_statistics(self._neuron_group(n, group), self.posterior, n)
+            for n in range(len(self.values))
         }
         penalised = [n for n, statistics in found.items() if statistics]
         if penalised:
             statistics = [found[n] for n in penalised]
-            tests[:, penalised] = tail_probabilities(statistics, self.df[penalised], self.clusters is not None)
+            combine = np.mean if self.posterior.prior.parts is None else cauchy_combination
+            tests[:, penalised] = tail_probabilities(statistics, self.df[penalised], self.clusters is not None, combine)
         return tuple(tests)
+
+    def _evidence_statistics(self, neuron, group):
+        """Statistics of whole inputs whose strengths were chosen by evidence; none for other groups."""
+        posterior = self.posterior
+        inputs = inputs_of(posterior, group) if posterior.prior.parts is not None else ()
+        if not len(inputs) or not np.isfinite(self.covariance[neuron][np.ix_(group, group)]).all():
+            return []
+        one = ConditionalFilter.of(posterior, neuron, self.values[neuron, :-1] + posterior.step[neuron], inputs)
+        if not one.weights.any() or not one.n_informed:
+            return []
+        if not self.is_sandwich:
+            return one.statistics(one.information)
+        held = one.information + np.diag(one.strength @ one.weights)
+        own = self.covariance_at_strengths[neuron][np.ix_(one.features, one.features)]
+        covariance = one.basis.T @ own @ one.basis
+        posterior_own = np.linalg.inv(held)
+        prior_share = posterior_own @ np.diag(one.strength @ one.weights) @ posterior_own
+        return one.statistics(held @ (covariance - prior_share) @ held)
 
     def _neuron_group(self, neuron, group):
         """The free coefficients of a group of one neuron, at the optimum."""

@@ -16,6 +16,7 @@ as the filter has degrees of freedom; of the last one only a fraction. So it is 
 strengths: where these are chosen by evidence, one of several is often small by chance, and the first test rejects too often.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -119,7 +120,9 @@ def truncated_wald(group: NeuronGroup, information, rank: float) -> list[Weighte
     return [WeightedStatistic(base + mixed, weights), WeightedStatistic(base - mixed, weights)]
 
 
-def tail_probabilities(statistics: list[list[WeightedStatistic]], df, clustered) -> tuple[np.ndarray, ...]:
+def tail_probabilities(
+    statistics: list[list[WeightedStatistic]], df, clustered, combine=np.mean
+) -> tuple[np.ndarray, ...]:
     """Statistic, its mean if the coefficients are 0, and p-value of each neuron's test.
 
     `df` (neurons,) are the degrees of freedom of the covariance, infinite if it is known; for `clustered` ones the reference
@@ -140,4 +143,6 @@ def tail_probabilities(statistics: list[list[WeightedStatistic]], df, clustered)
         scaled = values
     p = np.where(weights.any(1) | np.isnan(values), weighted_tail(scaled, weights, df), 1.0)
     mean = lambda a: np.bincount(owner, a) / np.bincount(owner)
-    return mean(values), mean(weights.sum(1)), mean(p)
+    first = np.append(0, np.cumsum([len(some) for some in statistics]))
+    combined = np.array([combine(p[a:b]) for a, b in pairwise(first)])
+    return mean(values), mean(weights.sum(1)), combined

@@ -221,6 +221,11 @@ def _store_neuron(result: CovarianceEstimate, fit: FitOnData, moments, neuron, f
     if precision is not None:
         gradient = gradient + precision[:, :-1] @ fit.coef[neuron]
         _store_posterior(result.posterior, neuron, inverse, precision, divisor, shares, inverse.newton_step(gradient))
+        slope = -(inverse.mean + fit.center)
+        if inverse.information[-1, -1] > 0:
+            slope = slope - inverse.information[:-1, -1] / inverse.information[-1, -1]
+        result.posterior.intercept_slope[neuron] = slope
+        result.posterior.nats[neuron] = moments.bins[neuron] / (divisor if divisor > 0 else np.nan)
     result.distance[neuron] = inverse.distance(gradient, divisor if divisor > 0 else 1)
     result.edf[neuron] = np.diag(shares)
     n_params = (se > 0).sum() - inverse.null_directions.shape[1] if precision is None else np.trace(shares)
@@ -250,6 +255,7 @@ def _store_posterior(posterior: Posterior, neuron, inverse: InverseInformation, 
     posterior.information[neuron] = (information[:-1, :-1] - profile) / divisor
     posterior.test_rank[neuron] = (2 * np.diag(shares) - np.einsum("ij,ji->i", shares, shares))[:-1]
     posterior.step[neuron] = step[:-1]
+    posterior.intercept_information[neuron] = information[-1, -1] / divisor
 
 
 def not_identified(null_directions, conditional_se, weights) -> Bool[np.ndarray, "points neurons"]:

@@ -17,16 +17,20 @@ class Prior(NamedTuple):
     penalty: Any
     strength: Float[np.ndarray, "neurons parts"]
     sees: Bool[np.ndarray, "parts features"]
+    parts: Any = None  # of the penalty, where the strengths were chosen by evidence
 
     @classmethod
-    def from_strengths(cls, penalty: Any, strength: np.ndarray, n_neurons: int, n_features: int) -> "Prior":
+    def from_strengths(
+        cls, penalty: Any, strength: np.ndarray, n_neurons: int, n_features: int, by_evidence: bool = False
+    ) -> "Prior":
         """Build from strengths as an `Objective` has them."""
         strength = np.atleast_2d(strength)
         rows, part = penalty.differences(n_features)
         rows = np.eye(n_features) if rows is None else rows
         parts = np.arange(strength.shape[1])[:, None]
         sees = (np.where(len(parts) > 1, part, 0) == parts) @ (rows != 0) > 0
-        return cls(penalty, np.broadcast_to(strength, (n_neurons, len(parts))), sees)
+        chosen = penalty.quadratic_parts(n_features) if by_evidence else None
+        return cls(penalty, np.broadcast_to(strength, (n_neurons, len(parts))), sees, chosen)
 
     def has_one_strength(self, neuron: Any, features: np.ndarray) -> bool:
         """True if all that penalises these features of a neuron has the same strength."""
@@ -42,7 +46,8 @@ class Posterior(NamedTuple):
     """Posterior of the coefficients under a quadratic penalty, in nats; neurons first, without the intercept.
 
     `covariance` is the inverse of `information` (that of the data, the intercept at its best) plus `penalty`. `test_rank` is
-    the diagonal of 2 F - F F, with F = A⁻¹ H the shares of the data. `step` leads from the estimates to the optimum.
+    the diagonal of 2 F - F F, with F = A⁻¹ H the shares of the data. `step` leads from the estimates to the optimum. The
+    intercept moves with the coefficients by `intercept_slope`. `nats` is what a strength of 1 amounts to.
     """
 
     prior: Prior
@@ -51,18 +56,26 @@ class Posterior(NamedTuple):
     information: Matrices
     test_rank: Float[np.ndarray, "neurons features"]
     step: Float[np.ndarray, "neurons features"]
+    intercept_slope: Float[np.ndarray, "neurons features"]
+    intercept_information: Float[np.ndarray, " neurons"]
+    nats: Float[np.ndarray, " neurons"]
 
     @classmethod
     def zeros(cls, prior: Prior, n_neurons: int, n_features: int) -> "Posterior":
         """Arrays to be filled, neuron by neuron."""
         matrices = [np.zeros((n_neurons, n_features, n_features)) for _ in range(3)]
-        return cls(prior, *matrices, *(np.zeros((n_neurons, n_features)) for _ in range(2)))
+        vectors = [np.zeros((n_neurons, n_features)) for _ in range(3)]
+        return cls(prior, *matrices, *vectors, *(np.zeros(n_neurons) for _ in range(2)))
 
     def scale_dispersion(self, ratio: Float[np.ndarray, " neurons"]) -> "Posterior":
         """The posterior where the dispersion is this many times as large."""
         ratio = np.where(ratio > 0, ratio, np.nan)[:, None, None]
         return self._replace(
-            covariance=self.covariance * ratio, penalty=self.penalty / ratio, information=self.information / ratio
+            covariance=self.covariance * ratio,
+            penalty=self.penalty / ratio,
+            information=self.information / ratio,
+            intercept_information=self.intercept_information / ratio[:, 0, 0],
+            nats=self.nats / ratio[:, 0, 0],
         )
 
 
