@@ -27,7 +27,7 @@ RECORD = Path(__file__).parent.parent / "src/popglm/data/couplings.json"
 BIN, WINDOW, FUNCTIONS = 0.01, 20, 5  # seconds, bins, functions of a filter
 RECORDINGS, FOLDS, STRENGTHS = 4, 3, 10
 LEVEL, MIN_EDF = 0.05, 0.5
-DRIVER_RATE, DRIVER_PEAK = 25.0, 0.4  # spikes per second, log gain
+DRIVER_RATE, DRIVER_PEAK = 25.0, 0.8  # spikes per second, log gain
 
 
 class Kind(NamedTuple):
