@@ -5,9 +5,9 @@
 
 Six kinds of simulated populations, and a seventh where the common input of the sixth is left out of the model. Each has several
 recordings, with couplings of their own. The record holds, for each method and recording, how many pairs of different units were
-found, and how many of these are coupled in truth. By tests a pair is found at a false discovery rate of 5 %; by the lasso if its
-filter is not 0, at each neuron's strength with the best held-out score, and at the largest within one standard error of it; by
-degrees of freedom if its filter has more than `MIN_EDF`.
+found, and how many of these are coupled in truth. By tests a pair is found at a false discovery rate of 5 %. By the lasso it is
+found if its filter is not 0, at each neuron's strength with the best held-out score, and at the largest within one standard error
+of it; by degrees of freedom, if its filter has more than `MIN_EDF`.
 """
 
 import argparse
@@ -27,7 +27,7 @@ RECORD = Path(__file__).parent.parent / "src/popglm/data/couplings.json"
 BIN, WINDOW, FUNCTIONS = 0.01, 20, 5  # seconds, bins, functions of a filter
 RECORDINGS, FOLDS, STRENGTHS = 4, 3, 10
 LEVEL, MIN_EDF = 0.05, 0.5
-DRIVER_RATE, DRIVER_PEAK = 25.0, 0.4  # spikes per second, log gain
+DRIVER_RATE, DRIVER_PEAK = 25.0, 0.8  # spikes per second, log gain
 
 
 class Kind(NamedTuple):
@@ -170,9 +170,7 @@ def measure(recordings):
     kinds = {}
     for name, kind in KINDS.items():
         fits = [compare(kind, seed) for seed in range(recordings)]
-        kinds[name] = {
-            key: [fit[key] for fit in fits] for key in ("pairs", "coupled", "spikes")
-        } | {
+        kinds[name] = {key: [fit[key] for fit in fits] for key in ("pairs", "coupled", "spikes")} | {
             key: {method: [fit[key][method] for fit in fits] for method in fits[0][key]}
             for key in ("seconds", "found", "true", "rejected", "untested")
         }
@@ -183,7 +181,9 @@ def measure(recordings):
 
 def report(name, kind):
     """Print false discoveries and power of all methods."""
-    print(f"{name}: {sum(kind['coupled'])} of {sum(kind['pairs'])} pairs coupled, {np.median(kind['spikes']):.0f} spikes")
+    print(
+        f"{name}: {sum(kind['coupled'])} of {sum(kind['pairs'])} pairs coupled, {np.median(kind['spikes']):.0f} spikes"
+    )
     for method, found in kind["found"].items():
         true = np.array(kind["true"][method])
         false = np.mean((np.array(found) - true) / np.maximum(found, 1))
