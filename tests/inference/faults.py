@@ -142,6 +142,13 @@ FAULTS = {
         "inference/test_penalised_inference.py",
         "tails",
     ),
+    "the strength of a coupling as a mean over lags": Fault(
+        "inference/_couplings.py",
+        "errors.weighted_sum(kernel.sum(0), groups)",
+        "errors.weighted_sum(kernel.mean(0), groups)",
+        "inference/test_couplings_by_evidence.py",
+        "table",
+    ),
     "units on themselves among the couplings": Fault(
         "inference/_couplings.py",
         "if own or senders[s] != receivers[r]",

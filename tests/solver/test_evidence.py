@@ -134,7 +134,7 @@ def test_the_unit_of_features_changes_nothing(float64):
     narrow = fit(X * np.repeat([100.0, 0.01], 8), Y["Poisson"])
     np.testing.assert_allclose(wide.edf_, narrow.edf_, rtol=1e-5, atol=1e-6)
     factor = np.repeat([100.0, 0.01], 2)[:, None] ** 2
-    alive = wide.edf_.repeat(2, 0) > 0.5
+    alive = (wide.edf_.repeat(2, 0) > 0.5) & (wide.strength_ < 1e3)  # beyond, a part is removed
     np.testing.assert_allclose((narrow.strength_ / factor)[alive], wide.strength_[alive], rtol=1e-4)
 
 

@@ -188,7 +188,7 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
     warn_separated(separation, y.columns, X.columns)
     at_strengths = covariance.copy()
     if posterior is not None and posterior.prior.parts is not None:
-        covariance += strength_uncertainty(posterior, fit.coef, covariance)
+        covariance += strength_uncertainty(posterior, fit.coef, covariance, kind == "sandwich")
     covariance[separated[:, :, None] | separated[:, None, :]] = np.nan
     estimated = kind == "quasi" or (fit.divisor_is_estimated and kind == "fisher")
     estimates = Estimates(
