@@ -32,9 +32,10 @@ def test_all_kinds_are_measured(calibration):
 def test_bands_cover_and_flat_filters_are_flat(calibration, kind):
     found = calibration.measure(kind, NEURONS, shared=50)
     assert found["converged"] == 1 and found["nan"] == 0
-    least = {"few events": 0.7, "drift": 0.8, "place": 0.8}.get(kind, 0.82)
-    assert least < found["coverage"] < 0.995
-    assert found["flat_significant"] < 0.2
+    least = {"few events": 0.86, "drift": 0.86}.get(kind, 0.89)
+    assert least < found["coverage"]
+    assert kind == "flat truth" or found["coverage"] < 0.99
+    assert found["flat_significant"] < 0.13
     assert found["flat_without_freedom"] > (0.2 if kind == "drift" else 0.45)
     if kind != "flat truth":
         assert found["curve_significant"] > 0.4

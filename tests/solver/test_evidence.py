@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from popglm._solver.evidence import QuadraticModel, _Evaluation, initial_log_strength, maximise_evidence
 from popglm.basis import BSplineEval, CyclicBSplineEval, RaisedCosineLogConv
 from popglm.glm import GLM, PopulationGLM
+from popglm.inference import uncertainty
 from popglm.regularizer import Lasso, Mixed, Ridge, Smoothness
 
 N_BINS = 1200
@@ -74,6 +75,16 @@ def test_no_strengths_have_more_evidence(case, seed):
         np.testing.assert_allclose(found, best, atol=1e-4)
 
 
+def test_of_two_parts_that_need_one_another_one_stays():
+    """Two correlated senders: beside the other, each adds nothing; without both, much is lost."""
+    hessian = np.array([[100.0, 99.0], [99.0, 100.0]])
+    model = QuadraticModel(hessian, hessian @ [0.12, 0.12], 0.0).rotate(np.eye(2))
+    for last in (None, maximise_evidence(model, np.eye(2), None)):
+        step = maximise_evidence(model, np.eye(2), last)
+        assert step.removed.sum() == 1
+        assert 0.5 < step.edf.sum() < 1
+
+
 def test_derivatives_are_those_of_the_evidence(float64):
     model, parts = quadratic_model(*COEFS["map"], 0)
     value = lambda log_strength: _Evaluation.at(model, parts.weights, log_strength).value
@@ -123,7 +134,7 @@ def test_the_unit_of_features_changes_nothing(float64):
     narrow = fit(X * np.repeat([100.0, 0.01], 8), Y["Poisson"])
     np.testing.assert_allclose(wide.edf_, narrow.edf_, rtol=1e-5, atol=1e-6)
     factor = np.repeat([100.0, 0.01], 2)[:, None] ** 2
-    alive = wide.edf_.repeat(2, 0) > 0.5
+    alive = (wide.edf_.repeat(2, 0) > 0.5) & (wide.strength_ < 1e3)  # beyond, a part is removed
     np.testing.assert_allclose((narrow.strength_ / factor)[alive], wide.strength_[alive], rtol=1e-4)
 
 
@@ -173,6 +184,26 @@ def test_functions_that_were_never_visited_follow_their_neighbours():
     model = fit(X, rng.poisson(np.exp(1.5 * x)), penalty=Smoothness(10), estimator=GLM)
     coef = np.asarray(model.coef_)
     np.testing.assert_allclose(np.diff(coef[:3]), np.diff(coef[1:4]), atol=0.1)  # a straight line
+
+
+def test_a_corner_that_was_hardly_visited_is_no_warning(recwarn):
+    """Its penalty is far above that of the others, in units of what little is known, and makes them all unique."""
+    x, z = np.random.default_rng(5).uniform(size=(2, 4000))
+    visited = (x < 0.62) | (z < 0.6201)  # a few bins of functions that end here
+    place = BSplineEval(8, bounds=(0, 1)) * BSplineEval(8, bounds=(0, 1))
+    features, counts = place.lazy_features(x[visited], z[visited]), np.random.default_rng(6).poisson(0.3, visited.sum())
+    fit(features, counts, penalty=Smoothness(), estimator=GLM)
+    assert not [str(warning.message) for warning in recwarn]
+
+
+def test_what_evidence_leaves_beside_a_removed_part_has_errors(recwarn):
+    """Differences are removed with a strength far above that of the line, and the constant is held."""
+    y = np.random.default_rng(4).poisson(np.exp(1.2 * SPEED - 1))
+    X = BSplineEval(20, bounds=(0, 1)).compute_features(SPEED)
+    model = fit(X, y, penalty=Smoothness(), estimator=GLM)
+    assert 0.9 < model.edf_[0] < 1.1
+    assert np.isfinite(uncertainty(model, X, y).coef_se).all()
+    assert not [str(warning.message) for warning in recwarn]
 
 
 def test_several_kinds_stand_in_one_model():

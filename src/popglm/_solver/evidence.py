@@ -153,7 +153,8 @@ def maximise_evidence(
         gain = _gains(evaluation, weights, log_strength, removed)
         if (gain < MIN_GAIN).any():
             # Of parts that have returned together, one may be enough.
-            removed = removed | ((gain == gain.min()) if returned.any() else (gain < MIN_GAIN))
+            least = np.arange(len(gain)) == np.argmin(gain)
+            removed = removed | (least if returned.any() else gain < MIN_GAIN)
             continue
         gain, best = _gains_of_return(model, weights, removed, evaluation)
         returning = informed & ~returned & (gain > MIN_GAIN_OF_RETURN)

@@ -269,7 +269,7 @@ def prepare_problem(
     varying = varying | tied
     # Coefficients that the penalty makes unique are not collinear.
     unique = penalty.hessian(_is_penalised(objective.strength), n_features) / np.outer(sd, sd)
-    unique = unique / max(np.abs(unique).max(initial=0), np.finfo(float).tiny)
+    unique = unique / _typical(np.diag(unique))
     if group_norms is not None:
         unique = unique + np.diag(np.repeat((group_norms.cost > 0).all(0), group_norms.sizes)[:-1])
     active = varying & (np.asarray(mask) > 0).any(0)
@@ -278,9 +278,20 @@ def prepare_problem(
     )
     return PreparedProblem(
         problem=Problem(objective, bins, Coordinates(center, sd), precondition),
-        rank=Rank.from_correlation(correlation + unique, active, tol),
+        rank=Rank.from_correlation(_with_unit_diagonal(correlation + unique), active, tol),
         constant=constant_features(moments, varying),
     )
+
+
+def _typical(values):
+    """Median of those above 0; 1 if there are none."""
+    return np.median(values[values > 0]) if (values > 0).any() else 1.0
+
+
+def _with_unit_diagonal(matrix):
+    """Scale rows and columns: a function that was hardly visited has a penalty far above that of the others."""
+    sd = np.sqrt(np.where(np.diag(matrix) > 0, np.diag(matrix), 1))
+    return matrix / np.outer(sd, sd)
 
 
 def replace_penalty(objective: Objective, coordinates: Coordinates, precondition: Preconditioner) -> Preconditioner:

@@ -74,7 +74,9 @@ def uncertainty(
     whose bands cover the truth on average over the points of a filter. H is here the observed information, for every kind, and
     the sandwich is :math:`A^{-1} (B + n S / \varphi) A^{-1}`, with B the sum of products of scores: variance and squared bias.
     An estimated dispersion is Pearson's chi-squared over n less the effective degrees of freedom. Coefficients that the data
-    do not determine but the penalty does have finite errors.
+    do not determine but the penalty does have finite errors. Where strengths were chosen by evidence, what their own
+    uncertainty adds is included: the posterior of a filter is then a mixture over its strengths, with a half-Cauchy prior of
+    its standard deviation (Gelman 2006), so that a filter that was found flat has a band.
 
     It costs two or three passes over the data and 2 x time x features² x neurons operations, as much as features / 20 fits;
     memory is 8 bytes x neurons x features², and four times that under a penalty.
@@ -122,7 +124,7 @@ def uncertainty(
     McCullagh and Nelder (1989), *Generalized Linear Models*; White (1982), *Econometrica* 50:1-25; Liang and Zeger (1986),
     *Biometrika* 73:13-22; Hotelling (1931), *Annals of Mathematical Statistics* 2:360-378; Cameron and Miller (2015), *Journal
     of Human Resources* 50:317-372; for penalties Nychka (1988), *Journal of the American Statistical Association* 83:1134-1143;
-    Marra and Wood (2012), *Scandinavian Journal of Statistics* 39:53-74.
+    Marra and Wood (2012), *Scandinavian Journal of Statistics* 39:53-74; Gelman (2006), *Bayesian Analysis* 1:515-533.
 
     Examples
     --------
@@ -186,7 +188,7 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
     warn_separated(separation, y.columns, X.columns)
     at_strengths = covariance.copy()
     if posterior is not None and posterior.prior.parts is not None:
-        covariance += strength_uncertainty(posterior, fit.coef, covariance)
+        covariance += strength_uncertainty(posterior, fit.coef, covariance, kind == "sandwich")
     covariance[separated[:, :, None] | separated[:, None, :]] = np.nan
     estimated = kind == "quasi" or (fit.divisor_is_estimated and kind == "fisher")
     estimates = Estimates(

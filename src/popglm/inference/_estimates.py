@@ -155,27 +155,28 @@ class Estimates(NamedTuple):
         penalised = [n for n, statistics in found.items() if statistics]
         if penalised:
             statistics = [found[n] for n in penalised]
-            combine = np.mean if self.posterior.prior.parts is None else cauchy_combination
-            tests[:, penalised] = tail_probabilities(statistics, self.df[penalised], self.clusters is not None, combine)
+            by_evidence = self.posterior.prior.parts is not None
+            # Statistics by evidence are not divided by the covariance that clusters give: it is in their weights.
+            hotelling, combine = (
+                self.clusters is not None and not by_evidence,
+                (np.mean, cauchy_combination)[by_evidence],
+            )
+            tests[:, penalised] = tail_probabilities(statistics, self.df[penalised], hotelling, combine)
         return tuple(tests)
 
     def _evidence_statistics(self, neuron, group):
         """Statistics of whole inputs whose strengths were chosen by evidence; none for other groups."""
         posterior = self.posterior
-        inputs = inputs_of(posterior, group) if posterior.prior.parts is not None else ()
+        if posterior.prior.parts is None:
+            return []
+        inputs = inputs_of(posterior, group)
         if not len(inputs) or not np.isfinite(self.covariance[neuron][np.ix_(group, group)]).all():
             return []
         one = ConditionalFilter.of(posterior, neuron, self.values[neuron, :-1] + posterior.step[neuron], inputs)
         if not one.weights.any() or not one.n_informed:
             return []
-        if not self.is_sandwich:
-            return one.statistics(one.information)
-        held = one.information + np.diag(one.strength @ one.weights)
-        own = self.covariance_at_strengths[neuron][np.ix_(one.features, one.features)]
-        covariance = one.basis.T @ own @ one.basis
-        posterior_own = np.linalg.inv(held)
-        prior_share = posterior_own @ np.diag(one.strength @ one.weights) @ posterior_own
-        return one.statistics(held @ (covariance - prior_share) @ held)
+        sandwich = self.covariance_at_strengths[neuron] if self.is_sandwich else None
+        return one.statistics(one.score_covariance(sandwich))
 
     def _neuron_group(self, neuron, group):
         """The free coefficients of a group of one neuron, at the optimum."""

@@ -3,15 +3,15 @@ r"""One filter under strengths that were chosen by evidence: what its strengths'
 The filter of an input, given all others, has a score u and an information M: its log-likelihood is
 :math:`u^\top w - \frac{1}{2} w^\top M w`, in coordinates in which the parts of its penalty are diagonal.
 
-Bands at the strengths of largest evidence are too narrow where the data say little about them: a filter that was found flat would have
-no band at all. Its posterior is a mixture over strengths :math:`\lambda_j = 1/\sigma_j^2`, weighted by their evidence and a half-Cauchy
-prior of :math:`\sigma_j` (Gelman 2006, *Bayesian Analysis* 1:515-533); its scale lets the part move the linear predictor by a standard
-deviation of 1.
+Bands at the strengths of largest evidence are too narrow where the data say little about them: a filter that was found flat
+would have no band at all. Its posterior is a mixture over strengths :math:`\lambda_j = 1/\sigma_j^2`, weighted by their
+evidence and a half-Cauchy prior of :math:`\sigma_j` (Gelman 2006, *Bayesian Analysis* 1:515-533); its scale lets the part move
+the linear predictor by a standard deviation of 1.
 
 A test at the chosen strengths rejects too often: they were chosen from the same data. The score needs no strength of the
-filter; with strengths that are fixed by the information, :math:`u^\top (M + S)^{-1} u` is a weighted sum of chi-squared variables
-where w = 0 (Zhang and Lin 2003, *Biostatistics* 4:57-74). Three of them, from Wald's to a smooth one, have one p-value by the
-Cauchy combination (Liu and Xie 2020, *Journal of the American Statistical Association* 115:393-402).
+filter; with strengths that are fixed by the information, :math:`u^\top (M + S)^{-1} u` is a weighted sum of chi-squared
+variables where w = 0 (Zhang and Lin 2003, *Biostatistics* 4:57-74). Three of them, from Wald's to a smooth one, have one
+p-value by the Cauchy combination (Liu and Xie 2020, *Journal of the American Statistical Association* 115:393-402).
 """
 
 from itertools import product
@@ -92,10 +92,40 @@ class ConditionalFilter(NamedTuple):
         values, vectors = np.linalg.eigh(self.information * np.outer(scale, scale))
         return values, vectors, scale
 
-    def extra_covariance(self, intercept_information: float) -> Float[np.ndarray, "coordinates coordinates"]:
-        """Second moment of the filter about its estimate in the mixture over strengths, less its covariance at the chosen ones."""
-        chosen = np.linalg.inv(self.information + np.diag(self.strength @ self.weights))
+    @property
+    def posterior_precision(self) -> Float[np.ndarray, "coordinates coordinates"]:
+        """Precision of the filter at the chosen strengths."""
+        return self.information + np.diag(self.strength @ self.weights)
+
+    def score_covariance(self, sandwich: Any) -> Float[np.ndarray, "coordinates coordinates"]:
+        """Covariance of the score where the filter is 0: the information, or what a sandwich of all coefficients says."""
+        if sandwich is None:
+            return self.information
+        held = self.posterior_precision
+        covariance = self.basis.T @ sandwich[np.ix_(self.features, self.features)] @ self.basis
+        return held @ covariance @ held - np.diag(self.strength @ self.weights)
+
+    def extra_covariance(
+        self, intercept_information: float, sandwich: Any = None
+    ) -> Float[np.ndarray, "coordinates coordinates"]:
+        """What the mixture over strengths has more than the chosen ones: second moments of the filter about its estimate.
+
+        Beside a sandwich the likelihood is tempered, so that its information is that of the scores.
+        """
+        chosen = np.linalg.inv(self.posterior_precision)
         estimate = chosen @ self.score
+        if sandwich is not None:
+            values, vectors, scale = self._scaled_eigenvalues()
+            whitened = (vectors * scale[:, None])[:, values > MIN_EIGENVALUE] / np.sqrt(values[values > MIN_EIGENVALUE])
+            ratio = max(np.trace(whitened.T @ self.score_covariance(sandwich) @ whitened) / whitened.shape[1], 1.0)
+            chosen = self.basis.T @ sandwich[np.ix_(self.features, self.features)] @ self.basis
+            return self._replace(information=self.information / ratio, score=self.score / ratio)._mixture_less(
+                chosen, estimate, intercept_information
+            )
+        return self._mixture_less(chosen, estimate, intercept_information)
+
+    def _mixture_less(self, chosen, estimate, intercept_information):
+        """Second moments about the estimate in the mixture over strengths, less a covariance, where they are more."""
         sds, masses = zip(
             *(self._prior_nodes(part, intercept_information) for part in range(len(self.weights))), strict=True
         )
@@ -114,7 +144,8 @@ class ConditionalFilter(NamedTuple):
         values, vectors = np.linalg.eigh(self.information)
         known = vectors[:, values > MIN_EIGENVALUE * values[-1]]
         projection = known @ known.T  # what the intercept stands for has no spread of its own
-        return projection @ (mixture - chosen) @ projection
+        values, vectors = np.linalg.eigh(projection @ (mixture - chosen) @ projection)
+        return (vectors * np.maximum(values, 0)) @ vectors.T
 
     def _prior_nodes(self, part: int, intercept_information: float) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations of one part's prior on a grid, equal in their logarithms, and the mass of each."""
@@ -133,7 +164,7 @@ class ConditionalFilter(NamedTuple):
         return sd, mass
 
     def statistics(self, score_covariance: Float[np.ndarray, "coordinates coordinates"]) -> list[WeightedStatistic]:
-        """Statistics of the score, from Wald's to a smooth one, for scores of this covariance where the filter is 0."""
+        """Statistics of the score, from Wald's to a smooth one, if this is its covariance where the filter is 0."""
         values, vectors, scale = self._scaled_eigenvalues()
         kept = values > MIN_EIGENVALUE
         directions = vectors[:, kept] / np.sqrt(values[kept]) * scale[:, None]
@@ -179,7 +210,7 @@ def inputs_of(posterior: Posterior, features: np.ndarray) -> np.ndarray:
 
 
 def strength_uncertainty(
-    posterior: Posterior, coef: Float[np.ndarray, "neurons features"], covariance: Any
+    posterior: Posterior, coef: Float[np.ndarray, "neurons features"], covariance: Any, is_sandwich: bool
 ) -> Float[np.ndarray, "neurons parameters parameters"]:
     """What the uncertainty of the strengths of all inputs adds to the covariance of the estimates, the intercept last."""
     extra = np.zeros_like(covariance)
@@ -189,7 +220,9 @@ def strength_uncertainty(
             one = ConditionalFilter.of(posterior, int(neuron), coef[neuron] + posterior.step[neuron], np.array([i]))
             if len(one.features) and one.weights.any():
                 moved = to_all @ one.response
-                extra[neuron] += moved @ one.extra_covariance(posterior.intercept_information[neuron]) @ moved.T
+                sandwich = covariance[neuron] if is_sandwich else None
+                added = one.extra_covariance(posterior.intercept_information[neuron], sandwich)
+                extra[neuron] += moved @ added @ moved.T
     return extra
 
 

@@ -16,7 +16,7 @@ from popglm._design.arrays import machine_epsilon
 MIN_EIGENVALUE_FACTOR = 64
 
 # Eigenvalues of a prior's precision with ones on its diagonal are 0 up to here: it is known in double precision.
-MIN_PRIOR_EIGENVALUE = 1e-10
+MIN_PRIOR_EIGENVALUE = 1e-13
 
 Matrix = Float[np.ndarray, "parameters parameters"]
 

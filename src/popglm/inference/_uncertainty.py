@@ -242,7 +242,7 @@ class Uncertainty:
         return tuple(self._public(end[0] if one else end) for end in ends)
 
     def test(self, features: Groups) -> GroupTests:
-        r"""Wald tests that all coefficients of a group are 0: :math:`\hat w^\top \mathrm{Cov}(\hat w)^{-1}\, \hat w`.
+        r"""Test that all coefficients of a group are 0; without a penalty by :math:`\hat w^\top \mathrm{Cov}^{-1} \hat w`.
 
         Only the part that the data determine is tested: collinear features add no degrees of freedom, as in `leave_out_test`.
 
@@ -250,8 +250,13 @@ class Uncertainty:
         reference is a weighted sum of chi-squared variables (Wood 2013b): the test that the variance of the filter is 0, at
         the given strength. If a part of the group has no penalty, such as the straight line of `Smoothness` without
         `ridge`, or another strength, as many directions are tested as the filter has degrees of freedom (Wood 2013a): at
-        given strengths such tests reject too rarely. With strengths chosen from the same data, by evidence, both are near
-        their level: up to 7 % where they say 5 %.
+        given strengths such tests reject too rarely.
+
+        Strengths that were chosen by evidence come from the same data, so tests at these strengths reject too often. Whole
+        inputs are then tested by their score, which needs no strength of their own (Zhang and Lin 2003): with the score u
+        and the information M of the filter, given the others, by :math:`u^\top (M + S)^{-1} u` at three penalties S that M
+        alone fixes, from none (Wald's test) to a strong one. The p-value is that of all three (Liu and Xie 2020),
+        `statistic` and `df` are their means.
 
         Parameters
         ----------
@@ -269,7 +274,8 @@ class Uncertainty:
 
         References
         ----------
-        Wood (2013a), *Biometrika* 100:221-228; Wood (2013b), *Biometrika* 100:1005-1010.
+        Wood (2013a), *Biometrika* 100:221-228; Wood (2013b), *Biometrika* 100:1005-1010; Zhang and Lin (2003), *Biostatistics*
+        4:57-74; Liu and Xie (2020), *Journal of the American Statistical Association* 115:393-402.
         """
         _, groups, one = as_feature_groups(features, self._estimates.values.shape[1] - 1)
         tests = np.array([self._estimates.group_test(group) for group in groups]).swapaxes(0, 1)

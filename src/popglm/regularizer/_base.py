@@ -122,8 +122,8 @@ class Regularizer:
         Returns
         -------
         QuadraticParts
-            `basis` U (features, features), `weights` D (parts, features), `group` (parts,), `sizes` (inputs,) and `labels`: the Hessian at the
-            strengths s is U diag(s D) U'.
+            `basis` U (features, features), `weights` D (parts, features), `group` (parts,), `sizes` (inputs,) and `labels`:
+            the Hessian at the strengths s is U diag(s D) U'.
         """
         A, part = self.differences(n_features)
         self._require_quadratic(A is None)
