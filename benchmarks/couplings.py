@@ -3,11 +3,11 @@
     python benchmarks/couplings.py            # a quarter of an hour; writes src/popglm/data/couplings.json
     python benchmarks/couplings.py --quick    # a trial of one recording each, its record in benchmarks/.cache
 
-Six kinds of simulated populations, and a seventh where the common input of the sixth is left out of the model. Each has several
-recordings, with couplings of their own. The record holds, for each method and recording, how many pairs of different units were
-found, and how many of these are coupled in truth. By tests a pair is found at a false discovery rate of 5 %. By the lasso it is
-found if its filter is not 0, at each neuron's strength with the best held-out score, and at the largest within one standard error
-of it; by degrees of freedom, if its filter has more than `MIN_EDF`.
+Six kinds of simulated populations, and a seventh where the common input of the sixth is left out of the model. Each has
+several recordings, with couplings of their own. The record holds, for each method and recording, how many pairs of
+different units were found, and how many of these are coupled in truth. By tests a pair is found at a false discovery
+rate of 5 %. By the lasso it is found if its filter is not 0, at each neuron's strength with the best held-out score,
+and at the largest within one standard error of it; by degrees of freedom, if its filter has more than `MIN_EDF`.
 """
 
 import argparse
