@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from samples import sample_cases
 from scipy.optimize import minimize
+from test_each_neuron import activity
 
 from popglm._solver.evidence import QuadraticModel, _Evaluation, initial_log_strength, maximise_evidence
 from popglm.basis import BSplineEval, CyclicBSplineEval, RaisedCosineLogConv
@@ -173,6 +174,19 @@ def test_a_silent_neuron_and_a_masked_input_have_no_strengths():
     assert_same_fit(
         fit(X, y[:, 1], estimator=GLM), fit(X, Y["Poisson"][:, 1], estimator=GLM)
     )  # the silent one changes no other
+
+
+@pytest.mark.parametrize("misdeed", ["silent", "separated", "steep", "gaps", "missing", "huge"])
+@pytest.mark.parametrize("name", ["Poisson", "Gaussian"])
+def test_whatever_one_neuron_does_the_others_are_fitted_as_alone(name, misdeed):
+    X, y = activity(name, misdeed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        together = fit(X, y, name, penalty=Ridge(2))
+    for n in (0, 2):
+        alone = fit(X, y[:, n], name, penalty=Ridge(2), estimator=GLM)
+        np.testing.assert_allclose(together.edf_[:, n], alone.edf_, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(together.coef_[:, n], alone.coef_, atol=1e-3)
 
 
 def test_functions_that_were_never_visited_follow_their_neighbours():

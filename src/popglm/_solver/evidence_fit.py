@@ -164,11 +164,14 @@ def _sum_hessians(design: Design, problem: Problem, state: SolverState, neurons:
 def _update_strengths(
     design: Design, problem: Problem, state: SolverState, found: Strengths, hessians: Hessians, parts: Any
 ) -> Strengths:
-    """Maximise the evidence of each neuron that is searching."""
+    """Maximise the evidence of each neuron that is searching; one without a finite Hessian keeps its strengths, and fails."""
     nats = problem.bins / _loss_divisor(design, problem, state, found.edf.sum(1))  # per unit of the mean loss
     found = Strengths(found.stage, *(values.copy() for values in found[1:]))
     used = _used_coordinates(problem, parts)
     for n in map(int, np.flatnonzero(found.searching)):
+        if not np.isfinite(hessians[n]).all():
+            found.searching[n], found.log_determinants[n] = False, np.nan
+            continue
         model = _quadratic_model(problem, state, n, hessians[n], nats[n]).rotate(parts.basis)
         step = maximise_evidence(model.select(used[n]), parts.weights[:, used[n]], found.last_step(n, float(nats[n])))
         found.strength[n], found.removed[n] = np.exp(step.log_strength) / nats[n], step.removed
@@ -217,7 +220,8 @@ def _apply_strengths(
 ) -> tuple[Problem, SolverState]:
     """Set the penalty to these strengths, with a factor of each neuron's own Hessian and penalty; start from there."""
     problem, state = change_penalty(problem, state, found.finite_strength, problem.precondition)
-    precondition = problem.precondition.with_own_hessians(hessians, problem.penalty_hessian)
+    finite = {n: hessian for n, hessian in hessians.items() if np.isfinite(hessian).all()}
+    precondition = problem.precondition.with_own_hessians(finite, problem.penalty_hessian)
     problem = problem._replace(precondition=precondition)
     state = forget_history(state, np.ones(len(state.status), bool))
     return problem, redirect_all(constants, problem, state)
@@ -225,7 +229,8 @@ def _apply_strengths(
 
 def _with_evidence(fit: Fit, problem: Problem, found: Strengths, parts: Any) -> tuple[Fit, Evidence]:
     """Fit with the effective degrees of freedom as its number of parameters, and what the evidence says of every neuron."""
-    convergence = fit.convergence._replace(converged=fit.convergence.converged & ~found.searching)
+    failed = found.searching | (np.isnan(found.log_determinants) & ~fit.silent)
+    convergence = fit.convergence._replace(converged=fit.convergence.converged & ~failed)
     has_part = ((parts.weights > 0) @ _used_coordinates(problem, parts).T > 0).T & ~fit.silent[:, None]
     edf = np.add.reduceat(found.edf, np.cumsum(parts.sizes) - parts.sizes, axis=1)
     features = fit.features._replace(n_params=found.edf.sum(1) + 1)
