@@ -45,11 +45,4 @@ FAULTS = {
         "regularizer/test_inputs.py",
         "any_order",
     ),
-    "one strength for all senders": Fault(
-        "regularizer/_shrinkage.py",
-        "return [ridge_block(int(size)) for size in self.groups(n_features)]",
-        "return [ridge_block(n_features)]",
-        "inference/test_couplings_by_evidence.py",
-        "own",
-    ),
 }
