@@ -16,7 +16,7 @@ from popglm.basis import BSplineEval, CustomBasis, CyclicBSplineEval, RaisedCosi
 from popglm.glm import GLM, PopulationGLM
 from popglm.inference import coupling_table, likelihood_ratio_test, uncertainty
 from popglm.model_selection import BlockSplit
-from popglm.regularizer import GroupLasso
+from popglm.regularizer import GroupLasso, Ridge
 
 
 def group_lasso(layout):
@@ -112,10 +112,20 @@ CALLS = {
         lambda s: uncertainty(s.model, s.X, s.y, clusters=10, kind="sandwich"),
         'kind="sandwich"',
     ),
-    "a penalty before inference": (
+    "a lasso before inference": (
+        lambda s: uncertainty(PopulationGLM(regularizer="Lasso", regularizer_strength=0.01).fit(s.X, s.y), s.X, s.y),
         lambda s: uncertainty(PopulationGLM(regularizer="Ridge", regularizer_strength=0.1).fit(s.X, s.y), s.X, s.y),
-        lambda s: uncertainty(PopulationGLM().fit(s.X, s.y), s.X, s.y),
-        "Fit without a penalty",
+        "use Ridge or Smoothness",
+    ),
+    "evidence where no Hessian is at hand": (
+        lambda s: PopulationGLM(regularizer="Ridge", regularizer_strength="evidence").fit_batches([(s.X, s.y)], 1),
+        lambda s: PopulationGLM(
+            regularizer=Ridge(s.X.shape[1]),
+            regularizer_strength=PopulationGLM(regularizer="Ridge", regularizer_strength="evidence")
+            .fit(s.X, s.y)
+            .strength_,
+        ).fit_batches([(s.X, s.y)], 1),
+        r"regularizer_strength=model.strength_",
     ),
     "split without a window": (
         lambda s: next(BlockSplit(2).split(s.X, s.y)),

@@ -101,7 +101,7 @@ def require_stepsize_function(function):
 def is_evidence(value):
     """Return whether strengths are chosen by evidence; refuse another word."""
     if isinstance(value, str) and value != "evidence":
-        raise ValueError(f'`regularizer_strength` must be numbers or "evidence"; got {value!r}.')
+        raise ValueError(f'`regularizer_strength` must be finite numbers or "evidence"; got {value!r}.')
     return isinstance(value, str)
 
 
