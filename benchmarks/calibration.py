@@ -10,7 +10,6 @@ its coverage is the share of all points of all neurons that it contains. Every k
 """
 
 import argparse
-import json
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -251,7 +250,7 @@ def report(kind, of):
 
 def main():
     """Measure all kinds, and write the record."""
-    from run import machine
+    from run import machine, write_record
 
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--neurons", type=int, default=NEURONS, help="of each kind")
@@ -264,9 +263,8 @@ def main():
         report(kind, kinds[kind])
     whole = args.neurons >= NEURONS and args.kinds == list(KINDS)
     out = args.out or (RECORD if whole else HERE / ".cache/calibration.json")
-    out.parent.mkdir(exist_ok=True)
     record = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "kinds": kinds}
-    out.write_text(json.dumps(record, indent=1) + "\n", "utf8")
+    write_record(out, record)
 
 
 if __name__ == "__main__":

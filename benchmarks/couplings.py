@@ -11,7 +11,6 @@ and at the largest within one standard error of it; by degrees of freedom, if it
 """
 
 import argparse
-import json
 import os
 import time
 import warnings
@@ -21,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from data import CACHE
-from run import machine
+from run import machine, write_record
 
 RECORD = Path(__file__).parent.parent / "src/popglm/data/couplings.json"
 BIN, WINDOW, FUNCTIONS = 0.01, 20, 5  # seconds, bins, functions of a filter
@@ -214,10 +213,7 @@ def main():
         "kinds": measure(recordings),
     }
     out = args.out or (CACHE / "couplings.json" if args.quick else RECORD)
-    out.parent.mkdir(exist_ok=True)
-    partial = out.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", "utf8")
-    partial.replace(out)
+    write_record(out, record)
 
 
 if __name__ == "__main__":

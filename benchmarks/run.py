@@ -45,6 +45,14 @@ def merged(records: list[dict]) -> dict:
     return out
 
 
+def write_record(file: Path, record: dict) -> None:
+    """Write a record to a temporary name, and move it."""
+    file.parent.mkdir(exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n", "utf8")
+    partial.replace(file)
+
+
 def machine() -> dict:
     """What the numbers were measured on."""
     model = platform.processor() or platform.machine()
@@ -126,10 +134,7 @@ def main():
 
 def write(record, file):
     """Keep the record, and print what counts."""
-    file.parent.mkdir(exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", "utf8")
-    partial.replace(file)
+    write_record(file, record)
     report(record)
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from data import CACHE
-from run import machine
+from run import machine, write_record
 
 RECORD = Path(__file__).parent.parent / "src/popglm/data/smooth.json"
 UNITS, BINS, COVARIATES, SIZE, SEED = 20, 60_000, 8, 10, 1
@@ -222,10 +222,7 @@ def main():
         "functions": SIZE,
     } | measure(units, bins, held_bins)
     out = args.out or (CACHE / "smooth.json" if args.quick else RECORD)
-    out.parent.mkdir(exist_ok=True)
-    partial = out.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", "utf8")
-    partial.replace(out)
+    write_record(out, record)
     report(record)
 
 

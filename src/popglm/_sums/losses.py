@@ -148,6 +148,13 @@ def stack_params(coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
     return np.concatenate([coef, intercept[:, None]], 1)
 
 
+def standardised_rows(
+    block: Block, mean: Float[Array, " features"], sd: Float[Array, " features"]
+) -> Float[Array, "rows coordinates"]:
+    """Features in the coordinates of the solver and, last, a column of ones for the intercept."""
+    return jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
+
+
 @lru_cache
 def curved_row_hessians(n_rows: int) -> Callable:
     """Make the function for `total` that sums Hessians of selected neurons over the `n_rows` most curved rows of a block.
@@ -168,7 +175,7 @@ def curved_row_hessians(n_rows: int) -> Callable:
         model, block = select_neurons(model, neurons), block.select_neurons(neurons)
         curvature = weighted_curvature(block, model, coef, intercept)
         weights, rows = jax.lax.top_k(curvature, min(n_rows, curvature.shape[1]))
-        X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
+        X = standardised_rows(block, mean, sd)
 
         def hessian(weight_and_rows: tuple[Array, Array]) -> Float[Array, "coordinates coordinates"]:
             weight, rows = weight_and_rows
@@ -192,7 +199,7 @@ def standardised_hessians(
     """Hessian of each selected neuron, in standardised features and, last, the intercept."""
     model, block = select_neurons(model, neurons), block.select_neurons(neurons)
     curvature = weighted_curvature(block, model, coef, intercept)
-    X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
+    X = standardised_rows(block, mean, sd)
     return jax.lax.map(lambda w: (w[:, None] * X).T @ X, curvature)
 
 
@@ -208,5 +215,5 @@ def sampled_hessians(
     """Mean Hessian of each neuron over the rows of one block, in standardised features and, last, the intercept."""
     curvature = weighted_curvature(block, model, coef, intercept)
     bins = jnp.broadcast_to(block.weight.T, curvature.shape).sum(1, keepdims=True)
-    X = jnp.concatenate([(block.X - mean[None]) / sd[None], jnp.ones_like(block.X[:, :1])], 1)
+    X = standardised_rows(block, mean, sd)
     return jax.lax.map(lambda w: (w[:, None] * X).T @ X, curvature / jnp.where(bins > 0, bins, 1))
