@@ -1,8 +1,8 @@
 """Figures: what is drawn is what was given, in the units that the axes name."""
 
 import sys
+from functools import partial
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,18 +15,10 @@ from popglm import plotting
 from popglm.basis import RaisedCosineLinearConv
 from popglm.glm import PopulationGLM
 from popglm.inference import uncertainty
-from popglm.plotting._figures import MAX_TICKS
+from popglm.plotting._axes import MAX_TICKS
 
 Z = np.random.default_rng(0).uniform(size=50)
 STRENGTHS = [0.01, 0.1, 1.0]
-
-
-@pytest.fixture(autouse=True)
-def figures():
-    """Draw on no screen; close what was drawn."""
-    matplotlib.use("Agg")
-    yield
-    plt.close("all")
 
 
 def lines(ax):
@@ -44,6 +36,7 @@ DRAWN = {
     "raster": (plotting.raster, ([[0.1, 0.2], [0.3]], ([0.1, 0.2, 0.3], np.ones((3, 2))))),
     "regularisation_path": (plotting.regularisation_path, (STRENGTHS, np.ones((3, 2)))),
     "ks_plot": (plotting.ks_plot, (Z,)),
+    "tuning_curve": (partial(plotting.tuning_curve, xlabel="position (unit)"), ([0, 1, 2], np.ones(3))),
 }
 
 

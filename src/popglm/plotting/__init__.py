@@ -5,9 +5,13 @@ imported when a function is called.
 """
 
 from popglm._public import export
-from popglm.plotting._figures import coupling_matrix, filters, ks_plot, raster, regularisation_path
+from popglm.plotting._filters import filters
+from popglm.plotting._path import regularisation_path
+from popglm.plotting._population import coupling_matrix, raster
+from popglm.plotting._quality import ks_plot
+from popglm.plotting._tuning import tuning_curve
 
-__all__ = ["coupling_matrix", "filters", "ks_plot", "raster", "regularisation_path"]
+__all__ = ["coupling_matrix", "filters", "ks_plot", "raster", "regularisation_path", "tuning_curve"]
 export(__name__, globals())
 
 

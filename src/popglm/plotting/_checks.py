@@ -38,14 +38,22 @@ def as_seconds(name, times):
     return times
 
 
-def as_bands(value, shape):
-    """Return the lower and the upper band, each with the shape of the filters; NaN where there is none."""
+def as_curves(name, value, n_points):
+    """Return values at points as an array (points, curves); NaN where there are none."""
+    values = as_finite_array(name, value, (1, 2), missing=True)
+    require_n_entries(name, values, n_points, "points")
+    return values[:, None] if values.ndim == 1 else values
+
+
+def as_bands(value, shape, what="filters, (lags, filters)"):
+    """Return the lower and the upper band, each with the shape of the curves; NaN where there is none."""
     require_pair(value, "`bands` must be a pair (low, high) of arrays", kinds=tuple | list | np.ndarray)
     bands = [as_finite_array(f"bands[{i}]", part, (1, 2), missing=True) for i, part in enumerate(value)]
     low, high = (part[:, None] if part.ndim == 1 else part for part in bands)
     if low.shape != shape or high.shape != shape:
-        expected, came = f"the shape of the filters, (lags, filters) = {shape}", f"{low.shape} and {high.shape}"
-        raise ValueError(f"each of `bands` must have {expected}; got {came}.")
+        raise ValueError(
+            f"each of `bands` must have the shape of the {what} = {shape}; got {low.shape} and {high.shape}."
+        )
     if (low > high).any():
         raise ValueError("`bands` must be a pair (low, high); the first lies above the second. Exchange them.")
     return low, high
