@@ -101,3 +101,63 @@ def test_a_curve_that_cannot_be_drawn_is_refused(given, options, text):
     with pytest.raises((TypeError, ValueError), match=text):
         plotting.tuning_curve(*given, **options)
     assert not plt.get_fignums(), "a figure was made for nothing"
+
+
+X, Y = np.linspace(0, 1, 4), np.linspace(0, 3, 6)
+MAP = 0.1 + np.outer(X, Y)
+
+
+@pytest.mark.parametrize("rate", [MAP, MAP.ravel()])
+def test_a_map_has_x_to_the_right_and_is_hatched_where_it_is_uncertain(rate):
+    """The error is a factor, from the middle of the band to its ends; hatched rates do not stretch the colours."""
+    error = np.where(MAP > 2, 2.1, 1.9)
+    ax = plotting.tuning_map(
+        X, Y, rate, (rate / error.reshape(rate.shape), rate * error.reshape(rate.shape)), bin_size=0.5
+    )
+    image, hatched = ax.collections
+    np.testing.assert_allclose(image.get_array(), MAP.T / 0.5)
+    corners = image.get_coordinates()
+    np.testing.assert_allclose(corners[0, :, 0], np.linspace(-1 / 6, 7 / 6, 5))
+    np.testing.assert_allclose(corners[:, 0, 1], np.linspace(-0.3, 3.3, 7))
+    drawn = {tuple(path.vertices[:4].mean(0).round(6)) for path in hatched.get_paths()}
+    assert drawn == {
+        (round(x, 6), round(y, 6)) for x, row in zip(X, MAP, strict=True) for y, r in zip(Y, row, strict=True) if r > 2
+    }
+    assert image.get_clim() == (0, MAP[MAP <= 2].max() / 0.5) and image.colorbar.extend == "max"
+    assert image.colorbar.ax.get_ylabel() == "rate (spikes/s)\nhatched: error over ×2"
+    for options, extend in (({"max_error": 2.2}, "neither"), ({"max_error": 2.2, "limit": 1}, "max")):
+        ax = plotting.tuning_map(X, Y, rate, (MAP / error, MAP * error), **options)
+        assert not ax.collections[1].get_paths() and ax.collections[0].colorbar.extend == extend
+    assert ax.collections[0].get_clim() == (0, 1)
+
+
+def test_a_map_without_a_band_is_not_hatched_and_blank_where_it_is_unknown():
+    some = np.where(MAP > 2, np.nan, MAP)
+    ax = plotting.tuning_map(X, Y, some, xlabel="x (m)", ylabel="y (m)")
+    (image,) = ax.collections
+    assert np.ma.getmaskarray(image.get_array()).sum() == (MAP > 2).sum()
+    assert image.colorbar.ax.get_ylabel() == "rate (spikes/bin)" and (ax.get_xlabel(), ax.get_ylabel()) == (
+        "x (m)",
+        "y (m)",
+    )
+    nowhere = plotting.tuning_map(X, Y, MAP, (0 * MAP, 2 * MAP))
+    assert len(nowhere.collections[1].get_paths()) == MAP.size and nowhere.collections[0].get_clim() == (0, MAP.max())
+    plotting.tuning_map(X, Y, np.full((4, 6), np.nan), (some, some)).figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "text"),
+    [
+        ((X, Y, MAP.T), {}, r"`rate` must have shape \(x, y\) = \(4, 6\); got \(6, 4\). Transpose it: rate.T"),
+        ((X, Y, MAP[:3]), {}, r"`rate` must have shape \(x, y\) = \(4, 6\), or \(24,\); got \(3, 6\)"),
+        ((X, Y, MAP, (MAP, MAP[:2])), {}, r"`bands\[1\]` must have shape"),
+        ((X, Y, MAP, (MAP, 0 * MAP)), {}, "Exchange them"),
+        ((X, Y, MAP, MAP[0]), {}, "`bands` must be a pair"),
+        ((X[::-1], Y, MAP), {}, "`x` must be numbers that increase"),
+        ((X, Y, MAP), {"max_error": 1}, "`max_error` must be a finite number above 1"),
+    ],
+)
+def test_a_map_that_cannot_be_drawn_is_refused(given, options, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        plotting.tuning_map(*given, **options)
+    assert not plt.get_fignums(), "a figure was made for nothing"

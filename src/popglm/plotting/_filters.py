@@ -7,7 +7,7 @@ import numpy as np
 from popglm._checks.arrays import as_finite_array, require_increasing
 from popglm._checks.values import as_names, as_number
 from popglm._types import Kernel, Numbers
-from popglm.plotting._axes import Axes, axes_and_colours
+from popglm.plotting._axes import Axes, axes_and_colours, draw_curves
 from popglm.plotting._checks import as_bands, require_n_entries, split_kernel
 
 
@@ -72,15 +72,9 @@ def filters(
         lags, values = np.arange(1, len(kernel) + 1) if lags is None else lags, kernel @ values
     unit = 1 if bin_size is None else 1000 * as_number("bin_size", bin_size, 0, strict=True)
     words = as_names("labels", labels, values.shape[1], "names, one for each of the filters")
-    between = [] if bands is None else np.exp(as_bands(bands, values.shape))
+    between = None if bands is None else np.exp(as_bands(bands, values.shape))
     ax, colours = axes_and_colours(ax)
     ax.axhline(1, color=colours["ytick.color"], lw=1, ls=":")
-    for i, (gain, word) in enumerate(zip(np.exp(values).T, words, strict=True)):
-        (line,) = ax.plot(unit * lags, gain, label="_" if labels is None else str(word))
-        if len(between):
-            low, high = between[0][:, i], between[1][:, i]
-            ax.fill_between(unit * lags, low, high, color=line.get_color(), alpha=0.2, lw=0)
+    draw_curves(ax, unit * lags, np.exp(values), between, None if labels is None else words)
     ax.set(xlabel=f"lag ({'bins' if bin_size is None else 'ms'})", ylabel="gain of the rate (factor)")
-    if labels is not None:
-        ax.legend()
     return ax

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from popglm._checks.arrays import as_finite_array, require_increasing
-from popglm._checks.values import as_names, as_number
+from popglm._checks.values import as_names, as_number, require_pair
 from popglm._types import Counts, Numbers, Points
-from popglm.plotting._axes import Axes, axes_and_colours
-from popglm.plotting._checks import as_bands, as_curves
+from popglm.plotting._axes import Axes, axes_and_colours, draw_curves
+from popglm.plotting._checks import as_bands, as_curves, as_surface, require_ordered
 
 N_BARS = 36  # of the time spent, over the range of the variable
 BAR_HEIGHT = 0.18  # of the highest bar, as a share of the axes
@@ -84,11 +84,8 @@ def tuning_curve(
     if period is not None:
         x, rate, *both = _close(x, period, rate, *both)
     ax, colours = axes_and_colours(ax)
-    for i, (curve, word) in enumerate(zip(rate.T / seconds, words, strict=True)):
-        (line,) = ax.plot(x, curve, label="_" if labels is None else str(word))
-        if both:
-            low, high = (band[:, i] / seconds for band in both)
-            ax.fill_between(x, low, high, color=line.get_color(), alpha=0.25, lw=0)
+    between = np.array(both) / seconds if both else None
+    draw_curves(ax, x, rate / seconds, between, None if labels is None else words)
     unit = "bin" if bin_size is None else "s"
     ax.set(xlabel=xlabel or "variable", ylabel=f"rate (spikes/{unit})")
     if not any((values < 0).any() for values in (rate, *both)):
@@ -99,8 +96,99 @@ def tuning_curve(
             ax.set_xticks(ax.get_xticks(), [_multiple_of_pi(tick) for tick in ax.get_xticks()])
     if bars is not None:
         _draw_bars(ax, bars, ends, "bins" if bin_size is None else "s", colours["ytick.color"])
-    if labels is not None or bars is not None:
         ax.legend()
+    return ax
+
+
+def tuning_map(
+    x: Points,
+    y: Points,
+    rate: Numbers,
+    bands: tuple[Numbers, Numbers] | None = None,
+    ax: Axes | None = None,
+    *,
+    bin_size: float | None = None,
+    max_error: float = 2.0,
+    limit: float | None = None,
+    xlabel: str | None = None,
+    ylabel: str | None = None,
+) -> Axes:
+    r"""Draw rates against two variables as colours, and hatch them where they are uncertain.
+
+    .. math:: \mathrm{error} = \sqrt{\mathrm{high} / \mathrm{low}}
+
+    is the factor from the middle of a band of rates to its ends. A model continues a map where there are no data; the error is
+    large there, and the hatched colours are a guess.
+
+    Parameters
+    ----------
+    x, y
+        Values of the variables, shapes (x,) and (y,), increasing.
+    rate
+        Mean counts per bin, shape (x, y); or (x * y,) in the order of ``numpy.meshgrid(x, y, indexing="ij")``, which is that of
+        a product of bases on its grid. NaN is left blank.
+    bands
+        A pair (low, high) of bands around the rates, each with the shape of `rate`: the exponential of those of
+        `Uncertainty.bands` with ``intercept=True``.
+    ax
+        Axes to draw on; None makes a new figure.
+    bin_size
+        Size of a bin in seconds: rates are then in spikes per second.
+    max_error
+        Largest factor from the middle of the band to its ends that is not hatched.
+    limit
+        Rate with the last colour, in the units of the colour bar; None takes the highest rate that is not hatched.
+    xlabel, ylabel
+        Names of the variables, with their units.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popglm import plotting
+    >>> x, y = np.linspace(0, 1, 5), np.linspace(0, 2, 9)
+    >>> rate = np.outer(x, y)
+    >>> error = 1.2 + x[:, None]
+    >>> ax = plotting.tuning_map(x, y, rate, (rate / error, rate * error), xlabel="x (m)", ylabel="y (m)")
+    >>> image, hatched = ax.collections
+    >>> image.get_array().shape, int(hatched.get_array().count())  # the last column, but for a rate of 0
+    ((9, 5), 8)
+    """
+    x = require_increasing("x", as_finite_array("x", x, (1,)))
+    y = require_increasing("y", as_finite_array("y", y, (1,)))
+    seconds = 1 if bin_size is None else as_number("bin_size", bin_size, 0, strict=True)
+    rate = as_surface("rate", rate, len(x), len(y)) / seconds
+    max_error = as_number("max_error", max_error, 1, strict=True)
+    known, note = np.isfinite(rate), ""
+    if bands is not None:
+        require_pair(bands, "`bands` must be a pair (low, high) of arrays", kinds=tuple | list | np.ndarray)
+        low, high = (as_surface(f"bands[{i}]", band, len(x), len(y)) / seconds for i, band in enumerate(bands))
+        require_ordered(low, high)
+        known = known & (high <= max_error**2 * np.maximum(low, 0))
+        note = f"\nhatched: error over ×{max_error:g}"
+    bottom = min(np.nanmin(rate, initial=0), 0)
+    top = np.max(rate, initial=bottom, where=known) if limit is None else as_number("limit", limit, bottom, strict=True)
+    top = top if top > bottom else np.nanmax(rate, initial=bottom) or 1.0
+    ax, colours = axes_and_colours(ax)
+    image = ax.pcolormesh(x, y, rate.T, vmin=bottom, vmax=top, shading="nearest")
+    if bands is not None:
+        unknown = np.ma.masked_where((known | np.isnan(rate)).T, rate.T)
+        style = {"hatch": "////", "facecolor": "none", "edgecolor": colours["axes.facecolor"], "linewidth": 0}
+        ax.pcolor(x, y, unknown, shading="nearest", **style)
+    beyond = np.nanmax(rate, initial=bottom) > top * (1 + 1e-9)
+    unit = "bin" if bin_size is None else "s"
+    bar = ax.inset_axes([1.04, 0, 0.05, 1])  # as high as the axes, whatever their aspect becomes
+    ax.figure.colorbar(image, cax=bar, label=f"rate (spikes/{unit}){note}", extend="max" if beyond else "neither")
+    ax.set(xlabel=xlabel or "variable", ylabel=ylabel or "variable")
+    ax.grid(False)
     return ax
 
 
