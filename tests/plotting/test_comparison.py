@@ -15,7 +15,7 @@ GAINS = RNG.normal(size=(8, 3, N)) + np.linspace(-3, 3, N)
 GAINS[:, 0] = 0
 SUMS = GainSums(np.full((8, N), 50.0), np.full((8, N), 10.0), -RNG.random((8, N)), GAINS, np.zeros((3, 3, N)), 3)
 RESULT = Comparison(NAMES, [*"abcdefg"], None, SUMS, True)
-AREAS = ["ADN", "CA1", "ADN", "ADN", "CA1", "CA1", "CA1"]
+AREAS = ["ACC", "CA1", "ACC", "ACC", "CA1", "CA1", "CA1"]
 
 
 def points(ax):
@@ -54,9 +54,9 @@ def test_medians_are_those_of_the_groups():
     ax = plotting.compare(RESULT, unit="nats-per-bin", groups=AREAS)
     bars = [line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 2.5]
     tables = [RESULT.gain(name, "all") for name in NAMES[1:]]
-    expected = [table["gain"][np.array(AREAS) == area].median() for table in tables for area in ("ADN", "CA1")]
+    expected = [table["gain"][np.array(AREAS) == area].median() for table in tables for area in ("ACC", "CA1")]
     np.testing.assert_allclose(sorted(bar.get_xdata()[0] for bar in bars), sorted(expected))
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["ADN", "CA1"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["ACC", "CA1"]
     assert {colour for *_, colour, _ in points(ax)} == {"C0", "C1"} and ax.get_xlabel().endswith("(nats per bin)")
     signal = Comparison(NAMES, RESULT.neurons, None, SUMS, counts=False)
     assert plotting.compare(signal).get_xlabel().endswith("(nats per bin)")
@@ -78,7 +78,7 @@ def test_a_neuron_without_test_bins_is_left_out():
         (lambda: plotting.compare(RESULT.table()), "`result` must be a Comparison; got DataFrame. Give that of"),
         (lambda: plotting.compare(RESULT, "none"), "`baseline` must be one of 'all'.*got 'none'"),
         (lambda: plotting.compare(RESULT, unit="bits"), "`unit` must be one of.*got 'bits'"),
-        (lambda: plotting.compare(RESULT, groups=["ADN"]), "`groups` must hold 7 labels, one for each neuron; got 1"),
+        (lambda: plotting.compare(RESULT, groups=["ACC"]), "`groups` must hold 7 labels, one for each neuron; got 1"),
     ],
 )
 def test_a_comparison_that_cannot_be_drawn_is_refused(draw, text):

@@ -54,8 +54,7 @@ def compare(
     >>> import numpy as np
     >>> from popglm import plotting
     >>> from popglm.glm import PopulationGLM
-    >>> from popglm._pynapple import as_object_array
-    from popglm.model_selection import BlockSplit, compare
+    >>> from popglm.model_selection import BlockSplit, compare
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(2000, 1))
     >>> y = rng.poisson(np.exp([0.5, 0.0] * X - 1))  # an effect on the first neuron only
