@@ -6,7 +6,8 @@
 Twenty neurons in 200 recordings of each kind: 4,000 intervals of every gain. All recordings of a kind are independent, and the
 gain that a comparison estimates is its mean over recordings: each interval is held against the mean of the other recordings.
 Two inputs have the same effect, so that neither gains over the other; a third has none, so that it costs half a nat for each of
-its free coefficients. Inputs are slow, and in one kind so is noise that no input knows.
+its free coefficients. Inputs are slow, and in one kind so is noise that no input knows; blocks
+of its held-out bins are longer.
 """
 
 import argparse
@@ -41,7 +42,7 @@ EVIDENCE = {"regularizer": Ridge(sizes=(FUNCTIONS,) * 3), "regularizer_strength"
 KINDS = {
     "no penalty": ({}, 5, {}, 0.0),
     "three folds": ({}, 3, {}, 0.0),
-    "drift": ({}, 5, {}, 0.4),
+    "drift": ({}, 5, {"n_blocks": 4}, 0.4),
     "evidence": (EVIDENCE, 5, {}, 0.0),
     "lasso": ({"regularizer": Lasso()}, 3, {"strengths": np.geomspace(1e-3, 5e-2, 6)}, 0.0),
 }
