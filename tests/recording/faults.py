@@ -4,16 +4,16 @@ from tests.faults import Fault
 
 FAULTS = {
     "spikes go to the units of other spikes": Fault(
-        "recording.py",
+        "recording/_group_spikes.py",
         "np.split(times[order], first[1:])",
         "np.split(times, first[1:])",
         "recording/test_recording.py",
         "form",
     ),
     "times keep the precision of the file": Fault(
-        "recording.py", "train.astype(float) for", "train for", "recording/test_recording.py", "seconds"
+        "recording/_group_spikes.py", "train.astype(float) for", "train for", "recording/test_recording.py", "seconds"
     ),
     "spikes outside the epochs are left out in silence": Fault(
-        "recording.py", "if n_outside.any():", "if n_outside.all():", "recording/test_recording.py", "counted"
+        "recording/_group_spikes.py", "if n_outside.any():", "if n_outside.all():", "recording/test_recording.py", "counted"
     ),
 }

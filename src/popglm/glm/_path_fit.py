@@ -14,9 +14,17 @@ from popglm._solver.exact import neuron_progress_bar
 from popglm._solver.path import fit_strengths
 from popglm._sums.moments import mark_unobserved
 from popglm.glm._checks import require_path_settings
-from popglm.glm._report import PATH_STOPPED_EARLY, warn_of_constant, warn_of_neurons, warn_of_separation, warn_of_silent
+from popglm.glm._report import (
+    PATH_STOPPED_EARLY,
+    warn_of_constant,
+    warn_of_neurons,
+    warn_of_separation,
+    warn_of_silent,
+    warn_of_unseen,
+)
 from popglm.glm._separation import separation_of_fit
 from popglm.glm._settings import Settings
+from popglm.glm._unseen import find_unseen
 
 PATH_FIX = "Give positive numbers in increasing order, such as numpy.geomspace(1e-4, 1e-1, 20)."
 
@@ -75,6 +83,8 @@ def fit_along_path(settings: Settings, X, y, sample_weight, offset, strengths, n
     silent = fits[0].silent
     warn_of_silent(objective.model, silent, mark_unobserved(silent, design), fits[0].null_mean, y.columns)
     warn_of_constant(fits[0].features.constant, X.columns)
+    unseen = find_unseen(objective.penalty, mask, fits[0].coef, silent, fits[0].features[:2], X.columns)
+    warn_of_unseen(unseen, X.columns)
     warn_of_neurons(~converged.all(0) & ~separation.neurons, y.columns, PATH_STOPPED_EARLY)
     return Path(
         strengths=strengths,

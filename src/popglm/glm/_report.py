@@ -35,6 +35,7 @@ def warn_of_fit(fitted: Fitted, stopped_early=STOPPED_EARLY, stalled=STALLED):
     if fitted.findings is not None:
         _warn_of_collinear(fitted.findings.collinear, fitted.names.features)
         warn_of_constant(fitted.findings.constant_features, fitted.names.features)
+        warn_of_unseen(fitted.findings.unseen, fitted.names.features)
 
 
 def _warn_of_findings(fitted: Fitted, ended):
@@ -103,7 +104,19 @@ def warn_of_constant(constant, names):
     if len(constant):
         text = (
             f"feature {list_names(constant, names)}: the same value in every valid bin, so it cannot be told from the "
-            "intercept. Predictions are right. Leave it out, as the model has an intercept of its own."
+            "intercept. Predictions are right wherever it has this value. Leave it out, as the model has an intercept of its own."
+        )
+        warn_user(text, RuntimeWarning)
+
+
+def warn_of_unseen(unseen, names):
+    """Warn of categories and other functions of an input that no valid bin holds."""
+    if len(unseen):
+        text = (
+            f"feature {list_names(unseen, names)}: 0 in every valid bin, so its coefficient is 0, and nothing is known of it. "
+            "Where other data hold this category or this part of a curve, predictions are those of a coefficient of 0, such as the "
+            "rate of the reference level. Leave it out, or choose what stands there: with Ridge and no reference level a mean of "
+            "the other categories, with Smoothness a curve that goes on."
         )
         warn_user(text, RuntimeWarning)
 
