@@ -166,6 +166,7 @@ def _as_fitted(settings: Settings, stepper, names, n_steps, watch) -> Fitted:
                 names.features,
             ),
         )
+        result = result._replace(coef=np.where(findings.separation.unseen, 0, result.coef))
     params, dispersion = watch.best((result.coef, result.intercept), dispersion)
     coef, intercept = _as_user_params(settings, tuple(np.asarray(a, dtype) for a in params))
     n_iter = np.full(len(result.converged), n_steps)

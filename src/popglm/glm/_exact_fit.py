@@ -116,7 +116,9 @@ def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -
     return Fitted(
         observation_model=model,
         parameters=Parameters(
-            coef=settings.as_user_array(fit.coef.T), intercept=intercept, dispersion=dispersion.scale
+            coef=settings.as_user_array(np.where(separation.unseen, 0, fit.coef).T),
+            intercept=intercept,
+            dispersion=dispersion.scale,
         ),
         names=names,
         convergence=fit.convergence,

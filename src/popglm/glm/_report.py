@@ -59,6 +59,7 @@ def _warn_of_findings(fitted: Fitted, ended):
         "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
     )
     warn_of_separation(findings.separation, neurons, features, model.support.kind)
+    warn_of_unseen_by_neuron(findings.separation.unseen, neurons, features)
     if model.dispersion == "likelihood" and model.scale is None:
         warn_of_neurons(
             (dispersion < MAX_POISSON_DISPERSION) & ~findings.silent & ended,
@@ -107,6 +108,16 @@ def warn_of_constant(constant, names):
             "intercept. Predictions are right wherever it has this value. Leave it out, as the model has an intercept of its own."
         )
         warn_user(text, RuntimeWarning)
+
+
+def warn_of_unseen_by_neuron(unseen, neurons, features):
+    """Warn of features that no bin of some neurons holds, as a session in which these were not recorded."""
+    warn_of_neurons(
+        unseen.any(1),
+        neurons,
+        f"feature {list_names(np.flatnonzero(unseen.any(0)), features)}: 0 in every bin in which the neuron is known, so its "
+        "coefficient is set to 0, and nothing is known of it. Predictions for bins where it is not 0 mean nothing. Leave these out",
+    )
 
 
 def warn_of_unseen(unseen, names):

@@ -25,10 +25,17 @@ def find_unseen(
     """
     zero = ~np.asarray(coef)[~silent].any(0) & (np.asarray(mask)[~silent] > 0).any(0)
     zero[np.concatenate(others).astype(int)] = False
-    if columns is None or not zero.any() or penalty.l1_share:
+    if columns is None or not zero.any():
         return np.zeros(0, int)
     term, unit, _ = FeatureNames.of_features(None, columns, len(zero))
     pairs = list(zip(term, unit, strict=True))
     size, size_zero = Counter(pairs), Counter(pair for pair, none in zip(pairs, zero, strict=True) if none)
     is_sender = np.array([1 < size[pair] == size_zero[pair] for pair in pairs])
-    return np.flatnonzero(zero & ~is_sender & (np.diag(penalty.hessian(1.0, len(zero))) == 0))
+    return np.flatnonzero(zero & ~is_sender & ~penalised_features(penalty, len(zero)))
+
+
+def penalised_features(penalty: Any, n_features: int) -> Bool[np.ndarray, " features"]:
+    """Return which features a penalty acts on."""
+    if penalty.l1_share:
+        return np.ones(n_features, bool)
+    return np.diag(penalty.hessian(1.0, n_features)) > 0
