@@ -105,7 +105,8 @@ def warn_of_constant(constant, names):
     if len(constant):
         text = (
             f"feature {list_names(constant, names)}: the same value in every valid bin, so it cannot be told from the "
-            "intercept. Predictions are right wherever it has this value. Leave it out, as the model has an intercept of its own."
+            "intercept. Predictions are right wherever it has this value. Leave it out, as the model has an intercept of its "
+            "own."
         )
         warn_user(text, RuntimeWarning)
 
@@ -115,8 +116,9 @@ def warn_of_unseen_by_neuron(unseen, neurons, features):
     warn_of_neurons(
         unseen.any(1),
         neurons,
-        f"feature {list_names(np.flatnonzero(unseen.any(0)), features)}: 0 in every bin in which the neuron is known, so its "
-        "coefficient is set to 0, and nothing is known of it. Predictions for bins where it is not 0 mean nothing. Leave these out",
+        f"feature {list_names(np.flatnonzero(unseen.any(0)), features)}: 0 in every bin in which the neuron is known, so "
+        "its coefficient is set to 0, and nothing is known of it. Predictions for bins where it is not 0 mean nothing. Set its "
+        "entry of `feature_mask` to 0",
     )
 
 
@@ -125,9 +127,9 @@ def warn_of_unseen(unseen, names):
     if len(unseen):
         text = (
             f"feature {list_names(unseen, names)}: 0 in every valid bin, so its coefficient is 0, and nothing is known of it. "
-            "Where other data hold this category or this part of a curve, predictions are those of a coefficient of 0, such as the "
-            "rate of the reference level. Leave it out, or choose what stands there: with Ridge and no reference level a mean of "
-            "the other categories, with Smoothness a curve that goes on."
+            "Where other data hold this category, or this part of a curve, predictions are those of the reference level, or of a "
+            "curve at 0. Leave it out, or choose what stands there: with Ridge and no reference level the mean of the "
+            "other categories, with Smoothness a curve that goes on."
         )
         warn_user(text, RuntimeWarning)
 

@@ -79,11 +79,11 @@ class JoinedSessions(NamedTuple):
 def join_sessions(units: Iterable[SpikeTrains]) -> JoinedSessions:
     r"""Sessions with units in common, one after another on one time axis.
 
-    Session k keeps its order and its gaps, and its clock is shifted by a number of seconds :math:`\delta_k`, so that the first
-    session starts at 0 and each of the others 10 s after the end of the one before. Epochs of two sessions never touch, so no history
-    or window crosses from one to the other, and bins begin anew with each.
+    Each session keeps its own order and its gaps, and a time t of session k becomes :math:`t + \delta_k`. The first session
+    then starts at 0, and each of the others 10 s after the end of the one before. So epochs of two sessions never touch, no
+    history or window crosses from one to the other, and bins begin anew with each.
 
-    Units are matched by their ids: give ids of one matching of the sessions, not those of separate sortings.
+    Units are matched by their ids: give ids that stand for the same unit in all sessions, not those of separate sortings.
 
     Parameters
     ----------
@@ -146,35 +146,44 @@ def _require_sessions(units: Any) -> list:
         raise ValueError(f"`units` must be a list of the TsGroups of at least two sessions; got {len(groups)}.")
     for number, group in enumerate(groups):
         if not len(group.time_support):
-            raise ValueError(f"`units` of session {number} must have a time support, when it was recorded; theirs is empty.")
+            fix = "Make it with `time_support=epochs`, when the session was recorded."
+            raise ValueError(f"`units` must have a time support; that of session {number} is empty. {fix}")
         others = {unit for other in groups[:number] + groups[number + 1 :] for unit in other}
         if not others & set(group):
-            came = f"none of session {number} ({list_names(list(group), None)}) is in another ({list_names(sorted(others), None)})"
-            fix = "Give the same unit the same id in all: `group_spikes({id: times, ...}, epochs)`; else fit each session alone."
-            raise ValueError(f"units are matched by their ids; {came}. {fix}")
+            own, known = list_names(list(group), None), list_names(sorted(others), None)
+            came = f"session {number} has {own}, the others {known}"
+            fix = "Give a unit the same id in all sessions, `group_spikes({id: times}, epochs)`; else fit each session alone."
+            raise ValueError(f"units are matched by their ids, and each session must share one; {came}. {fix}")
     return groups
 
 
 def _require_one_kind(parts: list) -> None:
     """Require objects of pynapple of one kind, frames of the same columns."""
-    kinds = [describe_kind(part) for part in parts]
-    for number, (kind, part) in enumerate(zip(kinds, parts, strict=True)):
-        if kind is None:
-            fix = "Join the members of a TsGroup one by one; make arrays a Tsd with the times of their samples."
-            raise TypeError(f"`series` must be {FORM}; got {type(part).__name__} for session {number}. {fix}")
-        if kind[0] != kinds[0][0]:  # type: ignore[index]
-            raise TypeError(f"`series` must be of one kind; session 0 has a {kinds[0][0]}, session {number} a {kind[0]}.")  # type: ignore[index]
-        if kind != kinds[0]:
+    kinds = [_describe_kind(number, part) for number, part in enumerate(parts)]
+    for number, (kind, columns) in enumerate(kinds):
+        first, first_columns = kinds[0]
+        if kind != first:
+            raise TypeError(f"`series` must be of one kind; session 0 has a {first}, session {number} a {kind}.")
+        if columns != first_columns:
+            came = f"session 0 has {first_columns}, session {number} has {columns}"
             fix = "Select the same columns in the same order: `frame[columns]`."
-            raise ValueError(
-                f"`series` must have the same columns; session 0 has {kinds[0][1]}, session {number} has {kind[1]}. {fix}"  # type: ignore[index]
-            )
+            raise ValueError(f"`series` must have the same columns; {came}. {fix}")
+
+
+def _describe_kind(number: int, part: Any) -> tuple:
+    """Name of the class and columns of an object of pynapple; raise if it is none that has one time axis."""
+    kind = describe_kind(part)
+    if kind is None:
+        fix = "Join the members of a TsGroup one by one; make an array a Tsd with the times of its samples."
+        raise TypeError(f"`series` must be {FORM}; got {type(part).__name__} for session {number}. {fix}")
+    return kind
 
 
 def _require_on_clock(number: int, part: Any, session: np.ndarray) -> None:
     """Require a series that does not reach into the sessions before and after."""
     start, end = time_span(part)
     if start < session[0] - GAP / 2 or end > session[1] + GAP / 2:
-        came = f"that of session {number} is at {start:.10g} to {end:.10g} s, the session at {session[0]:.10g} to {session[1]:.10g} s"
-        fix = "Put it on the clock of the spikes, or leave out what was not recorded: `series.restrict(units.time_support)`."
-        raise ValueError(f"a series must lie within {GAP / 2:g} s of its session; {came}. {fix}")
+        came = f"that of session {number} goes from {start:.10g} to {end:.10g} s"
+        within = f"the session from {session[0]:.10g} to {session[1]:.10g} s"
+        fix = "Put it on the clock of the spikes, or leave the rest out: `series.restrict(units.time_support)`."
+        raise ValueError(f"a series must lie within {GAP / 2:g} s of its session; {came}, {within}. {fix}")
