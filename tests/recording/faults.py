@@ -13,16 +13,6 @@ FAULTS = {
         "recording/test_sessions.py",
         "counts_are",
     ),
-    "a session that is held out is predicted in silence": Fault(
-        "glm/_unseen.py", "1 < size[pair]", "0 < size[pair]", "recording/test_sessions.py", "one_function"
-    ),
-    "a neuron that is missing in a session has any coefficient there": Fault(
-        "glm/_exact_fit.py",
-        "np.where(separation.unseen, 0, fit.coef)",
-        "np.where(False, 0, fit.coef)",
-        "recording/test_sessions.py",
-        "without_a_penalty",
-    ),
     "spikes go to the units of other spikes": Fault(
         "recording/_group_spikes.py",
         "np.split(times[order], first[1:])",

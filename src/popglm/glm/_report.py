@@ -127,8 +127,8 @@ def warn_of_unseen(unseen, names):
     if len(unseen):
         text = (
             f"feature {list_names(unseen, names)}: 0 in every valid bin, so its coefficient is 0, and nothing is known of it. "
-            "Where other data hold this category, or this part of a curve, predictions are those of the reference level, or of a "
-            "curve at 0. Leave it out, or choose what stands there: with Ridge and no reference level the mean of the "
+            "Where other data hold this category, or this part of a curve, predictions are those of the reference level, or "
+            "of a curve at 0. Leave it out, or choose what stands there: with Ridge and no reference level the mean of the "
             "other categories, with Smoothness a curve that goes on."
         )
         warn_user(text, RuntimeWarning)
