@@ -3,8 +3,8 @@
 from tests.faults import Fault
 
 FAULTS = {
-    "sessions touch, so that history crosses from one to the next": Fault(
-        "recording/_sessions.py", "GAP = 10.0", "GAP = 0.0", "recording/test_sessions.py", "follow or window"
+    "sessions lie closer to each other than is said": Fault(
+        "recording/_sessions.py", "GAP = 10.0", "GAP = 1.0", "recording/test_sessions.py", "follow"
     ),
     "a unit that a session lacks counts as silent there": Fault(
         "recording/_sessions.py",
