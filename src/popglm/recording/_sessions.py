@@ -83,8 +83,8 @@ def join_sessions(units: Iterable[SpikeTrains]) -> JoinedSessions:
     then starts at 0, and each of the others 10 s after the end of the one before. So epochs of two sessions never touch, no
     history or window crosses from one to the other, and bins begin anew with each.
 
-    Units are matched by their ids: give ids that stand for the same unit in all sessions. A sorter that ran once for each session
-    does not give such ids.
+    Units are matched by their ids: give ids that stand for the same unit in all sessions. A sorter that ran once for each
+    session does not give such ids.
 
     Parameters
     ----------
