@@ -223,7 +223,8 @@ def _find_separation(fit, excluded, posterior):
         penalised = np.diagonal(posterior.penalty, axis1=1, axis2=2) > 0
         suspects &= ~np.column_stack([penalised, penalised.any(1)])
     if not (support.counts and suspects.any()):
-        return Separation(features=np.zeros(fit.coef.shape, bool), combined=np.zeros(params.shape, bool))
+        none = np.zeros(params.shape, bool)
+        return Separation(features=none[:, :-1], combined=none, unseen=none[:, :-1])
     rows = as_design_rows(fit.data.X.values, centered=False, mask=fit.free)
     design = Design(rows, fit.data.y.values, fit.data.weight)
     sum_over = lambda f, *args: total(f, design, *args)
