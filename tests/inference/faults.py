@@ -116,7 +116,7 @@ FAULTS = {
     ),
     "a dispersion with the degrees of freedom of a fit without a penalty": Fault(
         "inference/_covariance.py",
-        'kind == "fisher" and fit.divisor_is_estimated)',
+        'kind == "posterior" and fit.divisor_is_estimated)',
         "False)",
         "inference/test_penalised_inference.py",
         "mgcv and Gaussian",

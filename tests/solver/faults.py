@@ -117,7 +117,7 @@ FAULTS = {
         "update",
     ),
     "named solvers count features that others determine": Fault(
-        "_solver/jaxopt.py", "rank.n_params(mask) + 1", "mask.sum(1) + 1", "sums/test_rank.py", "left_of"
+        "_solver/preconditioner.py", "self.rank.n_params(mask) + 1", "mask.sum(1) + 1", "sums/test_rank.py", "left_of"
     ),
     "a named solver is believed": Fault(
         "_solver/jaxopt.py", "<= MAX_GAIN", "< np.inf", "solver/test_fit.py", "stops_early and LBFGS"
