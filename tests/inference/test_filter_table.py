@@ -174,7 +174,10 @@ def test_wrong_labels_kinds_and_weights_say_the_fix(fitted):
         (lambda: errors.bands(curves), "whose functions these are: .* terms 'heading', 'coupling'. Give a label"),
         (lambda: errors.bands(curves, "coupling"), r"6 features for each filter, .*; got \[4, 4, 4\]"),
         (lambda: alone.test("heading"), "features of the model have no labels; got 'heading'. Leave `features` out"),
-        (lambda: errors.bands(curves, "heading", centered=[1.0]), r"weights of at least 0 for the 18 points.*shape \(1,\)"),
+        (
+            lambda: errors.bands(curves, "heading", centered=[1.0]),
+            r"weights of at least 0 for the 18 points.*shape \(1,\)",
+        ),
         (lambda: errors.bands(curves, "heading", centered=-GRID), "weights of at least 0"),
         (lambda: errors.bands(curves, "heading", centered=True, intercept=True), "exclude each other.* Leave one"),
         (lambda: uncertainty(model, X, Y, wrong), f"`kind` must be one of .*; got '{wrong}'. Leave it out"),

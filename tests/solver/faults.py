@@ -151,8 +151,8 @@ FAULTS = {
     ),
     "strengths are per nat, not per bin": Fault(
         "_solver/evidence_fit.py",
-        "np.exp(step.log_strength) / nats[n]",
-        "np.exp(step.log_strength) / problem.bins[n]",
+        "np.exp(step.strengths.log_strength) / nats[n]",
+        "np.exp(step.strengths.log_strength) / problem.bins[n]",
         "solver/test_evidence.py",
         "population and Gaussian",
     ),

@@ -65,14 +65,14 @@ def test_no_strengths_have_more_evidence(case, seed):
     """A general optimiser finds at most what parts that were removed for adding less than 0.1 nats would have added."""
     model, parts = quadratic_model(*COEFS[case], seed)
     step = maximise_evidence(model, parts.weights, None)
-    step = maximise_evidence(model, parts.weights, step)
+    step = maximise_evidence(model, parts.weights, step.strengths)
     loss = lambda log_strength: -_Evaluation.at(model, parts.weights, log_strength).value
     start = initial_log_strength(model, parts.weights)
     bounds = [(-10, 25)] * len(start)
     best = min(minimize(loss, start + shift, bounds=bounds).fun for shift in (-3, 0, 3))
-    found = loss(np.minimum(step.log_strength, 25))
-    assert found <= best + 0.1 * step.removed.sum() + 1e-4
-    if not step.removed.any():
+    found = loss(np.minimum(step.strengths.log_strength, 25))
+    assert found <= best + 0.1 * step.strengths.removed.sum() + 1e-4
+    if not step.strengths.removed.any():
         np.testing.assert_allclose(found, best, atol=1e-4)
 
 
@@ -80,9 +80,9 @@ def test_of_two_parts_that_need_one_another_one_stays():
     """Two correlated senders: beside the other, each adds nothing; without both, much is lost."""
     hessian = np.array([[100.0, 99.0], [99.0, 100.0]])
     model = QuadraticModel(hessian, hessian @ [0.12, 0.12], 0.0).rotate(np.eye(2))
-    for last in (None, maximise_evidence(model, np.eye(2), None)):
+    for last in (None, maximise_evidence(model, np.eye(2), None).strengths):
         step = maximise_evidence(model, np.eye(2), last)
-        assert step.removed.sum() == 1
+        assert step.strengths.removed.sum() == 1
         assert 0.5 < step.edf.sum() < 1
 
 

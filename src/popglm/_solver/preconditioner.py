@@ -235,7 +235,6 @@ class Problem(NamedTuple):
         hessian = penalty.hessian(np.asarray(own, float), len(self.coordinates.sd))
         return np.pad(hessian / np.outer(self.coordinates.sd, self.coordinates.sd), (0, 1))
 
-
     def n_held(self) -> NeuronScalars:
         """Degrees of freedom that a sum of squares takes from each neuron, by the Hessians of the null model.
 
