@@ -167,6 +167,10 @@ def test_a_group_in_one_block_of_time_has_no_interval():
         (lambda: plotting.peth(COUNTS, EVENTS, (-1, 1)), "`bin_size` must be given for arrays, in seconds"),
         (lambda: plotting.peth(COUNTS, EVENTS, (1, -1), bin_size=0.05), r"`window` must be a pair \(first, last\)"),
         (lambda: plotting.peth(COUNTS, [], (-1, 1), bin_size=0.05), "`events` must not be empty"),
+        (
+            lambda: plotting.peth(COUNTS, nap.Tsd(TIMES, COUNTS), (-1, 1), bin_size=0.05),
+            r"`events` must be times; got Tsd.*cue.t\[cue.values > 0\]",
+        ),
         (lambda: plotting.peth(COUNTS, {}, (-1, 1), bin_size=0.05), "at least one kind of events; got none"),
         (
             lambda: plotting.peth(COUNTS, [500.0], (-1, 1), bin_size=0.05),
