@@ -113,7 +113,8 @@ def main():
             of = kinds[kind][name]
             print(
                 f"{kind:12} {name:14} covered {of['coverage']:.1%} (too low {of['too_low']:.1%}, too high "
-                f"{of['too_high']:.1%}), gain {of['gain_nats']:.2f} nats, error {of['error_nats']:.2f}, spread {of['spread_nats']:.2f}",
+                f"{of['too_high']:.1%}), gain {of['gain_nats']:.2f} nats, error {of['error_nats']:.2f}, spread "
+                f"{of['spread_nats']:.2f}",
                 flush=True,
             )
     whole = args.recordings >= RECORDINGS and args.kinds == list(KINDS)

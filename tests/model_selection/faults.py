@@ -40,8 +40,8 @@ FAULTS = {
     ),
     "test rows that count once each": Fault(
         "model_selection/_cross_validation.py",
-        "_make_design(features, rows, activity, weight, other_offset, mask=mask)",
-        "_make_design(features, rows, activity, None, other_offset, mask=mask)",
+        "make_design(features, rows, activity, weight, other_offset, mask=mask)",
+        "make_design(features, rows, activity, None, other_offset, mask=mask)",
         "model_selection/test_weighted_folds.py",
         "copies and Poisson",
     ),

@@ -21,13 +21,10 @@ from popglm._design.inputs import as_design_rows, as_observations
 from popglm._design.layout import read_layout
 from popglm._design.total import total
 from popglm._pynapple import NamedArray
-from popglm._solver.path import MIN_STRENGTH_RATIO
 from popglm._sums.losses import linear_predictor, weighted_sum
 from popglm._types import Counts, Features, Numbers, RowValues
 from popglm.glm import GLM, PopulationGLM
-from popglm.glm._checks import require_path_settings
 from popglm.glm._model import Model
-from popglm.glm._path_fit import PATH_FIX
 from popglm.glm._settings import resolve_settings
 from popglm.model_selection._comparison_result import Comparison, GainSums
 from popglm.model_selection._held_out import Fold, held_out_sums, make_design, read_folds, take_rows, with_dispersion
@@ -134,7 +131,6 @@ def compare(
     n_blocks, strengths = as_positive_integer("n_blocks", n_blocks), _as_strengths(strengths, n_strengths)
     if strengths is not None or n_strengths is not None:
         settings = settings.with_numeric_strength("compare with a path")
-        require_path_settings(settings.objective.penalty, settings.solver_name, strengths)
     observation = settings.objective.model
     frame, counts, weight, offset = as_observations(X, y, observation, settings.y_dims, sample_weight, offset)
     mask = settings.mask(frame.values.shape[1], counts.values.shape[1])
@@ -156,7 +152,7 @@ def compare(
     return Comparison(
         names=tuple(masks),
         neurons=neurons,
-        strengths=None if chosen is None else strengths[chosen],
+        strengths=None if chosen is None else np.asarray(strengths)[chosen],
         sums=GainSums.join(sums),
         counts=bool(observation.support.counts),
     )
@@ -197,11 +193,10 @@ class _Study:
         self.activity, self.y_center, self.other_offset = center_y(data.y, self.observation, data.offset)
 
     def make_strengths(self, n_strengths: int) -> np.ndarray:
-        """Strengths of a path on all data, down from the smallest at which all coefficients are 0."""
+        """Strengths of a path on all data with all features, down from the smallest at which all coefficients are 0."""
         model = PopulationGLM(**{**self.params, "feature_mask": self.data.used.T})
         features, y, weight, offset, _ = self.data
-        largest = model.fit_path(features, y, n_strengths=1, sample_weight=weight, offset=offset).strengths
-        return largest * np.geomspace(MIN_STRENGTH_RATIO, 1, n_strengths)
+        return model.fit_path(features, y, n_strengths=n_strengths, sample_weight=weight, offset=offset).strengths
 
     def fit(self, rows: np.ndarray, strengths: np.ndarray | None) -> _Fits:
         """Fit all variants to some rows, at each strength of a path, or at that of the model."""
@@ -269,7 +264,8 @@ def _as_strengths(strengths, n_strengths):
         return None
     if n_strengths is not None:
         raise ValueError("`strengths` and `n_strengths` name a path both; give one of them.")
-    return np.asarray(require_increasing("strengths", as_finite_array("strengths", strengths, (1,)), 0, PATH_FIX))
+    fix = "Give positive numbers in increasing order, such as numpy.geomspace(1e-4, 1e-1, 8)."
+    return np.asarray(require_increasing("strengths", as_finite_array("strengths", strengths, (1,)), 0, fix))
 
 
 def _leave_out_rows(features, counts, used):
@@ -294,10 +290,11 @@ def _choose_strengths(study: _Study, strengths, folds: list[Fold], report):
             raise ValueError(f"folds {pair[0]} and {pair[1]} leave no row to train on together. Use more folds.")
         fits = study.fit(train, strengths)
         coef, intercept = (a.reshape(len(strengths) * n_variants, n_neurons, *a.shape[3:]) for a in fits[:2])
-        params = study.model_and_params(train, coef, intercept)
+        model, coef, intercept = study.model_and_params(train, coef, intercept)
         for k, (outer, inner) in zip(pair, ((one, other), (other, one)), strict=True):
             test = np.intersect1d(inner.test, outer.train, assume_unique=True)
-            sums[k] += held_out_sums(*params, study.design(test))[1].reshape(sums[k].shape) if len(test) else 0
+            if len(test):
+                sums[k] += held_out_sums(model, coef, intercept, study.design(test))[1].reshape(sums[k].shape)
         report()
     best = sums >= sums.max(1, keepdims=True)
     return len(strengths) - 1 - np.argmax(best[:, ::-1], 1)

@@ -38,18 +38,21 @@ class GainSums(NamedTuple):
         differ = masks[:, None] != masks[None]
         counts = (differ * (n_params[:, None] + n_params[None])).sum(-1)
         counts = np.maximum(counts, np.where(differ.any(-1), MIN_PARAMS, 0))
-        return cls(*map(np.stack, zip(*blocks, strict=True)), counts, n_train / n_test)
+        bins, events, first, gains = map(np.stack, zip(*blocks, strict=True))
+        return cls(bins, events, first, gains, counts, n_train / n_test)
 
     @classmethod
     def join(cls, folds: Sequence["GainSums"]) -> "GainSums":
         """Sums of all folds."""
         *blocks, n_params, share = zip(*folds, strict=True)
-        return cls(*map(np.concatenate, blocks), np.mean(n_params, 0), float(np.mean(share)))
+        bins, events, first, gains = map(np.concatenate, blocks)
+        return cls(bins, events, first, gains, np.mean(n_params, 0), float(np.mean(share)))
 
     def pool(self) -> "GainSums":
         """Sums over neurons, as of one neuron."""
-        *blocks, n_params, share = self
-        return GainSums(*(values.sum(-1, keepdims=True) for values in (*blocks, n_params)), share)
+        *sums, share = self
+        bins, events, first, gains, n_params = (np.sum(values, -1, keepdims=True) for values in sums)
+        return GainSums(bins, events, first, gains, n_params, share)
 
     def gain_and_error(self, a: int, b: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         r"""Mean gain of variant a over b, its standard error, and the degrees of freedom of the error.
