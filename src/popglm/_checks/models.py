@@ -41,14 +41,16 @@ def require_n_neurons(expected: int, got: int) -> None:
         raise ValueError(f"y has {got} neurons, but the model has {expected}. Keep the neurons and their order.")
 
 
-def as_feature_mask(mask: Any, n_features: int, n_neurons: int) -> Float[np.ndarray, "neurons features"]:
+def as_feature_mask(
+    mask: Any, n_features: int, n_neurons: int, name: str = "feature_mask"
+) -> Float[np.ndarray, "neurons features"]:
     """Convert a mask of 0 and 1 to (neurons, features); all 1 if it is None."""
     if mask is None:
         return np.ones((n_neurons, n_features))
-    values = as_real_array("feature_mask", mask, (2,))
-    require_shape("feature_mask", values, (n_features, n_neurons), "features, neurons")
+    values = as_real_array(name, mask, (2,))
+    require_shape(name, values, (n_features, n_neurons), "features, neurons")
     if not np.isin(values, (0, 1)).all():
-        raise ValueError("`feature_mask` must hold 0 (leave out) and 1 (use) only.")
+        raise ValueError(f"`{name}` must hold 0 (leave out) and 1 (use) only.")
     return values.T.astype(float)
 
 

@@ -14,10 +14,12 @@ The splitters follow scikit-learn's protocol, so `GridSearchCV` and `cross_val_s
 """
 
 from popglm._public import export
+from popglm.model_selection._comparison import compare
+from popglm.model_selection._comparison_result import Comparison
 from popglm.model_selection._cross_validation import CrossValidation, cross_validate_path
 from popglm.model_selection._splits import BlockSplit, EpochSplit
 
-__all__ = ["BlockSplit", "CrossValidation", "EpochSplit", "cross_validate_path"]
+__all__ = ["BlockSplit", "Comparison", "CrossValidation", "EpochSplit", "compare", "cross_validate_path"]
 export(__name__, globals())
 
 

@@ -4,35 +4,31 @@ The path on all data comes first and sets the strengths, as in glmnet. Then ever
 training rows; one pass over its test rows gives the log-likelihoods of all strengths and neurons.
 """
 
-import numbers
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from sklearn.base import clone
 
 from popglm._checks.models import require_estimator
 from popglm._checks.progress import open_bar
-from popglm._checks.values import as_plain_number, require_flag, require_option, warn_user
+from popglm._checks.values import require_flag, require_option
 from popglm._design.arrays import as_divisor, as_whole
 from popglm._design.centering import center_y
-from popglm._design.design import Design
-from popglm._design.inputs import as_design_rows, as_observations
-from popglm._design.lazy import LazyFeatures
-from popglm._design.streams import read_rows
-from popglm._design.total import total
+from popglm._design.inputs import as_observations
 from popglm._pynapple import NamedArray
-from popglm._sums.losses import linear_predictor, weighted_sum
-from popglm._sums.scale import dispersion_slopes, fit_dispersion
 from popglm._types import Counts, Features, Numbers, RowValues
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
-from popglm.model_selection._splits import BlockSplit
-
-MAX_SHARED_HISTORY = 0.5  # of the test rows; blocks without a gap share some at their edges, shuffled rows nearly all
+from popglm.model_selection._held_out import (
+    count_valid_bins,
+    held_out_sums,
+    make_design,
+    read_folds,
+    take_rows,
+    with_dispersion,
+)
 
 STRENGTH_RULES = ("best", "one-se")
 
@@ -219,24 +215,17 @@ def cross_validate_path(
     )
     observation = settings.objective.model
     frame, counts, *row_values = as_observations(X, y, observation, settings.y_dims, sample_weight, offset)
-    splits = as_plain_number(splits)
-    if isinstance(splits, numbers.Integral):
-        splits = BlockSplit(splits)
-    pairs = splits if isinstance(splits, str) or not hasattr(splits, "split") else splits.split(X, y)
     features, names, counts = frame.values, counts.columns, np.asarray(counts.values)
     weight, offset = row_values
     activity, y_center, other_offset = center_y(counts, observation, offset)
     mask = settings.mask(features.shape[1], counts.shape[1])
     scores, bins = [], []
-    pairs = list(as_train_test_pairs(pairs, len(counts)))
-    if isinstance(features, LazyFeatures):
-        warn_shared_history(features, pairs)
-    for train, test in _show_folds(pairs, progress):
-        target = _take_rows(counts, train)
+    for train, test in _show_folds(read_folds(splits, X, y, features), progress):
+        target = take_rows(counts, train)
         target = NamedArray(target[:, 0] if settings.single else target, names)
-        of_rows = {"sample_weight": _take_rows(weight, train), "offset": _take_rows(offset, train)}
-        fold = clone(model).fit_path(_take_rows(features, train), target, strengths=path.strengths, **of_rows)
-        designs = (_make_design(features, rows, activity, weight, other_offset, mask=mask) for rows in (train, test))
+        of_rows = {"sample_weight": take_rows(weight, train), "offset": take_rows(offset, train)}
+        fold = clone(model).fit_path(take_rows(features, train), target, strengths=path.strengths, **of_rows)
+        designs = (make_design(features, rows, activity, weight, other_offset, mask=mask) for rows in (train, test))
         fold_scores, fold_bins = _score_test_rows(observation, fold, y_center, *designs)
         scores.append(fold_scores)
         bins.append(fold_bins)
@@ -245,26 +234,14 @@ def cross_validate_path(
     )
 
 
-def warn_shared_history(features: LazyFeatures, pairs):
-    """Warn of folds whose test rows lie within the window of rows of training, as those of a shuffled `KFold` do."""
-    position, window = features.reach()
-    shares = [_share_near(position[test], position[train], window) for train, test in pairs]
-    if window and max(shares) > MAX_SHARED_HISTORY:
-        fold = int(np.argmax(shares))
-        warn_user(
-            f"{shares[fold]:.0%} of the test rows of fold {fold} share bins with rows of training, within the window of "
-            f"{window} bins, so that held-out scores are too good. Do not shuffle rows: use BlockSplit(n) or EpochSplit, which "
-            "leave out a window between training and test."
-        )
-
-
-def _share_near(test, train, window) -> float:
-    """Share of the test rows less than a window from a row of training."""
-    train = np.sort(train)
-    at = np.searchsorted(train, test)
-    after = train[np.minimum(at, len(train) - 1)] - test
-    before = test - train[np.maximum(at - 1, 0)]
-    return float(np.mean((np.abs(after) < window) | (np.abs(before) < window)))
+def _score_test_rows(model, path, y_center, train, test):
+    """Mean log-likelihood of each strength and neuron, and valid test bins; 0 bins for a neuron without training bins."""
+    n_strengths, n_neurons = path.intercept.shape
+    coef = path.coef.reshape(n_strengths, -1, n_neurons).swapaxes(1, 2)
+    params = coef, (path.intercept - y_center).astype(coef.dtype)
+    bins, sums = held_out_sums(with_dispersion(model, train, *params), *params, test)
+    bins = np.where(count_valid_bins(train) > 0, bins, 0)
+    return np.where(bins > 0, sums / as_divisor(bins), np.nan), bins
 
 
 def _show_folds(pairs, show):
@@ -276,102 +253,6 @@ def _show_folds(pairs, show):
         for pair in pairs:
             yield pair
             bar.update()
-
-
-def as_train_test_pairs(splits, n_rows):
-    """Yield pairs of row numbers of training and test; require at least two."""
-    if isinstance(splits, str) or not hasattr(splits, "__iter__"):
-        expected = "a splitter such as BlockSplit, a number of folds, or pairs (train, test)"
-        raise TypeError(f"`splits` must be {expected}; got {splits!r}.")
-    splits = list(splits)
-    if len(splits) < 2:
-        raise ValueError(f"`splits` must be two folds at least, or there is no standard error; got {len(splits)}.")
-    for fold, pair in enumerate(splits):
-        train, test = (np.asarray(rows) for rows in pair) if len(pair) == 2 else (np.zeros(0), np.zeros(0))
-        for rows in (train, test):
-            if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows) or rows.min() < 0 or rows.max() >= n_rows:
-                expected = f"two arrays (train, test) of row numbers from 0 to {n_rows - 1}, not empty"
-                came = f"one of dtype {rows.dtype} and shape {rows.shape}"
-                raise ValueError(f"fold {fold} of `splits` must be {expected}; got {came}.")
-        yield train, test
-
-
-def _take_rows(values, index):
-    """Rows by number; consecutive ones as a slice, which copies nothing. None stays so."""
-    if values is None:
-        return None
-    if len(index) and (np.diff(index) == 1).all():
-        return values[int(index[0]) : int(index[-1]) + 1]
-    if isinstance(values, LazyFeatures | np.ndarray):
-        return values[index]
-    # Some containers that can be sliced take no array of row numbers.
-    first = int(index.min())
-    return read_rows(values, first, int(index.max()) + 1)[index - first]
-
-
-def _make_design(features, index, *row_values, mask):
-    """Design of some rows, of the features and of activity, weight and offset."""
-    rows = as_design_rows(_take_rows(features, index), mask=mask)
-    return Design(rows, *(_take_rows(values, index) for values in row_values))
-
-
-def _score_test_rows(model, path, y_center, train, test):
-    """Mean log-likelihood of each strength and neuron, and valid test bins; 0 bins for a neuron without training bins."""
-    n_strengths, n_neurons = path.intercept.shape
-    coef = jnp.asarray(path.coef.reshape(n_strengths, -1, n_neurons).swapaxes(1, 2))
-    if next(iter(test), None) is None:
-        return np.full((n_strengths, n_neurons), np.nan), np.zeros(n_neurons)
-    params = coef, jnp.asarray((path.intercept - y_center).astype(coef.dtype))
-    bins, sums = total(_sum_log_likelihoods, test, _with_dispersion(model, train, *params), *params)
-    bins = np.where(total(_valid_bins, train) > 0, bins, 0)
-    return np.where(bins > 0, sums / as_divisor(bins), np.nan), bins
-
-
-def _with_dispersion(model, train, coef, intercept):
-    """Model with a dispersion for each strength and neuron: the fixed one, or an estimate from the training rows.
-
-    The estimate is the mean of Pearson's chi-squared where the dispersion divides the loss, and the most likely one inside it.
-    """
-    if model.dispersion is None:
-        return model
-    by_strength = lambda scaled: jax.tree.map(lambda scale: jnp.reshape(scale, (*intercept.shape, 1)), scaled)
-    if model.scale is not None:
-        return by_strength(model.with_scale(np.full(intercept.size, model.scale, float)))
-    if model.dispersion == "likelihood":
-        slopes_at = lambda scaled, *params: [
-            np.ravel(a) for a in total(_dispersion_slopes, train, by_strength(scaled), *params)
-        ]
-        return by_strength(fit_dispersion(slopes_at, model.with_scale(np.ones(intercept.size)), coef, intercept))
-    bins, chi = total(_chi_squared, train, model, coef, intercept)
-    return by_strength(model.with_scale(np.maximum(chi / as_divisor(bins), np.finfo(np.float32).tiny).ravel()))
-
-
-def _valid_bins(block):
-    """Valid bins of each neuron."""
-    return jnp.broadcast_to(block.weight, block.y.shape).sum(0)
-
-
-def _sum_log_likelihoods(block, model, coef, intercept):
-    """Valid bins of each neuron, and log-likelihoods of all strengths in one pass."""
-    y, weight = block.y.T, block.weight.T
-
-    def at_strength(scaled):
-        model, *params = scaled
-        return weighted_sum(weight, model.log_likelihood(linear_predictor(block, *params), y))
-
-    return _valid_bins(block), jax.lax.map(at_strength, (model, coef, intercept))
-
-
-def _dispersion_slopes(block, model, coef, intercept):
-    """First and second derivative of each log-likelihood in the logarithm of the dispersion, at all strengths."""
-    return jax.lax.map(lambda scaled: dispersion_slopes(block, *scaled), (model, coef, intercept))
-
-
-def _chi_squared(block, model, coef, intercept):
-    """Valid bins of each neuron, and Pearson's chi-squared at all strengths."""
-    y, weight = block.y.T, block.weight.T
-    at_strength = lambda params: weighted_sum(weight, model.pearson(linear_predictor(block, *params), y))
-    return _valid_bins(block), jax.lax.map(at_strength, (coef, intercept))
 
 
 def _mean_and_error(scores, bins):
