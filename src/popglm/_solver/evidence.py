@@ -190,9 +190,8 @@ def initial_log_strength(model: QuadraticModel, weights: Float[Array, "parts coo
 def removed_log_strength(model: QuadraticModel, weights: Float[Array, "parts coordinates"]) -> Float[Array, " parts"]:
     """Logarithms of strengths that leave a part no freedom, as they are told to the user."""
     diagonal = np.maximum(np.diag(model.hessian), np.finfo(float).tiny)
-    information = np.maximum(
-        np.where(weights > 0, diagonal, 0).max(1, initial=0), diagonal.max(initial=0) / REMOVED_RATIO
-    )
+    least_information = diagonal.max(initial=np.finfo(float).tiny) / REMOVED_RATIO  # also of a neuron without features
+    information = np.maximum(np.where(weights > 0, diagonal, 0).max(1, initial=0), least_information)
     least = np.where(weights > 0, weights, np.inf).min(1, initial=np.inf)
     return np.log(REMOVED_RATIO * information / np.where(np.isfinite(least), least, 1))
 
