@@ -100,7 +100,7 @@ RULE = """
     basis              _checks _design _pynapple
     batching           _checks _design _files _pynapple _solver _sums
     glm                _checks _design _files _pynapple _solver _sums batching links observation_models regularizer
-    plotting           _checks _pynapple
+    plotting           _checks _design _pynapple basis glm
     recording          _checks _pynapple
     assessment         _checks _pynapple _sums glm observation_models
     inference          _checks _design _pynapple _sums glm observation_models
@@ -115,7 +115,7 @@ PRIVATE = {name: set(OF_MODELS) for name, uses in RULE.items() if "glm" in uses}
 PRIVATE["simulation"] |= {"glm._draw", "basis._tree"}
 PRIVATE["glm"] = {f"batching.{name.split('.')[1]}" for name in FILES if name.startswith("batching._")}
 PRIVATE["glm"] -= {"batching._lazy_counts", "batching._windows"}  # the others make up the fit by batches
-ONLY_HERE = {"jaxopt": "_solver.jaxopt", "pynapple": "_pynapple", "matplotlib": "plotting._figures"}
+ONLY_HERE = {"jaxopt": "_solver.jaxopt", "pynapple": "_pynapple", "matplotlib": "plotting._axes"}
 
 
 def imported(file):
