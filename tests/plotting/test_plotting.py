@@ -15,10 +15,15 @@ from popglm import plotting
 from popglm.basis import RaisedCosineLinearConv
 from popglm.glm import PopulationGLM
 from popglm.inference import uncertainty
+from popglm.model_selection import Comparison
+from popglm.model_selection._comparison_result import GainSums
 from popglm.plotting._axes import MAX_TICKS
 
 Z = np.random.default_rng(0).uniform(size=50)
 STRENGTHS = [0.01, 0.1, 1.0]
+GAINS = np.random.default_rng(1).normal(size=(6, 3, 4))
+SUMS = GainSums(np.full((6, 4), 100.0), np.full((6, 4), 20.0), np.zeros((6, 4)), GAINS, np.zeros((3, 3, 4)), 2)
+COMPARISON = Comparison(("all", "without heading", "rate"), [7, 3, 9, 5], None, SUMS, True)
 
 
 def lines(ax):
@@ -31,6 +36,7 @@ def words(axis):
 
 
 DRAWN = {
+    "compare": (plotting.compare, (COMPARISON,)),
     "calibration": (plotting.calibration, (np.full(40, 0.2), np.ones(40))),
     "peth": (partial(plotting.peth, bin_size=0.1), (np.ones(40), [1.0, 2.0], (-0.5, 0.5))),
     "filters": (plotting.filters, (np.eye(4), np.zeros(4))),
@@ -53,8 +59,8 @@ def test_each_draws_on_the_axes_given_or_on_new_ones(name, style):
         ax = draw(*given)
         assert isinstance(ax, Axes) and ax.figure is not left.figure
         ax.figure.canvas.draw()
-    units = ("(ms)", "(bins)", "(unit)", "(s)", "(nats per bin)", "(probability)", "(spikes/bin)")
-    assert ax.get_xlabel().endswith(units) and ax.get_ylabel()
+    units = ("(ms)", "(bins)", "(unit)", "(s)", "(nats per bin)", "(probability)", "(spikes/bin)", "(bits per spike)")
+    assert ax.get_xlabel().endswith(units) and (ax.get_ylabel() or name == "compare")
     with pytest.raises(TypeError, match=r"`ax` must be an Axes of matplotlib.*got ndarray. Of several, give one"):
         draw(*given, ax=np.array([left, right]))
 

@@ -100,7 +100,7 @@ RULE = """
     basis              _checks _design _pynapple
     batching           _checks _design _files _pynapple _solver _sums
     glm                _checks _design _files _pynapple _solver _sums batching links observation_models regularizer
-    plotting           _checks _design _pynapple basis glm
+    plotting           _checks _design _pynapple basis glm model_selection
     recording          _checks _pynapple
     assessment         _checks _pynapple _sums glm observation_models
     inference          _checks _design _pynapple _sums glm observation_models

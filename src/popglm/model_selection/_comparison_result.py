@@ -14,7 +14,7 @@ from popglm._types import Table
 
 UNITS = ("nats-per-bin", "bits-per-spike")
 
-MIN_PARAMS = 1.0  # by which two variants differ at least: a strength that was chosen is one, even of a filter that is 0
+MIN_PARAMS = 0.5  # by which two variants differ at least: their strengths, too, were chosen by data
 
 
 class GainSums(NamedTuple):

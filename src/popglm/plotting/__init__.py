@@ -5,6 +5,7 @@ imported when a function is called.
 """
 
 from popglm._public import export
+from popglm.plotting._comparison import compare
 from popglm.plotting._filters import filters
 from popglm.plotting._path import regularisation_path
 from popglm.plotting._peth import peth
@@ -15,6 +16,7 @@ from popglm.plotting._unit_filters import unit_filters
 
 __all__ = [
     "calibration",
+    "compare",
     "coupling_matrix",
     "filters",
     "ks_plot",

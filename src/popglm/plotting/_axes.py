@@ -28,14 +28,15 @@ def axes_and_colours(ax):
     return ax, matplotlib.rcParams
 
 
-def as_panels(axes, n, n_columns):
-    """Return the first `n` of these Axes, or those of a new figure with rows of `n_columns` panels."""
+def as_panels(axes, n, n_columns, size=None):
+    """Return the first `n` of these Axes, or those of a new figure of this size with rows of `n_columns` panels."""
     matplotlib = _import_matplotlib()
     if axes is None:
         import matplotlib.pyplot as plt
 
         rows, columns = -(-n // n_columns), min(n, n_columns)
-        figure, axes = plt.subplots(rows, columns, figsize=(PANEL_WIDTH * columns, PANEL_HEIGHT * rows), squeeze=False)
+        size = (PANEL_WIDTH * columns, PANEL_HEIGHT * rows) if size is None else size
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
         for ax in axes.ravel()[n:]:
             figure.delaxes(ax)
     panels = np.ravel(np.array(axes, object))

@@ -188,3 +188,10 @@ def require_enough_bins(n_bins, n_groups, n_blocks):
         raise ValueError(
             f"expected at least {max(n_groups, n_blocks)} bins with a count and a prediction; got {n_bins}. {fix}"
         )
+
+
+def require_comparison(result, kind):
+    """Require the result of a comparison of models."""
+    if not isinstance(result, kind):
+        fix = "Give that of model_selection.compare."
+        raise TypeError(f"`result` must be a Comparison; got {type(result).__name__}. {fix}")
