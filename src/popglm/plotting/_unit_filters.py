@@ -44,6 +44,7 @@ def unit_filters(
     unit: Any = None,
     axes: Any = None,
     *,
+    bin_size: float | None = None,
     inputs: Sequence | None = None,
 ) -> Any:
     r"""Draw all filters of a unit as gains, a panel for each input: filters against the lag, curves against the value.
@@ -66,6 +67,8 @@ def unit_filters(
         Name or number of the neuron; None for a `GLM`.
     axes
         Array or list of at least as many Axes as there are panels; None makes a new figure.
+    bin_size
+        Size of a bin in seconds; None takes that of the fit, or draws lags in bins if it is not known.
     inputs
         Labels of parts ("coupling"), or titles of panels ("coupling: 7"), to draw these only.
 
@@ -108,7 +111,7 @@ def unit_filters(
         if one is None:
             _draw_surface(ax, panel, weights)
         else:
-            _draw_gains(ax, panel, one, weights, band, names.bin_size)
+            _draw_gains(ax, panel, one, weights, band, names.bin_size if bin_size is None else bin_size)
         ax.set_title(panel.title)
     _share_scales(axes, panels, curves)
     return axes
