@@ -27,4 +27,32 @@ FAULTS = {
     "the band of quantiles is that of their number": Fault(
         "plotting/_quality.py", "ppf(0.95, n)", "ppf(0.95, len(z))", "plotting/test_plotting.py", "quantiles"
     ),
+    "an angle ends where its curve begins": Fault(
+        "plotting/_tuning.py",
+        "np.r_[-1, np.arange(len(x)), 0]",
+        "np.r_[0, np.arange(len(x)), -1]",
+        "plotting/test_tuning.py",
+        "full_circle",
+    ),
+    "bins without data are bins without spikes": Fault(
+        "plotting/_peth.py",
+        "seconds = bins.size * recorded.sum(2)",
+        "seconds = bins.size * np.full(recorded.shape[:2], recorded.shape[2])",
+        "plotting/test_events.py",
+        "without_data",
+    ),
+    "bins of one block of time are spread over all blocks": Fault(
+        "plotting/_quality.py",
+        "np.arange(len(predicted)) * n_blocks // len(predicted)",
+        "np.arange(len(predicted)) % n_blocks",
+        "plotting/test_events.py",
+        "alike_in_time",
+    ),
+    "a certain error is hatched": Fault(
+        "plotting/_tuning.py",
+        "max_error**2 * np.maximum(low, 0)",
+        "max_error * np.maximum(low, 0)",
+        "plotting/test_tuning.py",
+        "a_map_has_x",
+    ),
 }

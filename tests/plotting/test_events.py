@@ -105,6 +105,17 @@ def test_an_event_on_an_edge_belongs_to_the_later_bin(start):
     np.testing.assert_allclose(mean[:, 1], [0, 0, 20, 0, 0], rtol=1e-5)
 
 
+def test_no_spike_is_no_certainty():
+    """Where no event has a spike, rates up to 3.7 over the recorded time are possible: the exact interval of Poisson counts."""
+    counts = np.where(np.arange(4000) % 40 < 20, 0, COUNTS)
+    ax = plotting.peth(counts, 2.0 * np.arange(1, 99) + 0.2, (0, 0.5), bin_size=0.05)
+    np.testing.assert_allclose(band(ax), np.repeat([[0], [stats.chi2.ppf(0.975, 2) / 2 / (98 * 0.05)]], 10, 1))
+    rare = np.where(np.arange(4000) < 2000, 1e-4, 0.3)
+    ax = plotting.calibration(rare, np.where(rare < 0.1, 0, COUNTS), 2)
+    low, high = ax.collections[0].get_segments()[0][:, 1]
+    assert low < 0 < 1e-4 < high < 4 / 2000
+
+
 def test_intervals_cover_the_truth_where_counts_are_alike_in_time():
     """A drift that is not in the model makes neighbouring bins alike; intervals of independent bins would be too short."""
     rng, hits = np.random.default_rng(1), []
@@ -156,6 +167,10 @@ def test_a_group_in_one_block_of_time_has_no_interval():
         (lambda: plotting.peth(COUNTS, EVENTS, (-1, 1)), "`bin_size` must be given for arrays, in seconds"),
         (lambda: plotting.peth(COUNTS, EVENTS, (1, -1), bin_size=0.05), r"`window` must be a pair \(first, last\)"),
         (lambda: plotting.peth(COUNTS, [], (-1, 1), bin_size=0.05), "`events` must not be empty"),
+        (
+            lambda: plotting.peth(COUNTS, nap.Tsd(TIMES, COUNTS), (-1, 1), bin_size=0.05),
+            r"`events` must be times; got Tsd.*cue.t\[cue.values > 0\]",
+        ),
         (lambda: plotting.peth(COUNTS, {}, (-1, 1), bin_size=0.05), "at least one kind of events; got none"),
         (
             lambda: plotting.peth(COUNTS, [500.0], (-1, 1), bin_size=0.05),

@@ -100,6 +100,8 @@ def test_a_single_basis_names_its_inputs(plain):
     assert [ax.get_title() for ax in axes] == (["0", "1", "2"] if plain else ["3", "7", "12"])
     assert axes[0].get_xlabel() == ("lag (bins)" if plain else "lag (ms)")
     np.testing.assert_allclose(axes[2].lines[1].get_ydata(), np.exp(basis.kernel @ model.coef_[6:]), rtol=1e-5)
+    (ax,) = plotting.unit_filters(model, basis, bin_size=0.1, inputs=[axes[1].get_title()])
+    assert ax.get_xlabel() == "lag (ms)" and ax.lines[1].get_xdata()[-1] == pytest.approx(1200)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ else:
 
 MAX_TICKS = 12  # number of names that fit along an axis
 PANEL_WIDTH, PANEL_HEIGHT = 7 / 3, 2.3  # inches, of a figure with several
+NO_EVENT = -np.log(0.025)  # mean of Poisson counts of which none come with probability 2.5 %
 
 
 def axes_and_colours(ax):

@@ -7,7 +7,7 @@ import numpy as np
 from popglm._checks.arrays import as_finite_array
 from popglm._checks.names import are_same_names
 from popglm._checks.values import list_names, require_pair
-from popglm._pynapple import event_times, is_events
+from popglm._pynapple import as_frame, event_times, is_events
 
 MAX_PANELS = 30
 
@@ -66,11 +66,21 @@ def as_event_times(events):
         groups = event_times(events) or {}
         kinds = groups if len(groups) > 1 else {None: groups.popitem()[1] if groups else events}
     times = {
-        name: as_finite_array(f"events{'' if name is None else f' {name}'}", as_seconds("events", one), (1,))
+        name: as_finite_array(
+            f"events{'' if name is None else f' {name}'}", as_seconds("events", _plain_times(one)), (1,)
+        )
         for name, one in kinds.items()
     }
     if not times:
         raise ValueError("`events` must hold at least one kind of events; got none.")
+    return times
+
+
+def _plain_times(times):
+    """Return times of events; refuse values on a time axis, which are no times."""
+    if as_frame(times).times is not None:
+        fix = "Of counts in bins give the times of those with an event: cue.t[cue.values > 0]."
+        raise TypeError(f"`events` must be times; got {type(times).__name__}, values on a time axis. {fix}")
     return times
 
 

@@ -10,7 +10,7 @@ from popglm._checks.times import TOLERANCE
 from popglm._checks.values import as_number, as_range
 from popglm._pynapple import as_frame, event_times, is_events
 from popglm._types import Counts, Range
-from popglm.plotting._axes import Axes, axes_and_colours
+from popglm.plotting._axes import NO_EVENT, Axes, axes_and_colours
 from popglm.plotting._checks import as_event_times, as_one_column, require_n_entries
 
 
@@ -32,7 +32,8 @@ def peth(
        \mathrm{se}(l)^2 = \frac{n}{n - 1} \frac{\sum_e [y_e(l) - r(l)\, T_e(l)]^2}{[\sum_e T_e(l)]^2},
 
     so that bins without data count neither as spikes nor as time. The 95 % band is :math:`r \pm t\,\mathrm{se}`, with the
-    quantile of Student's t for the n events that have data there; it takes events as independent of each other.
+    quantile of Student's t for the n events that have data there; it takes events as independent of each other. Where there is
+    no spike at all, it ends at the rate of which none come with probability 2.5 %.
 
     Parameters
     ----------
@@ -131,6 +132,7 @@ def _average_events(name, bins, times, lags):
     rate = sums.sum(0) / total
     squares = ((sums - np.where(seconds > 0, rate * seconds, 0)) ** 2).sum(0)
     half = stats.t.ppf(0.975, np.maximum(n - 1, 1)) * np.sqrt(squares * n / np.where(n > 1, n - 1, np.nan)) / total
+    half = np.where(sums.sum(0) == 0, NO_EVENT / total, half)
     predicted = None
     if bins.predicted is not None:
         predicted = np.where(recorded, bins.predicted[rows], 0).sum((0, 2)) / total

@@ -10,7 +10,7 @@ from popglm._checks.names import bin_size_of
 from popglm._checks.values import as_number, as_positive_integer
 from popglm._pynapple import as_frame
 from popglm._types import Counts, Numbers
-from popglm.plotting._axes import Axes, axes_and_colours
+from popglm.plotting._axes import NO_EVENT, Axes, axes_and_colours
 from popglm.plotting._checks import as_one_column, require_enough_bins, require_n_entries
 
 
@@ -94,7 +94,8 @@ def calibration(
     .. math:: \mathrm{se}^2 = \frac{B}{B - 1} \frac{\sum_b (S_b - m\, n_b)^2}{(\sum_b n_b)^2}, \qquad
        \mathrm{df} = \frac{(\sum_b n_b)^2}{\sum_b n_b^2} - 1
 
-    and 95 % intervals are those of Student's t.
+    and 95 % intervals are those of Student's t. Of a group without any event, the interval ends at the count of which none come
+    with probability 2.5 %.
 
     Parameters
     ----------
@@ -172,4 +173,5 @@ def _calibrate(predicted, counts, n_groups, n_blocks):
     several = n_used > 1
     se = np.sqrt(squares * n_used / np.where(several, n_used - 1, np.nan)) / total
     df = np.where(several, total**2 / (n**2).sum(1) - 1, 1)
-    return expected.sum(1) / total, observed.sum(1) / total, stats.t.ppf(0.975, df) * se
+    half = np.where(observed.any(1), stats.t.ppf(0.975, df) * se, NO_EVENT / total)
+    return expected.sum(1) / total, observed.sum(1) / total, half

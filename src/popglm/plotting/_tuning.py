@@ -177,11 +177,11 @@ def tuning_map(
     bottom = min(np.nanmin(rate, initial=0), 0)
     top = np.max(rate, initial=bottom, where=known) if limit is None else as_number("limit", limit, bottom, strict=True)
     top = top if top > bottom else np.nanmax(rate, initial=bottom) or 1.0
-    ax, colours = axes_and_colours(ax)
+    ax, _ = axes_and_colours(ax)
     image = ax.pcolormesh(x, y, rate.T, vmin=bottom, vmax=top, shading="nearest")
     if bands is not None:
         unknown = np.ma.masked_where((known | np.isnan(rate)).T, rate.T)
-        style = {"hatch": "////", "facecolor": "none", "edgecolor": colours["axes.facecolor"], "linewidth": 0}
+        style = {"hatch": "////", "facecolor": "none", "edgecolor": "white", "linewidth": 0}
         ax.pcolor(x, y, unknown, shading="nearest", **style)
     beyond = np.nanmax(rate, initial=bottom) > top * (1 + 1e-9)
     unit = "bin" if bin_size is None else "s"
