@@ -63,6 +63,7 @@ bench: $(READY) $(PEERS)/.ready ## measure popglm and its peers, for the pages t
 	$(BIN)/python benchmarks/smooth.py
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/couplings.py
+	$(BIN)/python benchmarks/comparison.py
 
 $(PEERS)/.ready: benchmarks/requirements.lock
 	$(PYTHON) -m venv --clear $(PEERS)

@@ -186,6 +186,57 @@ def make_ts_group(trains: Any, ids: Any, epochs: Epochs) -> SpikeTrains:
     return nap.TsGroup(units, time_support=epochs)
 
 
+def make_epochs(start: np.ndarray, end: np.ndarray) -> Epochs:
+    """Make an IntervalSet."""
+    return sys.modules["pynapple"].IntervalSet(start, end)
+
+
+def time_span(x: Any) -> tuple[float, float]:
+    """First start and last end of an IntervalSet, or of the time support of another object."""
+    epochs = x if is_epochs(x) else x.time_support
+    return (epochs.start[0], epochs.end[-1]) if len(epochs) else (np.inf, -np.inf)
+
+
+def describe_kind(x: Any) -> tuple[str, list] | None:
+    """Name of the class and columns of a Ts, Tsd, TsdFrame, TsdTensor or IntervalSet; None of anything else."""
+    nap = sys.modules.get("pynapple")
+    if nap is None or not isinstance(x, (nap.Ts, nap.Tsd, nap.TsdFrame, nap.TsdTensor, nap.IntervalSet)):
+        return None
+    return type(x).__name__, list(x.columns) if isinstance(x, nap.TsdFrame) else list(x.shape[1:])
+
+
+def concatenate_in_time(parts: list, shifts: Any) -> Any:
+    """Join series or IntervalSets of one kind, each shifted by so many seconds, so that they follow each other."""
+    nap = sys.modules["pynapple"]
+    if is_epochs(parts[0]):
+        moved = [(part.start + shift, part.end + shift) for part, shift in zip(parts, shifts, strict=True)]
+        return nap.IntervalSet(*map(np.concatenate, zip(*moved, strict=True)), metadata=_all_metadata(parts))
+    frame = isinstance(parts[0], nap.TsdFrame)
+    columns = {"columns": parts[0].columns, "metadata": parts[0].metadata} if frame else {}
+    values = {} if isinstance(parts[0], nap.Ts) else {"d": np.concatenate([part.values for part in parts])}
+    return type(parts[0])(
+        t=np.concatenate([part.t + shift for part, shift in zip(parts, shifts, strict=True)]),
+        time_support=concatenate_in_time([part.time_support for part in parts], shifts),
+        **values,
+        **columns,
+    )
+
+
+def _all_metadata(parts: list) -> dict:
+    """Metadata that all IntervalSets have, of one after another."""
+    names = [name for name in parts[0].metadata_columns if all(name in part.metadata_columns for part in parts)]
+    return {name: np.concatenate([np.asarray(part.get_info(name)) for part in parts]) for name in names}
+
+
+def first_metadata(groups: list[SpikeTrains]) -> Any:
+    """Metadata of units that all groups have, of the first group with the unit; a table by unit."""
+    import pandas
+
+    names = [name for name in groups[0].metadata_columns if all(name in group.metadata_columns for group in groups)]
+    table = pandas.concat([group.get_info([name for name in names if name != "rate"]) for group in groups])
+    return table[~table.index.duplicated()].sort_index()
+
+
 def select_columns(x: Any, columns: Any) -> Any:
     """Select columns of a TsdFrame with their metadata, of a pandas table with their types, or of an array."""
     nap, pandas = sys.modules.get("pynapple"), sys.modules.get("pandas")

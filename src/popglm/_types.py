@@ -47,6 +47,7 @@ Strength = Annotated[Numbers, "..."]  # a number, one for each part of the penal
 Points = Annotated[Numbers, "points"]  # where functions of a basis are evaluated
 Kernel = Annotated[Numbers, "points basis"]  # functions of a basis on a grid of lags or values
 Range = Annotated[Numbers, "2"]  # lowest and highest
-Groups = int | Annotated[Numbers, "groups features"] | Mapping[Any, Any]  # numbers of features, see `leave_out_test`
+# labels of terms, or numbers of features: see `Uncertainty.test`
+Groups = int | str | Sequence[str] | Annotated[Numbers, "groups features"] | Mapping[Any, Any]
 LinkLike = str | Callable  # a name, or a function of JAX from the linear predictor to the mean; also a `Link`
 FilePath = str | os.PathLike

@@ -3,6 +3,16 @@
 from tests.faults import Fault
 
 FAULTS = {
+    "a session that is held out is predicted in silence": Fault(
+        "glm/_unseen.py", "1 < size[pair]", "0 < size[pair]", "glm/test_unseen.py", "held_out"
+    ),
+    "a neuron that is missing in a session has any coefficient there": Fault(
+        "glm/_exact_fit.py",
+        "np.where(separation.unseen, 0, fit.coef)",
+        "np.where(False, 0, fit.coef)",
+        "glm/test_unseen.py",
+        "not_recorded",
+    ),
     "null model from the training data": Fault(
         "glm/_access.py", 'NULL_SOURCES) == "scored"', 'NULL_SOURCES) == "none"', "glm/test_score.py", "mcfadden"
     ),

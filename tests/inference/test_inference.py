@@ -434,7 +434,7 @@ def test_groups_are_named_as_a_sum_of_bases_names_them(recording):
     np.testing.assert_array_equal(leave_out_test(model, X, recording, parts).df, [[2] * 3] * 3 + [[4] * 3])
     table = coupling_table(uncertainty(model, X, recording), np.ones((5, 2)), features=parts["coupling"])
     assert set(table.sender) == set(table.receiver) == {"a", "b", "c"} and len(table) == 6
-    with pytest.raises(ValueError, match=r"`features` must say.*'coupling', 'place'\. Take"):
+    with pytest.raises(ValueError, match=r"`features` must say.*'coupling', 'place'\. Give"):
         coupling_table(uncertainty(model, X, recording), np.ones((5, 2)))
     with pytest.raises(ValueError, match="at least one group; got none"):
         leave_out_test(model, X, recording, {})

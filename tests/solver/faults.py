@@ -117,7 +117,7 @@ FAULTS = {
         "update",
     ),
     "named solvers count features that others determine": Fault(
-        "_solver/jaxopt.py", "rank.n_params(mask) + 1", "mask.sum(1) + 1", "sums/test_rank.py", "left_of"
+        "_solver/preconditioner.py", "self.rank.n_params(mask) + 1", "mask.sum(1) + 1", "sums/test_rank.py", "left_of"
     ),
     "a named solver is believed": Fault(
         "_solver/jaxopt.py", "<= MAX_GAIN", "< np.inf", "solver/test_fit.py", "stops_early and LBFGS"
@@ -151,10 +151,10 @@ FAULTS = {
     ),
     "strengths are per nat, not per bin": Fault(
         "_solver/evidence_fit.py",
-        "np.exp(step.log_strength) / nats[n]",
-        "np.exp(step.log_strength) / problem.bins[n]",
+        "np.exp(step.strengths.log_strength) / nats[n]",
+        "np.exp(step.strengths.log_strength) / problem.bins[n]",
         "solver/test_evidence.py",
-        "population and Gaussian",
+        "units_of_y",
     ),
     "a never visited function is held at 0": Fault(
         "_solver/preconditioner.py",
@@ -169,5 +169,19 @@ FAULTS = {
         "np.where(released & ~alone, scoring, 0)",
         "solver/test_each_neuron.py",
         "strongly_modulated",
+    ),
+    "a scale counts what a penalty holds": Fault(
+        "_solver/exact.py",
+        "(problem.n_held() if",
+        "(0 * problem.n_held() if",
+        "solver/test_penalties.py",
+        "effective_degrees and one",
+    ),
+    "what a penalty holds outside the mask": Fault(
+        "_solver/preconditioner.py",
+        "if self.precondition.mask.all() and",
+        "if",
+        "solver/test_penalties.py",
+        "effective_degrees and mask",
     ),
 }

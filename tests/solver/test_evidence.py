@@ -65,14 +65,14 @@ def test_no_strengths_have_more_evidence(case, seed):
     """A general optimiser finds at most what parts that were removed for adding less than 0.1 nats would have added."""
     model, parts = quadratic_model(*COEFS[case], seed)
     step = maximise_evidence(model, parts.weights, None)
-    step = maximise_evidence(model, parts.weights, step)
+    step = maximise_evidence(model, parts.weights, step.strengths)
     loss = lambda log_strength: -_Evaluation.at(model, parts.weights, log_strength).value
     start = initial_log_strength(model, parts.weights)
     bounds = [(-10, 25)] * len(start)
     best = min(minimize(loss, start + shift, bounds=bounds).fun for shift in (-3, 0, 3))
-    found = loss(np.minimum(step.log_strength, 25))
-    assert found <= best + 0.1 * step.removed.sum() + 1e-4
-    if not step.removed.any():
+    found = loss(np.minimum(step.strengths.log_strength, 25))
+    assert found <= best + 0.1 * step.strengths.removed.sum() + 1e-4
+    if not step.strengths.removed.any():
         np.testing.assert_allclose(found, best, atol=1e-4)
 
 
@@ -80,9 +80,9 @@ def test_of_two_parts_that_need_one_another_one_stays():
     """Two correlated senders: beside the other, each adds nothing; without both, much is lost."""
     hessian = np.array([[100.0, 99.0], [99.0, 100.0]])
     model = QuadraticModel(hessian, hessian @ [0.12, 0.12], 0.0).rotate(np.eye(2))
-    for last in (None, maximise_evidence(model, np.eye(2), None)):
+    for last in (None, maximise_evidence(model, np.eye(2), None).strengths):
         step = maximise_evidence(model, np.eye(2), last)
-        assert step.removed.sum() == 1
+        assert step.strengths.removed.sum() == 1
         assert 0.5 < step.edf.sum() < 1
 
 
@@ -109,6 +109,14 @@ def test_a_population_is_fitted_as_its_neurons(name):
     np.testing.assert_allclose(population.edf_[:, 1], single.edf_, rtol=1e-4)
     np.testing.assert_allclose(population.strength_[:, 1], single.strength_, rtol=1e-3)
     np.testing.assert_allclose(population.log_evidence_[1], single.log_evidence_, rtol=1e-6)
+
+
+def test_units_of_y_change_no_strength():
+    """Of a Gaussian: prior and scale change alike, so that strengths per bin stay what they are."""
+    y = Y["Gaussian"][:, 0]
+    one, other = (fit(X, factor * y, "Gaussian", estimator=GLM) for factor in (1, 3))
+    np.testing.assert_allclose(other.edf_, one.edf_, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(other.strength_, one.strength_, rtol=0.02)
 
 
 def test_lazy_and_streamed_features_give_the_same_fit():

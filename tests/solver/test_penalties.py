@@ -11,7 +11,7 @@ from sklearn import linear_model
 from popglm._solver.ask_tell import DONE, MAX_REJECTS, RUNNING, STALLED, ask, initial_state, tell
 from popglm._solver.proximal import GroupNorms
 from popglm.basis import BSplineEval, RaisedCosineLogConv
-from popglm.batching import random_windows
+from popglm.batching import random_windows, sequential_blocks
 from popglm.glm import GLM, PopulationGLM
 from popglm.observation_models import Gaussian
 from popglm.regularizer import ElasticNet, GroupLasso, Lasso, Ridge, Smoothness
@@ -607,3 +607,32 @@ def test_a_neuron_whose_gain_hides_in_round_off_is_done(gain, status):
         state = tell(state, one + 1, one[:, None], Uphill(), 1e-19, one, 2**-52, 1e-7)
     assert state.status[0] == status and state.n_evaluated[0] == (2 if status == DONE else MAX_REJECTS + 1)
     assert (ask(state) == state.accepted.point).all() == (status == DONE)  # no step goes where trials were rejected
+
+
+def residual_df(X, strength, free=slice(None)):
+    """Rows less the intercept and the trace of the hat matrix of a ridge, whose strength is that of a mean over rows."""
+    centred = X[:, free] - X[:, free].mean(0)
+    gram = centred.T @ centred
+    return len(X) - 1 - np.trace(np.linalg.solve(gram + len(X) * np.diag(np.broadcast_to(strength, len(gram))), gram))
+
+
+@pytest.mark.parametrize("how", ["one", "parts", "mask", "LBFGS", "batches"])
+def test_a_scale_has_the_effective_degrees_of_freedom(float64, how):
+    """As in mgcv and GLMGam of statsmodels: what a penalty holds is no parameter."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 30))
+    y = (X[:, :4].sum(1) + rng.normal(size=80))[:, None] * [1.0, 2.0]
+    strength = np.array([[0.3] * 30, [0.1, 3.0] * 15]).T if how == "parts" else 0.5
+    mask = np.ones((30, 2))
+    mask[20:, 1] = how != "mask"
+    settings = {"regularizer": "Ridge", "feature_mask": mask} | ({"solver_name": "LBFGS"} if how == "LBFGS" else {})
+    model = PopulationGLM("Gaussian", regularizer_strength=strength, **settings)
+    if how == "batches":
+        model.fit_batches(sequential_blocks(X, y, 40), n_steps=60)
+    else:
+        model.fit(X, y)
+    rest = ((y - model.predict(X)) ** 2).sum(0)
+    strengths = np.broadcast_to(strength if how == "parts" else 0.5, (30, 2)).T
+    free = [mask[:, n] > 0 for n in range(2)]
+    expected = [rest[n] / residual_df(X, strengths[n][free[n]], free[n]) for n in range(2)]
+    np.testing.assert_allclose(model.scale_, expected, rtol=1e-4)

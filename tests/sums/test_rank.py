@@ -58,6 +58,7 @@ def test_features_are_dependent_among_those_of_a_neuron(data):
 
 
 @pytest.mark.filterwarnings("ignore:feature .* a sum of other:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:neuron 1. feature 2. 0 in every bin in which:RuntimeWarning")
 @pytest.mark.parametrize("offset", [0.0, 8.0])
 @pytest.mark.parametrize("precision", ["float32", "float64"], indirect=True)
 def test_degrees_of_freedom_are_the_difference_of_ranks(precision, data, offset):

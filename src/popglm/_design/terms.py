@@ -169,6 +169,8 @@ class EvalTerm(NamedTuple):
 
     def with_fill(self) -> "EvalTerm":
         """Return the term with the means of the features in place of NaN."""
+        if not is_stream(self.inputs) and not np.isnan(self.inputs).any():
+            return self
         return self._replace(fill=column_fill(_EvaluatedRows(self, 0, self.length)))
 
     def with_center(self, first: int, stop: int) -> tuple["EvalTerm", np.ndarray | None]:

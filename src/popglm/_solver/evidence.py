@@ -75,15 +75,21 @@ class QuadraticModel(NamedTuple):
         return self._replace(hessian=hessian, target=self.target[kept], floor=self.floor[kept])
 
 
-class StrengthStep(NamedTuple):
-    """Strengths of one neuron at the maximum of the evidence, and what belongs to them.
-
-    `removed` parts have no freedom left. `edf` are the effective degrees of freedom of each coordinate, `log_determinants` is
-    half the logarithm of the ratio of prior and posterior precision.
-    """
+class PartStrengths(NamedTuple):
+    """Strengths of the parts of one neuron's penalty, in nats; `removed` parts have no freedom left."""
 
     log_strength: Float[Array, " parts"]
     removed: Bool[Array, " parts"]
+
+
+class StrengthStep(NamedTuple):
+    """Strengths of one neuron at the maximum of the evidence, and what belongs to them.
+
+    `edf` are the effective degrees of freedom of each coordinate, `log_determinants` is half the logarithm of the ratio of
+    prior and posterior precision.
+    """
+
+    strengths: PartStrengths
     edf: Float[Array, " coordinates"]
     coef: Float[Array, " coordinates"]
     log_determinants: float
@@ -135,7 +141,7 @@ class _Evaluation(NamedTuple):
 
 
 def maximise_evidence(
-    model: QuadraticModel, weights: Float[Array, "parts coordinates"], last: StrengthStep | None
+    model: QuadraticModel, weights: Float[Array, "parts coordinates"], last: PartStrengths | None
 ) -> StrengthStep:
     """Maximise the evidence over the strengths of all parts, from those of the last step; the first step is a rough one.
 
@@ -166,8 +172,7 @@ def maximise_evidence(
     edf, coef = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     edf[kept], coef[kept] = 1 - evaluation.held * np.diag(evaluation.inverse), evaluation.coef
     return StrengthStep(
-        log_strength=np.where(removed, removed_log_strength(model, weights), log_strength),
-        removed=removed,
+        strengths=PartStrengths(np.where(removed, removed_log_strength(model, weights), log_strength), removed),
         edf=edf,
         coef=coef,
         log_determinants=evaluation.log_determinants - model.log_intercept_information / 2,

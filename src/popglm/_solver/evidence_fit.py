@@ -20,7 +20,7 @@ from popglm._design.arrays import round_up_length
 from popglm._design.design import Design
 from popglm._design.total import total
 from popglm._solver.ask_tell import NeuronScalars, SolverState, forget_history, initial_state
-from popglm._solver.evidence import QuadraticModel, StrengthStep, maximise_evidence
+from popglm._solver.evidence import PartStrengths, QuadraticModel, maximise_evidence
 from popglm._solver.exact import (
     SOLVER_DEFAULTS,
     FitConstants,
@@ -77,12 +77,11 @@ class Strengths(NamedTuple):
         """Strengths, 1 for silent neurons."""
         return np.where(np.isfinite(self.strength), self.strength, 1)
 
-    def last_step(self, neuron: int, nats: float) -> StrengthStep | None:
-        """Where the next step of a neuron begins: at its last one, with the strengths in nats; None at the start."""
+    def of_neuron(self, neuron: int, nats: float) -> PartStrengths | None:
+        """Strengths of one neuron in nats, where its next step begins; None before the first."""
         if not self.stage:
             return None
-        log_strength = np.log(self.strength[neuron] * nats)
-        return StrengthStep(log_strength, self.removed[neuron], self.edf[neuron], self.edf[neuron], np.nan)
+        return PartStrengths(np.log(self.strength[neuron] * nats), self.removed[neuron])
 
 
 def fit_by_evidence(
@@ -173,8 +172,8 @@ def _update_strengths(
             found.searching[n], found.log_determinants[n] = False, np.nan
             continue
         model = _quadratic_model(problem, state, n, hessians[n], nats[n]).rotate(parts.basis)
-        step = maximise_evidence(model.select(used[n]), parts.weights[:, used[n]], found.last_step(n, float(nats[n])))
-        found.strength[n], found.removed[n] = np.exp(step.log_strength) / nats[n], step.removed
+        step = maximise_evidence(model.select(used[n]), parts.weights[:, used[n]], found.of_neuron(n, float(nats[n])))
+        found.strength[n], found.removed[n] = np.exp(step.strengths.log_strength) / nats[n], step.strengths.removed
         found.edf[n], found.log_determinants[n] = 0, step.log_determinants
         found.edf[n, used[n]] = step.edf
         move = -parts.basis.T @ problem.coordinates.to_model(state.accepted.point[[n]])[0][0]

@@ -23,7 +23,7 @@ from popglm._design.design import Design
 from popglm._design.total import chunk_total, total
 from popglm._solver.ask_tell import initial_state
 from popglm._solver.exact import evaluate_objective
-from popglm._solver.preconditioner import prepare_problem
+from popglm._solver.preconditioner import Problem, prepare_problem
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._sums.losses import NullModel, loss_and_gradient
 from popglm._sums.moments import solver_sums
@@ -128,7 +128,8 @@ def jaxopt_fit(
     # A line search that gives up also ends with a small step, so the gradient must be small, too.
     converged = silent | (error <= tol) & (slope <= 100 * tol)
     diverged = ~np.isfinite(np.column_stack(params)).all(1) & ~silent
-    gain = _gain_left(design, objective, mask, moments, null, bins, *params) * np.maximum(bins, rows)
+    prepared = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, machine_epsilon())
+    gain = _gain_left(design, prepared.problem, null, *params) * np.maximum(bins, rows)
     converged &= silent | diverged | (gain <= MAX_GAIN)
     coef, intercept = (np.where(diverged[:, None], coef, params[0]), np.where(diverged, intercept, params[1]))
     coef, intercept = np.where(silent[:, None], 0, coef), np.where(silent, null.intercept, intercept)
@@ -143,29 +144,21 @@ def jaxopt_fit(
         convergence=Convergence(n_iter=n_iter, converged=converged & ~diverged, stalled=diverged),
         silent=silent,
         null_mean=null.mean_without_offset(objective.model).astype(dtype),
-        features=FeatureRank(collinear=collinear, constant=constant, n_params=rank.n_params(mask) + 1),
+        features=FeatureRank(collinear=collinear, constant=constant, n_params=prepared.n_params(mask)),
         suspects=np.column_stack([(event_features == 0) & (coef != 0), ~converged]),
     )
 
 
 def _gain_left(
-    design: Design,
-    objective: Objective,
-    mask: np.ndarray,
-    moments: tuple,
-    null: NullModel,
-    bins: np.ndarray,
-    coef: np.ndarray,
-    intercept: np.ndarray,
+    design: Design, problem: Problem, null: NullModel, coef: np.ndarray, intercept: np.ndarray
 ) -> np.ndarray:
     """Nats per bin that each neuron has left to gain: half the Newton decrement, as for the default solver."""
-    problem = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, machine_epsilon()).problem
     point = problem.coordinates.from_model(np.nan_to_num(coef), np.nan_to_num(intercept))
     history = initial_state(point, null.silent).history
     with np.errstate(over="ignore", invalid="ignore"):  # a solver that has diverged is far away
         value, gradient, _ = evaluate_objective(design, problem, point, jnp.result_type(float), null)
         _, slope = problem.precondition.search_direction(point, np.nan_to_num(gradient), history, ~null.silent)
-        return -slope / 2 / objective.model.nat(np.where(np.isfinite(value), value, 1))
+        return -slope / 2 / problem.objective.model.nat(np.where(np.isfinite(value), value, 1))
 
 
 def _as_neuron_objective(objective: Objective, n_features: int, n_neurons: int = 1) -> Objective:

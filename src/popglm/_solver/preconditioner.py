@@ -196,6 +196,11 @@ class Preconditioner(NamedTuple):
             own_factors=own_factors,
         )
 
+    def shares_of_penalty(self) -> Float[Array, "neurons coordinates"]:
+        """Share of the penalty in each neuron's Hessian, along the columns of the factor."""
+        penalty, loss = self.penalty.strength[:, None] * self.penalty.spectrum, self.curvature[:, None]
+        return np.where(penalty > 0, penalty / np.where(penalty > 0, loss + penalty, 1), 0)
+
     def with_own_hessians(self, hessians: dict, penalty_hessian: Callable) -> "Preconditioner":
         """Add factors of these neurons' own Hessians of the loss, plus that of their penalty, within the mask."""
         factors = {}
@@ -230,6 +235,26 @@ class Problem(NamedTuple):
         hessian = penalty.hessian(np.asarray(own, float), len(self.coordinates.sd))
         return np.pad(hessian / np.outer(self.coordinates.sd, self.coordinates.sd), (0, 1))
 
+    def n_held(self) -> NeuronScalars:
+        """Degrees of freedom that a sum of squares takes from each neuron, by the Hessians of the null model.
+
+        These are exact for a Gaussian with its own link and for a Gamma with "log", the models whose dispersion needs them.
+        """
+        penalty, strength = self.objective.penalty, np.asarray(self.objective.strength)
+        if penalty.l1_share or not strength.any():
+            return np.zeros(len(self.bins))
+        if self.precondition.mask.all() and (strength.ndim < 2 or min(strength.shape) == 1):
+            return self.precondition.shares_of_penalty().sum(1)
+        return np.array([self._n_held_by_own_penalty(n) for n in range(len(self.bins))])
+
+    def _n_held_by_own_penalty(self, neuron: int) -> float:
+        """Trace of the Hessian of the penalty over that of the whole objective, within the mask."""
+        inside = np.flatnonzero(self.precondition.mask[neuron, :-1])
+        hessian = self.precondition.correlation + HESSIAN_JITTER * np.eye(len(self.precondition.correlation))
+        hessian = self.precondition.curvature[neuron] * hessian[np.ix_(inside, inside)]
+        penalty = self.penalty_hessian(neuron)[np.ix_(inside, inside)]
+        return float(np.trace(np.linalg.solve(hessian + penalty, penalty)))
+
 
 class PreparedProblem(NamedTuple):
     """Problem, rank of the features with the penalty, and numbers of the constant features that are not 0."""
@@ -237,6 +262,10 @@ class PreparedProblem(NamedTuple):
     problem: Problem
     rank: Rank
     constant: Array
+
+    def n_params(self, mask: Float[Array, "neurons features"]) -> NeuronScalars:
+        """Number of parameters of each neuron, the intercept included; under a sum of squares effective ones."""
+        return self.rank.n_params(mask) + 1 - self.problem.n_held()
 
 
 def prepare_problem(

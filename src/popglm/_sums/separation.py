@@ -28,10 +28,14 @@ ZERO_SUM, FAR_SUM = 1e-4, 0.1  # a sum of features counts as 0, or as far from i
 
 
 class Separation(NamedTuple):
-    """Flags of coefficients without a finite optimum: single features, and those of a weighted sum, the intercept last."""
+    """Flags of coefficients without a finite optimum: single features, and those of a weighted sum, the intercept last.
+
+    `unseen` features are 0 in every valid bin of a neuron, so that any coefficient is an optimum.
+    """
 
     features: np.ndarray  # (neurons, features)
     combined: np.ndarray  # (neurons, features + 1)
+    unseen: np.ndarray  # (neurons, features)
 
     @property
     def neurons(self) -> np.ndarray:
@@ -55,13 +59,15 @@ def find_separation(
     function over all blocks.
     """
     coef, binary = params[:, :-1], kind == "binary"
-    features = np.zeros(coef.shape, bool)
+    features, unseen = np.zeros((2, *coef.shape), bool)
     if suspects[:, :-1].any():
         separated = separated_binary if binary else separated_counts
-        features = separated(sum_over(sign_sums) if signs is None else signs, coef) & suspects[:, :-1]
+        signs = sum_over(sign_sums) if signs is None else signs
+        features = separated(signs, coef) & suspects[:, :-1]
+        unseen = (sum(signs) == 0) & (coef != 0) & suspects[:, :-1]
     neurons = np.flatnonzero(suspects[:, -1] & ~features.any(1))[:max_neurons]
     combined = find_combinations(sum_over, params, free, neurons, (True, False) if binary else (True,))
-    return Separation(features=features, combined=combined)
+    return Separation(features=features, combined=combined, unseen=unseen)
 
 
 def sign_sums(block: Block) -> tuple[Float[Array, "neurons features"], ...]:

@@ -46,7 +46,7 @@ def fit_result(fit) -> BatchResult:
         failed=infinite | state.finished & ~state.converged,
         null=null,
         dispersion=fitted_dispersion(fit),
-        collinear=_feature_rank(fit, fit.mask).collinear_features(fit.mask),
+        collinear=_prepared_problem(fit, fit.mask).rank.collinear_features(fit.mask),
         constant_features=constant_features(moments, varying, totals.center),
     )
 
@@ -69,11 +69,11 @@ def _n_params(fit):
     if fit.objective.model.dispersion != "pearson":
         return mask.sum(1)
     features = mask[:, :-1]
-    return _feature_rank(fit, features).n_params(features) + 1
+    return _prepared_problem(fit, features).n_params(features)
 
 
-def _feature_rank(fit, mask):
-    """Rank of the features within `mask` in the bins seen so far, with the penalty."""
+def _prepared_problem(fit, mask):
+    """Problem and rank of the features within `mask` in the bins seen so far."""
     totals = fit.state.totals
     bins, eps = as_divisor(totals.bins), machine_epsilon()
-    return prepare_problem(fit.objective, mask, bins, totals.null.mean, totals.null.eta, totals.moments, eps).rank
+    return prepare_problem(fit.objective, mask, bins, totals.null.mean, totals.null.eta, totals.moments, eps)

@@ -33,6 +33,7 @@ from popglm.glm._fitted import Findings, Fitted, Parameters
 from popglm.glm._score import ModelOnData, score_model
 from popglm.glm._separation import separation_of_sample
 from popglm.glm._settings import Settings
+from popglm.glm._unseen import find_unseen
 
 ROW_VALUES = "sample_weight", "offset"
 
@@ -156,7 +157,16 @@ def _as_fitted(settings: Settings, stepper, names, n_steps, watch) -> Fitted:
             separation=_separation(settings, stepper, result),
             collinear=result.collinear,
             constant_features=result.constant_features,
+            unseen=find_unseen(
+                settings.objective.penalty,
+                stepper.mask,
+                result.coef,
+                result.null.silent,
+                (result.collinear, result.constant_features),
+                names.features,
+            ),
         )
+        result = result._replace(coef=np.where(findings.separation.unseen, 0, result.coef))
     params, dispersion = watch.best((result.coef, result.intercept), dispersion)
     coef, intercept = _as_user_params(settings, tuple(np.asarray(a, dtype) for a in params))
     n_iter = np.full(len(result.converged), n_steps)

@@ -31,6 +31,7 @@ from popglm.glm._checks import require_default_solver
 from popglm.glm._fitted import EvidenceResult, Findings, Fitted, Parameters
 from popglm.glm._separation import separation_of_fit
 from popglm.glm._settings import Settings
+from popglm.glm._unseen import find_unseen
 
 
 def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, progress, checkpoint) -> Fitted:
@@ -115,7 +116,9 @@ def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -
     return Fitted(
         observation_model=model,
         parameters=Parameters(
-            coef=settings.as_user_array(fit.coef.T), intercept=intercept, dispersion=dispersion.scale
+            coef=settings.as_user_array(np.where(separation.unseen, 0, fit.coef).T),
+            intercept=intercept,
+            dispersion=dispersion.scale,
         ),
         names=names,
         convergence=fit.convergence,
@@ -127,6 +130,9 @@ def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -
             separation=separation,
             collinear=fit.features.collinear,
             constant_features=fit.features.constant,
+            unseen=find_unseen(
+                settings.objective.penalty, mask, fit.coef, fit.silent, fit.features[:2], names.features
+            ),
         ),
         null_mean=shift_intercept(fit.null_mean, y_center),
     )

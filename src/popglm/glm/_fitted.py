@@ -31,7 +31,8 @@ class Findings(NamedTuple):
     """Neurons and features for which the data do not determine what a fit gives.
 
     `silent`, `unobserved` (without a valid bin, so silent), `constant` (y never varies) and `separated` are flags of neurons,
-    `separation` those of coefficients without a finite optimum; `collinear` and `constant_features` are numbers of features.
+    `separation` those of coefficients without a finite optimum; `collinear`, `constant_features` and `unseen` (see
+    `find_unseen`) are numbers of features.
     """
 
     silent: np.ndarray
@@ -41,6 +42,7 @@ class Findings(NamedTuple):
     separation: Separation
     collinear: np.ndarray
     constant_features: np.ndarray
+    unseen: np.ndarray
 
 
 class Fitted(NamedTuple):

@@ -14,9 +14,18 @@ from popglm._solver.exact import neuron_progress_bar
 from popglm._solver.path import fit_strengths
 from popglm._sums.moments import mark_unobserved
 from popglm.glm._checks import require_path_settings
-from popglm.glm._report import PATH_STOPPED_EARLY, warn_of_constant, warn_of_neurons, warn_of_separation, warn_of_silent
+from popglm.glm._report import (
+    PATH_STOPPED_EARLY,
+    warn_of_constant,
+    warn_of_neurons,
+    warn_of_separation,
+    warn_of_silent,
+    warn_of_unseen,
+    warn_of_unseen_by_neuron,
+)
 from popglm.glm._separation import separation_of_fit
 from popglm.glm._settings import Settings
+from popglm.glm._unseen import find_unseen
 
 PATH_FIX = "Give positive numbers in increasing order, such as numpy.geomspace(1e-4, 1e-1, 20)."
 
@@ -71,10 +80,14 @@ def fit_along_path(settings: Settings, X, y, sample_weight, offset, strengths, n
     converged = np.stack([fit.convergence.converged for fit in fits])
     weakest = objective._replace(strength=base * strengths[0])
     separation = separation_of_fit(design, weakest, mask, fits[0])
+    coef = np.where(separation.unseen, 0, coef)
     warn_of_separation(separation, y.columns, X.columns, objective.model.support.kind)
+    warn_of_unseen_by_neuron(separation.unseen, y.columns, X.columns)
     silent = fits[0].silent
     warn_of_silent(objective.model, silent, mark_unobserved(silent, design), fits[0].null_mean, y.columns)
     warn_of_constant(fits[0].features.constant, X.columns)
+    unseen = find_unseen(objective.penalty, mask, fits[0].coef, silent, fits[0].features[:2], X.columns)
+    warn_of_unseen(unseen, X.columns)
     warn_of_neurons(~converged.all(0) & ~separation.neurons, y.columns, PATH_STOPPED_EARLY)
     return Path(
         strengths=strengths,

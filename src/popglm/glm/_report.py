@@ -35,6 +35,7 @@ def warn_of_fit(fitted: Fitted, stopped_early=STOPPED_EARLY, stalled=STALLED):
     if fitted.findings is not None:
         _warn_of_collinear(fitted.findings.collinear, fitted.names.features)
         warn_of_constant(fitted.findings.constant_features, fitted.names.features)
+        warn_of_unseen(fitted.findings.unseen, fitted.names.features)
 
 
 def _warn_of_findings(fitted: Fitted, ended):
@@ -58,6 +59,7 @@ def _warn_of_findings(fitted: Fitted, ended):
         "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
     )
     warn_of_separation(findings.separation, neurons, features, model.support.kind)
+    warn_of_unseen_by_neuron(findings.separation.unseen, neurons, features)
     if model.dispersion == "likelihood" and model.scale is None:
         warn_of_neurons(
             (dispersion < MAX_POISSON_DISPERSION) & ~findings.silent & ended,
@@ -103,7 +105,31 @@ def warn_of_constant(constant, names):
     if len(constant):
         text = (
             f"feature {list_names(constant, names)}: the same value in every valid bin, so it cannot be told from the "
-            "intercept. Predictions are right. Leave it out, as the model has an intercept of its own."
+            "intercept. Predictions are right wherever it has this value. Leave it out, as the model has an intercept of its "
+            "own."
+        )
+        warn_user(text, RuntimeWarning)
+
+
+def warn_of_unseen_by_neuron(unseen, neurons, features):
+    """Warn of features that no bin of some neurons holds, as a session in which these were not recorded."""
+    warn_of_neurons(
+        unseen.any(1),
+        neurons,
+        f"feature {list_names(np.flatnonzero(unseen.any(0)), features)}: 0 in every bin in which the neuron is known, so "
+        "its coefficient is set to 0, and nothing is known of it. Predictions for bins where it is not 0 mean nothing. Set its "
+        "entry of `feature_mask` to 0",
+    )
+
+
+def warn_of_unseen(unseen, names):
+    """Warn of categories and other functions of an input that no valid bin holds."""
+    if len(unseen):
+        text = (
+            f"feature {list_names(unseen, names)}: 0 in every valid bin, so its coefficient is 0, and nothing is known of it. "
+            "Where other data hold this category, or this part of a curve, predictions are those of the reference level, or "
+            "of a curve at 0. Leave it out, or choose what stands there: with Ridge and no reference level the mean of the "
+            "other categories, with Smoothness a curve that goes on."
         )
         warn_user(text, RuntimeWarning)
 

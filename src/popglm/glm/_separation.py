@@ -6,6 +6,7 @@ import numpy as np
 
 from popglm._design.total import total
 from popglm._sums.separation import LARGE_COEF, Separation, find_separation
+from popglm.glm._unseen import penalised_features
 
 COMBINATION_PASSES = 10  # combinations are looked for in as many neurons as take the work of some ten passes of the fit
 
@@ -42,16 +43,18 @@ def _on_uncentred(f):
 
 
 def find_unpenalised_separation(sum_over, objective, mask, params, suspects, signs=None) -> Separation:
-    """Find the suspects that separate y and that the penalty leaves free."""
+    """Find the suspects that separate y, or are 0 in every bin of a neuron, and that the penalty leaves free."""
     coef, intercept = params
     n_neurons, n_features = coef.shape
-    if not objective.model.support.counts:
-        suspects = np.zeros_like(suspects)
+    is_counts = objective.model.support.counts
     penalised = lambda flags: np.asarray(objective.penalty.penalty(objective.strength, np.where(flags, coef, 0.0))) > 0
     suspects = suspects & ~np.column_stack(
-        [np.tile(penalised(suspects[:, :-1])[:, None], n_features), penalised(np.ones_like(coef, bool))]
+        [
+            np.outer(penalised(suspects[:, :-1]), penalised_features(objective.penalty, n_features)),
+            penalised(np.ones_like(coef, bool)) | (not is_counts),
+        ]
     )
-    return find_separation(
+    found = find_separation(
         sum_over,
         objective.model.support.kind,
         np.column_stack([coef, intercept]),
@@ -60,3 +63,4 @@ def find_unpenalised_separation(sum_over, objective, mask, params, suspects, sig
         signs,
         max_neurons=max(1, COMBINATION_PASSES * n_neurons // n_features),
     )
+    return found if is_counts else found._replace(features=np.zeros_like(found.features))

@@ -4,8 +4,10 @@ Likelihood ratios need a fit without a penalty; all else also takes quadratic pe
 """
 
 from popglm._public import export
-from popglm.inference._couplings import Discoveries, coupling_table, false_discovery
+from popglm.inference._couplings import coupling_table
 from popglm.inference._covariance import uncertainty
+from popglm.inference._false_discovery import Discoveries, false_discovery
+from popglm.inference._filter_table import filter_table
 from popglm.inference._likelihood_ratio import leave_out_test, likelihood_ratio_test
 from popglm.inference._summary import Summary, summary
 from popglm.inference._uncertainty import GroupTests, Uncertainty
@@ -17,6 +19,7 @@ __all__ = [
     "Uncertainty",
     "coupling_table",
     "false_discovery",
+    "filter_table",
     "leave_out_test",
     "likelihood_ratio_test",
     "summary",

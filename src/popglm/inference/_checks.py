@@ -1,11 +1,9 @@
 """Checks of the arguments of inference, and its warnings."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from popglm._checks.arrays import as_finite_array, as_real_array
-from popglm._checks.values import as_names, as_plain_number, as_positive_integer, as_share, list_names, warn_user
+from popglm._checks.values import as_names, as_share, list_names, warn_user
 
 # In standard errors: an interval of 95 % about an estimate this far off still covers the truth in 94 % of cases.
 MAX_OPTIMUM_DISTANCE = 0.3
@@ -142,43 +140,24 @@ def as_function_values(name, values, n_dims):
     return as_finite_array(name, values, n_dims, fix=fix)
 
 
-def as_feature_groups(features, n_features, size=None):
-    """Names of groups of features, the features of each, and True if the user named a single group.
-
-    `size` is the number of features that each group must have; None allows any.
-    """
-    features, names, one = size if features is None else as_plain_number(features), None, False
-    if isinstance(features, Mapping):
-        names, groups = zip(*_flatten_groups(features), strict=True) if features else ((), ())
-    elif not hasattr(features, "__len__"):
-        length = as_positive_integer("features", features)
-        if n_features % length:
-            fix = "Name the features of each group, as by basis.split_by_feature(np.arange(n_features), axis=0)."
-            raise ValueError(f"the {n_features} features are not whole groups of {length} functions. {fix}")
-        groups = list(np.arange(n_features).reshape(-1, length))
+def as_curve_weights(centered, n_points, intercept):
+    """Weights of the points in the mean that is subtracted from a curve, (1, points); 0 if none is."""
+    if isinstance(centered, bool | np.bool_):
+        weights = np.full(n_points, float(centered))
     else:
-        one = not (len(features) and hasattr(features[0], "__len__"))
-        groups = [features] if one else list(features)
-    if not len(groups):
-        raise ValueError("`features` must name at least one group; got none.")
-    groups = [_as_feature_numbers(group, n_features) for group in groups]
-    if size is not None and any(len(group) != size for group in groups):
-        came = [len(group) for group in groups][:8]
-        expected = f"{size} features for each filter, as many as the kernel has functions"
-        raise ValueError(f"`features` must name {expected}; got {came}.")
-    return as_names("features", names, len(groups)), groups, one
+        fix = "Give True for the mean over all points, or a weight for each point, such as the time spent there."
+        weights = as_finite_array("centered", centered, (1,), fix=fix)
+        if weights.shape != (n_points,) or (weights < 0).any() or not weights.any():
+            expected = f"weights of at least 0 for the {n_points} points, not all 0"
+            raise ValueError(f"`centered` must hold {expected}; got shape {weights.shape}. {fix}")
+    if intercept and weights.any():
+        raise ValueError(
+            "`intercept` and `centered` exclude each other: an effect about its mean has no intercept. Leave one of them out."
+        )
+    return weights[None] / max(weights.sum(), np.finfo(float).tiny)
 
 
-def _flatten_groups(features, path=()):
-    """Pairs of name and group of nested dictionaries, as a sum of bases has them; a nested name is a tuple."""
-    for name, group in features.items():
-        if isinstance(group, Mapping):
-            yield from _flatten_groups(group, (*path, name))
-        else:
-            yield ((*path, name) if path else name), group
-
-
-def _as_feature_numbers(value, n_features, name="features"):
+def as_feature_numbers(value, n_features, name="features"):
     """Different whole numbers from 0 to n_features - 1."""
     values = as_real_array(name, value, (1,))
     whole = values.dtype.kind != "b" and (values == np.round(values)).all()
@@ -208,7 +187,7 @@ def require_same_model(full, reduced):
 
 def as_reduced_columns(value, n_features, n_reduced):
     """Numbers of the features of X that the reduced model has."""
-    numbers = np.arange(n_features) if value is None else _as_feature_numbers(value, n_features, "columns")
+    numbers = np.arange(n_features) if value is None else as_feature_numbers(value, n_features, "columns")
     if len(numbers) != n_reduced:
         came = f"{len(numbers)} of the {n_features} of X"
         fix = "Write columns=[0, 1, ...] if it was fitted to X[:, columns]."

@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float
 
 from popglm._checks.values import as_plain_number, as_positive_integer, require_option
 from popglm._design.design import Design
-from popglm._design.feature_names import feature_metadata
 from popglm._design.inputs import are_whole, as_design_rows
 from popglm._design.total import total
 from popglm._pynapple import as_frame, epoch_starts
@@ -31,7 +30,7 @@ from popglm.inference._fit_statistics import FitSums
 from popglm.inference._information import estimate_covariance, not_identified
 from popglm.inference._uncertainty import Uncertainty
 
-COVARIANCE_KINDS = ("fisher", "quasi", "sandwich")
+COVARIANCE_KINDS = {False: ("fisher", "quasi", "sandwich"), True: ("posterior", "quasi", "sandwich")}  # with a penalty?
 
 SCORE_POWERS = {"bins": 1, "rows": 2}  # power of its weight by which a row adds the product of its score with itself
 
@@ -40,7 +39,7 @@ def uncertainty(
     model: GLM | PopulationGLM,
     X: Features,
     y: Counts,
-    kind: str = "fisher",
+    kind: str | None = None,
     clusters: str | int | Numbers | None = None,
     *,
     sample_weight: RowValues | None = None,
@@ -88,7 +87,7 @@ def uncertainty(
     X, y
         The data of the fit; X may be lazy.
     kind
-        "fisher", "quasi" or "sandwich".
+        "fisher", "quasi" or "sandwich"; with a penalty "posterior", "quasi" or "sandwich". None is the first of them.
     clusters
         For the sandwich: "bins", each by itself (HC0), as are the copies that a weight counts; "rows", each row with all its
         copies; "epochs" of a pynapple X or y; a number of bins, for blocks of that length within epochs; or one label for each
@@ -157,13 +156,12 @@ class FitErrors(NamedTuple):
 
 def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None) -> FitErrors:
     """Check a fit against its data, estimate the covariance of its parameters, and warn of those without an error."""
-    require_option("kind", kind, COVARIANCE_KINDS)
+    fit = FitOnData.from_fit(model, X, y, "model", sample_weight, offset, allow_penalty=True)
+    kind = _resolve_kind(kind, fit.prior is not None)
     if clusters is not None and kind != "sandwich":
         raise ValueError(
             f'`clusters` is for kind="sandwich"; got {clusters!r} for {kind!r}. Leave it out, or write kind="sandwich".'
         )
-    fit = FitOnData.from_fit(model, X, y, "model", sample_weight, offset, allow_penalty=True)
-    inputs, terms = (feature_metadata(X, name) for name in ("input", "term"))
     X, y = fit.data.X, fit.data.y
     if kind != "sandwich" and fit.prior is None:
         require_fisher_information(fit.observation_model)
@@ -181,7 +179,7 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
     dispersion, covariance = fit.loss_divisor, np.where(far[:, None, None], np.nan, result.covariance)
     posterior = result.posterior
     # Under a penalty the dispersion has the effective degrees of freedom.
-    if kind == "quasi" or (posterior is not None and kind == "fisher" and fit.divisor_is_estimated):
+    if kind == "quasi" or (kind == "posterior" and fit.divisor_is_estimated):
         dispersion = FitSums.from_fit(fit).dispersion(result.residual_df)
         covariance *= (dispersion / fit.loss_divisor)[:, None, None]
         posterior = posterior and posterior.scale_dispersion(dispersion / fit.loss_divisor)
@@ -190,7 +188,7 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
     if posterior is not None and posterior.prior.parts is not None:
         covariance += strength_uncertainty(posterior, fit.coef, covariance, kind == "sandwich")
     covariance[separated[:, :, None] | separated[:, None, :]] = np.nan
-    estimated = kind == "quasi" or (fit.divisor_is_estimated and kind == "fisher")
+    estimated = kind == "quasi" or (fit.divisor_is_estimated and kind != "sandwich")
     estimates = Estimates(
         values=np.concatenate([fit.coef, fit.intercept[:, None]], 1),
         covariance=covariance,
@@ -206,13 +204,24 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
     )
     return FitErrors(
         errors=Uncertainty(
-            kind=kind, columns=y.columns, inputs=inputs, _estimates=estimates, _single=is_single(model), _terms=terms
+            kind=kind, columns=y.columns, _estimates=estimates, _layout=fit.layout, _single=is_single(model)
         ),
         fit=fit,
         valid=~(result.silent | far),
         residual_df=result.residual_df,
         dispersion=dispersion,
     )
+
+
+def _resolve_kind(kind, has_penalty):
+    """The kind of errors that was asked for; by default Fisher's, or those of the posterior if there is a penalty."""
+    kinds = COVARIANCE_KINDS[has_penalty]
+    if kind in ("fisher", "posterior") and kind not in kinds:
+        has = "has a penalty" if has_penalty else "has no penalty"
+        raise ValueError(
+            f"`kind` must be one of {', '.join(map(repr, kinds))}, since the model {has}; got {kind!r}. Leave it out."
+        )
+    return kinds[0] if kind is None else require_option("kind", kind, kinds)
 
 
 def _find_separation(fit, excluded, posterior):
@@ -223,7 +232,8 @@ def _find_separation(fit, excluded, posterior):
         penalised = np.diagonal(posterior.penalty, axis1=1, axis2=2) > 0
         suspects &= ~np.column_stack([penalised, penalised.any(1)])
     if not (support.counts and suspects.any()):
-        return Separation(features=np.zeros(fit.coef.shape, bool), combined=np.zeros(params.shape, bool))
+        none = np.zeros(params.shape, bool)
+        return Separation(features=none[:, :-1], combined=none, unseen=none[:, :-1])
     rows = as_design_rows(fit.data.X.values, centered=False, mask=fit.free)
     design = Design(rows, fit.data.y.values, fit.data.weight)
     sum_over = lambda f, *args: total(f, design, *args)

@@ -164,6 +164,14 @@ class Estimates(NamedTuple):
             tests[:, penalised] = tail_probabilities(statistics, self.df[penalised], hotelling, combine)
         return tuple(tests)
 
+    def filter_edf(self, group):
+        """Effective degrees of freedom of a group of coefficients of each neuron; NaN for neurons without errors."""
+        if self.posterior is None:
+            edf = self._n_identified(group).astype(float)
+        else:
+            edf = np.where(self.free[:, group], self.edf[:, group], 0).sum(1)
+        return np.where(np.isfinite(np.diagonal(self.covariance, axis1=1, axis2=2)).any(1), edf, np.nan)
+
     def _evidence_statistics(self, neuron, group):
         """Statistics of whole inputs whose strengths were chosen by evidence; none for other groups."""
         posterior = self.posterior

@@ -10,8 +10,14 @@ from popglm._checks.models import as_feature_mask, require_estimator, require_fi
 from popglm._design.centering import center_y
 from popglm._design.design import Design, DesignRows
 from popglm._design.inputs import as_design_rows
+from popglm._design.layout import InputLayout, read_layout
 from popglm._pynapple import Frame
-from popglm.glm._access import checked_observations, fitted_observation_model, model_with_dispersion, params_layout
+from popglm.glm._access import (
+    checked_observations,
+    fitted_observation_model,
+    model_with_dispersion,
+    params_layout,
+)
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
 from popglm.inference._checks import require_quadratic
@@ -39,7 +45,7 @@ class FitOnData(NamedTuple):
     """A fit and the data that it was fitted to; neurons come first. `prior` is its quadratic penalty, None without one.
 
     `observation_model` includes the dispersion, which the data gave if `scale_is_estimated`; `free` is False for coefficients
-    that a mask holds at 0.
+    that a mask holds at 0; `layout` are the inputs that the features are made of.
     """
 
     observation_model: ObservationModel
@@ -47,6 +53,7 @@ class FitOnData(NamedTuple):
     coef: Float[np.ndarray, "neurons features"]
     intercept: Float[np.ndarray, " neurons"]
     free: Bool[np.ndarray, "neurons features"]
+    layout: tuple[InputLayout, ...]
     scale_is_estimated: bool = False
     prior: Prior | None = None
 
@@ -56,17 +63,20 @@ class FitOnData(NamedTuple):
     ) -> "FitOnData":
         """Check a fitted estimator and its data; `name` is the argument by which the user gave the estimator."""
         observation_model, prior = as_model_and_prior(model, name, X, allow_penalty)
-        X, y, weight, offset = checked_observations(model, X, y, sample_weight, offset)
+        features, y, weight, offset = checked_observations(model, X, y, sample_weight, offset)
         coef, intercept = params_in_double(model)
         activity, y_center, offset = center_y(y.values, observation_model, offset)
         free = as_feature_mask(model.feature_mask, coef.shape[1], len(coef)) > 0
-        rows = as_design_rows(X.values, centered=True, mask=free)
+        rows = as_design_rows(features.values, centered=True, mask=free)
         return cls(
             observation_model=observation_model,
-            data=FitData(X=X, y=y, rows=rows, activity=activity, y_center=y_center, weight=weight, offset=offset),
+            data=FitData(
+                X=features, y=y, rows=rows, activity=activity, y_center=y_center, weight=weight, offset=offset
+            ),
             coef=coef,
             intercept=intercept,
             free=free,
+            layout=read_layout(X, params_layout(model)),
             scale_is_estimated=observation_model.dispersion is not None
             and fitted_observation_model(model).scale is None,
             prior=prior,

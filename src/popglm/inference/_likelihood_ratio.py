@@ -22,7 +22,6 @@ from popglm.inference._checks import (
     COLLINEAR,
     LESS_LIKELY,
     NOT_CONVERGED,
-    as_feature_groups,
     as_reduced_columns,
     require_near_optimum,
     require_nested,
@@ -30,6 +29,7 @@ from popglm.inference._checks import (
     warn_missing_tests,
 )
 from popglm.inference._fit_on_data import FitOnData, as_unpenalised_model, params_in_double
+from popglm.inference._groups import as_feature_groups
 from popglm.inference._information import estimate_covariance
 from popglm.inference._quantiles import tail_probability
 from popglm.inference._reduced_fit import fit_reduced
@@ -141,7 +141,7 @@ def leave_out_test(
     model: GLM | PopulationGLM,
     X: Features,
     y: Counts,
-    features: Groups,
+    features: Groups | None = None,
     *,
     sample_weight: RowValues | None = None,
     offset: RowValues | None = None,
@@ -158,8 +158,7 @@ def leave_out_test(
     X, y
         The data of the fit; X may be lazy.
     features
-        The groups: a number of functions, for consecutive groups of so many features; an array (groups, features) of feature
-        numbers; or a dictionary of these, as ``basis.split_by_feature(np.arange(n_features), axis=0)`` gives it.
+        The groups, by default all inputs of the model; as for `Uncertainty.test`.
     sample_weight, offset
         Those of the fit, as for `likelihood_ratio_test`.
 
@@ -190,11 +189,11 @@ def leave_out_test(
     weights = {"sample_weight": sample_weight, "offset": offset}
     fit = FitOnData.from_fit(model, X, y, "model", **weights)
     names = fit.data.y.columns
-    _, groups, one = as_feature_groups(features, fit.coef.shape[1])
+    groups = as_feature_groups(features, fit.layout)
     comparison = NestedComparison.from_fit(fit)
     far = require_near_optimum(estimate_covariance(fit).distance, comparison.silent, names, result="tests are")
     tests, reasons = [], []
-    for group in groups:
+    for group in groups.features:
         free = fit.free.copy()
         free[:, group] = False
         # The start keeps the mean of the linear predictor.
@@ -205,7 +204,7 @@ def leave_out_test(
         reasons.append(group_reasons)
     warn_missing_tests(np.array(reasons), names)
     tests = GroupTests(*map(np.array, zip(*tests, strict=True)))
-    tests = GroupTests(*(part[0] for part in tests)) if one else tests
+    tests = GroupTests(*(part[0] for part in tests)) if groups.is_single else tests
     return GroupTests(*(as_user_array(model, values) for values in tests))
 
 

@@ -11,12 +11,13 @@ Matrices = Float[np.ndarray, "neurons features features"]
 class Prior(NamedTuple):
     """A quadratic penalty, and the strengths of its parts for each neuron, on the scale of a mean over bins.
 
-    `sees` is True for the features that a part penalises.
+    `sees` is True for the features that a part penalises; `labels` are the kinds of the parts.
     """
 
     penalty: Any
     strength: Float[np.ndarray, "neurons parts"]
     sees: Bool[np.ndarray, "parts features"]
+    labels: tuple[str, ...]
     parts: Any = None  # of the penalty, where the strengths were chosen by evidence
 
     @classmethod
@@ -24,13 +25,12 @@ class Prior(NamedTuple):
         cls, penalty: Any, strength: np.ndarray, n_neurons: int, n_features: int, by_evidence: bool = False
     ) -> "Prior":
         """Build from strengths as an `Objective` has them."""
-        strength = np.atleast_2d(strength)
-        rows, part = penalty.differences(n_features)
-        rows = np.eye(n_features) if rows is None else rows
-        parts = np.arange(strength.shape[1])[:, None]
-        sees = (np.where(len(parts) > 1, part, 0) == parts) @ (rows != 0) > 0
-        chosen = penalty.quadratic_parts(n_features) if by_evidence else None
-        return cls(penalty, np.broadcast_to(strength, (n_neurons, len(parts))), sees, chosen)
+        labels, (rows, part) = penalty.part_labels(n_features), penalty.differences(n_features)
+        sees = part == np.arange(len(labels))[:, None]
+        if rows is not None:
+            sees = sees.astype(np.float32) @ (rows != 0) > 0
+        strength = np.broadcast_to(np.atleast_2d(strength), (n_neurons, len(labels)))
+        return cls(penalty, strength, sees, labels, penalty.quadratic_parts(n_features) if by_evidence else None)
 
     def has_one_strength(self, neuron: Any, features: np.ndarray) -> bool:
         """True if all that penalises these features of a neuron has the same strength."""

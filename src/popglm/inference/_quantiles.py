@@ -1,9 +1,10 @@
 """Quantiles and tail probabilities that bands and tests use; infinite degrees of freedom give the normal or chi-squared."""
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 N_DIRECTIONS = 2000  # of which the largest value is taken, for bands under a penalty
+MAX_BOUND = 40.0  # of bands, in standard errors
 MIN_DIRECTION_PART = 1e-3  # parts of unit vectors below this are left out
 
 
@@ -24,7 +25,7 @@ def tube_quantile(length, pieces, df, alpha):
 
     By bisection of the tube formula of Naiman and of Sun and Loader; each piece of a path adds two ends.
     """
-    low, high = np.zeros_like(length), np.full_like(length, 40.0)
+    low, high = np.zeros_like(length), np.full_like(length, MAX_BOUND)
     normal, finite = np.isinf(df), np.where(np.isinf(df), 1.0, df)
     for _ in range(40):
         c = (low + high) / 2
@@ -51,16 +52,19 @@ def maximum_quantile(directions, moving, df, clustered, alpha):
         largest = np.abs(points @ (units / np.linalg.norm(units, axis=0))).max(0, initial=0)
         residual_df = max(df[n] + 1 - rank, 0) if clustered else df[n]
         divisor = rank * (df[n] / max(residual_df, 1) if clustered else 1)
-        quantiles[n] = _bisect_tail(largest, rank, residual_df, divisor, alpha) if residual_df > 0 else np.inf
+        quantiles[n] = _find_bound(largest, rank, residual_df, divisor, alpha) if residual_df > 0 else np.inf
     return quantiles
 
 
-def _bisect_tail(largest, rank, df, divisor, alpha):
+def _find_bound(largest, rank, df, divisor, alpha):
     """Bound that a vector of random length exceeds with probability `alpha`, from its `largest` value at unit length."""
-    inverse = 1 / np.where(largest > 0, largest, np.inf)
-    low, high = 0.0, 40.0
-    for _ in range(40):
-        c = (low + high) / 2
-        above = tail_probability((c * inverse) ** 2 / divisor, rank, df)[largest > 0].sum() > alpha * len(largest)
-        low, high = (c, high) if above else (low, c)
-    return high
+    squares = largest[largest > 0] ** 2 * divisor
+
+    def log_excess(c):
+        ratio = c**2 / squares
+        tail = special.fdtrc(rank, df, ratio) if np.isfinite(df) else special.chdtrc(rank, ratio * rank)
+        return np.log(max(tail.sum(), np.finfo(float).tiny) / len(largest) / alpha)
+
+    if not len(squares) or log_excess(0.0) <= 0:
+        return 0.0
+    return MAX_BOUND if log_excess(MAX_BOUND) > 0 else optimize.brentq(log_excess, 0.0, MAX_BOUND, xtol=1e-9)

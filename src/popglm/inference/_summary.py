@@ -17,7 +17,12 @@ from popglm.inference._dispersion_test import has_alpha, tabulate_alpha
 from popglm.inference._fit_statistics import FitSums, tabulate_fit
 
 MAX_NEURONS_SHOWN, MAX_ROWS_SHOWN = 3, 60
-ERRORS = {"fisher": "Fisher information", "quasi": "quasi-likelihood", "sandwich": "a sandwich"}
+ERRORS = {
+    "fisher": "Fisher information",
+    "posterior": "the posterior",
+    "quasi": "quasi-likelihood",
+    "sandwich": "a sandwich",
+}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -29,7 +34,7 @@ class Summary:
     model : str
         Observation model and link.
     kind : str
-        Kind of the standard errors: "fisher", "quasi" or "sandwich".
+        Kind of the standard errors: "fisher", "posterior", "quasi" or "sandwich".
     level : float
         Share of such intervals that contain the true coefficient.
     coefficients : pandas.DataFrame
@@ -149,7 +154,7 @@ def summary(
     X: Features,
     y: Counts,
     *,
-    kind: str = "fisher",
+    kind: str | None = None,
     clusters: str | int | Numbers | None = None,
     level: float = 0.95,
     sample_weight: RowValues | None = None,
@@ -245,7 +250,7 @@ def summary(
     features = FeatureNames.of_features(X, fit.data.X.columns, fit.coef.shape[1])
     return Summary(
         model=f"{type(observation_model).__name__}, {observation_model.link.name} link",
-        kind=kind,
+        kind=estimated.errors.kind,
         level=level,
         coefficients=_tabulate_coefficients(estimated.errors._estimates, neurons, features, level),
         neurons=unit_table(columns, neurons, "neuron"),

@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import Float
 
 from popglm._checks.values import require_flag
+from popglm._design.layout import InputLayout
 from popglm._types import Groups, Kernel, Numbers
-from popglm.inference._checks import as_feature_groups, as_function_values
+from popglm.inference._checks import as_curve_weights, as_function_values
 from popglm.inference._estimates import Estimates
+from popglm.inference._groups import as_feature_groups
 
 Coefs = Float[np.ndarray, "features ..."]  # with the neurons last, if there are several
 
@@ -42,9 +44,9 @@ class Uncertainty:
     Attributes
     ----------
     kind : str
-        "fisher", "quasi" or "sandwich".
-    columns, inputs
-        Ids of the neurons, and of the input that each feature is computed from; None where they have none.
+        "fisher" without a penalty, "posterior" with one; "quasi" or "sandwich".
+    columns
+        Ids of the neurons; None where they have none.
 
     Examples
     --------
@@ -67,17 +69,21 @@ class Uncertainty:
 
     kind: str
     columns: np.ndarray | None
-    inputs: np.ndarray | None
     _estimates: Estimates
+    _layout: tuple[InputLayout, ...]
     _single: bool
-    # The basis that each feature belongs to, where there are several.
-    _terms: np.ndarray | None = None
 
     def __repr__(self) -> str:
         """Kind of the errors, numbers of neurons and features."""
         n, k = self._estimates.values.shape
         by = "" if self.clusters is None else f", clusters={int(np.median(self.clusters))}"
         return f"Uncertainty(kind={self.kind!r}{by}): {n} neuron{'s' * (n > 1)}, {k - 1} features"
+
+    @property
+    def inputs(self) -> np.ndarray | None:
+        """Id of the input that each feature is computed from; None where there are none."""
+        names = [one.name for one in self._layout for _ in range(one.n_features)]
+        return None if set(names) == {""} else np.array(names)
 
     @property
     def clusters(self) -> np.ndarray | None:
@@ -159,8 +165,7 @@ class Uncertainty:
         weights
             Shape (functions,): the sum of a kernel over lags gives the log of a total gain; or (points, functions).
         features
-            Numbers of the features: shape (functions,) or (groups, functions), or a dictionary of these; by default all, in
-            consecutive groups.
+            Whose coefficients these are, as for `bands`.
         intercept : bool
             Whether the intercept is added to each sum.
 
@@ -182,12 +187,12 @@ class Uncertainty:
         """Parameters of each group, True if the user named a single one, and weights of each point (points, parameters)."""
         points = np.atleast_2d(weights)
         require_flag("intercept", intercept)
-        last = self._estimates.values.shape[1] - 1
-        _, groups, one = as_feature_groups(features, last, points.shape[1])
+        named = as_feature_groups(features, self._layout, points.shape[1])
+        groups = named.features
         if intercept:
-            groups = [np.append(group, last) for group in groups]
+            groups = [np.append(group, self._estimates.values.shape[1] - 1) for group in groups]
             points = np.pad(points, ((0, 0), (0, 1)), constant_values=1)
-        return groups, one, points
+        return groups, named.is_single, points
 
     def bands(
         self,
@@ -197,6 +202,7 @@ class Uncertainty:
         *,
         simultaneous: bool = False,
         intercept: bool = False,
+        centered: bool | Numbers = False,
     ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
         r"""Bands about filters or tuning curves, before the exponential: ``plotting.filters`` takes them for one sender.
 
@@ -212,8 +218,8 @@ class Uncertainty:
         kernel
             The functions, shape (points, functions): `kernel` of a convolution, or functions on a grid of values.
         features
-            Numbers of the features whose coefficients these are: shape (functions,) or (filters, functions), or a dictionary
-            of these; by default all, in consecutive groups.
+            Whose coefficients these are: the label of a term, such as "heading", or a list of labels; numbers of features, of
+            shape (functions,) or (filters, functions); or a dictionary of these. By default all inputs of a single basis.
         level : float
             Share of the points, or of the filters, that are inside.
         simultaneous : bool
@@ -221,17 +227,23 @@ class Uncertainty:
         intercept : bool
             Whether the intercept is added: the linear predictor where all other features are 0, for a tuning curve. For
             functions that sum to 1, such as splines, the data determine this sum and not the coefficients.
+        centered : bool or array
+            Whether the mean of the curve over all points is subtracted: the effect about its mean, which the data determine
+            for splines, too. An array of shape (points,) has weights for this mean, such as the time spent at each point.
 
         Returns
         -------
         low, high : numpy.ndarray
-            Each of shape (filters, points, neurons), or (points, neurons) if `features` names one filter.
+            Each of shape (filters, points, neurons), or (points, neurons) if `features` names one filter, as the label of a
+            term with one input does.
 
         References
         ----------
         Naiman (1986), *Annals of Statistics* 14:896-906; Sun and Loader (1994), *Annals of Statistics* 22:1328-1345.
         """
-        groups, one, points = self._sums(as_function_values("kernel", kernel, (2,)), features, intercept)
+        points = as_function_values("kernel", kernel, (2,))
+        weights = as_curve_weights(centered, len(points), intercept)
+        groups, one, points = self._sums(points - weights @ points, features, intercept)
         require_flag("simultaneous", simultaneous)
         estimates, ends = self._estimates, []
         for group in groups:
@@ -241,7 +253,7 @@ class Uncertainty:
         ends = np.array(ends).swapaxes(0, 1)
         return tuple(self._public(end[0] if one else end) for end in ends)
 
-    def test(self, features: Groups) -> GroupTests:
+    def test(self, features: Groups | None = None) -> GroupTests:
         r"""Test that all coefficients of a group are 0; without a penalty by :math:`\hat w^\top \mathrm{Cov}^{-1} \hat w`.
 
         Only the part that the data determine is tested: collinear features add no degrees of freedom, as in `leave_out_test`.
@@ -261,13 +273,15 @@ class Uncertainty:
         Parameters
         ----------
         features
-            The groups: a number of functions, for consecutive groups of so many features; an array (groups, features) of
-            feature numbers; or a dictionary of these, as ``basis.split_by_feature(np.arange(n_features), axis=0)`` gives it.
+            The groups, by default all inputs of the model, as `filter_table` lists them. The label of a term in a sum of bases,
+            such as "heading", names its inputs, and a list of labels those of several terms. Or a number of functions, for
+            consecutive groups of so many features; an array (groups, features) of feature numbers; or a dictionary of these.
 
         Returns
         -------
         GroupTests
-            `statistic`, `df` and `p_values` of shape (groups, neurons), without the groups if `features` names one. The
+            `statistic`, `df` and `p_values` of shape (groups, neurons), without the groups if `features` names one, as the
+            label of a term with one input does. The
             reference is a chi-squared distribution; an F distribution where the dispersion was estimated; Hotelling's for
             clusters, of which there must be more than coefficients in a group. Under a penalty `df` is the mean of the
             statistic where the group is 0.
@@ -277,6 +291,6 @@ class Uncertainty:
         Wood (2013a), *Biometrika* 100:221-228; Wood (2013b), *Biometrika* 100:1005-1010; Zhang and Lin (2003), *Biostatistics*
         4:57-74; Liu and Xie (2020), *Journal of the American Statistical Association* 115:393-402.
         """
-        _, groups, one = as_feature_groups(features, self._estimates.values.shape[1] - 1)
-        tests = np.array([self._estimates.group_test(group) for group in groups]).swapaxes(0, 1)
-        return GroupTests(*(self._public(values[0] if one else values) for values in tests))
+        groups = as_feature_groups(features, self._layout)
+        tests = np.array([self._estimates.group_test(group) for group in groups.features]).swapaxes(0, 1)
+        return GroupTests(*(self._public(values[0] if groups.is_single else values) for values in tests))

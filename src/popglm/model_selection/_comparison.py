@@ -255,7 +255,7 @@ class _Study:
     def design(self, rows: np.ndarray):
         """Design of some rows, valid where all variants are."""
         values = self.activity, self.data.weight, self.other_offset
-        return make_design(self.data.features, rows, *values, mask=self.data.used)
+        return make_design(self.data.features, rows, *values, mask=None if self.data.used.all() else self.data.used)
 
     def model_and_params(self, rows: np.ndarray, coef, intercept):
         """Observation model with the dispersion of some rows, and parameters of (fits, neurons) as sums take them."""

@@ -111,6 +111,10 @@ class Regularizer:
         """Count the parts that may have strengths of their own."""
         return len(self.groups(n_features))
 
+    def part_labels(self, n_features: int) -> tuple[str, ...]:
+        """Name the kind of each part: "ridge", "differences" or "null space"."""
+        return ("ridge",) * self.n_parts(n_features)
+
     def quadratic_parts(self, n_features: int) -> QuadraticParts:
         """Return the parts of a sum of squares, each with a strength of its own; raise if the penalty is no sum of squares.
 
@@ -129,8 +133,8 @@ class Regularizer:
         self._require_quadratic(A is None)
         n_parts = self.n_parts(n_features)
         weights = self.l2_share * (part == np.arange(n_parts)[:, None])
-        labels = ("ridge",) * n_parts
-        return QuadraticParts(np.eye(n_features), weights, np.arange(n_parts), self.groups(n_features), labels)
+        sizes, labels = self.groups(n_features), self.part_labels(n_features)
+        return QuadraticParts(np.eye(n_features), weights, np.arange(n_parts), sizes, labels)
 
     def _require_quadratic(self, has_parts=True):
         if self.l1_share or not has_parts:
@@ -215,7 +219,11 @@ class BlockPenalty(Regularizer):
 
     def n_parts(self, n_features: int) -> int:
         """Count the parts that may have strengths of their own."""
-        return len(_stack_parts(self, n_features).group)
+        return len(self.part_labels(n_features))
+
+    def part_labels(self, n_features: int) -> tuple[str, ...]:
+        """Name the kind of each part, in the order of the inputs."""
+        return _stack_parts(self, n_features).labels
 
 
 @lru_cache(maxsize=16)

@@ -10,8 +10,6 @@ from popglm._checks.values import as_number, list_names, warn_user
 from popglm._pynapple import Epochs, SpikeTrains, as_object_array, make_ts_group
 from popglm._types import Numbers
 
-__all__ = ["group_spikes"]
-
 MAX_WHOLE = 10  # so many times in seconds may be whole numbers by chance
 MAX_OUTSIDE = 0.5  # share of the spikes outside the epochs from which on unit or clock of the times must be wrong
 MIN_COVERED = 0.05  # share of the recording that spikes should cover
@@ -238,7 +236,3 @@ def _warn_crowded(times: np.ndarray, epochs: Epochs, sampling_rate: Any) -> None
         warn_user(
             f"{came}, {100 * np.ptp(times) / length:.2g} % of the {length:g} s of `epochs`.{divided}", RuntimeWarning
         )
-
-
-def __dir__():
-    return __all__
