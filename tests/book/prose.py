@@ -129,7 +129,8 @@ def find_odd_headings(text: str) -> list[str]:
         words = re.findall(r"[\w-]+", re.sub(r"`[^`]*`|\$[^$]*\$|\"[^\"]*\"|\{[^}]*\}", "", heading))
         capitals = [w for w in words[1:] if w[0].isupper() and w[1:].islower() and w not in PROPER_NAMES.split()]
         capitals = [w for w in capitals if not re.search(rf"[:.?] {w}", heading)]
-        asks = re.match(r"(How|What|Which|Why|When|Where)\b", heading) and not re.search(r"\b(it|they|them)\b", heading)
+        asks = re.search(r"(?i)(?:^|: )(how|what|which|why|when|where)\b", heading)
+        asks = asks and not re.search(r"\b(it|they|them)\b", heading)
         if capitals or heading.endswith(".") or re.match(r"[a-z]{2}", heading) or (heading.endswith("?") and not asks):
             odd.append(heading)
     return odd
