@@ -7,6 +7,10 @@ from popglm._sums.scale import MAX_POISSON_DISPERSION
 from popglm.glm._fitted import Fitted
 
 STOPPED_EARLY = "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs"
+EVIDENCE_STOPPED_EARLY = (
+    "the fit by evidence stopped before it converged, as events may be too few to choose strengths. Raise `maxiter` in "
+    "solver_kwargs, give a number for `regularizer_strength`"
+)
 SOLVER_STOPPED_EARLY = (
     "the solver that `solver_name` names stopped before the optimum. Leave out `solver_name` for the default solver; or scale "
     "X, so that its features have standard deviations near 1, lower `tol` and raise `maxiter` in solver_kwargs"
@@ -93,7 +97,7 @@ def _warn_of_collinear(collinear, names):
     if len(collinear):
         text = (
             f"feature {list_names(collinear, names)}: a sum of other features, to the precision of X. Predictions are right "
-            "wherever this holds, but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
+            "wherever this holds, but coefficients are not unique. Leave out features, use fewer functions, or a penalty on all of them, as Ridge."
         )
         warn_user(text, RuntimeWarning)
 
