@@ -169,7 +169,7 @@ def test_wrong_labels_kinds_and_weights_say_the_fix(fitted):
     alone = uncertainty(GLM().fit(plain, Y[20:, 0]), plain, Y[20:, 0])
     wrong = "posterior" if name == "none" else "fisher"
     cases = [
-        (lambda: errors.test("headin"), "one of 'heading', 'coupling'; got 'headin'. Did you mean 'heading'"),
+        (lambda: errors.test("heading_x"), "one of 'heading', 'coupling'; got 'heading_x'. Did you mean 'heading'"),
         (lambda: errors.test(["heading", "speed"]), "one of 'heading', 'coupling'; got 'speed'"),
         (lambda: errors.bands(curves), "whose functions these are: .* terms 'heading', 'coupling'. Give a label"),
         (lambda: errors.bands(curves, "coupling"), r"6 features for each filter, .*; got \[4, 4, 4\]"),

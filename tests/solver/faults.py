@@ -154,7 +154,7 @@ FAULTS = {
         "np.exp(step.strengths.log_strength) / nats[n]",
         "np.exp(step.strengths.log_strength) / problem.bins[n]",
         "solver/test_evidence.py",
-        "population and Gaussian",
+        "units_of_y",
     ),
     "a never visited function is held at 0": Fault(
         "_solver/preconditioner.py",

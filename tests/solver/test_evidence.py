@@ -111,6 +111,14 @@ def test_a_population_is_fitted_as_its_neurons(name):
     np.testing.assert_allclose(population.log_evidence_[1], single.log_evidence_, rtol=1e-6)
 
 
+def test_units_of_y_change_no_strength():
+    """Of a Gaussian: prior and scale change alike, so that strengths per bin stay what they are."""
+    y = Y["Gaussian"][:, 0]
+    one, other = (fit(X, factor * y, "Gaussian", estimator=GLM) for factor in (1, 3))
+    np.testing.assert_allclose(other.edf_, one.edf_, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(other.strength_, one.strength_, rtol=0.02)
+
+
 def test_lazy_and_streamed_features_give_the_same_fit():
     dense = fit(X, Y["Poisson"])
     lazy = fit(BASIS.lazy_features(POSITION, SPEED), Y["Poisson"], penalty=Smoothness())
