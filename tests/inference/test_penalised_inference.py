@@ -217,7 +217,9 @@ def test_a_group_of_several_strengths_is_tested_on_its_degrees_of_freedom():
     """One strength for all parts is one variance, several are more; not one for each part that evidence would choose."""
     X, y = penalised_data("Poisson")
     for strengths, truncated in (([0.3, 0.3], False), ([0.3, 0.1], True)):
-        model = GLM(regularizer=Mixed([Ridge(4), Smoothness(6, ridge=1.0)]), regularizer_strength=np.array(strengths)).fit(X, y)
+        model = GLM(
+            regularizer=Mixed([Ridge(4), Smoothness(6, ridge=1.0)]), regularizer_strength=np.array(strengths)
+        ).fit(X, y)
         errors = uncertainty(model, X, y)
         rank = errors._estimates.posterior.test_rank.sum()
         df = errors.test(np.arange(10)).df

@@ -322,3 +322,14 @@ def test_a_constant_input_is_named_constant(strength):
         GLM(regularizer="Smoothness", regularizer_strength=strength).fit(X, rng.poisson(0.3, 2000))
     (message,) = [str(warning.message) for warning in caught]
     assert message.startswith("feature 12, 13, 14, 15: the same value in every valid bin")
+
+
+def test_an_input_that_comes_twice_is_named():
+    X = np.hstack([BASIS.compute_features(POSITION, SPEED), BASIS.compute_features(SPEED, SPEED[::-1])])
+    with pytest.warns(RuntimeWarning, match="feature 16, 17, .* the same as those of another input"):
+        fit(X, Y["Poisson"], penalty=Smoothness((8,) * 4))
+    mask = np.ones((32, 3))
+    mask[16:24] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(X, Y["Poisson"], penalty=Smoothness((8,) * 4), settings={"feature_mask": mask})

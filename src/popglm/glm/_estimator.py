@@ -84,8 +84,8 @@ class Estimator(Model):
         RuntimeWarning
             Names neurons without a valid bin, and those that are silent, always active, constant, separated, not
             overdispersed, or not converged; features that are collinear, or that no event comes with, alone or, where it is
-            cheap to find, in a weighted sum. If more than a tenth of the rows is lost to missing values, beyond what windows
-            explain; if the fit has ended, but its last checkpoint cannot be written.
+            cheap to find, in a weighted sum; by evidence, inputs that come twice. If more than a tenth of the rows is lost to
+            missing values, beyond what windows explain; if the fit has ended, but its last checkpoint cannot be written.
         UserWarning
             If y looks like spike times.
 

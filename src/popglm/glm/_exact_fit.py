@@ -92,6 +92,7 @@ def _as_result(settings: Settings, design, fit, fitted: Fitted, evidence: Eviden
         strength=settings.as_user_array(evidence.strength.T),
         edf=settings.as_user_array(evidence.edf.T),
         log_evidence=log_evidence,
+        repeated=evidence.repeated,
     )
 
 

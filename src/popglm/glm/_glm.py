@@ -42,13 +42,13 @@ class GLM(Estimator):
     scale_ : shape (1,)
         Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
     strength_ : shape (parts,)
-        With strengths by evidence: those found, as `regularizer_strength` takes them, for the same fit and errors. NaN where there is
-        nothing to fit: then numpy.nan_to_num(strength_).
+        With strengths by evidence: those found, which `regularizer_strength` takes for the same fit and errors. NaN where
+        there is nothing to fit: then numpy.nan_to_num(strength_).
     edf_ : shape (inputs,)
         With strengths by evidence: effective degrees of freedom of the filter of each input.
     log_evidence_ : shape (1,)
-        With strengths by evidence: logarithm of the restricted likelihood at its maximum, by Laplace's approximation; of a Gamma at
-        Pearson's dispersion, which is not its maximum.
+        With strengths by evidence: logarithm of the restricted likelihood at its maximum, by Laplace's approximation; for a
+        Gamma at Pearson's dispersion.
     bin_size_ : float
         In seconds, if X or y has times. New data must have the same, and the same names of columns in the same order.
 

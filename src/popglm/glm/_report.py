@@ -39,6 +39,8 @@ def warn_of_fit(fitted: Fitted, stopped_early=STOPPED_EARLY, stalled=STALLED):
     if fitted.findings is not None:
         _warn_of_collinear(fitted.findings.collinear, fitted.names.features)
         warn_of_constant(fitted.findings.constant_features, fitted.names.features)
+    if fitted.evidence is not None:
+        _warn_of_repeated(fitted.evidence.repeated, fitted.names.features)
 
 
 def _warn_of_findings(fitted: Fitted, ended):
@@ -97,7 +99,18 @@ def _warn_of_collinear(collinear, names):
     if len(collinear):
         text = (
             f"feature {list_names(collinear, names)}: a sum of other features, to the precision of X. Predictions are right "
-            "wherever this holds, but coefficients are not unique. Leave out features, use fewer functions, or a penalty on all of them, as Ridge."
+            "wherever this holds, but coefficients are not unique. Leave out features, use fewer functions, or a penalty on "
+            "all of them, as Ridge."
+        )
+        warn_user(text, RuntimeWarning)
+
+
+def _warn_of_repeated(repeated, names):
+    """Warn of inputs that come twice: each has a share of one effect."""
+    if len(repeated):
+        text = (
+            f"feature {list_names(repeated, names)}: the same as those of another input. Predictions are right, but the two "
+            "inputs share one effect, so that tests of each alone may find none. Leave one of them out."
         )
         warn_user(text, RuntimeWarning)
 

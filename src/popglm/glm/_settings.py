@@ -136,7 +136,7 @@ def resolve_settings(estimator, X=None, known=None) -> Settings:
 
 
 def _resolve_penalty(penalty, strength, layout):
-    """Penalty for strengths that are given, and if they are those of a fit by evidence: an array with one for each part of it."""
+    """Penalty for given strengths, and if they are as those of a fit by evidence: an array with one for each of its parts."""
     n_features = sum(one.n_features for one in layout)
     given = penalty.resolve(layout)
     if not strength.ndim or penalty.l1_share or any(one.trouble for one in layout):
