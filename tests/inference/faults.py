@@ -20,13 +20,6 @@ FAULTS = {
     "a test of what the data do not determine": Fault(
         "inference/_estimates.py", "(size > MIN_DIRECTION_NORM)", "(size > 2)", "sums/test_rank.py", "tuning_curve"
     ),
-    "strengths of all parts that are given are known": Fault(
-        "glm/_settings.py",
-        "chosen = n_strengths == by_evidence.n_parts(n_features)",
-        "chosen = False",
-        "inference/test_filter_evidence.py",
-        "errors_at_the_strengths",
-    ),
     "few clusters are as many": Fault(
         "inference/_estimates.py",
         "self.df / np.maximum(residual_df, 1))",
