@@ -188,7 +188,7 @@ CALLS = {
     "collinear features": (
         lambda s: PopulationGLM().fit(np.c_[s.X, s.X[:, 0]], s.y),
         lambda s: PopulationGLM(regularizer="Ridge", regularizer_strength=0.1).fit(np.c_[s.X, s.X[:, 0]], s.y),
-        "or a Ridge penalty",
+        "or a penalty on all of them, as Ridge",
     ),
     "a feature without events": (
         lambda s: PopulationGLM().fit(np.c_[s.X, s.y.max(1) == 0], s.y),

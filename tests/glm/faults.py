@@ -13,6 +13,13 @@ FAULTS = {
         "glm/test_unseen.py",
         "not_recorded",
     ),
+    "strengths of all parts that are given are known": Fault(
+        "glm/_settings.py",
+        "chosen = n_strengths == by_evidence.n_parts(n_features)",
+        "chosen = False",
+        "inference/test_filter_evidence.py",
+        "errors_at_the_strengths",
+    ),
     "null model from the training data": Fault(
         "glm/_access.py", 'NULL_SOURCES) == "scored"', 'NULL_SOURCES) == "none"', "glm/test_score.py", "mcfadden"
     ),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from popglm.basis import BSplineEval
+from popglm.batching import sequential_blocks
 from popglm.glm import GLM, PopulationGLM
 from popglm.inference import uncertainty
 from popglm.inference._filter_evidence import ConditionalFilter, cauchy_combination
@@ -91,6 +92,27 @@ def test_the_sandwich_keeps_the_level_under_drift():
         share[name] = (uncertainty(model, X, y, **settings).test(FLAT).p_values < 0.05).mean()
     assert share["sandwich"] < 0.12
     assert share["posterior"] > 2 * share["sandwich"]
+
+
+def refits(model, y, X, lazy):
+    """Yield the name and the fit at the strengths of a fit by evidence, of dense, lazy and batched data."""
+    given = {"regularizer_strength": model.strength_}
+    yield "dense", PopulationGLM(regularizer=PENALTY, **given).fit(X, y), X
+    yield "lazy", PopulationGLM(regularizer="Smoothness", **given).fit(lazy, y), lazy
+    batched = PopulationGLM(regularizer="Smoothness", **given).fit_batches(sequential_blocks(lazy, y, 500), n_steps=300)
+    yield "batches", batched, lazy
+
+
+def test_errors_at_the_strengths_of_a_fit_by_evidence_are_those_of_this_fit():
+    """Strengths for each part were chosen by data, whoever passes them on; flat filters have bands."""
+    y = RNG.poisson(0.2 * np.exp(0.5 * np.sin(6 * A))[:, None], (N_BINS, 6))
+    lazy = (SPLINES + SPLINES).lazy_features(A, B)
+    model = fit(y)
+    errors, groups = uncertainty(model, X, y), {"curve": CURVE, "flat": FLAT}
+    for name, again, features in refits(model, y, X, lazy):
+        found = uncertainty(again, features, y)
+        np.testing.assert_allclose(found.coef_se, errors.coef_se, rtol=1e-3, err_msg=name)
+        np.testing.assert_allclose(found.test(groups).p_values, errors.test(groups).p_values, rtol=1e-2, err_msg=name)
 
 
 def test_high_frequencies_are_found_too():

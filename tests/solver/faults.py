@@ -144,10 +144,24 @@ FAULTS = {
     ),
     "strengths of the null model's Hessian are kept": Fault(
         "_solver/evidence_fit.py",
-        "found.stage == 0 or change > SETTLED_CHANGE",
+        "found.stage == 0 or not settled",
         "False",
         "solver/test_evidence_mgcv.py",
         "those_of_mgcv",
+    ),
+    "a part comes and goes for ever": Fault(
+        "_solver/evidence_fit.py",
+        "found.stage < LAST_STAGE_OF_RETURN",
+        "True",
+        "solver/test_evidence.py",
+        "one_to_three_events",
+    ),
+    "coefficients of one event must settle as those of many": Fault(
+        "_solver/evidence_fit.py",
+        "max(SETTLED_CHANGE**2 * information, 2 * STAGE_TOL)",
+        "SETTLED_CHANGE**2 * information",
+        "solver/test_evidence.py",
+        "one_to_three_events",
     ),
     "strengths are per nat, not per bin": Fault(
         "_solver/evidence_fit.py",

@@ -284,3 +284,52 @@ def test_what_needs_numbers_says_so():
         PopulationGLM(regularizer="Ridge", regularizer_strength="evident").fit(X, y)
     with pytest.raises(ValueError, match="default solver"):
         fit(X, y, settings={"solver_name": "LBFGS"})
+
+
+def test_units_with_one_to_three_events_converge(recwarn):
+    """Of one event the Hessian with a filter and that without it may each prefer the other."""
+    x, y = np.linspace(0, 1, 300), np.zeros((300, 30))
+    y[np.arange(0, 300, 12), np.arange(25)] = 1
+    for n in range(5):
+        y[RNG.choice(300, 2 + n % 2, replace=False), 25 + n] = 1
+    X = np.asarray(BSplineEval(12, bounds=(0, 1)).compute_features(x))
+    model = fit(X, y, penalty=Smoothness(12))
+    assert model.converged_.all() and not recwarn.list
+    assert (model.edf_ < 2).all() and np.abs(model.coef_).max() < 20
+    # R 4.2.2, mgcv 1.8-41, REML, on features and penalties of this case: edf 0.76.
+    X = np.asarray(BSplineEval(6, bounds=(0, 1)).compute_features(x))
+    np.testing.assert_allclose(fit(X, y[:, :1], penalty=Smoothness(6)).edf_, 0.76, atol=0.03)
+
+
+def test_large_counts_raise_no_warning_of_numpy():
+    rng = np.random.default_rng(2)
+    heading, speed = (60 + 60 * rng.normal(size=1500)) % 360, rng.random(1500) * 60
+    y = rng.poisson(2e5 * np.exp(0.3 * np.cos(np.deg2rad(heading - 60))))
+    basis = CyclicBSplineEval(20, bounds=(0, 360)) + BSplineEval(14, bounds=(0, 60))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fit(basis.lazy_features(heading, speed), y, penalty="Smoothness", estimator=GLM).converged_.all()
+
+
+@pytest.mark.parametrize("strength", ["evidence", 0.01])
+def test_a_constant_input_is_named_constant(strength):
+    """Its functions have round-off of the sums, and the penalty ties them."""
+    rng = np.random.default_rng(0)
+    x = rng.random(2000)
+    basis = BSplineEval(12, bounds=(0, 1)) + BSplineEval(8, bounds=(0, 60))
+    X = basis.lazy_features(x, np.full(2000, 10.0))
+    with pytest.warns(RuntimeWarning) as caught:
+        GLM(regularizer="Smoothness", regularizer_strength=strength).fit(X, rng.poisson(0.3, 2000))
+    (message,) = [str(warning.message) for warning in caught]
+    assert message.startswith("feature 12, 13, 14, 15: the same value in every valid bin")
+
+
+def test_an_input_that_comes_twice_is_named():
+    X = np.hstack([BASIS.compute_features(POSITION, SPEED), BASIS.compute_features(SPEED, SPEED[::-1])])
+    with pytest.warns(RuntimeWarning, match="feature 16, 17, .* the same as those of another input"):
+        fit(X, Y["Poisson"], penalty=Smoothness((8,) * 4))
+    mask = np.ones((32, 3))
+    mask[16:24] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(X, Y["Poisson"], penalty=Smoothness((8,) * 4), settings={"feature_mask": mask})

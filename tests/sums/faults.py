@@ -102,8 +102,8 @@ FAULTS = {
     ),
     "ranks forget what digits are lost": Fault(
         "_sums/rank.py",
-        "32 * eps * max(1.0, (power[varying] / variance[varying]).max(initial=0))",
-        "32 * eps",
+        "CLEAR_EPSILONS * eps * max(1.0, (power[clear] / variance[clear]).max(initial=0))",
+        "CLEAR_EPSILONS * eps",
         "sums/test_rank.py",
         "difference_of_ranks",
     ),

@@ -141,11 +141,15 @@ class _Evaluation(NamedTuple):
 
 
 def maximise_evidence(
-    model: QuadraticModel, weights: Float[Array, "parts coordinates"], last: PartStrengths | None
+    model: QuadraticModel,
+    weights: Float[Array, "parts coordinates"],
+    last: PartStrengths | None,
+    may_return: bool = True,
 ) -> StrengthStep:
     """Maximise the evidence over the strengths of all parts, from those of the last step; the first step is a rough one.
 
-    `weights` are the eigenvalues of the parts of the penalty, 0 or more, in the coordinates of the model.
+    `weights` are the eigenvalues of the parts of the penalty, 0 or more, in the coordinates of the model. Parts that the last
+    step removed may come back if `may_return`.
     """
     tol = FIRST_GRADIENT_TOL if last is None else GRADIENT_TOL
     informed = _is_informed(model, weights)
@@ -153,7 +157,7 @@ def maximise_evidence(
         log_strength, removed = initial_log_strength(model, weights), ~informed
     else:
         log_strength, removed = last.log_strength, last.removed | ~informed
-    returned = np.zeros_like(removed)
+    returned, held = np.zeros_like(removed), removed & (not may_return)
     while True:
         log_strength, removed, evaluation = _climb(model, weights, log_strength, removed, tol)
         gain = _gains(evaluation, weights, log_strength, removed)
@@ -163,7 +167,7 @@ def maximise_evidence(
             removed = removed | (least if returned.any() else gain < MIN_GAIN)
             continue
         gain, best = _gains_of_return(model, weights, removed, evaluation)
-        returning = informed & ~returned & (gain > MIN_GAIN_OF_RETURN)
+        returning = informed & ~returned & ~held & (gain > MIN_GAIN_OF_RETURN)
         if not returning.any():
             break
         removed, returned = removed & ~returning, returned | returning
@@ -315,10 +319,12 @@ def _gains_of_return(
             continue
         cross, unit = model.hessian[own][:, kept], 1 / np.sqrt(weights[part, own])
         score = unit * (model.target[own] - cross @ here.coef)
-        information = unit[:, None] * (model.hessian[own][:, own] - cross @ here.inverse @ cross.T) * unit
-        values, vectors = np.linalg.eigh(information)
+        alone = unit[:, None] * model.hessian[own][:, own] * unit
+        values, vectors = np.linalg.eigh(alone - unit[:, None] * (cross @ here.inverse @ cross.T) * unit)
+        if values[-1] <= FLOOR_EPSILONS * machine_epsilon() * np.diag(alone).max():  # a sum of the others
+            continue
         values, squares = np.maximum(values, 0), (vectors.T @ score) ** 2
-        trials = np.log(max(values[-1], np.finfo(float).tiny)) + LOG_STRENGTH_GRID
+        trials = np.log(values[-1]) + LOG_STRENGTH_GRID
         strengths = np.exp(trials)[:, None]
         gains = (squares / (values + strengths) - np.log1p(values / strengths)).sum(1) / 2
         gain[part], best[part] = gains.max(), trials[np.argmax(gains)]

@@ -38,10 +38,13 @@ from popglm._sums.losses import standardised_hessians
 from popglm._sums.scale import chi_squared_sums
 
 MAX_STAGES = 25
+SAME_CORRELATION = 1 - 1e-5  # of two features that are one, to the round-off of sums
 STAGE_TOL = 1e-2  # gain, in nats, that coefficients may lack before the last stage: the quadratic model allows for it
 # Root mean square change of the linear predictor, weighted by the Hessian, from the point of a Hessian to the optimum of its
-# quadratic model, below which another Hessian would be the same.
+# quadratic model, below which another Hessian would be the same; so it is where the gain is below `STAGE_TOL`, of few events.
 SETTLED_CHANGE = 0.05
+# Stage from which a removed part stays so: of one event, the Hessian with it and that without it may each prefer the other.
+LAST_STAGE_OF_RETURN = 10
 MAX_HESSIAN_ENTRIES = 2e7  # of the Hessians that one pass sums
 Hessians = dict[int, Float[np.ndarray, "parameters parameters"]]
 
@@ -172,14 +175,16 @@ def _update_strengths(
             found.searching[n], found.log_determinants[n] = False, np.nan
             continue
         model = _quadratic_model(problem, state, n, hessians[n], nats[n]).rotate(parts.basis)
-        step = maximise_evidence(model.select(used[n]), parts.weights[:, used[n]], found.of_neuron(n, float(nats[n])))
+        last, may_return = found.of_neuron(n, float(nats[n])), found.stage < LAST_STAGE_OF_RETURN
+        step = maximise_evidence(model.select(used[n]), parts.weights[:, used[n]], last, may_return)
         found.strength[n], found.removed[n] = np.exp(step.strengths.log_strength) / nats[n], step.strengths.removed
         found.edf[n], found.log_determinants[n] = 0, step.log_determinants
         found.edf[n, used[n]] = step.edf
         move = -parts.basis.T @ problem.coordinates.to_model(state.accepted.point[[n]])[0][0]
         move[used[n]] += step.coef
-        change = np.sqrt(max(move @ model.hessian @ move, 0) / np.exp(model.log_intercept_information))
-        found.searching[n] = found.stage == 0 or change > SETTLED_CHANGE
+        change, information = max(move @ model.hessian @ move, 0), np.exp(model.log_intercept_information)
+        settled = change <= max(SETTLED_CHANGE**2 * information, 2 * STAGE_TOL)
+        found.searching[n] = found.stage == 0 or not settled
     return found._replace(stage=found.stage + 1)
 
 
@@ -237,4 +242,25 @@ def _with_evidence(fit: Fit, problem: Problem, found: Strengths, parts: Any) -> 
         strength=np.where(has_part, found.strength, np.nan),
         edf=np.where(fit.silent[:, None], np.nan, edf),
         log_determinants=found.log_determinants,
+        repeated=_repeated_features(problem, parts.sizes),
     )
+
+
+def _repeated_features(problem: Problem, sizes: np.ndarray) -> np.ndarray:
+    """Features of inputs whose every function is that of an earlier input, which some neuron has beside it."""
+    correlation, mask = problem.precondition.correlation, problem.precondition.mask[:, : sizes.sum()] > 0
+    inputs = np.split(np.arange(sizes.sum()), np.cumsum(sizes)[:-1])
+    repeated = [
+        later
+        for number, later in enumerate(inputs)
+        if any(_are_same(correlation, mask, earlier, later) for earlier in inputs[:number])
+    ]
+    return np.concatenate([np.zeros(0, int), *repeated])
+
+
+def _are_same(correlation: np.ndarray, mask: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
+    if len(one) != len(other):
+        return False
+    varying = (correlation[one, one] > 0) & (correlation[other, other] > 0)
+    shared = (mask[:, one].any(1) & mask[:, other].any(1)).any()
+    return bool(shared and varying.any() and (correlation[one, other][varying] > SAME_CORRELATION).all())

@@ -211,7 +211,7 @@ def begin_exact_fit(
     bins = as_divisor(bins)
     n_rows = np.maximum(bins, rows)
     objective = objective._replace(model=keep_digits(objective.model, events / bins))
-    problem, rank, constant = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, eps)
+    problem, rank, constant, unclear = prepare_problem(objective, mask, bins, null.mean, null.eta, moments, eps)
     if _has_own_profiles(problem):
         precondition = problem.precondition.with_own_hessians(problem.null_hessians(), problem.penalty_hessian)
         problem = problem._replace(precondition=precondition)
@@ -224,7 +224,7 @@ def begin_exact_fit(
         min_loss = eps * total(null_model_loss, design, problem.objective.model, null.intercept.astype(dtype)) / bins
     constants = FitConstants(
         null=null,
-        collinear=rank.collinear_features(mask),
+        collinear=np.union1d(rank.collinear_features(mask), unclear).astype(int),
         constant=constant,
         eventless=event_features == 0,
         n_params=rank.n_params(mask) + 1,

@@ -17,7 +17,7 @@ from popglm._solver.dispersion import DispersionMetric
 from popglm._solver.problem import Objective
 from popglm._solver.proximal import GroupNorms, make_hessian_product, minimise_quadratic
 from popglm._sums.losses import loss_curvature
-from popglm._sums.rank import Rank, central_moments, constant_features
+from popglm._sums.rank import Rank, central_moments, constant_features, unclear_features
 
 HESSIAN_JITTER = 1e-4  # added to diagonals of Hessians, relative to them, in the preconditioner only
 
@@ -257,11 +257,15 @@ class Problem(NamedTuple):
 
 
 class PreparedProblem(NamedTuple):
-    """Problem, rank of the features with the penalty, and numbers of the constant features that are not 0."""
+    """Problem, rank of the features with the penalty, and numbers of features: constant ones that are not 0, and `unclear`.
+
+    Unclear ones vary by hardly more than round-off of the sums.
+    """
 
     problem: Problem
     rank: Rank
     constant: Array
+    unclear: Array
 
     def n_params(self, mask: Float[Array, "neurons features"]) -> NeuronScalars:
         """Number of parameters of each neuron, the intercept included; under a sum of squares effective ones."""
@@ -301,14 +305,16 @@ def prepare_problem(
     unique = unique / _typical(np.diag(unique))
     if group_norms is not None:
         unique = unique + np.diag(np.repeat((group_norms.cost > 0).all(0), group_norms.sizes)[:-1])
-    active = varying & (np.asarray(mask) > 0).any(0)
     precondition = Preconditioner.from_correlation(
         correlation, hessian, strength, curvature, mask * varying, group_norms
     )
+    active, unclear = varying & (np.asarray(mask) > 0).any(0), varying & unclear_features(moments, eps)
+    correlation = np.where(unclear[:, None] == unclear, correlation, 0)  # between them it is round-off
     return PreparedProblem(
         problem=Problem(objective, bins, Coordinates(center, sd), precondition),
         rank=Rank.from_correlation(_with_unit_diagonal(correlation + unique), active, tol),
         constant=constant_features(moments, varying),
+        unclear=np.flatnonzero(unclear),
     )
 
 

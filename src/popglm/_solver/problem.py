@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 class Objective(NamedTuple):
@@ -26,12 +26,14 @@ class Evidence(NamedTuple):
     """Strengths of largest evidence, with what they leave of each neuron's filters; NaN for silent neurons.
 
     `edf` are effective degrees of freedom of each input. The evidence is the penalised log-likelihood plus
-    `log_determinants`: half the logarithm of the ratio of prior and posterior precision.
+    `log_determinants`: half the logarithm of the ratio of prior and posterior precision. `repeated` are the features of inputs
+    that are the same as an earlier one.
     """
 
     strength: Float[np.ndarray, "neurons parts"]
     edf: Float[np.ndarray, "neurons inputs"]
     log_determinants: Float[np.ndarray, " neurons"]
+    repeated: Int[np.ndarray, " repeated"]
 
 
 class FeatureRank(NamedTuple):

@@ -6,6 +6,8 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float, Int
 
+ROUND_OFF_EPSILONS = 8  # of a variance relative to the mean square, below which the sums show none
+CLEAR_EPSILONS = 32  # above which it is more than their round-off
 # Parts of a unit vector below this norm are round-off of single precision.
 MIN_DIRECTION_NORM = 3e-3
 
@@ -80,5 +82,12 @@ def central_moments(
     mean = first / n
     covariance = gram / n - np.outer(mean, mean)
     variance, power = np.diag(covariance), np.diag(gram) / n
-    varying = variance > 8 * eps * power
-    return mean, covariance, varying, 32 * eps * max(1.0, (power[varying] / variance[varying]).max(initial=0))
+    varying, clear = variance > ROUND_OFF_EPSILONS * eps * power, variance > CLEAR_EPSILONS * eps * power
+    return mean, covariance, varying, CLEAR_EPSILONS * eps * max(1.0, (power[clear] / variance[clear]).max(initial=0))
+
+
+def unclear_features(moments: tuple, eps: float) -> Bool[np.ndarray, " features"]:
+    """Mark the features that are not 0 and vary by hardly more than round-off of the sums: constant ones are among them."""
+    _, covariance, _, _ = central_moments(moments, eps)
+    power = np.diag(moments[2]) / moments[0]
+    return (power > 0) & (np.diag(covariance) <= CLEAR_EPSILONS * eps * power)

@@ -54,7 +54,7 @@ def fit_by_batches(
 ):
     """Fit by batches. Return the fit, the state from which a later call continues, and the history of the steps."""
     require_batches(batches)
-    if settings.objective.penalty.needs_layout():
+    if settings.needs_layout:
         batches, layout = read_batch_layout(batches)
         settings = settings.with_layout(lambda: layout)
     n_steps = as_positive_integer("n_steps", n_steps)

@@ -9,7 +9,7 @@ from popglm.glm._batch_fit import fit_by_batches
 from popglm.glm._exact_fit import fit_to_data
 from popglm.glm._model import Model
 from popglm.glm._path_fit import Path, fit_along_path
-from popglm.glm._report import BATCHES_STALLED, SOLVER_STOPPED_EARLY, STOPPED_EARLY, warn_of_fit
+from popglm.glm._report import BATCHES_STALLED, EVIDENCE_STOPPED_EARLY, SOLVER_STOPPED_EARLY, STOPPED_EARLY, warn_of_fit
 from popglm.glm._settings import resolve_settings
 from popglm.glm._updates import initial_params, initial_solver_state, update_params
 
@@ -84,8 +84,8 @@ class Estimator(Model):
         RuntimeWarning
             Names neurons without a valid bin, and those that are silent, always active, constant, separated, not
             overdispersed, or not converged; features that are collinear, or that no event comes with, alone or, where it is
-            cheap to find, in a weighted sum. If more than a tenth of the rows is lost to missing values, beyond what windows
-            explain; if the fit has ended, but its last checkpoint cannot be written.
+            cheap to find, in a weighted sum; by evidence, inputs that come twice. If more than a tenth of the rows is lost to
+            missing values, beyond what windows explain; if the fit has ended, but its last checkpoint cannot be written.
         UserWarning
             If y looks like spike times.
 
@@ -103,7 +103,8 @@ class Estimator(Model):
         fitted = fit_to_data(settings, X, y, sample_weight, offset, init_params, progress, checkpoint)
         self._store(fitted)
         self._keep_layout(settings.layout)
-        warn_of_fit(fitted, STOPPED_EARLY if settings.solver_name is None else SOLVER_STOPPED_EARLY)
+        stopped_early = EVIDENCE_STOPPED_EARLY if settings.evidence else STOPPED_EARLY
+        warn_of_fit(fitted, stopped_early if settings.solver_name is None else SOLVER_STOPPED_EARLY)
         return self
 
     def fit_path(

@@ -93,17 +93,24 @@ def _as_result(settings: Settings, design, fit, fitted: Fitted, evidence: Eviden
         strength=settings.as_user_array(evidence.strength.T),
         edf=settings.as_user_array(evidence.edf.T),
         log_evidence=log_evidence,
+        repeated=evidence.repeated,
     )
 
 
 def _with_true_constants(features: FeatureRank, data, exact: bool) -> FeatureRank:
-    """Of the features that look constant in the precision of the sums, those that are; the default solver needs all to be."""
+    """Of the features that look constant in the precision of the sums, or as a sum of others, those that are constant.
+
+    Those that look constant must be so for the default solver.
+    """
+    X, activity, suspects, weight, offset = data
     if exact:
         require_constant(*data)
-    elif len(features.constant):
-        _, _, varies = find_ranges(*data)
-        features = features._replace(constant=features.constant[~varies])
-    return features
+    suspects = np.union1d(suspects, features.collinear).astype(int)
+    if not len(suspects):
+        return features
+    _, high, varies = find_ranges(X, activity, suspects, weight, offset)
+    constant = suspects[~varies & ((high != 0) | np.isin(suspects, features.constant))]
+    return features._replace(constant=constant, collinear=np.setdiff1d(features.collinear, suspects[~varies]))
 
 
 def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -> Fitted:

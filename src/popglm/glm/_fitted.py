@@ -20,11 +20,15 @@ class Parameters(NamedTuple):
 
 
 class EvidenceResult(NamedTuple):
-    """Strengths of largest evidence in the user's shapes, effective degrees of freedom and logarithm of the evidence."""
+    """Strengths of largest evidence in the user's shapes, effective degrees of freedom and logarithm of the evidence.
+
+    `repeated` are the features of inputs that are the same as an earlier one.
+    """
 
     strength: np.ndarray
     edf: np.ndarray
     log_evidence: np.ndarray
+    repeated: np.ndarray
 
 
 class Findings(NamedTuple):

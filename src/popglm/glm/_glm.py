@@ -25,7 +25,8 @@ class GLM(Estimator):
     regularizer_strength
         Strength of the penalty on the scale of the mean loss, or an array with one for each feature, or for each part of a
         penalty that has several; None is the regularizer's own (1). "evidence": the data choose a strength for each part of
-        `Ridge`, `Smoothness` or `Mixed`, the maximum of the restricted likelihood (REML).
+        `Ridge`, `Smoothness` or `Mixed`, the maximum of the restricted likelihood (REML). A plain array as X says nothing of
+        its inputs and counts as one: give `sizes` and `cyclic` of the penalty.
     solver_name
         None for the exact solver of this package. "GradientDescent", "LBFGS", "BFGS", "NonlinearCG" or
         "ProximalGradient" for jaxopt's.
@@ -41,11 +42,13 @@ class GLM(Estimator):
     scale_ : shape (1,)
         Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
     strength_ : shape (parts,)
-        With strengths by evidence: those found, as `regularizer_strength` takes them. NaN where there is nothing to fit.
+        With strengths by evidence: those found, which `regularizer_strength` takes for the same fit and errors. NaN where
+        there is nothing to fit: then numpy.nan_to_num(strength_).
     edf_ : shape (inputs,)
         With strengths by evidence: effective degrees of freedom of the filter of each input.
     log_evidence_ : shape (1,)
-        With strengths by evidence: logarithm of the restricted likelihood at its maximum, by Laplace's approximation.
+        With strengths by evidence: logarithm of the restricted likelihood at its maximum, by Laplace's approximation; for a
+        Gamma at Pearson's dispersion.
     bin_size_ : float
         In seconds, if X or y has times. New data must have the same, and the same names of columns in the same order.
 

@@ -105,7 +105,7 @@ class Model(RegressorMixin, BaseEstimator, ABC):
         if fitted.convergence is not None:
             self.n_iter_, self.converged_, _ = fitted.convergence
         if fitted.evidence is not None:
-            self.strength_, self.edf_, self.log_evidence_ = fitted.evidence
+            self.strength_, self.edf_, self.log_evidence_, _ = fitted.evidence
         if fitted.null_mean is not None:
             self._train_mean = fitted.null_mean
         features, self._columns, bin_size = fitted.names

@@ -7,6 +7,10 @@ from popglm._sums.scale import MAX_POISSON_DISPERSION
 from popglm.glm._fitted import Fitted
 
 STOPPED_EARLY = "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs"
+EVIDENCE_STOPPED_EARLY = (
+    "the fit by evidence stopped before it converged, as events may be too few to choose strengths. Raise `maxiter` in "
+    "solver_kwargs, give a number for `regularizer_strength`"
+)
 SOLVER_STOPPED_EARLY = (
     "the solver that `solver_name` names stopped before the optimum. Leave out `solver_name` for the default solver; or scale "
     "X, so that its features have standard deviations near 1, lower `tol` and raise `maxiter` in solver_kwargs"
@@ -36,6 +40,8 @@ def warn_of_fit(fitted: Fitted, stopped_early=STOPPED_EARLY, stalled=STALLED):
         _warn_of_collinear(fitted.findings.collinear, fitted.names.features)
         warn_of_constant(fitted.findings.constant_features, fitted.names.features)
         warn_of_unseen(fitted.findings.unseen, fitted.names.features)
+    if fitted.evidence is not None:
+        _warn_of_repeated(fitted.evidence.repeated, fitted.names.features)
 
 
 def _warn_of_findings(fitted: Fitted, ended):
@@ -95,7 +101,18 @@ def _warn_of_collinear(collinear, names):
     if len(collinear):
         text = (
             f"feature {list_names(collinear, names)}: a sum of other features, to the precision of X. Predictions are right "
-            "wherever this holds, but coefficients are not unique. Leave out features, use fewer functions, or a Ridge penalty."
+            "wherever this holds, but coefficients are not unique. Leave out features, use fewer functions, or a penalty on "
+            "all of them, as Ridge."
+        )
+        warn_user(text, RuntimeWarning)
+
+
+def _warn_of_repeated(repeated, names):
+    """Warn of inputs that come twice: each has a share of one effect."""
+    if len(repeated):
+        text = (
+            f"feature {list_names(repeated, names)}: the same as those of another input. Predictions are right, but the two "
+            "inputs share one effect, so that tests of each alone may find none. Leave one of them out."
         )
         warn_user(text, RuntimeWarning)
 

@@ -37,7 +37,8 @@ class Settings(NamedTuple):
     """Settings of an estimator, resolved: `objective` holds the observation model, the penalty and its strength.
 
     `solver_name` is None for the default solver; `single` is True for a `GLM`, whose arrays have no axis of neurons.
-    `layout` lists the inputs of the features, if the penalty needs them.
+    `layout` lists the inputs of the features, if the penalty needs them. Strengths are `chosen` by data if this fit finds them,
+    or if they are an array with one for each part, as such a fit has found them.
     """
 
     objective: Objective
@@ -47,6 +48,7 @@ class Settings(NamedTuple):
     single: bool
     evidence: bool = False  # the strengths are those of largest evidence
     layout: object = None
+    chosen: bool = False
 
     @property
     def y_dims(self):
@@ -62,16 +64,23 @@ class Settings(NamedTuple):
         """Drop the axis of neurons, the last, where there is one neuron."""
         return array[..., 0] if self.single else array
 
+    @property
+    def needs_layout(self):
+        """True if the inputs of the features tell the penalty, or its strengths, something."""
+        penalty, strength = self.objective.penalty, self.objective.strength
+        return bool(self.evidence or strength.ndim or penalty.needs_layout())
+
     def with_layout(self, read):
         """Settings whose penalty knows the inputs that features are made of; `read` gives their layout."""
         penalty, strength = self.objective.penalty, self.objective.strength
-        n_strengths = strength.shape[-1] if strength.ndim else 1
-        if not penalty.needs_layout(self.evidence or n_strengths > 1):
+        if not self.needs_layout:
             return self
         layout = read()
-        by_evidence = self.evidence or _are_by_evidence(n_strengths, penalty, layout)
-        penalty = penalty.resolve(layout, by_evidence=by_evidence)
-        return self._replace(objective=self.objective._replace(penalty=penalty), layout=layout)
+        if self.evidence:
+            penalty, chosen = penalty.resolve(layout, by_evidence=True), True
+        else:
+            penalty, chosen = _resolve_penalty(penalty, strength, layout)
+        return self._replace(objective=self.objective._replace(penalty=penalty), layout=layout, chosen=chosen)
 
     def with_numeric_strength(self, method):
         """These settings, for a method that is no fit to all data; raise if strengths are to be chosen by evidence."""
@@ -126,12 +135,16 @@ def resolve_settings(estimator, X=None, known=None) -> Settings:
     return settings if X is None else settings.with_layout(lambda: read_layout(X, known))
 
 
-def _are_by_evidence(n_strengths, penalty, layout):
-    """Return whether an array has a strength for each part that evidence would choose, as `strength_` of such a fit has."""
+def _resolve_penalty(penalty, strength, layout):
+    """Penalty for given strengths, and if they are as those of a fit by evidence: an array with one for each of its parts."""
     n_features = sum(one.n_features for one in layout)
-    if n_strengths in (1, penalty.resolve(layout).n_parts(n_features)):
-        return False
-    return n_strengths == penalty.resolve(layout, by_evidence=True).n_parts(n_features)
+    given = penalty.resolve(layout)
+    if not strength.ndim or penalty.l1_share or any(one.trouble for one in layout):
+        return given, False
+    by_evidence = penalty.resolve(layout, by_evidence=True)
+    n_strengths = strength.shape[-1]
+    chosen = n_strengths == by_evidence.n_parts(n_features)
+    return by_evidence if chosen and n_strengths != given.n_parts(n_features) else given, chosen
 
 
 def resolve_observation_model(estimator) -> observation_models.ObservationModel:

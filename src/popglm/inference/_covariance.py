@@ -73,9 +73,10 @@ def uncertainty(
     whose bands cover the truth on average over the points of a filter. H is here the observed information, for every kind, and
     the sandwich is :math:`A^{-1} (B + n S / \varphi) A^{-1}`, with B the sum of products of scores: variance and squared bias.
     An estimated dispersion is Pearson's chi-squared over n less the effective degrees of freedom. Coefficients that the data
-    do not determine but the penalty does have finite errors. Where strengths were chosen by evidence, what their own
-    uncertainty adds is included: the posterior of a filter is then a mixture over its strengths, with a half-Cauchy prior of
-    its standard deviation (Gelman 2006), so that a filter that was found flat has a band.
+    do not determine but the penalty does have finite errors. Where strengths were chosen by evidence, or are an array with one
+    for each part that evidence would choose, as `strength_` of such a fit, what their own uncertainty adds is included: the
+    posterior of a filter is then a mixture over its strengths, with a half-Cauchy prior of its standard deviation (Gelman
+    2006), so that a filter that was found flat has a band.
 
     It costs two or three passes over the data and 2 x time x features² x neurons operations, as much as features / 20 fits;
     memory is 8 bytes x neurons x features², and four times that under a penalty.
@@ -83,7 +84,8 @@ def uncertainty(
     Parameters
     ----------
     model
-        A fitted `GLM` or `PopulationGLM`, without a penalty or with a quadratic one, its strengths given or chosen by evidence.
+        A fitted `GLM` or `PopulationGLM`, without a penalty or with a quadratic one. A number as its strength counts as
+        known, an array with one for each part as chosen by the data, even if there is one part.
     X, y
         The data of the fit; X may be lazy.
     kind

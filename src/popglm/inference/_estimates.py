@@ -181,7 +181,7 @@ class Estimates(NamedTuple):
         if not len(inputs) or not np.isfinite(self.covariance[neuron][np.ix_(group, group)]).all():
             return []
         one = ConditionalFilter.of(posterior, neuron, self.values[neuron, :-1] + posterior.step[neuron], inputs)
-        if not one.weights.any() or not one.n_informed:
+        if not (one.weights.any() and one.strength.all() and one.n_informed):
             return []
         sandwich = self.covariance_at_strengths[neuron] if self.is_sandwich else None
         return one.statistics(one.score_covariance(sandwich))

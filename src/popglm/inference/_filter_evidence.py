@@ -218,7 +218,7 @@ def strength_uncertainty(
         to_all = np.vstack([np.eye(len(posterior.intercept_slope[neuron])), posterior.intercept_slope[neuron]])
         for i in range(len(posterior.prior.parts.sizes)):
             one = ConditionalFilter.of(posterior, int(neuron), coef[neuron] + posterior.step[neuron], np.array([i]))
-            if len(one.features) and one.weights.any():
+            if len(one.features) and one.weights.any() and one.strength.all():  # a strength of 0 was given
                 moved = to_all @ one.response
                 sandwich = covariance[neuron] if is_sandwich else None
                 added = one.extra_covariance(posterior.intercept_information[neuron], sandwich)

@@ -133,5 +133,5 @@ def as_model_and_prior(model, name, X=None, allow_penalty=False) -> tuple[Observ
         require_quadratic(penalty, strength, name, allow_penalty)
         n_neurons = len(model.intercept_)
         penalty.check(strength, len(model.coef_), n_neurons)
-        prior = Prior.from_strengths(penalty, strength, n_neurons, len(model.coef_), settings.evidence)
+        prior = Prior.from_strengths(penalty, strength, n_neurons, len(model.coef_), settings.chosen)
     return model_with_dispersion(model, f"inference about `{name}`"), prior

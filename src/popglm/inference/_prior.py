@@ -18,11 +18,11 @@ class Prior(NamedTuple):
     strength: Float[np.ndarray, "neurons parts"]
     sees: Bool[np.ndarray, "parts features"]
     labels: tuple[str, ...]
-    parts: Any = None  # of the penalty, where the strengths were chosen by evidence
+    parts: Any = None  # of the penalty, where the strengths were chosen by data
 
     @classmethod
     def from_strengths(
-        cls, penalty: Any, strength: np.ndarray, n_neurons: int, n_features: int, by_evidence: bool = False
+        cls, penalty: Any, strength: np.ndarray, n_neurons: int, n_features: int, chosen: bool = False
     ) -> "Prior":
         """Build from strengths as an `Objective` has them."""
         labels, (rows, part) = penalty.part_labels(n_features), penalty.differences(n_features)
@@ -30,7 +30,7 @@ class Prior(NamedTuple):
         if rows is not None:
             sees = sees.astype(np.float32) @ (rows != 0) > 0
         strength = np.broadcast_to(np.atleast_2d(strength), (n_neurons, len(labels)))
-        return cls(penalty, strength, sees, labels, penalty.quadratic_parts(n_features) if by_evidence else None)
+        return cls(penalty, strength, sees, labels, _parts_of(penalty, n_features) if chosen else None)
 
     def has_one_strength(self, neuron: Any, features: np.ndarray) -> bool:
         """True if all that penalises these features of a neuron has the same strength."""
@@ -77,6 +77,14 @@ class Posterior(NamedTuple):
             intercept_information=self.intercept_information / ratio[:, 0, 0],
             nats=self.nats / ratio[:, 0, 0],
         )
+
+
+def _parts_of(penalty, n_features):
+    """Parts of the penalty; None if a user's own sum of squares does not tell them."""
+    try:
+        return penalty.quadratic_parts(n_features)
+    except ValueError:
+        return None
 
 
 def penalty_strength(model, settings) -> np.ndarray:

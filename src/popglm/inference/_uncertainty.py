@@ -211,7 +211,8 @@ class Uncertainty:
         A pointwise band contains each point of the true filter with probability `level`. A simultaneous band contains all
         points together with this probability: read the shape of a filter from it. Its quantile is the least of three bounds:
         Bonferroni's, Scheffé's, and that by the length of the path of the filter's direction over the lags. Under a penalty,
-        it is that of the largest deviation of the posterior, from 2,000 directions of a fixed seed.
+        it is that of the largest deviation of the posterior, from 2,000 directions of a fixed seed; then both hold for filters
+        as smooth as the fit, and a peak that is narrower than few events can show may lie outside.
 
         Parameters
         ----------

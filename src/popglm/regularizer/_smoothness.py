@@ -28,8 +28,9 @@ class Smoothness(BlockPenalty):
     ----------
     sizes : int or tuple
         Number of functions of each input: ``basis.n_basis_funcs``, or a tuple with one number for each input, and in it a tuple
-        for a product: ``(12, (10, 8))``. None takes them from the features that a basis made; any other X is one input. An
-        input with at most `order` functions has no differences.
+        for a product: ``(12, (10, 8))``. None takes them from features that say what a basis made, lazy ones or those of
+        pynapple objects; a plain array, as `compute_features` makes of arrays, says nothing and counts as one input that is
+        not cyclic. An input with at most `order` functions has no differences.
     order : int or tuple of int
         Order of the differences, d: one for all inputs, or one for each.
     cyclic : bool or tuple
@@ -41,8 +42,8 @@ class Smoothness(BlockPenalty):
         ``select=True``, and where strengths are chosen by evidence.
     select : bool
         True: what the differences do not see is a part with a strength of its own, so that an input without effect can vanish.
-        False: it has the share `ridge`, or no penalty where strengths are chosen by evidence. None: True where they are, else
-        False.
+        False: it has the share `ridge`, or no penalty where strengths are chosen by evidence (so ``ridge=0`` gives such a fit
+        again at its strengths). None: True where they are, or are an array with as many, else False.
 
     Raises
     ------
