@@ -38,13 +38,15 @@ GAINS = {
     "second of two": ("both", "first"),
     "one": ("first", "none"),
 }
+STRENGTHS = np.geomspace(1e-3, 5e-2, 6)
 EVIDENCE = {"regularizer": Ridge(sizes=(FUNCTIONS,) * 3), "regularizer_strength": "evidence"}
 KINDS = {
     "no penalty": ({}, 5, {}, 0.0),
     "three folds": ({}, 3, {}, 0.0),
     "drift": ({}, 5, {"n_blocks": 4}, 0.4),
     "evidence": (EVIDENCE, 5, {}, 0.0),
-    "lasso": ({"regularizer": Lasso()}, 3, {"strengths": np.geomspace(1e-3, 5e-2, 6)}, 0.0),
+    "lasso": ({"regularizer": Lasso()}, 5, {"strengths": STRENGTHS}, 0.0),
+    "lasso, three folds": ({"regularizer": Lasso()}, 3, {"strengths": STRENGTHS}, 0.0),
 }
 
 
