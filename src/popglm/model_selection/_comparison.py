@@ -71,7 +71,8 @@ def compare(
         Features and activity, as for `fit`. Lazy features stay lazy. A bin is valid if all features that any variant uses are
         known.
     splits
-        As for `cross_validate_path`: a splitter, pairs (train, test) of row numbers, or a number of blocks.
+        As for `cross_validate_path`: a splitter, pairs (train, test) of row numbers, or a number of blocks. For a path take
+        five folds or more: the errors do not know that strengths, too, vary with the training data, which counts in few folds.
     strengths
         Shape (strengths,), increasing: a path, of which every training fold chooses one for each variant and neuron, by folds
         inside it. None takes the strength of the model, which may be "evidence".
