@@ -43,7 +43,7 @@ EVIDENCE = {"regularizer": Ridge(sizes=(FUNCTIONS,) * 3), "regularizer_strength"
 KINDS = {
     "no penalty": ({}, 5, {}, 0.0),
     "three folds": ({}, 3, {}, 0.0),
-    "drift": ({}, 5, {"n_blocks": 4}, 0.4),
+    "drift": ({}, 5, {"error_blocks": 4}, 0.4),
     "evidence": (EVIDENCE, 5, {}, 0.0),
     "lasso": ({"regularizer": Lasso()}, 5, {"strengths": STRENGTHS}, 0.0),
     "lasso, three folds": ({"regularizer": Lasso()}, 3, {"strengths": STRENGTHS}, 0.0),

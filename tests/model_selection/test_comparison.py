@@ -190,10 +190,10 @@ def test_strengths_by_evidence_and_their_parameters():
     X, y = small_data(9, n_bins=400)
     model = PopulationGLM(regularizer=Ridge(sizes=(2, 2)), regularizer_strength="evidence")
     result = compare(model, VARIANTS, X, y, SPLITS)
-    differ = result.sums.n_params
+    differ = result.sums.least_params
     assert (differ[0, 1] >= 0.5).all() and (differ[0, 2] <= 4).all() and (differ[1, 1] == 0).all()
     lasso = compare(PopulationGLM(regularizer=ElasticNet(0.9)), VARIANTS, X, y, SPLITS, strengths=[1e-9])
-    np.testing.assert_allclose(lasso.sums.n_params[0, 2], 4)
+    np.testing.assert_allclose(lasso.sums.least_params[0, 2], 4)
     np.testing.assert_allclose(lasso.scores, compare(PopulationGLM(), VARIANTS, X, y, SPLITS).scores, rtol=1e-4)
 
 
@@ -222,10 +222,51 @@ def test_the_variance_of_a_useless_input_is_that_of_its_quadratic_form(n_folds):
     gains = (step * gradients - m * step**2 / 2).sum((1, 2))
     bins, zeros = np.full((n_folds * 10, 1), m / 10), np.zeros((n_folds * 10, 1))
     of_params = np.full((2, 2, 1), float(p))
-    sums = GainSums(bins, zeros, zeros, np.zeros((n_folds * 10, 2, 1)), of_params, n_folds - 1.0)
+    sums = GainSums(bins, zeros, zeros, np.zeros((n_folds * 10, 2, 1)), of_params, of_params, n_folds - 1.0)
     error = sums.gain_and_error(0, 1)[1][0] * m * n_folds
     np.testing.assert_allclose(error, gains.std(), rtol=0.02)
     np.testing.assert_allclose(gains.mean(), -n_folds * p / (2 * (n_folds - 1)), rtol=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")
+def test_a_neuron_that_is_silent_in_training_spoils_no_other():
+    X, y = small_data(11, n_bins=300)
+    y = y.copy()
+    y[:, 2] = 0
+    y[280:, 2] = 1
+    model = PopulationGLM(regularizer="Ridge", regularizer_strength="evidence")
+    result = compare(model, VARIANTS, X, y, SPLITS)
+    assert np.isfinite(result.gain("all", "none").to_numpy()).all()
+    assert np.isfinite(result.gain("all", "none", pooled=True).to_numpy()).all()
+
+
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")
+def test_a_fold_without_training_bins_does_not_count():
+    X, y = small_data(12, n_bins=300)
+    y = y.astype(float)
+    y[100:, 0] = np.nan
+    result = compare(PopulationGLM(), VARIANTS, X, y, SPLITS)
+    assert (result.sums.bins[:10, 0] == 0).all() and result.gain("all", "none").iloc[0].isna().all()
+    assert result.scores.iloc[0].isna().all() and np.isfinite(result.scores.iloc[1:].to_numpy()).all()
+
+
+def test_a_weak_penalty_has_the_errors_of_none_in_few_folds():
+    X, y = small_data(13, n_bins=300)
+    splits = BlockSplit(2, window=3)
+    weak = compare(PopulationGLM(regularizer="Ridge", regularizer_strength=1e-9), VARIANTS, X, y, splits)
+    none = compare(PopulationGLM(), VARIANTS, X, y, splits)
+    large = none.gain("all", "none")["error"] > 0.02  # where blocks, not parameters, give the error
+    assert large.any()
+    np.testing.assert_allclose(weak.gain("all", "none")[large], none.gain("all", "none")[large], rtol=0.02)
+
+
+def test_labels_come_before_names_of_columns():
+    speed, counts = behaviour_and_counts()
+    basis = BSplineEval(4, bounds=(0, 1), label="speed") + RaisedCosineLogConv(2, window_size=5, label="coupling")
+    with pytest.raises(ValueError, match=r"which has '?speed'?, '?coupling"):
+        compare(PopulationGLM(), {"a": ["Speed"], "b": []}, basis.compute_features(speed, counts), counts, SPLITS)
+    with pytest.raises(ValueError, match="needs two inputs with names"):
+        compare(PopulationGLM(), "leave-one-out", BSplineEval(4, bounds=(0, 1)).compute_features(speed), counts, SPLITS)
 
 
 def recording(rng, w, intercept, n_bins):
@@ -266,10 +307,11 @@ BAD = {
     "a word": ("nested", {}, ValueError, "or \"leave-one-out\"; got 'nested'"),
     "a mask of another length": ({"a": np.ones(3), "b": []}, {}, ValueError, r"`variants\['a'\]` must have shape"),
     "leave-one-out without names": ("leave-one-out", {}, ValueError, "needs two inputs with names"),
+    "a path beside evidence": (VARIANTS, {"strengths": [1.0], "evidence": True}, ValueError, "Leave them out"),
     "both kinds of path": (VARIANTS, {"strengths": [1.0], "n_strengths": 2}, ValueError, "give one of them"),
     "a path without a penalty": (VARIANTS, {"strengths": [1.0]}, ValueError, "needs a penalty"),
     "a path of two folds": (VARIANTS, {"strengths": [1.0], "splits": 2}, ValueError, "three folds at least"),
-    "no blocks": (VARIANTS, {"n_blocks": 0}, ValueError, "`n_blocks`"),
+    "no blocks": (VARIANTS, {"error_blocks": 0}, ValueError, "`error_blocks`"),
 }
 
 
@@ -280,8 +322,10 @@ def test_refused_with_the_fix(name):
     penalty = "Ridge" if "splits" in options or "n_strengths" in options else "UnRegularized"
     splits = BlockSplit(options.get("splits", 3), window=0)
     options = {key: value for key, value in options.items() if key != "splits"}
+    strength = "evidence" if options.pop("evidence", False) else None
+    penalty = "Ridge" if strength else penalty
     with pytest.raises(kind, match=text):
-        compare(PopulationGLM(regularizer=penalty), variants, X, y, splits, **options)
+        compare(PopulationGLM(regularizer=penalty, regularizer_strength=strength), variants, X, y, splits, **options)
 
 
 def test_no_estimator():

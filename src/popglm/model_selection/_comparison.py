@@ -44,7 +44,7 @@ def compare(
     n_strengths: int | None = None,
     sample_weight: RowValues | None = None,
     offset: RowValues | None = None,
-    n_blocks: int = 10,
+    error_blocks: int = 10,
     progress: bool = False,
 ) -> Comparison:
     r"""Compare variants of a model by their held-out log-likelihoods: find the inputs that help to predict a neuron.
@@ -56,7 +56,7 @@ def compare(
        \log p(y_{tn} \mid x_t; \hat w_{an}^{(-k)}) - \log p(y_{tn} \mid x_t; \hat w_{bn}^{(-k)}) \right] .
 
     It estimates the gain on new data after a fit to data of this size. An input without effect has a negative one, as its
-    coefficients follow noise: about half a nat for each free coefficient, over the bins of training.
+    coefficients follow noise: about half a nat for each free coefficient in as many bins as the training data have.
 
     Parameters
     ----------
@@ -71,8 +71,7 @@ def compare(
         Features and activity, as for `fit`. Lazy features stay lazy. A bin is valid if all features that any variant uses are
         known.
     splits
-        As for `cross_validate_path`: a splitter, pairs (train, test) of row numbers, or a number of blocks. For a path take
-        five folds or more: the errors do not know that strengths, too, vary with the training data, which counts in few folds.
+        As for `cross_validate_path`: a splitter, pairs (train, test) of row numbers, or a number of blocks.
     strengths
         Shape (strengths,), increasing: a path, of which every training fold chooses one for each variant and neuron, by folds
         inside it. None takes the strength of the model, which may be "evidence".
@@ -80,7 +79,7 @@ def compare(
         Number of strengths of an automatic path, in place of `strengths`, from the smallest at which all coefficients are 0.
     sample_weight, offset
         As for `fit`.
-    n_blocks
+    error_blocks
         Blocks of consecutive test rows in each fold, whose differences give the errors. A block should be longer than neural
         activity and behaviour stay correlated, some seconds.
     progress
@@ -129,9 +128,9 @@ def compare(
     require_estimator(model, Model)
     require_flag("progress", progress)
     settings = resolve_settings(model, X)
-    n_blocks, strengths = as_positive_integer("n_blocks", n_blocks), _as_strengths(strengths, n_strengths)
+    error_blocks, strengths = as_positive_integer("error_blocks", error_blocks), _as_strengths(strengths, n_strengths)
     if strengths is not None or n_strengths is not None:
-        settings = settings.with_numeric_strength("compare with a path")
+        _require_path(settings)
     observation = settings.objective.model
     frame, counts, weight, offset = as_observations(X, y, observation, settings.y_dims, sample_weight, offset)
     mask = settings.mask(frame.values.shape[1], counts.values.shape[1])
@@ -149,7 +148,7 @@ def compare(
     n_fits = len(folds) + (0 if strengths is None else len(folds) * (len(folds) - 1) // 2)
     with _open_bar(n_fits, progress) as report:
         chosen = None if strengths is None else _choose_strengths(study, strengths, folds, report)
-        sums = [_compare_fold(study, strengths, chosen, k, fold, n_blocks, report) for k, fold in enumerate(folds)]
+        sums = [_compare_fold(study, strengths, chosen, k, fold, error_blocks, report) for k, fold in enumerate(folds)]
     return Comparison(
         names=tuple(masks),
         neurons=neurons,
@@ -237,16 +236,21 @@ class _Study:
         )
 
     def _count_params(self, model, coef, mask):
-        """Number of parameters behind each coefficient: where it is not 0, effective ones by evidence, 1 without a penalty."""
+        """Number of parameters behind each coefficient: NaN if unknown, as at a given strength."""
         penalty = self.settings.objective.penalty
         if penalty.l1_share:
             return (coef != 0).astype(float)
         if self.settings.evidence:
-            edf, used = np.asarray(model.edf_).reshape(-1, len(mask)).sum(0), mask.sum(1)
-            return np.broadcast_to(mask * (edf / as_divisor(used))[:, None], coef.shape)
-        if not np.any(self.settings.objective.strength) or type(penalty).__name__ == "UnRegularized":
+            return np.broadcast_to(mask * _spread_over_inputs(model.edf_, self.settings.layout, mask), coef.shape)
+        if not penalty.default_strength or not np.any(self.settings.objective.strength):
             return np.broadcast_to(mask, coef.shape)
-        return np.zeros(coef.shape)
+        return np.full(coef.shape, np.nan)
+
+    def is_observed(self, rows: np.ndarray) -> np.ndarray:
+        """Mark neurons that have a valid bin among some rows."""
+        y, weight = take_rows(self.data.y, rows), take_rows(self.data.weight, rows)
+        counted = ~np.isnan(y) if weight is None else ~np.isnan(y) & (np.asarray(weight) > 0)
+        return counted.any(0)
 
     def design(self, rows: np.ndarray):
         """Design of some rows, valid where all variants are."""
@@ -258,6 +262,30 @@ class _Study:
         params = coef, (intercept - self.y_center).astype(coef.dtype)
         needs_rows = self.observation.dispersion is not None and self.observation.scale is None
         return with_dispersion(self.observation, self.design(rows) if needs_rows else None, *params), *params
+
+
+def _spread_over_inputs(edf, layout, mask):
+    """Effective degrees of freedom of each feature, (neurons, features): those of its input, shared by its features."""
+    edf = np.nan_to_num(np.asarray(edf, float).reshape(-1, len(mask)))  # NaN of a neuron without an event in training
+    sizes = [mask.shape[1]] if layout is None else [one.n_features for one in layout]
+    if len(sizes) != len(edf):
+        edf, sizes = edf.sum(0, keepdims=True), [mask.shape[1]]
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    used = np.stack([mask[:, owner == i].sum(1) for i in range(len(sizes))])
+    return (edf / as_divisor(used))[owner].T
+
+
+def _require_path(settings):
+    """Require a penalty whose strengths a path may change."""
+    if settings.evidence:
+        fix = "Leave them out, or give the model a number as `regularizer_strength`"
+        raise ValueError(
+            f'`strengths` and `n_strengths` are for a path; the strength of the model is "evidence". {fix}.'
+        )
+    if not settings.objective.penalty.default_strength:
+        raise ValueError(
+            'a path needs a penalty; got "UnRegularized". Give the model one, such as regularizer="Lasso".'
+        )
 
 
 def _as_strengths(strengths, n_strengths):
@@ -301,13 +329,15 @@ def _choose_strengths(study: _Study, strengths, folds: list[Fold], report):
     return len(strengths) - 1 - np.argmax(best[:, ::-1], 1)
 
 
-def _compare_fold(study: _Study, strengths, chosen, k: int, fold: Fold, n_blocks: int, report) -> GainSums:
+def _compare_fold(study: _Study, strengths, chosen, k: int, fold: Fold, error_blocks: int, report) -> GainSums:
     """Sums over the blocks of one fold."""
     fits = study.fit(fold.train, strengths).at(None if chosen is None else chosen[k])
     model, *params = study.model_and_params(fold.train, fits.coef, fits.intercept)
-    blocks = [rows for rows in np.array_split(fold.test, n_blocks) if len(rows)]
+    blocks = [rows for rows in np.array_split(fold.test, error_blocks) if len(rows)]
     sums = [_gain_sums(study.design(rows), model, params) for rows in blocks]
     report()
+    trained = study.is_observed(fold.train)
+    sums = [(bins * trained, *others) for bins, *others in sums]
     return GainSums.of_fold(sums, fits.n_params, np.stack(list(study.masks.values())), len(fold.train), len(fold.test))
 
 

@@ -20,59 +20,70 @@ MIN_PARAMS = 0.5  # by which two variants differ at least: their strengths, too,
 class GainSums(NamedTuple):
     """Sums over blocks of held-out rows, of all folds in turn; gains are those over the first variant.
 
-    `n_params` are parameters by which two variants differ, `train_share` the rows of training for each test row.
+    Two variants differ by `least_params` to `most_params` parameters; `train_share` are the rows of training for each test row.
     """
 
     bins: Float[np.ndarray, "blocks neurons"]
     events: Float[np.ndarray, "blocks neurons"]
     first: Float[np.ndarray, "blocks neurons"]
     gains: Float[np.ndarray, "blocks variants neurons"]
-    n_params: Float[np.ndarray, "variants variants neurons"]
+    least_params: Float[np.ndarray, "variants variants neurons"]
+    most_params: Float[np.ndarray, "variants variants neurons"]
     train_share: float
 
     @classmethod
     def of_fold(
         cls, blocks: Sequence[tuple], n_params: np.ndarray, masks: np.ndarray, n_train: int, n_test: int
     ) -> Any:
-        """Sums of one fold, from those of its blocks, and from parameters and features (variants, neurons, features)."""
+        """Sums of one fold, from those of its blocks, and from parameters and features (variants, neurons, features).
+
+        Where the number of parameters is not known (NaN), it is between none and that of the features.
+        """
         differ = masks[:, None] != masks[None]
-        counts = (differ * (n_params[:, None] + n_params[None])).sum(-1)
-        counts = np.maximum(counts, np.where(differ.any(-1), MIN_PARAMS, 0))
+        least, most = (
+            (differ * (known[:, None] + known[None])).sum(-1)
+            for known in (np.nan_to_num(n_params), np.where(np.isnan(n_params), masks, n_params))
+        )
+        floor = np.where(differ.any(-1), MIN_PARAMS, 0)
         bins, events, first, gains = map(np.stack, zip(*blocks, strict=True))
-        return cls(bins, events, first, gains, counts, n_train / n_test)
+        return cls(bins, events, first, gains, np.maximum(least, floor), np.maximum(most, floor), n_train / n_test)
 
     @classmethod
     def join(cls, folds: Sequence["GainSums"]) -> "GainSums":
         """Sums of all folds."""
-        *blocks, n_params, share = zip(*folds, strict=True)
+        *blocks, least, most, share = zip(*folds, strict=True)
         bins, events, first, gains = map(np.concatenate, blocks)
-        return cls(bins, events, first, gains, np.mean(n_params, 0), float(np.mean(share)))
+        return cls(bins, events, first, gains, np.mean(least, 0), np.mean(most, 0), float(np.mean(share)))
 
     def pool(self) -> "GainSums":
         """Sums over neurons, as of one neuron."""
-        *sums, share = self
-        bins, events, first, gains, n_params = (np.sum(values, -1, keepdims=True) for values in sums)
-        return GainSums(bins, events, first, gains, n_params, share)
+        bins, events, first, least, most = (
+            np.sum(values, -1, keepdims=True)
+            for values in (self.bins, self.events, self.first, self.least_params, self.most_params)
+        )
+        gains = np.sum(np.where(self.bins[:, None] > 0, self.gains, 0), -1, keepdims=True)
+        return GainSums(bins, events, first, gains, least, most, self.train_share)
 
-    def gain_and_error(self, a: int, b: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def gain_and_error(self, a: int, b: int, *, by_path: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         r"""Mean gain of variant a over b, its standard error, and the degrees of freedom of the error.
 
         The error is that of a mean over blocks. It is conditional on the fits, so a term is added for the rows that folds share
         in training. Of an input without effect the gain is, to leading order, a quadratic form in independent scores of the
         folds: with p parameters and K folds its variance is :math:`K/(K-1)\,r\,p/T^2` over T bins, with
-        :math:`r = K^2/2(K-1)^2 + 1/2(K-1)`, where blocks see :math:`K/(K-1)\,p/T^2`.
+        :math:`r = K^2/2(K-1)^2 + 1/2(K-1)`, where blocks see :math:`K/(K-1)\,p/T^2`. Strengths of a path (`by_path`) vary with
+        the training rows, too; the variance of blocks then counts :math:`1 + 1/(K-1)` times.
         """
         total = self.bins.sum(0)
         divisor, n_blocks = np.where(total > 0, total, np.nan), (self.bins > 0).sum(0)
-        difference = self.gains[:, a] - self.gains[:, b]
+        difference = np.where(self.bins > 0, self.gains[:, a] - self.gains[:, b], 0)
         gain = difference.sum(0) / divisor
         df = np.where(n_blocks > 1, n_blocks - 1, np.nan)
         by_blocks = n_blocks / df * ((difference - gain * self.bins) ** 2).sum(0) / divisor**2
         folds, others = 1 + self.train_share, self.train_share
         shared = folds**2 / (2 * others**2) + 1 / (2 * others)
-        of_params = folds / others * self.n_params[a, b] / divisor**2
-        variance = by_blocks + max(shared - 1, 0) * np.minimum(of_params, by_blocks)
-        return gain, np.sqrt(np.maximum(variance, shared * of_params)), df
+        least, most = (folds / others * number[a, b] / divisor**2 for number in (self.least_params, self.most_params))
+        variance = by_blocks * (1 + 1 / others if by_path else 1) + max(shared - 1, 0) * np.minimum(most, by_blocks)
+        return gain, np.sqrt(np.maximum(variance, shared * least)), df
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,8 +128,9 @@ class Comparison:
     @property
     def scores(self) -> Table:
         """Mean held-out log-likelihoods in nats per bin, a row for each neuron, a column for each variant."""
-        sums, bins = self.sums.first.sum(0) + self.sums.gains.sum(0), self.sums.bins.sum(0)
-        means = sums / np.where(bins > 0, bins, np.nan)
+        counted, bins = self.sums.bins > 0, self.sums.bins.sum(0)
+        blocks = np.where(counted[:, None], self.sums.first[:, None] + self.sums.gains, 0)
+        means = blocks.sum(0) / np.where(bins > 0, bins, np.nan)
         return unit_table(dict(zip(self.names, means, strict=True)), self.neurons, "neuron")
 
     def gain(self, a: str, b: str, *, level: float = 0.95, unit: str = "nats-per-bin", pooled: bool = False) -> Table:
@@ -155,10 +167,12 @@ class Comparison:
         --------
         See `compare`.
         """
-        a, b = (require_option("variant", name, self.names) for name in (a, b))
+        a, b = (require_option("variant", str(name), self.names) for name in (a, b))
         require_flag("pooled", pooled)
         sums = self.sums.pool() if pooled else self.sums
-        gain, error, df = sums.gain_and_error(self.names.index(a), self.names.index(b))
+        gain, error, df = sums.gain_and_error(
+            self.names.index(a), self.names.index(b), by_path=self.strengths is not None
+        )
         scale = self._unit_scale(unit, sums)
         reach = stats.t.ppf((1 + as_share("level", level, strict=True)) / 2, df) * error
         columns = {"gain": gain, "error": error, "low": gain - reach, "high": gain + reach}

@@ -39,13 +39,17 @@ def _label_features(layout, columns, n_features) -> dict[str, list[int]]:
     names = [str(name) for one in layout for name in [one.name] * one.n_features]
     terms = [str(one.term) for one in layout for _ in range(one.n_features)]
     paths = [f"{term}/{name}" for term, name in zip(terms, names, strict=True)]
-    for labels in (terms, paths, names, [] if columns is None else map(str, columns)):
-        new: dict[str, list[int]] = {}
-        for feature, label in enumerate(labels):
-            new.setdefault(label, []).append(feature)
-        found = new | found
-    found.pop("", None), found.pop("/", None)
+    for labels in (terms, paths, names, list(map(str, _own_columns(layout, columns)))):
+        for label in dict.fromkeys(labels):
+            if label not in ("", "/"):
+                found.setdefault(label, [feature for feature, other in enumerate(labels) if other == label])
     return found
+
+
+def _own_columns(layout, columns):
+    """Names of columns that are inputs themselves, not functions of a basis, which are named "input:function"."""
+    is_basis = columns is None or len(layout) > 1 or all(":" in str(name) for name in columns)
+    return [] if is_basis else list(columns)
 
 
 def _leave_one_out(layout, columns, n_features) -> dict[str, list[str]]:
@@ -53,9 +57,9 @@ def _leave_one_out(layout, columns, n_features) -> dict[str, list[str]]:
     terms = dict.fromkeys(str(one.term) for one in layout)
     if len(terms) == 1:
         terms = dict.fromkeys(str(one.name) for one in layout)
-    if len(terms) == 1 and columns is not None:
-        terms = dict.fromkeys(map(str, columns))
     if len(terms) == 1:
+        terms = dict.fromkeys(map(str, _own_columns(layout, columns)))
+    if len(terms) < 2:
         raise ValueError(
             f'"{LEAVE_ONE_OUT}" needs two inputs with names; X has {n_features} features without. Give the features of a sum '
             f"of bases with labels, or `variants` as a dictionary of masks of shape (features,)."
@@ -75,8 +79,9 @@ def _as_mask(name, value, features, mask):
         if str(label) not in features:
             known = list_names(range(len(features)), list(features)) if features else "no names"
             raise ValueError(
-                f"variant {name!r} must name inputs of X, which has {known}; got {label!r}. Labels are those of the bases, "
-                'label="heading"; without them give a mask of shape (features,).'
+                f"variant {name!r} must name inputs of X, which has {known}; got {label!r}. Labels are those of the terms of a "
+                'sum of bases, label="heading" (of a product: basis.Product(a, b, label=...)), in lazy features or those of '
+                "pynapple objects; else give a mask, a NumPy array of 0 and 1 of shape (features,)."
             )
         used[features[str(label)]] = 1
     return used

@@ -173,5 +173,6 @@ def _calibrate(predicted, counts, n_groups, n_blocks):
     several = n_used > 1
     se = np.sqrt(squares * n_used / np.where(several, n_used - 1, np.nan)) / total
     df = np.where(several, total**2 / (n**2).sum(1) - 1, 1)
+    df = np.where(df < 1, np.nan, df)  # nearly all bins of the group lie in one block, which has no spread
     half = np.where(observed.any(1), stats.t.ppf(0.975, df) * se, NO_EVENT / total)
     return expected.sum(1) / total, observed.sum(1) / total, half
