@@ -22,7 +22,7 @@ from popglm.plotting._axes import MAX_TICKS
 Z = np.random.default_rng(0).uniform(size=50)
 STRENGTHS = [0.01, 0.1, 1.0]
 GAINS = np.random.default_rng(1).normal(size=(6, 3, 4))
-SUMS = GainSums(np.full((6, 4), 100.0), np.full((6, 4), 20.0), np.zeros((6, 4)), GAINS, np.zeros((3, 3, 4)), 2)
+SUMS = GainSums(np.full((6, 4), 100.0), np.full((6, 4), 20.0), np.zeros((6, 4)), GAINS, *np.zeros((2, 3, 3, 4)), 2)
 COMPARISON = Comparison(("all", "without heading", "rate"), [7, 3, 9, 5], None, SUMS, True)
 
 

@@ -20,17 +20,17 @@ def find_unseen(
     """Numbers of features without a penalty that are 0 in every bin; `others` are collinear and constant ones.
 
     A solver moves every coefficient that it may, so that one of exactly 0 for all neurons has no bin. An input of several
-    functions that are all 0 is left out: it is a sender without spikes, which is said of the neuron. Plain arrays do not tell
-    their inputs.
+    functions that are all 0, or a column that no basis has made, is left out: it is a sender without spikes, which is said of
+    the neuron. Plain arrays do not tell their inputs.
     """
     zero = ~np.asarray(coef)[~silent].any(0) & (np.asarray(mask)[~silent] > 0).any(0)
     zero[np.concatenate(others).astype(int)] = False
     if columns is None or not zero.any():
         return np.zeros(0, int)
-    term, unit, _ = FeatureNames.of_features(None, columns, len(zero))
+    term, unit, function = FeatureNames.of_features(None, columns, len(zero))
     pairs = list(zip(term, unit, strict=True))
     size, size_zero = Counter(pairs), Counter(pair for pair, none in zip(pairs, zero, strict=True) if none)
-    is_sender = np.array([1 < size[pair] == size_zero[pair] for pair in pairs])
+    is_sender = np.array([1 < size[pair] == size_zero[pair] for pair in pairs]) | (function == "")
     return np.flatnonzero(zero & ~is_sender & ~penalised_features(penalty, len(zero)))
 
 

@@ -109,7 +109,9 @@ def join_sessions(units: Iterable[SpikeTrains]) -> JoinedSessions:
     >>> import pynapple as nap
     >>> from popglm.batching import count_lazily
     >>> from popglm.recording import join_sessions
-    >>> monday = nap.TsGroup({3: nap.Ts([0.5, 2.5]), 8: nap.Ts([1.5])}, time_support=nap.IntervalSet(0, 4))
+    >>> day = nap.IntervalSet(0, 4)
+    >>> spikes = {3: nap.Ts([0.5, 2.5], time_support=day), 8: nap.Ts([1.5], time_support=day)}
+    >>> monday = nap.TsGroup(spikes, time_support=day)
     >>> tuesday = nap.TsGroup({3: nap.Ts([100.5, 101.5])}, time_support=nap.IntervalSet(100, 102))
     >>> joined = join_sessions([monday, tuesday])
     >>> joined.sessions.values.tolist(), joined.shifts.tolist()

@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 NAMES = ("all", "without a very long name of an input", "rate")
 GAINS = RNG.normal(size=(8, 3, N)) + np.linspace(-3, 3, N)
 GAINS[:, 0] = 0
-SUMS = GainSums(np.full((8, N), 50.0), np.full((8, N), 10.0), -RNG.random((8, N)), GAINS, np.zeros((3, 3, N)), 3)
+SUMS = GainSums(np.full((8, N), 50.0), np.full((8, N), 10.0), -RNG.random((8, N)), GAINS, *np.zeros((2, 3, 3, N)), 3)
 RESULT = Comparison(NAMES, [*"abcdefg"], None, SUMS, True)
 AREAS = ["ACC", "CA1", "ACC", "ACC", "CA1", "CA1", "CA1"]
 
@@ -68,7 +68,7 @@ def test_a_neuron_without_test_bins_is_left_out():
     bins[:, 2] = 0
     some = Comparison(NAMES, RESULT.neurons, None, SUMS._replace(bins=bins), counts=False)
     assert sum(np.isfinite(x) for x, *_ in points(plotting.compare(some))) == 2 * (N - 1)
-    one = Comparison(NAMES, ["a"], None, GainSums(*(part[..., :1] for part in SUMS[:5]), 3), counts=True)
+    one = Comparison(NAMES, ["a"], None, GainSums(*(part[..., :1] for part in SUMS[:6]), 3), counts=True)
     assert len(points(plotting.compare(one))) == 2
 
 
