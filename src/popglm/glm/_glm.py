@@ -43,7 +43,7 @@ class GLM(Estimator):
         Variance of a Gaussian, dispersion of a Gamma or a negative binomial; 1 for the others. Not after `update`.
     strength_ : shape (parts,)
         With strengths by evidence: those found, which `regularizer_strength` takes for the same fit and errors. NaN where
-        there is nothing to fit: then `numpy.nan_to_num` of them.
+        there is nothing to fit: then ``numpy.nan_to_num(strength_)``.
     edf_ : shape (inputs,)
         With strengths by evidence: effective degrees of freedom of the filter of each input.
     log_evidence_ : shape (1,)
