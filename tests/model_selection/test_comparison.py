@@ -250,6 +250,16 @@ def test_a_fold_without_training_bins_does_not_count():
     assert result.scores.iloc[0].isna().all() and np.isfinite(result.scores.iloc[1:].to_numpy()).all()
 
 
+@pytest.mark.filterwarnings("ignore:neuron:RuntimeWarning")
+def test_events_of_a_fold_without_training_bins_do_not_count():
+    X, y = small_data(12, n_bins=300)
+    y = y.astype(float)
+    y[:100, 0] = np.nan
+    first, second, third = np.arange(300).reshape(3, 100)
+    result = compare(PopulationGLM(), VARIANTS, X, y, [(first, second), (second, third)])
+    assert result.sums.events[:, 0].sum() == y[third, 0].sum() and result.sums.bins[:, 0].sum() == 100
+
+
 def test_a_weak_penalty_has_the_errors_of_none_in_few_folds():
     X, y = small_data(13, n_bins=300)
     splits = BlockSplit(2, window=3)

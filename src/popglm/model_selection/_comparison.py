@@ -4,6 +4,8 @@ A population is fitted once for all variants: the activity is repeated, a copy f
 the mask of its neurons. So the variants share folds, features, moments and passes over the data.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -146,7 +148,7 @@ def compare(
         why = "strengths are chosen by fits that leave out two folds"
         raise ValueError(f"`splits` must be three folds at least for a path, as {why}; got {len(folds)}.")
     n_fits = len(folds) + (0 if strengths is None else len(folds) * (len(folds) - 1) // 2)
-    with _open_bar(n_fits, progress) as report:
+    with _fit_bar(n_fits, progress) as report:
         chosen = None if strengths is None else _choose_strengths(study, strengths, folds, report)
         sums = [_compare_fold(study, strengths, chosen, k, fold, error_blocks, report) for k, fold in enumerate(folds)]
     return Comparison(
@@ -292,7 +294,7 @@ def _as_strengths(strengths, n_strengths):
     if strengths is None:
         return None
     if n_strengths is not None:
-        raise ValueError("`strengths` and `n_strengths` name a path both; give one of them.")
+        raise ValueError("Both `strengths` and `n_strengths` describe a path; give one of them.")
     fix = "Give positive numbers in increasing order, such as numpy.geomspace(1e-4, 1e-1, 8)."
     return np.asarray(require_increasing("strengths", as_finite_array("strengths", strengths, (1,)), 0, fix))
 
@@ -337,7 +339,7 @@ def _compare_fold(study: _Study, strengths, chosen, k: int, fold: Fold, error_bl
     sums = [_gain_sums(study.design(rows), model, params) for rows in blocks]
     report()
     trained = study.is_observed(fold.train)
-    sums = [(bins * trained, *others) for bins, *others in sums]
+    sums = [tuple(np.where(trained, values, 0) for values in block) for block in sums]
     return GainSums.of_fold(sums, fits.n_params, np.stack(list(study.masks.values())), len(fold.train), len(fold.test))
 
 
@@ -359,15 +361,11 @@ def _sum_gains(block, model, coef, intercept):
     return bins, weighted_sum(weight, y), weighted_sum(weight, first), gains
 
 
-class _open_bar:
-    """Bar of the fits that are done, if it is to be shown; gives the function that counts one more."""
-
-    def __init__(self, n_fits: int, show: bool) -> None:
-        self.bar = open_bar(n_fits, "fit") if show else None
-
-    def __enter__(self):
-        return (lambda: None) if self.bar is None else self.bar.update
-
-    def __exit__(self, *error) -> None:
-        if self.bar is not None:
-            self.bar.close()
+@contextmanager
+def _fit_bar(n_fits: int, show: bool) -> Iterator[Callable]:
+    """Yield the function that counts one more fit, on a bar if it is to be shown."""
+    if not show:
+        yield lambda: None
+        return
+    with open_bar(n_fits, "fit") as bar:
+        yield bar.update

@@ -57,12 +57,9 @@ class GainSums(NamedTuple):
 
     def pool(self) -> "GainSums":
         """Sums over neurons, as of one neuron."""
-        bins, events, first, least, most = (
-            np.sum(values, -1, keepdims=True)
-            for values in (self.bins, self.events, self.first, self.least_params, self.most_params)
-        )
-        gains = np.sum(np.where(self.bins[:, None] > 0, self.gains, 0), -1, keepdims=True)
-        return GainSums(bins, events, first, gains, least, most, self.train_share)
+        *sums, share = self
+        bins, events, first, gains, least, most = (np.sum(values, -1, keepdims=True) for values in sums)
+        return GainSums(bins, events, first, gains, least, most, share)
 
     def gain_and_error(self, a: int, b: int, *, by_path: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         r"""Mean gain of variant a over b, its standard error, and the degrees of freedom of the error.
@@ -75,7 +72,7 @@ class GainSums(NamedTuple):
         """
         total = self.bins.sum(0)
         divisor, n_blocks = np.where(total > 0, total, np.nan), (self.bins > 0).sum(0)
-        difference = np.where(self.bins > 0, self.gains[:, a] - self.gains[:, b], 0)
+        difference = self.gains[:, a] - self.gains[:, b]
         gain = difference.sum(0) / divisor
         df = np.where(n_blocks > 1, n_blocks - 1, np.nan)
         by_blocks = n_blocks / df * ((difference - gain * self.bins) ** 2).sum(0) / divisor**2
@@ -128,9 +125,8 @@ class Comparison:
     @property
     def scores(self) -> Table:
         """Mean held-out log-likelihoods in nats per bin, a row for each neuron, a column for each variant."""
-        counted, bins = self.sums.bins > 0, self.sums.bins.sum(0)
-        blocks = np.where(counted[:, None], self.sums.first[:, None] + self.sums.gains, 0)
-        means = blocks.sum(0) / np.where(bins > 0, bins, np.nan)
+        sums, bins = self.sums.first.sum(0) + self.sums.gains.sum(0), self.sums.bins.sum(0)
+        means = sums / np.where(bins > 0, bins, np.nan)
         return unit_table(dict(zip(self.names, means, strict=True)), self.neurons, "neuron")
 
     def gain(self, a: str, b: str, *, level: float = 0.95, unit: str = "nats-per-bin", pooled: bool = False) -> Table:

@@ -24,7 +24,7 @@ def read_variants(
     variants: Any, layout: tuple[InputLayout, ...], columns: Any, mask: Float[np.ndarray, "neurons features"]
 ) -> dict[str, Float[np.ndarray, "neurons features"]]:
     """Features of each variant and neuron, 1 or 0: those of the variant that the mask of the model has, too."""
-    features = _label_features(layout, columns, mask.shape[1])
+    features = _label_features(layout, columns)
     if isinstance(variants, str) and variants == LEAVE_ONE_OUT:
         variants = _leave_one_out(layout, columns, mask.shape[1])
     if not isinstance(variants, Mapping) or len(variants) < 2:
@@ -33,7 +33,7 @@ def read_variants(
     return {str(name): mask * _as_mask(name, value, features, mask) for name, value in variants.items()}
 
 
-def _label_features(layout, columns, n_features) -> dict[str, list[int]]:
+def _label_features(layout, columns) -> dict[str, list[int]]:
     """Features by each label that a variant may use: a term, "term/input", an input, or a column, in this order."""
     found: dict[str, list[int]] = {}
     names = [str(name) for one in layout for name in [one.name] * one.n_features]
