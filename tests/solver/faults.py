@@ -186,8 +186,8 @@ FAULTS = {
     ),
     "a scale counts what a penalty holds": Fault(
         "_solver/exact.py",
-        "(problem.n_held() if",
-        "(0 * problem.n_held() if",
+        "(problem.penalised_df() if",
+        "(0 * problem.penalised_df() if",
         "solver/test_penalties.py",
         "effective_degrees and one",
     ),

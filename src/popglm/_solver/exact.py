@@ -290,7 +290,7 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
     stalled = (state.status == STALLED) | (state.status == FAILED)
     large = np.abs(coef * problem.coordinates.sd).max(1, initial=0) > LARGE_COEF
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
-    n_params = constants.n_params - (problem.n_held() if problem.objective.model.dispersion == "pearson" else 0)
+    n_params = constants.n_params - (problem.penalised_df() if problem.objective.model.dispersion == "pearson" else 0)
     n_params = np.minimum((coef != 0).sum(1) + 1, n_params) if penalty.l1_share else n_params
     return Fit(
         coef=coef,

@@ -235,7 +235,7 @@ class Problem(NamedTuple):
         hessian = penalty.hessian(np.asarray(own, float), len(self.coordinates.sd))
         return np.pad(hessian / np.outer(self.coordinates.sd, self.coordinates.sd), (0, 1))
 
-    def n_held(self) -> NeuronScalars:
+    def penalised_df(self) -> NeuronScalars:
         """Degrees of freedom that a sum of squares takes from each neuron, by the Hessians of the null model.
 
         These are exact for a Gaussian with its own link and for a Gamma with "log", the models whose dispersion needs them.
@@ -245,9 +245,9 @@ class Problem(NamedTuple):
             return np.zeros(len(self.bins))
         if self.precondition.mask.all() and (strength.ndim < 2 or min(strength.shape) == 1):
             return self.precondition.shares_of_penalty().sum(1)
-        return np.array([self._n_held_by_own_penalty(n) for n in range(len(self.bins))])
+        return np.array([self._penalised_df_of_neuron(n) for n in range(len(self.bins))])
 
-    def _n_held_by_own_penalty(self, neuron: int) -> float:
+    def _penalised_df_of_neuron(self, neuron: int) -> float:
         """Trace of the Hessian of the penalty over that of the whole objective, within the mask."""
         inside = np.flatnonzero(self.precondition.mask[neuron, :-1])
         hessian = self.precondition.correlation + HESSIAN_JITTER * np.eye(len(self.precondition.correlation))
@@ -269,7 +269,7 @@ class PreparedProblem(NamedTuple):
 
     def n_params(self, mask: Float[Array, "neurons features"]) -> NeuronScalars:
         """Number of parameters of each neuron, the intercept included; under a sum of squares effective ones."""
-        return self.rank.n_params(mask) + 1 - self.problem.n_held()
+        return self.rank.n_params(mask) + 1 - self.problem.penalised_df()
 
 
 def prepare_problem(

@@ -98,34 +98,34 @@ def warn_of_separation(separation, neurons, features, kind):
 
 def _warn_of_collinear(collinear, names):
     """Warn of features that are sums of others."""
-    if len(collinear):
-        text = (
-            f"feature {list_names(collinear, names)}: a sum of other features, to the precision of X. Predictions are right "
-            "wherever this holds, but coefficients are not unique. Leave out features, use fewer functions, or a penalty on "
-            "all of them, as Ridge."
-        )
-        warn_user(text, RuntimeWarning)
+    warn_of_features(
+        collinear,
+        names,
+        "a sum of other features, to the precision of X. Predictions are right "
+        "wherever this holds, but coefficients are not unique. Leave out features, use fewer functions, or a penalty on "
+        "all of them, as Ridge.",
+    )
 
 
 def _warn_of_repeated(repeated, names):
     """Warn of inputs that come twice: each has a share of one effect."""
-    if len(repeated):
-        text = (
-            f"feature {list_names(repeated, names)}: the same as those of another input. Predictions are right, but the two "
-            "inputs share one effect, so that tests of each alone may find none. Leave one of them out."
-        )
-        warn_user(text, RuntimeWarning)
+    warn_of_features(
+        repeated,
+        names,
+        "the same as those of another input. Predictions are right, but the two "
+        "inputs share one effect, so that tests of each alone may find none. Leave one of them out.",
+    )
 
 
 def warn_of_constant(constant, names):
     """Warn of features that do not vary and are not 0, as the column of ones that other tools want for an intercept."""
-    if len(constant):
-        text = (
-            f"feature {list_names(constant, names)}: the same value in every valid bin, so it cannot be told from the "
-            "intercept. Predictions are right wherever it has this value. Leave it out, as the model has an intercept of its "
-            "own."
-        )
-        warn_user(text, RuntimeWarning)
+    warn_of_features(
+        constant,
+        names,
+        "the same value in every valid bin, so it cannot be told from the "
+        "intercept. Predictions are right wherever it has this value. Leave it out, as the model has an intercept of its "
+        "own.",
+    )
 
 
 def warn_of_unseen_by_neuron(unseen, neurons, features):
@@ -141,14 +141,14 @@ def warn_of_unseen_by_neuron(unseen, neurons, features):
 
 def warn_of_unseen(unseen, names):
     """Warn of categories and other functions of an input that no valid bin holds."""
-    if len(unseen):
-        text = (
-            f"feature {list_names(unseen, names)}: 0 in every valid bin, so its coefficient is 0, and nothing is known of it. "
-            "Where other data hold this category, or this part of a curve, predictions are those of the reference level, or "
-            "of a curve at 0. Leave it out, or choose what stands there: with Ridge and no reference level the mean of the "
-            "other categories, with Smoothness a curve that goes on."
-        )
-        warn_user(text, RuntimeWarning)
+    warn_of_features(
+        unseen,
+        names,
+        "0 in every valid bin, so its coefficient is 0, and nothing is known of it. "
+        "Where other data hold this category, or this part of a curve, predictions are those of the reference level, or "
+        "of a curve at 0. Leave it out, or choose what stands there: with Ridge and no reference level the mean of the "
+        "other categories, with Smoothness a curve that goes on.",
+    )
 
 
 def warn_of_silent(model, silent, unobserved, null_mean, neurons):
@@ -164,6 +164,12 @@ def warn_of_silent(model, silent, unobserved, null_mean, neurons):
     warn_of_neurons(silent & ~always_active, neurons, text)
     text = "an event in every valid bin, so its coefficients are 0 and half a bin counts as one without. Leave it out"
     warn_of_neurons(always_active, neurons, text)
+
+
+def warn_of_features(numbers, names, text):
+    """Warn of some features by name, if there are any."""
+    if len(numbers):
+        warn_user(f"feature {list_names(numbers, names)}: {text}", RuntimeWarning)
 
 
 def warn_of_neurons(mask, names, text):
