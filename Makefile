@@ -64,6 +64,7 @@ bench: $(READY) $(PEERS)/.ready ## measure popglm and its peers, for the pages t
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/couplings.py
 	$(BIN)/python benchmarks/comparison.py
+	$(BIN)/python benchmarks/study.py --peers $(PEERS)/bin/python
 
 $(PEERS)/.ready: benchmarks/requirements.lock
 	$(PYTHON) -m venv --clear $(PEERS)

@@ -92,6 +92,34 @@ FAULTS = {
     "the kink left out of a step's slope": Fault(
         "_solver/proximal.py", "gradient + pull * (start + end)", "gradient", "solver/test_penalties.py", "conditions"
     ),
+    "a coordinate enters against its sign": Fault(
+        "_solver/active_set.py",
+        "(direction * sign < 0)",
+        "(direction * sign < -np.inf)",
+        "solver/test_active_set.py",
+        "conditions",
+    ),
+    "a step that goes past a kink": Fault(
+        "_solver/active_set.py",
+        "risen = np.cumsum(rise, 1)",
+        "risen = 0 * np.cumsum(rise, 1)",
+        "solver/test_active_set.py",
+        "conditions",
+    ),
+    "BFGS terms left out of the systems": Fault(
+        "_solver/hessian.py",
+        "out += positive @ positive.swapaxes(1, 2) - negative @ negative.swapaxes(1, 2)",
+        "",
+        "solver/test_active_set.py",
+        "those_of_the_products",
+    ),
+    "neurons of a path that wait for each other": Fault(
+        "_solver/path.py",
+        "factors[at], ended & (at >= 0))",
+        "factors[at], (at >= 0) & ended.any())",
+        "solver/test_active_set.py",
+        "own_pace",
+    ),
     "a step's gain as a difference of large sums": Fault(
         "_solver/proximal.py",
         "return row_dot(end - start, gradient + pull * (start + end))",

@@ -24,13 +24,14 @@ from popglm._solver.evidence import PartStrengths, QuadraticModel, maximise_evid
 from popglm._solver.exact import (
     SOLVER_DEFAULTS,
     FitConstants,
+    LastState,
     begin_exact_fit,
     initial_point,
     make_fit,
     replace_dispersion,
     run_passes,
 )
-from popglm._solver.path import change_penalty, redirect_all
+from popglm._solver.path import change_penalty, redirect
 from popglm._solver.preconditioner import Problem
 from popglm._solver.problem import Evidence, Fit, Objective
 from popglm._solver.threads import one_thread
@@ -120,9 +121,11 @@ def fit_by_evidence(
             problem, state, _ = run_passes(design, loose, problem, state, 0, maxiter, report, None)
             if checkpoint:
                 checkpoint.save_if_due(partial(_as_saved, problem, state, found))
-        state = redirect_all(constants, problem, state)
+        state = redirect(constants, problem, state)
         problem, state, _ = run_passes(design, constants, problem, state, 0, maxiter, report, None)
-        return _with_evidence(make_fit(constants, problem, state), problem, found, parts)
+        return _with_evidence(
+            make_fit(constants, problem, LastState.from_state(constants, state)), problem, found, parts
+        )
 
 
 def _as_saved(problem: Problem, state: SolverState, found: Strengths) -> tuple:
@@ -228,7 +231,7 @@ def _apply_strengths(
     precondition = problem.precondition.with_own_hessians(finite, problem.penalty_hessian)
     problem = problem._replace(precondition=precondition)
     state = forget_history(state, np.ones(len(state.status), bool))
-    return problem, redirect_all(constants, problem, state)
+    return problem, redirect(constants, problem, state)
 
 
 def _with_evidence(fit: Fit, problem: Problem, found: Strengths, parts: Any) -> tuple[Fit, Evidence]:

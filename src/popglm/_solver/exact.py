@@ -104,7 +104,7 @@ class SavedFit(NamedTuple):
 def neuron_progress_bar(n_neurons: int, show: bool) -> Iterator[Callable | None]:
     """Show a progress bar; yield the function that updates it, None if not `show`.
 
-    Each neuron counts by the way it has gone, in decades of the gain that is left.
+    Each neuron counts by the way it has gone, in decades of the gain that is left; along a path, each fit is a share of it.
     """
     if not show:
         yield None
@@ -112,12 +112,12 @@ def neuron_progress_bar(n_neurons: int, show: bool) -> Iterator[Callable | None]
     largest = np.zeros(n_neurons)
     with open_bar(n_neurons, "neuron", bar_format="{l_bar}{bar}| {postfix} [{elapsed}<{remaining}]") as bar:
 
-        def report(state: SolverState) -> None:
+        def report(state: SolverState, share_done: Array | float = 0.0, share: float = 1.0) -> None:
             nonlocal largest
             done, left = state.status != RUNNING, np.maximum(-state.search.slope, np.finfo(float).tiny)
             largest = np.maximum(largest, np.where(done, 0, left))
             way = np.log10(np.maximum(largest, left) / left) / GAIN_DECADES
-            bar.n = float(np.where(done, 1, np.minimum(way, MAX_RUNNING_SHARE)).sum())
+            bar.n = float(np.where(done, 1, share_done + share * np.minimum(way, MAX_RUNNING_SHARE)).sum())
             bar.set_postfix_str(f"{done.sum()}/{n_neurons} neurons done, {int(state.n_evaluated.max())} passes")
 
         yield report
@@ -169,7 +169,8 @@ def fit_exactly(
                 problem = replace_dispersion(problem, saved.scale[:, 0], null)
                 state = with_dispersion(problem, state, saved.scale[:, 0], null.silent)
         problem, state, n_passes = run_passes(design, constants, problem, state, n_passes, maxiter, report, checkpoint)
-        result = make_fit(_with_fitted_null_model(design, constants, problem, state), problem, state)
+        last = LastState.from_state(constants, state)
+        result = make_fit(_with_fitted_null_model(design, constants, problem, state), problem, last)
         if checkpoint:
             checkpoint.stage(partial(_as_saved_fit, problem, state, n_passes, result))
         return result
@@ -253,20 +254,11 @@ def run_passes(
     checkpoint: Any,
 ) -> tuple[Problem, SolverState, int]:
     """Run passes until no neuron is running; return problem, state and number of passes."""
-    dtype, eps = jnp.result_type(float), machine_epsilon()
     while n_passes < maxiter and len(running := np.flatnonzero(state.status == RUNNING)):
         if n_passes and n_passes % REFACTOR_INTERVAL == 0:
-            problem = _refactor_slow_neurons(design, problem, state, running, dtype)
-        value, gradient, trial = evaluate_objective(design, problem, ask(state), dtype, constants.null)
-        nat = loss_per_nat(constants, problem, value)
-        precondition, nat_per_bin = trial.precondition, nat / constants.n_rows
-        tol, hidden = constants.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
-        last, state = (
-            state,
-            tell(state, value, gradient, precondition, tol, precondition.value_scale * nat, eps, hidden),
-        )
+            problem = refactor_slow_neurons(design, problem, state, running)
+        problem, state = run_pass(design, constants, problem, state)
         n_passes += 1
-        problem, state = _keep_dispersion(problem, trial, last, state, tol)
         if report:
             report(state)
         if checkpoint:
@@ -274,20 +266,51 @@ def run_passes(
     return problem, state, n_passes
 
 
+def run_pass(
+    design: Design, constants: FitConstants, problem: Problem, state: SolverState
+) -> tuple[Problem, SolverState]:
+    """Evaluate every neuron's trial point in one pass over the data, and move on from there."""
+    dtype, eps = jnp.result_type(float), machine_epsilon()
+    value, gradient, trial = evaluate_objective(design, problem, ask(state), dtype, constants.null)
+    nat = loss_per_nat(constants, problem, value)
+    precondition, nat_per_bin = trial.precondition, nat / constants.n_rows
+    tol, hidden = constants.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
+    new = tell(state, value, gradient, precondition, tol, precondition.value_scale * nat, eps, hidden)
+    return _keep_dispersion(problem, trial, state, new, tol)
+
+
 def loss_per_nat(constants: FitConstants, problem: Problem, value: NeuronScalars) -> NeuronScalars:
     """Change of each neuron's loss, summed over bins, per nat of log-likelihood."""
     return problem.objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), constants.min_loss))
 
 
-def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> Fit:
+class LastState(NamedTuple):
+    """What the result of a fit is made of: the last point of each neuron, the passes that it took, and how it ended."""
+
+    point: Points
+    n_evaluated: Array
+    status: Array
+
+    @classmethod
+    def from_state(cls, constants: FitConstants, state: SolverState) -> "LastState":
+        """A neuron that is done takes one more step, if a move has tried the curvature along its steps."""
+        tried = (state.history.inverse_curvature[0] > 0) & (constants.tol <= MAX_FINAL_STEP_TOL)
+        final_step = np.where(((state.status == DONE) & tried)[:, None], state.search.direction, 0)
+        return cls(point=state.accepted.point + final_step, n_evaluated=state.n_evaluated, status=state.status)
+
+    def replace_neurons(self, mask: Bool[Array, " neurons"], new: "LastState") -> "LastState":
+        """Take the neurons of the mask from another state."""
+        point = np.where(mask[:, None], new.point, self.point)
+        n_evaluated, status = (np.where(mask, b, a) for a, b in zip(self[1:], new[1:], strict=True))
+        return LastState(point, n_evaluated, status)
+
+
+def make_fit(constants: FitConstants, problem: Problem, last: LastState) -> Fit:
     """Result of a fit at its last state."""
     dtype, penalty = jnp.result_type(float), problem.objective.penalty
-    done = state.status == DONE
-    # A neuron that is done takes one more step, if a move has tried the curvature along its steps.
-    steps = done & (state.history.inverse_curvature[0] > 0) & (constants.tol <= MAX_FINAL_STEP_TOL)
-    final_step = np.where(steps[:, None], state.search.direction, 0)
-    coef, intercept = problem.coordinates.to_model(state.accepted.point + final_step)
-    stalled = (state.status == STALLED) | (state.status == FAILED)
+    done = last.status == DONE
+    coef, intercept = problem.coordinates.to_model(last.point)
+    stalled = (last.status == STALLED) | (last.status == FAILED)
     large = np.abs(coef * problem.coordinates.sd).max(1, initial=0) > LARGE_COEF
     coef, intercept = coef.astype(dtype), intercept.astype(dtype)
     n_params = constants.n_params - (problem.penalised_df() if problem.objective.model.dispersion == "pearson" else 0)
@@ -295,8 +318,8 @@ def make_fit(constants: FitConstants, problem: Problem, state: SolverState) -> F
     return Fit(
         coef=coef,
         intercept=intercept,
-        dispersion=final_dispersion(problem, state.accepted.point + final_step),
-        convergence=Convergence(n_iter=state.n_evaluated, converged=done, stalled=stalled),
+        dispersion=final_dispersion(problem, last.point),
+        convergence=Convergence(n_iter=last.n_evaluated, converged=done, stalled=stalled),
         silent=constants.null.silent,
         null_mean=constants.null.mean_without_offset(problem.objective.model).astype(dtype),
         features=FeatureRank(collinear=constants.collinear, constant=constants.constant, n_params=n_params),
@@ -405,9 +428,9 @@ def objective_from_sums(
     return loss / bins + penalty.penalty(strength, coef), gradient
 
 
-def _refactor_slow_neurons(design: Design, problem: Problem, state: SolverState, running: Array, dtype: Any) -> Problem:
+def refactor_slow_neurons(design: Design, problem: Problem, state: SolverState, running: Array) -> Problem:
     """Compute own factors for neurons that still run: strongly modulated, they differ from the null model."""
-    n_features = problem.coordinates.mean.size
+    n_features, dtype = problem.coordinates.mean.size, jnp.result_type(float)
     n_rows = int(np.clip(SIZES.block_rows * 64 // n_features, SIZES.block_rows // 16, SIZES.block_rows))
     hessians: dict[int, Array] = {}
     precondition = problem.precondition

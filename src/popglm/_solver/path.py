@@ -1,4 +1,4 @@
-"""Fits at many strengths of a penalty, each started from the previous one."""
+"""Fits at many strengths of a penalty, each started from the previous one, every neuron at its own pace."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,15 +7,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm._design.design import Design
-from popglm._solver.ask_tell import Evaluation, History, SolverState, initial_state, redirect_neurons
+from popglm._solver.ask_tell import (
+    DONE,
+    RUNNING,
+    Evaluation,
+    History,
+    SolverState,
+    initial_state,
+    redirect_neurons,
+)
 from popglm._solver.exact import (
+    REFACTOR_INTERVAL,
     SOLVER_DEFAULTS,
     FitConstants,
+    LastState,
     begin_exact_fit,
     evaluate_objective,
     initial_point,
     loss_per_nat,
     make_fit,
+    refactor_slow_neurons,
+    run_pass,
     run_passes,
 )
 from popglm._solver.preconditioner import Preconditioner, Problem, drop_penalised, replace_penalty
@@ -37,22 +49,63 @@ def fit_strengths(
 ) -> tuple[np.ndarray, list[Fit]]:
     """Fit with the penalty times each of these increasing factors, from the largest, each started from the previous fit.
 
-    Return the factors and their fits. All share the first pass and the history of the loss, and none needs a pass to begin,
-    since the penalty is computed without data. If `factors` is None, the largest is the smallest at which all penalised
-    groups are 0.
+    Every neuron goes on to the next factor as soon as it is done with one. Return the factors and their fits. All share the
+    first pass and the history of the loss, and none needs a pass to begin, since the penalty is computed without data. If
+    `factors` is None, the largest is the smallest at which all penalised groups are 0.
     """
     with one_thread:
         constants, problem = begin_exact_fit(design, objective, mask, tol)
         null = constants.null
-        state, fits = initial_state(initial_point(problem, None, null), null.silent), []
+        state = initial_state(initial_point(problem, None, null), null.silent)
         if factors is None:
             state, problem, largest = _max_strength_factor(design, constants, problem, state, maxiter)
             factors = largest * np.geomspace(1, MIN_STRENGTH_RATIO, n_factors)[::-1]
-        for factor in factors[::-1]:
-            problem, state = _change_strength(constants, problem, state, objective, factor)
-            problem, state, _ = run_passes(design, constants, problem, state, 0, maxiter, report, None)
-            fits.append(make_fit(constants, problem, state))
-        return factors, fits[::-1]
+        return factors, _walk(design, constants, problem, state, objective, factors, maxiter, report)
+
+
+def _walk(
+    design: Design,
+    constants: FitConstants,
+    problem: Problem,
+    state: SolverState,
+    objective: Objective,
+    factors: np.ndarray,
+    maxiter: int,
+    report: Callable | None,
+) -> list[Fit]:
+    """Fit at every factor, each neuron at its own pace: it goes on to the next smaller factor as soon as it is done."""
+    at, factors = np.full(len(state.status), len(factors) - 1), np.asarray(factors, float)  # where each neuron is
+    problem, state = _change_strength(constants, problem, state, objective, factors[at], at >= 0)
+    first, last = state.n_evaluated, [LastState.from_state(constants, state)] * len(factors)
+    while True:
+        while (ended := (at >= 0) & ((state.status != RUNNING) | (state.n_evaluated - first >= maxiter))).any():
+            for number in np.unique(at[ended]):
+                last[number] = last[number].replace_neurons(
+                    ended & (at == number), LastState.from_state(constants, state)
+                )
+            at = at - ended
+            state = state._replace(status=np.where(at < 0, DONE, state.status))
+            problem, state = _change_strength(constants, problem, state, objective, factors[at], ended & (at >= 0))
+            first = np.where(ended, state.n_evaluated, first)
+        if (at < 0).all():
+            break
+        n_passes = state.n_evaluated - first
+        slow = (state.status == RUNNING) & (n_passes > 0) & (n_passes % REFACTOR_INTERVAL == 0)
+        if slow.any():
+            problem = refactor_slow_neurons(design, problem, state, np.flatnonzero(slow))
+        problem, state = run_pass(design, constants, problem, state)
+        if report:
+            report(state, 1 - (at + 1) / len(factors), 1 / len(factors))
+    return [_fit_at(constants, problem, objective, factor, end) for factor, end in zip(factors, last, strict=True)]
+
+
+def _fit_at(constants: FitConstants, problem: Problem, objective: Objective, factor: float, last: LastState) -> Fit:
+    """Result at one factor for all neurons."""
+    scaled = objective._replace(strength=objective.strength * factor)
+    everyone = np.ones(len(last.status), bool)
+    precondition = replace_penalty(scaled, problem.coordinates, problem.precondition, everyone)
+    scaled = problem.objective._replace(strength=scaled.strength)
+    return make_fit(constants, problem._replace(objective=scaled, precondition=precondition), last)
 
 
 def _max_strength_factor(
@@ -76,20 +129,28 @@ def _max_strength_factor(
 
 
 def _change_strength(
-    constants: FitConstants, problem: Problem, state: SolverState, objective: Objective, factor: float
+    constants: FitConstants,
+    problem: Problem,
+    state: SolverState,
+    objective: Objective,
+    factors: np.ndarray,
+    changing: np.ndarray,
 ) -> tuple[Problem, SolverState]:
-    """Set the penalty to that of `objective` times a factor, and adapt value, gradient and history of the state."""
-    old_precondition, strength = problem.precondition, objective.strength * factor
-    precondition = replace_penalty(objective._replace(strength=strength), problem.coordinates, old_precondition)
-    problem, state = change_penalty(problem, state, strength, precondition)
-    stronger = (precondition.penalty.strength - old_precondition.penalty.strength)[:, None]
+    """Set the penalty to that of `objective` times each neuron's factor; adapt value, gradient and history where it changes."""
+    if not changing.any():
+        return problem, state
+    old, strength = problem.precondition, objective.strength * factors[:, None]
+    new = replace_penalty(objective._replace(strength=strength), problem.coordinates, old, changing)
+    problem, state = change_penalty(problem, state, strength, new)
+    stronger = np.where(changing, new.penalty.strength - old.penalty.strength, 0)[:, None]
     moves, changes, inverse_curvature = state.history
-    penalised = moves[..., : precondition.mask.shape[1]] @ old_precondition.penalty.hessian
-    changes = changes + _pad_columns(stronger * old_precondition.mask * penalised, moves.shape[-1])
+    penalised = moves[..., : new.mask.shape[1]] @ old.penalty.hessian
+    changes = changes + _pad_columns(stronger * old.mask * penalised, moves.shape[-1])
     curvature = np.einsum("mni,mni->mn", moves, changes)
-    inverse_curvature = np.where(inverse_curvature > 0, 1 / np.where(curvature > 0, curvature, np.inf), 0)
+    used = (inverse_curvature > 0) & changing
+    inverse_curvature = np.where(used, 1 / np.where(used & (curvature > 0), curvature, np.inf), inverse_curvature)
     history = History(moves=moves, changes=changes, inverse_curvature=inverse_curvature)
-    return problem, redirect_all(constants, problem, state._replace(history=history))
+    return problem, redirect(constants, problem, state._replace(history=history), changing)
 
 
 def change_penalty(
@@ -107,11 +168,13 @@ def change_penalty(
     return problem, state._replace(accepted=Evaluation(point=point, value=value, gradient=gradient))
 
 
-def redirect_all(constants: FitConstants, problem: Problem, state: SolverState) -> SolverState:
-    """Recompute the directions of all neurons that have been evaluated, after their penalty has changed."""
+def redirect(
+    constants: FitConstants, problem: Problem, state: SolverState, changing: np.ndarray | bool = True
+) -> SolverState:
+    """Recompute the directions of neurons whose penalty has changed, if they have been evaluated."""
     value = state.accepted.value
     tol = constants.tol * loss_per_nat(constants, problem, value) / constants.n_rows
-    return redirect_neurons(state, problem.precondition, tol, np.isfinite(value) & ~constants.null.silent)
+    return redirect_neurons(state, problem.precondition, tol, np.isfinite(value) & ~constants.null.silent & changing)
 
 
 def _pad_columns(array: np.ndarray, n_columns: int) -> np.ndarray:

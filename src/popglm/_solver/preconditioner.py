@@ -12,15 +12,14 @@ import scipy.linalg
 from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
+from popglm._solver.active_set import minimise_quadratic
 from popglm._solver.ask_tell import History, NeuronScalars, Points, inverse_hessian_product, row_dot
 from popglm._solver.dispersion import DispersionMetric
+from popglm._solver.hessian import HESSIAN_JITTER, BFGSHessian, InitialHessian
 from popglm._solver.problem import Objective
-from popglm._solver.proximal import GroupNorms, make_hessian_product, minimise_quadratic
+from popglm._solver.proximal import GroupNorms
 from popglm._sums.losses import loss_curvature
 from popglm._sums.rank import Rank, central_moments, constant_features, unclear_features
-
-HESSIAN_JITTER = 1e-4  # added to diagonals of Hessians, relative to them, in the preconditioner only
-
 
 MAX_FACTOR_ENTRIES = 2e7  # entries of all own factors together
 
@@ -108,41 +107,28 @@ class Preconditioner(NamedTuple):
         direction, slope, neurons = np.zeros_like(point), np.zeros(len(point)), np.flatnonzero(neuron_mask)
         if len(neurons):
             group_norms, start, mask = self.penalty.group_norms.select(neurons), point[neurons], self.mask[neurons]
-            initial_product = self._hessian_product(neurons)
-            max_eigenvalue = (
-                self.curvature[neurons] * self.max_eigenvalue
-                + self.penalty.strength[neurons] * np.abs(self.penalty.hessian).sum(0).max()
-            )
             if self.dispersion is not None:
-                information, group_norms = self.dispersion.information[neurons], group_norms.with_free_coordinate()
+                group_norms = group_norms.with_free_coordinate()
                 mask = np.column_stack([mask, gradient[neurons, -1] != 0])
-                initial_product = _append_product(initial_product, information)
-                max_eigenvalue = np.maximum(max_eigenvalue, information)
-            product = make_hessian_product(initial_product, History(*(a[:, neurons] for a in history)))
-            end = minimise_quadratic(product, group_norms, start, gradient[neurons], mask, max_eigenvalue)
+            pairs = History(*(a[:, neurons] for a in history))
+            model = BFGSHessian.from_history(self._initial_hessian(neurons), pairs)
+            end = minimise_quadratic(model, group_norms, start, gradient[neurons], mask)
             direction[neurons] = end - start
             slope[neurons] = group_norms.change(gradient[neurons], start, end)
         return direction, slope
 
-    def _hessian_product(self, neurons: Array) -> Callable[[Points], Points]:
-        """Make the function that multiplies moves of these neurons with their Hessians."""
-        curvature, strength, mask = (
-            self.curvature[neurons, None],
-            self.penalty.strength[neurons, None],
-            self.mask[neurons],
+    def _initial_hessian(self, neurons: Array) -> InitialHessian:
+        """Hessians of these neurons before they have moved."""
+        return InitialHessian(
+            correlation=self.correlation,
+            penalty=self.penalty.hessian if self.penalty.hessian.any() else None,
+            curvature=self.curvature[neurons],
+            strength=self.penalty.strength[neurons],
+            mask=self.mask[neurons],
+            own_factors={i: self.own_factors[n] for i, n in enumerate(neurons.tolist()) if n in self.own_factors},
+            dispersion=None if self.dispersion is None else self.dispersion.information[neurons],
+            max_eigenvalue=self.max_eigenvalue,
         )
-        factors = {i: self.own_factors[neuron] for i, neuron in enumerate(neurons) if neuron in self.own_factors}
-
-        def product(move: Points) -> Points:
-            move = mask * move
-            out = curvature * (move @ self.correlation + HESSIAN_JITTER * move)
-            if self.penalty.hessian.any():
-                out += strength * (move @ self.penalty.hessian)
-            for i, lower in factors.items():
-                out[i] = lower @ (move[i] @ lower)
-            return mask * out
-
-        return product
 
     @classmethod
     def from_correlation(
@@ -329,12 +315,14 @@ def _with_unit_diagonal(matrix: Float[np.ndarray, "features features"]) -> Float
     return matrix / np.outer(sd, sd)
 
 
-def replace_penalty(objective: Objective, coordinates: Coordinates, precondition: Preconditioner) -> Preconditioner:
-    """Replace the strength of the penalty, scaled as a whole; own factors that include the old penalty are dropped."""
+def replace_penalty(
+    objective: Objective, coordinates: Coordinates, precondition: Preconditioner, changing: Bool[Array, " neurons"]
+) -> Preconditioner:
+    """Replace the strength of the penalty, scaled as a whole; own factors that include one that changes are dropped."""
     _, strength, group_norms = _split_strength(objective, coordinates.sd, len(precondition.mask))
     penalty = precondition.penalty._replace(strength=strength, group_norms=group_norms)
-    own_factors = {} if penalty.hessian.any() else precondition.own_factors
-    return precondition._replace(penalty=penalty, own_factors=own_factors)
+    precondition = precondition._replace(penalty=penalty)
+    return precondition.without_own_factors(changing) if penalty.hessian.any() else precondition
 
 
 def drop_penalised(precondition: Preconditioner) -> Preconditioner:
@@ -344,11 +332,6 @@ def drop_penalised(precondition: Preconditioner) -> Preconditioner:
     return precondition._replace(
         mask=precondition.mask * unpenalised, penalty=precondition.penalty._replace(group_norms=None)
     )
-
-
-def _append_product(product: Callable, curvature: NeuronScalars) -> Callable:
-    """Extend a product with a matrix by one coordinate, which is orthogonal to the others."""
-    return lambda move: np.column_stack([product(move[:, :-1]), curvature * move[:, -1]])
 
 
 def _split_strength(

@@ -8,14 +8,14 @@ Sciences* 2:183-202; O'Donoghue and Candès 2015, *Foundations of Computational 
 once. These steps read no data: beside a pass over a recording they are cheap.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
-from popglm._solver.ask_tell import History, NeuronScalars, Points, row_dot
+from popglm._solver.ask_tell import NeuronScalars, Points, row_dot
+from popglm._solver.hessian import BFGSHessian
 
 MAX_INNER_STEPS = 2000
 
@@ -32,6 +32,11 @@ class GroupNorms(NamedTuple):
 
     cost: Float[Array, "neurons groups"]
     sizes: Array
+
+    @property
+    def is_lasso(self) -> bool:
+        """Whether every group is one coordinate."""
+        return bool((self.sizes == 1).all())
 
     def norms(self, point: Points) -> Float[Array, "neurons groups"]:
         """Norm of each group."""
@@ -70,44 +75,32 @@ class GroupNorms(NamedTuple):
         return self._replace(cost=self.cost[neurons])
 
 
-def make_hessian_product(initial_product: Callable[[Points], Points], history: History) -> Callable[[Points], Points]:
-    """Make the function that multiplies moves with the BFGS matrix, from the product with its initial matrix."""
-    positive_terms: list[Points] = []
-    negative_terms: list[Points] = []
-    product = lambda move: initial_product(move) + _low_rank_product(positive_terms, negative_terms, move)
-    for move, change, inverse_curvature in reversed(list(zip(*history, strict=True))):
-        image = product(move)
-        curvature = row_dot(move, image)
-        valid = (inverse_curvature > 0) & (curvature > 0)
-        negative_terms.append(image * np.where(valid, 1 / np.sqrt(np.where(valid, curvature, 1)), 0)[:, None])
-        positive_terms.append(change * np.where(valid, np.sqrt(inverse_curvature), 0)[:, None])
-    return product
+class ProximalSteps(NamedTuple):
+    """Where proximal gradient steps end, B times the whole move, what it gains, and whether the last steps gained much."""
+
+    end: Points
+    image: Points
+    gain: NeuronScalars
+    gaining: Bool[Array, " neurons"]
 
 
-def _low_rank_product(positive_terms: list[Points], negative_terms: list[Points], move: Points) -> Points:
-    out = np.zeros_like(move)
-    for positive, negative in zip(positive_terms, negative_terms, strict=True):
-        out += row_dot(positive, move)[:, None] * positive - row_dot(negative, move)[:, None] * negative
-    return out
-
-
-def minimise_quadratic(
-    product: Callable[[Points], Points],
+def take_proximal_steps(
+    model: BFGSHessian,
     group_norms: GroupNorms,
     point: Points,
     gradient: Points,
     mask: Points,
-    max_eigenvalue: NeuronScalars,
-) -> Points:
-    """Minimise every neuron's quadratic model plus penalty. `max_eigenvalue` of B is estimated, and raised where too small."""
+    max_steps: int = MAX_INNER_STEPS,
+) -> ProximalSteps:
+    """Go down every neuron's quadratic model plus group norms, from `point`, where the model has this gradient."""
     u, image = point, np.zeros_like(point)  # image: B (u - point)
-    v, image_v, momentum, lipschitz = u, image, np.ones(len(u)), max_eigenvalue.astype(float)
-    value = 0.0
-    for i in range(MAX_INNER_STEPS):
+    v, image_v, momentum, lipschitz = u, image, np.ones(len(u)), model.initial.max_eigenvalues()
+    gain, gaining = np.zeros(len(u)), np.ones(len(u), bool)
+    for i in range(max_steps):
         new = group_norms.shrink(
             v - mask * (gradient + image_v) / lipschitz[:, None], group_norms.cost / lipschitz[:, None]
         )
-        new_image = mask * product(new - point)
+        new_image = mask * model.product(new - point)
         move = new - v
         length = row_dot(move, move)
         curvature_along = np.where(length > 0, row_dot(move, new_image - image_v) / np.where(length > 0, length, 1), 0)
@@ -119,7 +112,8 @@ def minimise_quadratic(
         v, image_v = new + extrapolation * (new - u), new_image + extrapolation * (new_image - image)
         u, image, momentum = new, new_image, next_momentum
         if i % GAIN_CHECK_INTERVAL == GAIN_CHECK_INTERVAL - 1:
-            last, value = value, group_norms.change(gradient + image / 2, point, u)
-            if (last - value <= MIN_RELATIVE_GAIN * np.maximum(-value, 0)).all():
+            last, gain = gain, -group_norms.change(gradient + image / 2, point, u)
+            gaining = gain - last > MIN_RELATIVE_GAIN * np.maximum(gain, 0)
+            if not gaining.any():
                 break
-    return u
+    return ProximalSteps(end=u, image=image, gain=gain, gaining=gaining)
