@@ -82,7 +82,7 @@ def processes(rows: str = "shared") -> Iterator[tuple[int, int]]:
     ----------
     rows
         "shared": all processes open the same recording, and each reads and sums only its chunks. The numbers are, bit by
-        bit, those of one process. "own": each process gives other rows, such as its own sessions, of the same features and
+        bit, those of one process on such a machine. "own": each process gives other rows, such as its own sessions, of the same features and
         neurons. Coefficients are then within 1e-3 standard errors of those of one process with all rows, since blocks have
         other borders.
 
