@@ -1,6 +1,7 @@
 """Jobs of several processes or devices, which the tests of this folder start: ``python jobs.py NAME RANK N PORT FOLDER``.
 
-Every job writes what it found, a dictionary for each process, to ``NAME.RANK.json`` in the folder.
+Every job writes what it found, a dictionary for each process, to ``NAME.RANK.json`` in the folder. The port "slurm" stands
+for the variables of SLURM.
 """
 
 import json
@@ -254,7 +255,9 @@ JOBS = {
 
 if __name__ == "__main__":
     name, rank, n_processes, port, folder = sys.argv[1:]
-    if int(n_processes) > 1:
+    if port == "slurm":
+        parallel.initialize()
+    elif int(n_processes) > 1:
         parallel.initialize(f"127.0.0.1:{port}", int(n_processes), int(rank), heartbeat_timeout_seconds=10)
     found = JOBS[name](int(rank), folder)
     (Path(folder) / f"{name}.{rank}.json").write_text(json.dumps(found))

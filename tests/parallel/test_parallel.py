@@ -3,6 +3,7 @@
 Processes take seconds to start, so a job checks many laws (`jobs`), and the tests here look at what it found.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -19,6 +20,7 @@ from popglm import parallel
 from popglm._files.npz import read_npz
 
 SOURCE = Path(popglm.__file__).parents[1]
+FIRST_SLURM_PORT = 65535 - 2**12 + 1
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 
 
@@ -29,22 +31,33 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run_job(name, n_processes, folder, flags="", **variables):
+def free_port(ports=(0,)):
+    """A port of this machine that nobody uses: one of these, 0 for any."""
+    for port in ports:
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return free.getsockname()[1]
+    raise OSError("no port is free")
+
+
+def slurm_variables(rank, n_processes, port):
+    """What SLURM tells each process of a job of one machine; JAX makes the port of the number of the job."""
+    values = {"NTASKS": n_processes, "PROCID": rank, "LOCALID": rank, "STEP_NODELIST": "localhost"}
+    job = {"JOB_ID": port - FIRST_SLURM_PORT}
+    return {f"SLURM_{name}": str(value) for name, value in (values | job).items()}
+
+
+def run_job(name, n_processes, folder, flags="", slurm=False, **variables):
     """Start the processes of a job; return exit code, last lines of output, and what was found, of each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {
-        "PYTHONPATH": str(SOURCE), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}",
-        **variables,
-    }  # fmt: skip
-    processes = [
-        subprocess.Popen(
-            [sys.executable, jobs.__file__, name, str(rank), str(n_processes), str(port), str(folder)],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(n_processes)
-    ]  # fmt: skip
+    port = free_port(range(FIRST_SLURM_PORT + 1, 65536)) if slurm else free_port()
+    environment = os.environ | {"PYTHONPATH": str(SOURCE), "JAX_PLATFORMS": "cpu"} | variables
+    environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+    processes = []
+    for rank in range(n_processes):
+        command = [sys.executable, jobs.__file__, name, rank, n_processes, "slurm" if slurm else port, folder]
+        own = environment | (slurm_variables(rank, n_processes, port) if slurm else {})
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        processes.append(subprocess.Popen(list(map(str, command)), env=own, **output))
     ended = []
     for rank, process in enumerate(processes):
         output, _ = process.communicate(timeout=240)
@@ -148,14 +161,14 @@ def test_a_job_goes_on_after_an_error_that_was_caught(shared):
 
 
 def test_a_killed_job_stops_and_goes_on_from_its_checkpoint(folder):
-    """A fit of seven passes, whose second process is killed in the third."""
+    """A fit of seven passes, whose second process is killed in the third; SLURM starts the job again."""
     (code, output, _), (killed, _, _) = run_job("killed", 2, folder)
     assert killed == -9
     assert code == 1 and "another process of this job has ended, or cannot be reached. Start the job again" in output
     *_, saved = read_npz(folder / "run.npz", "checkpoint", 1)
     n_passes, result = saved[2], saved[4]
     assert n_passes > 0 and result is None
-    for found in results(run_job("continued", 2, folder)):
+    for found in results(run_job("continued", 2, folder, slurm=True)):
         assert found["same"]
         assert found["passes"] == found["n_iter"] - n_passes
 
@@ -171,6 +184,14 @@ def test_a_process_alone_is_left_alone(folder):
     parallel.initialize()
     with parallel.processes() as (rank, n_processes):
         assert (rank, n_processes) == (0, 1)
+
+
+def test_a_job_whose_processes_cannot_be_told_apart_is_refused(monkeypatch):
+    """As if the script of a job of four tasks were started without srun: each would fit alone."""
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    with pytest.raises((ValueError, RuntimeError)) as refused:
+        parallel.initialize()
+    assert "Start the script by srun or mpirun" in refused.value.__notes__[0]
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,9 @@ def processes(rows: str = "shared") -> Iterator[tuple[int, int]]:
     ----------
     rows
         "shared": all processes open the same recording, and each reads and sums only its chunks. The numbers are, bit by
-        bit, those of one process on such a machine. "own": each process gives other rows, such as its own sessions, of the same features and
-        neurons. Coefficients are then within 1e-3 standard errors of those of one process with all rows, since blocks have
-        other borders.
+        bit, those of one process on such a machine. "own": each process gives other rows, such as its own sessions, of the
+        same features and neurons. Coefficients are then within 1e-3 standard errors of those of one process with all rows,
+        since blocks have other borders.
 
     Yields
     ------
@@ -171,9 +171,13 @@ def initialize(
     options = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS} | options
     try:
         jax.distributed.initialize(coordinator_address, num_processes, process_id, **options)
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError) as error:
         given = (coordinator_address, num_processes, process_id) != (None, None, None)
         started = any(int(os.environ.get(name, "1")) > 1 for name in JOB_SIZES)
+        if started and not _cluster_is_known():
+            error.add_note(
+                "The queue has given this job several tasks. Start the script by srun or mpirun, or ask for one."
+            )
         if given or started or _cluster_is_known():
             raise
         return
