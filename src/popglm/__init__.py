@@ -18,6 +18,7 @@ __all__ = [
     "links",
     "model_selection",
     "observation_models",
+    "parallel",
     "plotting",
     "recording",
     "regularizer",

@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 
 from popglm._checks.values import INT32, warn_user
 from popglm._pynapple import as_plain_array, is_events
+from popglm.parallel._share import SHARE, gather
 
 MIN_SPIKE_TIMES = 100
 
@@ -186,7 +187,9 @@ def find_ranges(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Smallest and largest value of features in the valid bins, and whether they differ; X is read in parts."""
     low, high = np.full(len(features), np.inf), np.full(len(features), -np.inf)
-    for start in range(0, X.shape[0], 8192):
+    for number, start in enumerate(range(0, X.shape[0], 8192)):
+        if not SHARE.get().takes(number):
+            continue
         part = slice(start, start + 8192)
         rows = np.asarray(X[part])
         counted = ~np.isnan(np.asarray(y[part])) & (True if weight is None else np.asarray(weight[part]) > 0)
@@ -194,6 +197,8 @@ def find_ranges(
         valid = ~np.isnan(rows).any(1) & counted.any(1)
         rows = rows[valid][:, features].astype(float)
         low, high = np.minimum(low, rows.min(0, initial=np.inf)), np.maximum(high, rows.max(0, initial=-np.inf))
+    lows, highs = zip(*gather((low, high), "finds the ranges of features"), strict=True)
+    low, high = np.min(lows, 0), np.max(highs, 0)
     round_off = 0 if isinstance(X, np.ndarray) else 1e-6 * np.abs(high)  # lazy features are sums in single precision
     return low, high, high - low > round_off
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm._checks.other_names import option_hint
+from popglm.parallel._share import is_first, shares_rows
 
 INT32 = np.iinfo(np.int32)
 OWN_FRAMES = ("popglm", "jaxtyping", "beartype")  # of this package, and what stands between them in tests
@@ -183,7 +184,9 @@ def calling_module() -> str:
 
 
 def warn_user(text: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line of the user's code, at whatever depth inside this package."""
+    """Warn at the line of the user's code, at whatever depth inside this package; of shared rows in the first process."""
+    if shares_rows() and not is_first():
+        return
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in INTERNAL_PACKAGES:
         level, frame = level + 1, frame.f_back

@@ -7,9 +7,11 @@ import numpy as np
 
 from popglm._checks.arrays import require_small_offset, split_for_cache
 from popglm._design.streams import is_stream, read_rows
+from popglm.parallel._share import agree
 
 # Columns whose mean is more standard deviations from 0 are centred; all others keep their numbers.
 MIN_OFFSET = 10
+CENTERS = "centers features"  # what a process is at
 
 
 def column_center(values: Any) -> np.ndarray | None:
@@ -17,7 +19,7 @@ def column_center(values: Any) -> np.ndarray | None:
     mean, sd = column_mean_sd(values)
     require_small_offset(mean, sd)
     far = (np.abs(mean) > MIN_OFFSET * sd) & (sd > 0)
-    return np.where(far, mean, 0) if far.any() else None
+    return agree(np.where(far, mean, 0) if far.any() else None, CENTERS)
 
 
 class ReducedStream:
@@ -52,7 +54,7 @@ def center_y(y: Any, model: Any, offset: Any = None) -> tuple[Any, np.ndarray, A
         streamed = is_stream(y) or is_stream(offset)
         y = ReducedStream(y, offset=offset) if streamed else np.subtract(y, offset, dtype=float)
     mean, sd = column_mean_sd(y)
-    center = np.where((np.abs(mean) > MIN_OFFSET * sd) & (sd > 0), mean, 0)
+    center = agree(np.where((np.abs(mean) > MIN_OFFSET * sd) & (sd > 0), mean, 0), "centers y")
     if not center.any():
         return y, center, None
     return ReducedStream(y, center) if is_stream(y) else y - center, center, None

@@ -4,9 +4,10 @@ Recordings of different lengths share compiled code, and chunks may be made on d
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,9 +17,10 @@ from popglm._design.arrays import compact_integers, round_up_length, rows_with_n
 from popglm._design.blocks import ArraySource, Chunk, Source
 from popglm._design.centering import column_center
 from popglm._design.convolve import SUB_BLOCK_ROWS
-from popglm._design.missing import as_uses, column_fill, counted_rows, fill_missing
+from popglm._design.missing import agree_on_fill, as_uses, column_fill, counted_rows, fill_missing
 from popglm._design.sizes import SIZES
 from popglm._design.streams import is_stream, prefetch, read_rows
+from popglm.parallel._share import SHARE, gather, shares_rows
 
 
 class DesignRows(ABC):
@@ -66,7 +68,7 @@ class MatrixRows(DesignRows):
         self.values, self.length, self.streamed = values, values.shape[0], is_stream(values)
         self.center = column_center(values) if centered else None
         self._uses = as_uses(mask, [np.arange(values.shape[1])])
-        self._fill = 0.0 if self._uses is None else column_fill(values)
+        self._fill = 0.0 if self._uses is None else agree_on_fill(column_fill(values))
 
     def rows_at(self, start: int, size: int) -> tuple[Source, Bool[np.ndarray, " time #neurons"]]:
         """Return rows as they are if possible, else as a copy; a NaN becomes 0, or a mean, so that no sum meets it."""
@@ -88,7 +90,7 @@ class Design:
 
     `y`, `weight` and `offset` have the rows of the user, which `X.scatter` moves; None means no y, a weight of 1 and an offset
     of 0. Data shorter than a chunk are padded to the next of few lengths. A `whole` design is a single chunk, for loops that
-    are compiled around all data. Iteration yields pairs (first row, chunk).
+    are compiled around all data. Iteration yields pairs (first row, chunk): those of this process, spread over its devices.
     """
 
     def __init__(
@@ -102,16 +104,23 @@ class Design:
         self._n_blocks = n_blocks if whole else min(n_blocks, SIZES.chunk_blocks)
         self._size = self._n_blocks * rows
         # Known after a pass: rows that are valid for any neuron, or have no weight, and how many are lost to each, by chunk.
-        self.valid = np.zeros(self.length, bool)
+        self._valid = np.zeros(self.length, bool)
         self._n_lost: dict[int, np.ndarray] = {}
         parts = y, self._weight, self._offset
         streamed = X.streamed or any(is_stream(part) for part in parts if part is not None)
+        self._share = SHARE.get()
         self._cached = None if streamed else list(self._chunks())
+
+    @property
+    def valid(self) -> Bool[np.ndarray, " time"]:
+        """Rows that are valid for any neuron, or have no weight."""
+        return np.logical_or.reduce(gather(self._valid, "marks valid rows")) if shares_rows() else self._valid
 
     @property
     def n_lost(self) -> Int[np.ndarray, " #neurons"]:
         """Number of rows that are valid for other neurons but not for each."""
-        return sum(self._n_lost.values(), np.zeros(1, int))
+        n_lost = sum(self._n_lost.values(), np.zeros(1, int))
+        return sum(gather(n_lost, "counts lost rows")) if shares_rows() else n_lost
 
     @property
     def has_offset(self) -> bool:
@@ -123,8 +132,22 @@ class Design:
             return iter(self._cached)
         return self._chunks() if self.length <= self._size else prefetch(self._chunks())
 
+    def all_chunks(self) -> Iterator[tuple[int, Chunk]]:
+        """Chunks of all rows, whoever sums them, on one device."""
+        if self._share.rows is None and not self._share.devices:
+            return iter(self)
+        return self._make_chunks(range(0, self.length, self._size))
+
     def _chunks(self) -> Iterator[tuple[int, Chunk]]:
-        for start in range(0, self.length, self._size):
+        """Chunks of this process, each on its device."""
+        starts = range(0, self.length, self._size)
+        chunks = self._make_chunks(start for number, start in enumerate(starts) if self._share.takes(number))
+        for position, (start, chunk) in enumerate(chunks):
+            device = self._share.device_of(position)
+            yield start, chunk if device is None else jax.device_put(chunk, device)
+
+    def _make_chunks(self, starts: Iterable[int]) -> Iterator[tuple[int, Chunk]]:
+        for start in starts:
             chunk = self._chunk(start)
             if chunk is not None:
                 yield start, chunk
@@ -134,7 +157,7 @@ class Design:
         weight, offset = (self._read_floats(a, start) for a in (self._weight, self._offset))
         wanted = np.ones((self._size, 1), bool) if weight is None else weight > 0
         any_valid, counted = np.asarray(valid.any(1)), valid & wanted
-        self.valid[start : start + self._size] = (any_valid | ~wanted.any(1))[: self.length - start]
+        self._valid[start : start + self._size] = (any_valid | ~wanted.any(1))[: self.length - start]
         self._n_lost[start] = (any_valid[:, None] & ~valid & wanted).sum(0)
         blocks = np.flatnonzero(counted.reshape(self._n_blocks, -1).any(1))
         if not len(blocks):

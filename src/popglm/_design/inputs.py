@@ -23,8 +23,10 @@ from popglm._checks.times import require_aligned, require_epoch_duration
 from popglm._design.arrays import compact_integers
 from popglm._design.design import DesignRows, MatrixRows
 from popglm._design.lazy import LazyFeatures
+from popglm._design.same_data import require_same_data
 from popglm._design.streams import is_stream, read_rows
 from popglm._pynapple import Frame, as_frame
+from popglm.parallel._share import gather
 
 
 def as_features(X: Any, *, built: bool = False) -> Frame:
@@ -70,6 +72,8 @@ def as_observations(
     others, n_neurons = {"X": X, "y": y}, y.values.shape[1]
     weight = as_row_values("sample_weight", sample_weight, others, n_neurons, y.columns, low=0, built=built)
     offset = as_row_values("offset", offset, others, n_neurons, y.columns, built=built)
+    if not built:  # batches of processes differ
+        require_same_data(X, y, weight, offset)
     return Observations(X, y, weight, offset)
 
 
@@ -118,7 +122,7 @@ def require_selection(weight: Any, purpose: str) -> None:
 
 def are_whole(weight: Any) -> bool:
     """Return whether weights may be numbers of copies; None is a weight of 1."""
-    return all((rows[~np.isnan(rows)] % 1 == 0).all() for rows in _read_parts(weight))
+    return all(gather(all((rows[~np.isnan(rows)] % 1 == 0).all() for rows in _read_parts(weight)), "looks at weights"))
 
 
 def _read_parts(values: Any) -> Iterator[np.ndarray]:

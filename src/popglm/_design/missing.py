@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from popglm._checks.arrays import split_for_cache
 from popglm._design.centering import column_mean_sd, pooled_mean_sd
 from popglm._design.streams import is_stream
+from popglm.parallel._share import agree
 
 
 class Uses:
@@ -84,6 +85,12 @@ def column_fill(values: Any) -> Float[np.ndarray, " columns"]:
     if values.dtype.kind != "f" or not any(np.isnan(part).any() for part in split_for_cache(values)):
         return np.zeros(values.shape[1])
     return pooled_mean_sd(split_for_cache(values), column_mean_sd(values)[0])[0]
+
+
+def agree_on_fill(fill: Any) -> Any:
+    """Values that all processes put in for NaN: those of the first that has any."""
+    fill = agree(fill if np.any(fill) else None, "fills in missing values")
+    return 0.0 if fill is None else fill
 
 
 def fill_missing(out: np.ndarray, complete: np.ndarray, known: np.ndarray, fill: Any, center: Any) -> None:

@@ -15,9 +15,10 @@ from jaxtyping import Bool
 from popglm._checks.arrays import require_finite
 from popglm._design.arrays import compact_integers, to_device, zero_pad
 from popglm._design.blocks import ArraySource, ConvSource, ProductSource, SumSource
-from popglm._design.centering import column_center, column_mean_sd
-from popglm._design.missing import column_fill, fill_missing
+from popglm._design.centering import CENTERS, column_center, column_mean_sd
+from popglm._design.missing import agree_on_fill, column_fill, fill_missing
 from popglm._design.streams import is_stream, read_rows
+from popglm.parallel._share import agree
 
 Known = Bool[np.ndarray, " time #groups"]
 
@@ -89,13 +90,13 @@ class ConvTerm(NamedTuple):
 
     def with_fill(self) -> "ConvTerm":
         """Return the term with the means of the inputs in place of NaN."""
-        return self if self.inputs.dtype == np.uint8 else self._replace(fill=column_fill(self.inputs))
+        return self._replace(fill=agree_on_fill(0.0 if self.inputs.dtype == np.uint8 else column_fill(self.inputs)))
 
     def with_center(self, first: int, stop: int) -> tuple["ConvTerm", np.ndarray | None]:
         """Return the term with inputs centred on these rows, and the offset that its features then lack, or None."""
         bins = slice(max(first + self.ahead - len(self.kernel), 0), stop + self.ahead)
         inputs = self.inputs if is_stream(self.inputs) else self.inputs[bins]
-        center = None if inputs.dtype == np.uint8 else column_center(inputs)
+        center = agree(None, CENTERS) if inputs.dtype == np.uint8 else column_center(inputs)
         offset = None if center is None else np.outer(center, self.kernel.sum(0)).ravel()
         return self._replace(center=center), offset
 
@@ -169,9 +170,8 @@ class EvalTerm(NamedTuple):
 
     def with_fill(self) -> "EvalTerm":
         """Return the term with the means of the features in place of NaN."""
-        if not is_stream(self.inputs) and not np.isnan(self.inputs).any():
-            return self
-        return self._replace(fill=column_fill(_EvaluatedRows(self, 0, self.length)))
+        complete = not is_stream(self.inputs) and not np.isnan(self.inputs).any()
+        return self._replace(fill=agree_on_fill(0.0 if complete else column_fill(_EvaluatedRows(self, 0, self.length))))
 
     def with_center(self, first: int, stop: int) -> tuple["EvalTerm", np.ndarray | None]:
         """Return the term with features centred before they are rounded, and the offset that they lack, or None."""

@@ -7,12 +7,14 @@ the same numbers as one that was never interrupted, on the same machine with the
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from popglm._checks.values import warn_user
 from popglm._design.arrays import machine_epsilon
 from popglm._files._checks import as_writable_path, require_same_data, require_same_fit
 from popglm._files.npz import read_npz, remove_partial_files, require_storable_tree, write_npz
+from popglm.parallel._share import describe_job, is_first, on_first
 
 CHECKPOINT_KIND, CHECKPOINT_VERSION = "checkpoint", 1
 
@@ -29,14 +31,14 @@ class Checkpoint:
     _staged: Any
 
     def __init__(self, path: Any, settings: dict) -> None:
-        self.path = as_writable_path("checkpoint", path)
-        self._settings = json.loads(json.dumps(settings))
-        self.saved = self._saved_data = self._data = self._staged = None
+        self._settings = json.loads(json.dumps(settings | describe_job()))
+        self._saved_data = self._data = self._staged = None
         self._is_storable = False
         self._written_at = time.monotonic()
-        remove_partial_files(self.path)
-        if self.path.exists():
-            settings, self._saved_data, self.saved = read_npz(self.path, CHECKPOINT_KIND, CHECKPOINT_VERSION)
+        self.path, content = on_first(lambda: _read_checkpoint(path), "reads the checkpoint")
+        self.saved = None
+        if content is not None:
+            settings, self._saved_data, self.saved = content
             require_same_fit(self.path, json.loads(settings), self._settings)
 
     def verify_data(self, data: dict, hint: str = "") -> None:
@@ -71,9 +73,16 @@ class Checkpoint:
             warn_user(f"the fit has ended and the model has its result, but {failure}.", RuntimeWarning)
 
     def close(self) -> None:
-        """Write the staged state, if there is one that is not written yet."""
+        """Write the staged state, if there is one that is not written yet, in the first process."""
         staged, self._staged = self._staged, None
-        if staged is not None:
+        if staged is not None and is_first():
             state, data = staged
             write_npz(self.path, CHECKPOINT_KIND, CHECKPOINT_VERSION, (json.dumps(self._settings), data(), state()))
             self._written_at = time.monotonic()
+
+
+def _read_checkpoint(path: Any) -> tuple[Path, Any]:
+    """Path of a checkpoint, and what the file holds, None if there is no file."""
+    path = as_writable_path("checkpoint", path)
+    remove_partial_files(path)
+    return path, read_npz(path, CHECKPOINT_KIND, CHECKPOINT_VERSION) if path.exists() else None

@@ -14,6 +14,7 @@ from popglm._design.design import Design
 from popglm._design.streams import is_stream
 from popglm._design.total import total
 from popglm._pynapple import Frame, as_frame, as_plain_array
+from popglm.parallel._share import gather
 
 PROBE_ITERATIONS = (0, 1, 2, 10, 100, 1000)  # at which functions of the iteration are evaluated
 
@@ -45,7 +46,13 @@ def design_fingerprint(design: Design) -> dict[str, Any]:
     checksums = _ChecksumDesign(design)
     products, power, activity = total(_data_sums, checksums)
     scale = np.sqrt(np.outer(activity, power))
-    return {"y": checksums.y, "X": checksums.X, "sums": (products, power), "scales": (scale, power)}
+    y, X = (_join_checksums(each) for each in zip(*gather((checksums.y, checksums.X), "compares data"), strict=True))
+    return {"y": y, "X": X, "sums": (products, power), "scales": (scale, power)}
+
+
+def _join_checksums(checksums: tuple[int, ...]) -> int:
+    """Join the checksums of all processes; alone, there is one."""
+    return checksums[0] if len(checksums) == 1 else zlib.crc32(repr(checksums).encode())
 
 
 def batch_fingerprint(X: Any, y: Any, weight: Any = None, offset: Any = None) -> dict[str, Any]:

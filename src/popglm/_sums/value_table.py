@@ -1,6 +1,8 @@
 """Table of the distinct values of y of each neuron, and sums over it: parts of a likelihood that know no features."""
 
 from collections.abc import Iterator
+from functools import reduce
+from itertools import chain
 from typing import Any
 
 import jax
@@ -9,6 +11,7 @@ from jaxtyping import Float
 
 from popglm._design.blocks import Chunk
 from popglm._design.design import Design
+from popglm.parallel._share import gather
 
 
 class ValueTable:
@@ -18,30 +21,37 @@ class ValueTable:
     """
 
     def __init__(self) -> None:
-        self._columns: list[tuple[np.ndarray, np.ndarray]] = []
+        self._parts: list[tuple[int, list[tuple[np.ndarray, np.ndarray]]]] = []  # by the first row of their chunk
 
     def watch(self, design: Design) -> Iterator[tuple[int, Chunk]]:
         """Iterate over a design, and count the values of each chunk that goes by."""
         for start, chunk in design:
-            self._add(chunk)
+            self._parts.append((start, _count_chunk(chunk)))
             yield start, chunk
 
-    def _add(self, chunk: Chunk) -> None:
-        y, valid, weight = np.asarray(chunk.y), np.asarray(chunk.valid), chunk.numpy_weights()
-        rows = slice(None) if valid.all() else valid.any(1)
-        columns = np.ascontiguousarray(y[rows].T)
-        weights = [None] * len(columns) if weight is None else np.broadcast_to(weight, y.shape)[rows].T
-        new = [_count_values(*pair) for pair in zip(columns, weights, strict=True)]
-        old = self._columns or [(np.zeros(0), np.zeros(0))] * len(new)
-        self._columns = [_merge_counts(*pairs) for pairs in zip(old, new, strict=True)]
+    def _join_parts(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Values and numbers of each neuron in all chunks, of all processes."""
+        parts = sorted(chain.from_iterable(gather(self._parts, "counts values of y")), key=lambda part: part[0])
+        merge = lambda old, new: [_merge_counts(*pairs) for pairs in zip(old, new, strict=True)]
+        return reduce(merge, (columns for _, columns in parts))
 
     def to_arrays(self) -> tuple[Float[np.ndarray, "neurons values"], Float[np.ndarray, "neurons values"]]:
         """Values, and their numbers; rows end in values that occur 0 times."""
-        width = 1 << max(3, (max(len(values) for values, _ in self._columns) - 1).bit_length())  # of few lengths
-        values, numbers = np.ones((2, len(self._columns), width))
-        for row, (some, n) in enumerate(self._columns):
+        columns = self._join_parts()
+        width = 1 << max(3, (max(len(values) for values, _ in columns) - 1).bit_length())  # of few lengths
+        values, numbers = np.ones((2, len(columns), width))
+        for row, (some, n) in enumerate(columns):
             values[row, : len(some)], numbers[row, : len(some)], numbers[row, len(some) :] = some, n, 0
         return values, numbers
+
+
+def _count_chunk(chunk: Chunk) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Distinct values of each neuron in a chunk, and their numbers."""
+    y, valid, weight = np.asarray(chunk.y), np.asarray(chunk.valid), chunk.numpy_weights()
+    rows = slice(None) if valid.all() else valid.any(1)
+    columns = np.ascontiguousarray(y[rows].T)
+    weights = [None] * len(columns) if weight is None else np.broadcast_to(weight, y.shape)[rows].T
+    return [_count_values(*pair) for pair in zip(columns, weights, strict=True)]
 
 
 def _count_values(column: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,7 @@ from popglm.glm._score import ModelOnData, score_model
 from popglm.glm._separation import separation_of_sample
 from popglm.glm._settings import Settings
 from popglm.glm._unseen import find_unseen
+from popglm.parallel._share import refuse_processes
 
 ROW_VALUES = "sample_weight", "offset"
 
@@ -53,6 +54,7 @@ def fit_by_batches(
     checkpoint,
 ):
     """Fit by batches. Return the fit, the state from which a later call continues, and the history of the steps."""
+    refuse_processes("`fit_batches`", "Call `fit`, which reads its data in parts")
     require_batches(batches)
     if settings.needs_layout:
         batches, layout = read_batch_layout(batches)

@@ -32,6 +32,7 @@ from popglm.glm._fitted import EvidenceResult, Findings, Fitted, Parameters
 from popglm.glm._separation import separation_of_fit
 from popglm.glm._settings import Settings
 from popglm.glm._unseen import find_unseen
+from popglm.parallel._share import refuse_processes
 
 
 def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, progress, checkpoint) -> Fitted:
@@ -39,6 +40,8 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
     require_flag("progress", progress)
     require_default_solver(settings.solver_name, checkpoint)
     exact = settings.solver_name is None
+    if not exact:
+        refuse_processes(f"a fit by {settings.solver_name}", "Leave out `solver_name`: the default solver is shared")
     model = settings.objective.model
     data = X, y, weight, offset = as_observations(X, y, model, settings.y_dims, sample_weight, offset)
     n_features, n_neurons = X.values.shape[1], y.values.shape[1]

@@ -25,6 +25,7 @@ from popglm._sums.scores import (
     saturated_log_likelihoods,
     score_sums,
 )
+from popglm.parallel._share import refuse_own_rows
 
 MCFADDEN, COHEN, BITS_PER_SPIKE = "pseudo-r2-McFadden", "pseudo-r2-Cohen", "bits-per-spike"
 SCORE_TYPES = ("log-likelihood", MCFADDEN, COHEN, BITS_PER_SPIKE)
@@ -108,6 +109,7 @@ def score_model(kind, on_data, aggregate, null):
     out neurons without an event in y, on which the null model is perfect.
     """
     if aggregate is not None:
+        refuse_own_rows("`aggregate_sample_scores`")
         return _as_float_or_array(_compare_aggregates(kind, on_data, aggregate, null).score(kind))
     if kind == "log-likelihood":
         bins, log_likelihood = total(log_likelihood_sums, on_data.design, *on_data.params)

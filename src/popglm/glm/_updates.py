@@ -14,6 +14,7 @@ from popglm._sums.null_model import null_model_of
 from popglm.glm._checks import warn_unsuited_solver
 from popglm.glm._fitted import Fitted, Parameters
 from popglm.glm._settings import Settings
+from popglm.parallel._share import refuse_processes
 
 
 def initial_params(settings: Settings, X, y, sample_weight=None, offset=None):
@@ -42,6 +43,7 @@ def initial_solver_state(settings: Settings, X, y, params, names: Names, sample_
 
 def update_params(settings: Settings, params, state, X, y, names: Names, sample_weight=None, offset=None):
     """Take one step on a batch: the next parameters and state, and them as a fit; None while JAX traces."""
+    refuse_processes("`update`", "Call `fit`, or `update` outside of popglm.parallel.processes")
     name, options = _step_solver(settings)
     data, mask, names = _as_batch(settings, X, y, names, sample_weight, offset)
     X, y = data.X.values, settings.as_user_array(data.y.values)

@@ -31,6 +31,7 @@ from popglm._sums.moments import bins_and_events
 from popglm.inference._fit_on_data import FitData, FitOnData
 from popglm.inference._inverse_information import InverseInformation
 from popglm.inference._prior import Posterior
+from popglm.parallel._share import refuse_own_rows
 
 MAX_MATRIX_ENTRIES = 2**25  # entries of all matrices that one pass sums
 
@@ -291,6 +292,7 @@ class _ClusterScores:
     """Sums of scores over clusters of bins, and the products of these sums."""
 
     def __init__(self, data: FitData, labels):
+        refuse_own_rows("the covariance by clusters")
         rows = ClusteredRows(data.rows, labels)
         self.design = data.make_design(rows)
         n_clusters, span = round_up_length(int(rows.labels.max())), round_up_length(rows.max_label_span())

@@ -21,7 +21,7 @@ from popglm._design.arrays import as_divisor
 from popglm._design.centering import center_y
 from popglm._design.inputs import as_design_rows, as_observations
 from popglm._design.layout import read_layout
-from popglm._design.total import total
+from popglm._design.total import has_valid_rows, total
 from popglm._pynapple import NamedArray
 from popglm._sums.losses import linear_predictor, weighted_sum
 from popglm._types import Counts, Features, Numbers, RowValues
@@ -31,6 +31,7 @@ from popglm.glm._settings import resolve_settings
 from popglm.model_selection._comparison_result import Comparison, GainSums
 from popglm.model_selection._held_out import Fold, held_out_sums, make_design, read_folds, take_rows, with_dispersion
 from popglm.model_selection._variants import read_variants
+from popglm.parallel._share import refuse_own_rows
 
 MAX_REPEATED_BYTES = 2**28  # of y, repeated for the variants that are fitted at once
 
@@ -128,6 +129,7 @@ def compare(
     [False, False]
     """
     require_estimator(model, Model)
+    refuse_own_rows("a comparison of models")
     require_flag("progress", progress)
     settings = resolve_settings(model, X)
     error_blocks, strengths = as_positive_integer("error_blocks", error_blocks), _as_strengths(strengths, n_strengths)
@@ -346,7 +348,7 @@ def _compare_fold(study: _Study, strengths, chosen, k: int, fold: Fold, error_bl
 def _gain_sums(design, model, params):
     """Valid bins, events, log-likelihoods of the first variant, and gains over it, summed over a block."""
     n_variants, n_neurons = params[1].shape
-    if next(iter(design), None) is None:
+    if not has_valid_rows(design):
         return np.zeros(n_neurons), np.zeros(n_neurons), np.zeros(n_neurons), np.zeros((n_variants, n_neurons))
     return tuple(np.asarray(values, float) for values in total(_sum_gains, design, model, *params))
 

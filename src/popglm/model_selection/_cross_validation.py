@@ -29,6 +29,7 @@ from popglm.model_selection._held_out import (
     take_rows,
     with_dispersion,
 )
+from popglm.parallel._share import refuse_own_rows
 
 STRENGTH_RULES = ("best", "one-se")
 
@@ -207,6 +208,7 @@ def cross_validate_path(
     (4, 3)
     """
     require_estimator(model, Model)
+    refuse_own_rows("cross-validation")
     require_flag("progress", progress)
     settings = resolve_settings(model, X).with_numeric_strength("cross_validate_path")
     model = clone(model).set_params(regularizer=settings.objective.penalty)  # rows alone do not tell the inputs

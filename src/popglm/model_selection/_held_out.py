@@ -14,7 +14,7 @@ from popglm._design.design import Design
 from popglm._design.inputs import as_design_rows
 from popglm._design.lazy import LazyFeatures
 from popglm._design.streams import read_rows
-from popglm._design.total import total
+from popglm._design.total import has_valid_rows, total
 from popglm._sums.losses import linear_predictor, weighted_sum
 from popglm._sums.scale import dispersion_slopes, fit_dispersion
 from popglm.model_selection._splits import BlockSplit
@@ -104,7 +104,7 @@ def held_out_sums(
     model: Any, coef: np.ndarray, intercept: np.ndarray, test: Design
 ) -> tuple[Float[np.ndarray, " neurons"], Float[np.ndarray, "strengths neurons"]]:
     """Valid test bins of each neuron, and sums of log-likelihoods of each strength and neuron over them."""
-    if next(iter(test), None) is None:
+    if not has_valid_rows(test):
         return np.zeros(intercept.shape[1]), np.zeros(intercept.shape)
     bins, sums = total(_sum_log_likelihoods, test, model, jnp.asarray(coef), jnp.asarray(intercept))
     return np.asarray(bins, float), np.asarray(sums, float)
