@@ -348,13 +348,13 @@ def test_a_stop_at_the_end_of_a_pass_loses_nothing(passes):
     np.testing.assert_allclose(rest.coef_, whole.coef_, atol=1e-6)
 
 
-@pytest.mark.parametrize("n_steps", [7, 10, 34])
+@pytest.mark.parametrize("n_steps", [3, 4, 14])
 def test_a_dispersion_is_estimated_wherever_the_run_ends(n_steps):
     """In the first pass, at its end, and amid an exact pass."""
     X, y = small_data(n_bins=4000)
     y = np.random.default_rng(0).negative_binomial(2, 2 / (2 + np.exp(0.3 * X[:, :3])))
-    batches = [(X[at : at + 400], y[at : at + 400]) for at in range(0, 4000, 400)]
-    n_seen = 400 * min(n_steps, 10)
+    batches = [(X[at : at + 1000], y[at : at + 1000]) for at in range(0, 4000, 1000)]
+    n_seen = 1000 * min(n_steps, 4)
     exact = PopulationGLM("NegativeBinomial").fit(X[:n_seen], y[:n_seen])
     model = PopulationGLM("NegativeBinomial").fit_batches(batches, n_steps)
     np.testing.assert_allclose(model.scale_, exact.scale_, rtol=0.02)

@@ -16,11 +16,24 @@ from popglm_book.buttons import repository
 from popglm_book.kernel import kernel_environment
 
 THUMBNAIL = "_static/thumbnails/part/figure.svg"
+MEETING = """import time
+from pathlib import Path
+
+import popglm
+
+Path(f"{page}{{popglm.number}}").touch()
+for _ in range(1000):
+    if Path(f"{other}{{popglm.number}}").exists():
+        break
+    time.sleep(0.1)
+else:
+    raise RuntimeError("the other page does not run")
+print("number", popglm.number)"""
 
 
-def outputs(done) -> str:
-    """Return all that the downloadable notebook of the page `figure` shows."""
-    notebook = nbformat.read(done.html / "_sources/book/part/figure.ipynb", 4)
+def outputs(done, page="figure") -> str:
+    """Return all that the downloadable notebook of a page shows."""
+    notebook = nbformat.read(done.html / f"_sources/book/part/{page}.ipynb", 4)
     return json.dumps([cell.get("outputs") for cell in notebook.cells])
 
 
@@ -83,6 +96,26 @@ def test_change_runs_pages_again(first, small_book, file):
     assert (again.html / THUMBNAIL).read_bytes() == first.thumbnail, "figures must not depend on when they were drawn"
 
 
+@pytest.mark.skipif(os.cpu_count() < 2, reason="a machine with one core runs one page at a time")
+def test_pages_run_at_the_same_time(small_book, tmp_path):
+    """Two pages that wait for each other both end; a change of the package makes both run again."""
+    root = tmp_path / "meeting"
+    shutil.copytree(small_book, root, ignore=shutil.ignore_patterns("_build"))
+    for page, other in [("first", "second"), ("second", "first")]:
+        write_page(root / f"book/part/{page}.md", page.title(), MEETING.format(page=page, other=other))
+    (root / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nchapters:\n  - file: book/part/first\n  - file: book/part/second\n"
+    )
+    (root / "book/index.md").write_text("# Home\n")
+    for number in (1, 2):
+        (root / "src/popglm/__init__.py").write_text(f"number = {number}\n")
+        done = build(root)
+        assert not done.problems
+        assert sorted(done.executed) == ["first", "second"]
+        for page in ("first", "second"):
+            assert f"number {number}" in outputs(done, page)
+
+
 def test_gallery(first):
     """The card has title, line, picture and its text; a page without a picture still has its card."""
     cards = re.findall(r'<a class="book-card".*?</a>', (first.html / "book/index.html").read_text(), re.DOTALL)
@@ -118,6 +151,8 @@ def test_mistakes_fail_the_build(small_book, tmp_path):
         r"warns\.md:\d+": "stderr was found",
     }.items():
         assert re.search(rf"{place}.*{message}", plain), plain
+    assert len(re.findall("Executing notebook failed", plain)) == 1
+    assert done.executed.count("raises") == 2 and done.executed.count("warns") == 1  # what failed runs again, alone
 
 
 @pytest.mark.parametrize(

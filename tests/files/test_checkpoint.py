@@ -6,13 +6,13 @@ import os
 import pkgutil
 import random
 import signal
-import subprocess
 import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import child_fits
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -596,68 +596,29 @@ def test_a_state_of_words_is_refused(tmp_path):
 # Real processes
 
 
-CHILD = """
-import resource, sys
-import numpy as np
-from popglm._files import checkpoint
-from popglm.batching import random_windows
-from popglm.glm import PopulationGLM
-from popglm.regularizer import GroupLasso
-
-way, path, out, n_steps, limit = sys.argv[1:]
-rng = np.random.default_rng(0)
-X = rng.normal(size=(20_000, 60))
-y = rng.poisson(np.exp(X[:, :8] * np.linspace(-1, 1, 8) - 1))
-if int(limit):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))  # as a disk that is full
-checkpoint.SAVE_INTERVAL = 0.0
-checkpoint = None if path == "none" else path
-print("ready", flush=True)
-if way == "fit":
-    model = PopulationGLM(solver_kwargs={"tol": 1e-9}).fit(X, y, checkpoint=checkpoint)
-else:
-    model = PopulationGLM().fit_batches(random_windows(X, y, 500, seed=0), int(n_steps), checkpoint=checkpoint)
-print("fitted", flush=True)
-np.savez(out, coef=model.coef_, intercept=model.intercept_, n_iter=model.n_iter_)
-"""
-
-
-def child(way, path, out, n_steps=200, limit=0):
-    """One more process that fits."""
-    command = [sys.executable, "-c", CHILD, way, *map(str, (path, out, n_steps, limit))]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finished(process):
-    """Its output, and how long the fit took after it was ready."""
-    assert process.stdout.readline() == "ready\n", process.stderr.read()
-    start = time.monotonic()
-    assert process.stdout.readline() == "fitted\n", process.stderr.read()
-    seconds = time.monotonic() - start
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    return seconds
-
-
 @pytest.mark.parametrize("way", ["fit", "fit_batches"])
 def test_killed_processes_end_bitwise_where_one_that_lives_does(tmp_path, way):
     path, rng = tmp_path / "run.npz", random.Random(way)
-    finished(child(way, "none", tmp_path / "expected.npz"))
-    seconds = finished(child(way, tmp_path / "alive.npz", tmp_path / "alive_found.npz"))
+    expected = child_fits.numbers(child_fits.fit(way))
+    start = time.monotonic()
+    alive = child_fits.numbers(child_fits.fit(way, tmp_path / "alive.npz"))
+    seconds = time.monotonic() - start
     written = lambda: path.stat().st_mtime_ns if path.exists() else 0
     killed = 0
     for n in range(KILLS):
-        process, before = child(way, path, tmp_path / "found.npz"), written()
-        while process.poll() is None and written() == before:  # until it has come farther than the last one
+        process, before = child_fits.start(way, path, tmp_path / "found.npz"), written()
+        while process.is_alive() and written() == before:  # until it has come farther than the last one
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.5) * seconds if n else 0)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        killed += process.returncode == -signal.SIGKILL
-    finished(child(way, path, tmp_path / "found.npz"))
-    expected, *found = (np.load(tmp_path / f"{name}.npz") for name in ("expected", "alive_found", "found"))
-    for name in expected.files:
-        for other in found:
+        process.kill()
+        process.join()
+        killed += process.exitcode == -signal.SIGKILL
+    last = child_fits.start(way, path, tmp_path / "found.npz")
+    last.join()
+    assert last.exitcode == 0
+    found = np.load(tmp_path / "found.npz")
+    for name in expected:
+        for other in (alive, found):
             assert np.array_equal(expected[name], other[name]), name
     assert killed, "every process was done before it was killed"
 
@@ -665,18 +626,16 @@ def test_killed_processes_end_bitwise_where_one_that_lives_does(tmp_path, way):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file size, which stands for a full disk here")
 def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path):
     path, out = tmp_path / "run.npz", tmp_path / "found.npz"
-    finished(child("fit_batches", path, out, n_steps=50))
+    child_fits.fit("fit_batches", path, n_steps=50)
     content = path.read_bytes()
-    process = child("fit_batches", path, out, limit=len(content) // 2)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode and f"[Errno {errno.EFBIG}] the checkpoint could not be written: " in errors, errors
-    assert "What was at this place before is untouched. Make room" in errors
+    process = child_fits.start("fit_batches", path, out, largest_file=len(content) // 2)
+    process.join()
+    error = out.with_suffix(".txt").read_text()
+    assert process.exitcode and f"[Errno {errno.EFBIG}] the checkpoint could not be written: " in error, error
+    assert "What was at this place before is untouched. Make room" in error
     assert path.read_bytes() == content and not list(tmp_path.glob("*.partial"))
-    finished(child("fit_batches", path, out))  # there is room again
-    found = np.load(out)["coef"]
-    path.unlink()
-    finished(child("fit_batches", path, out))
-    assert np.array_equal(np.load(out)["coef"], found)
+    continued = child_fits.fit("fit_batches", path)  # there is room again
+    assert np.array_equal(continued.coef_, child_fits.fit("fit_batches").coef_)
 
 
 @pytest.mark.parametrize("changed", ["sample_weight", "offset", "only another", "streamed"])

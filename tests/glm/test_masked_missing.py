@@ -1,5 +1,7 @@
 """A missing value costs a neuron its row only where its mask uses that feature: the fit is that of its own columns."""
 
+import re
+
 import numpy as np
 import pytest
 from samples import Rows
@@ -125,7 +127,7 @@ def test_means_stand_for_gaps_so_that_constant_and_collinear_features_are_found(
         model = PopulationGLM(feature_mask=mask).fit(X, y)
     said = " ".join(str(w.message) for w in caught)
     assert "feature 2: " in said and "told from the intercept" in said, said
-    assert "feature 1: a sum of other features" in said, said
+    assert re.search("feature [01]: a sum of other features", said), said  # both are as good
     own = ~np.isnan(X[:, 2])
     alone = GLM().fit(X[own][:, [3]], y[own, 1])
     np.testing.assert_allclose(model.coef_[3, 1], alone.coef_[0], atol=1e-3)

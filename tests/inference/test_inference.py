@@ -329,11 +329,11 @@ def overdispersed(seed, n_neurons, trials=150, bins=20):
 
 
 def test_clusters_cover_the_truth_where_fisher_and_single_bins_do_not():
-    """120 recordings of 150 trials, ten neurons each, whose gain changes from trial to trial."""
+    """30 recordings of 150 trials, forty neurons each, whose gain changes from trial to trial."""
     inside = {"fisher": [], "bins": [], "trials": []}
     true = np.array([[0.3], [-0.2]])
-    for seed in range(120):
-        X, y = overdispersed(seed, 10)
+    for seed in range(30):
+        X, y = overdispersed(seed, 40)
         model = PopulationGLM().fit(X, y)
         for name, how in {"fisher": ("fisher",), "bins": ("sandwich", "bins"), "trials": ("sandwich", 20)}.items():
             low, high = uncertainty(model, X, y, *how).interval()

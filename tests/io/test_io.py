@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pynapple as nap
 import pytest
-from samples import small_data
+from samples import FULL, small_data
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
@@ -299,16 +299,17 @@ def test_a_byte_that_changed_is_an_error_or_harmless(tmp_path):
     """Every byte of the file, in turn: a date inside the zip may change, what is loaded may not."""
     path, model = tmp_path / "model.npz", made("a population")
     io.save(model, path)
-    content, refused = path.read_bytes(), 0
+    content, tried, refused = path.read_bytes(), 0, 0
     for at in range(len(content)):
-        for change in (1 << (at % 8), 0xFF):
+        for change in (1 << (at % 8), 0xFF)[: 2 if FULL else 1]:
+            tried += 1
             path.write_bytes(content[:at] + bytes([content[at] ^ change]) + content[at + 1 :])
             try:
                 assert alike(fitted(io.load(path)), fitted(model)), at
             except ValueError as error:
                 refused += 1
                 assert "is not a whole model of popglm" in str(error) and "was not changed" in str(error)
-    assert refused > len(content)
+    assert refused > tried / 2
 
 
 def test_a_file_that_ends_early_or_is_another_is_refused(tmp_path):

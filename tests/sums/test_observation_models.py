@@ -142,7 +142,7 @@ def test_samples_have_the_mean_and_the_variance(name):
 def test_batches_end_at_the_exact_fit(precision, name):
     X, y = drawn(name)
     model = PopulationGLM(name).fit(X, y)
-    windows = random_windows(X, y, n_bins=150, seed=0)
+    windows = random_windows(X, y, n_bins=500, seed=0)
     batched = PopulationGLM(name).fit_batches(windows, n_steps=60 * len(windows))
     assert batched.converged_.all()
     atol = 1e-6 if precision == "float64" else 1e-3
@@ -354,13 +354,13 @@ def test_a_feature_that_separates_a_part_is_named(precision):
 def test_counts_without_overdispersion_are_named(precision):
     """Their negative binomial has no least scale but 0, and is the fit of Poisson's model."""
     rng = np.random.default_rng(0)
-    X, counts = rng.normal(size=(400, 2)), rng.negative_binomial(2, 0.5, (400, 3))
+    X, counts = rng.normal(size=(1500, 3)), rng.negative_binomial(2, 0.5, (1500, 3))
     counts[:, 1] = np.minimum(counts[:, 1], 1)
     with pytest.warns(RuntimeWarning, match=r"neuron 1: no overdispersion.*Take observation_model=.Poisson"):
         model = PopulationGLM("NegativeBinomial").fit(X, counts)
     poisson = PopulationGLM().fit(X, counts)
     np.testing.assert_allclose(params(model)[:, 1], params(poisson)[:, 1], atol=1e-3)
-    windows = random_windows(X, counts, n_bins=200, seed=0)
+    windows = random_windows(X, counts, n_bins=500, seed=0)
     with pytest.warns(RuntimeWarning, match="neuron 1: no overdispersion"):
         PopulationGLM("NegativeBinomial").fit_batches(windows, 3 * len(windows))
     PopulationGLM(NegativeBinomial(scale=1e-6)).fit(X, counts)  # as given, without a word
@@ -405,7 +405,7 @@ def test_the_scale_is_that_of_the_step_that_is_kept(monkeypatch, name):
     y = y if name == "Gaussian" else rng.poisson(np.exp(y))
     scales, dispersion = [], BatchFit.dispersion.fget
     monkeypatch.setattr(BatchFit, "dispersion", property(lambda fit: scales.append(dispersion(fit)) or scales[-1]))
-    windows = random_windows(X[:200], y[:200], n_bins=20, seed=0)
+    windows = random_windows(X[:200], y[:200], n_bins=50, seed=0)
     model = PopulationGLM(name).fit_batches(windows, 40, held_out=(X[200:], y[200:]), check_every=1, patience=12)
     best = int(np.argmax(model.history_["score"]))
     assert best < len(scales) - 1 and model.score(X[200:], y[200:]) == pytest.approx(model.history_["score"][best])

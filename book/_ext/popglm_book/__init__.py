@@ -1,13 +1,14 @@
 """What this book adds to Jupyter Book, one idea per file.
 
-kernel: how pages run, and when a cached run is still valid. thumbnails and gallery: figures of pages on the first page.
-downloads: notebooks with outputs. buttons: edit and launch. html: what others write, mended.
+kernel: how pages run, and when a cached run is still valid. execution: several run at once. thumbnails and gallery:
+figures of pages on the first page. downloads: notebooks with outputs. buttons: edit and launch. html: what others
+write, mended.
 """
 
 import os
 from pathlib import Path
 
-from . import buttons, downloads, gallery, html, kernel, thumbnails
+from . import buttons, downloads, execution, gallery, html, kernel, thumbnails
 
 
 def prepare(app, config):
@@ -21,6 +22,7 @@ def setup(app):
     """Connect each idea to the moment of the build when it acts."""
     app.connect("config-inited", prepare, priority=900)  # after Sphinx dated the copyright by SOURCE_DATE_EPOCH
     app.connect("config-inited", buttons.set_buttons)
+    app.connect("env-before-read-docs", execution.execute_pages)
     app.connect("doctree-read", thumbnails.collect, priority=400)  # before Sphinx moves the images
     app.connect("env-purge-doc", thumbnails.forget)
     app.connect("env-updated", gallery.pages_with_gallery)
