@@ -42,6 +42,25 @@ def require_quadratic(penalty, strength, name, allow_penalty):
         )
 
 
+def require_no_firth(name, allow_penalty):
+    """Refuse Firth's penalty where the likelihood must be at its maximum."""
+    if not allow_penalty:
+        raise ValueError(
+            f"`{name}` was fitted with Firth's penalty: its likelihood is not at its maximum, so a likelihood ratio has no "
+            "known distribution. Take profile_interval(model, X, y, features), or test groups by uncertainty(model, X, "
+            "y).test(features), or fit without a penalty."
+        )
+
+
+def require_firth(firth):
+    """Require a fit under Firth's penalty."""
+    if firth is None:
+        raise ValueError(
+            "profile intervals are those of the penalised likelihood of Firth: `model` must be fitted with "
+            "regularizer='Firth'. For other models take uncertainty(model, X, y).interval()."
+        )
+
+
 def require_fisher_information(model):
     """Require the mean of the curvature of the loss over y."""
     if not model.has_fisher_information:
@@ -93,13 +112,14 @@ def warn_not_identified(lost, silent, features, names):
         warn_user(f"{some}feature {list_names(numbers, features)}: {text}", RuntimeWarning)
 
 
-def warn_separated(separation, names, features):
+def warn_separated(separation, names, features, *, allows_firth=False):
     """Name the coefficients without a finite optimum, by neuron and feature."""
+    firth = ', or fit with regularizer="Firth" and take profile_interval' if allows_firth else ""
     pairs = np.argwhere(separation.features)
     labels = [f"neuron {list_names([n], names)} feature {list_names([j], features)}" for n, j in pairs]
     if labels:
         cause = "where the feature is not 0 there is an event in every bin, or in none"
-        text = f"{cause}, so the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test."
+        text = f"{cause}, so the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test{firth}."
         warn_user(f"{list_names(range(len(labels)), labels)}: {text}", RuntimeWarning)
     neurons, numbers = (np.flatnonzero(separation.combined[:, :-1].any(axis)) for axis in (1, 0))
     if len(neurons):
@@ -107,7 +127,7 @@ def warn_separated(separation, names, features):
         usual = "Often it is the reference level of a category, or a spline that was left out, that has no event"
         text = f"{cause}, so these coefficients have no finite optimum and their errors are NaN. {usual}. Take another"
         who = f"neuron {list_names(neurons, names)} feature {list_names(numbers, features)}"
-        warn_user(f"{who}: {text} reference level, or test them by leave_out_test.", RuntimeWarning)
+        warn_user(f"{who}: {text} reference level, or test them by leave_out_test{firth}.", RuntimeWarning)
 
 
 def require_correction(correction, clusters, labels, has_penalty):

@@ -14,6 +14,7 @@ from popglm._sums.separation import LARGE_COEF, Separation, find_separation, sig
 from popglm._types import Counts, Features, Numbers, RowValues
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import is_single
+from popglm.glm._settings import allows_firth
 from popglm.inference._checks import (
     as_cluster_labels,
     require_clusters,
@@ -31,6 +32,7 @@ from popglm.inference._filter_evidence import strength_uncertainty
 from popglm.inference._fit_on_data import FitOnData
 from popglm.inference._fit_statistics import FitSums
 from popglm.inference._information import estimate_covariance, not_identified
+from popglm.inference._profile import distance_from_optimum
 from popglm.inference._uncertainty import Uncertainty
 
 COVARIANCE_KINDS = {False: ("fisher", "quasi", "sandwich"), True: ("posterior", "quasi", "sandwich")}  # with a penalty?
@@ -69,6 +71,9 @@ def uncertainty(
     covariance has Pearson's :math:`\chi^2 / (n - k)` in its place, intervals use Student's t with n - k degrees of freedom,
     tests of groups F, as in R's ``family=quasipoisson``. It does not help where single bins hold a spike or none.
 
+    Under Firth's penalty errors are those of the information at the estimates, as in R's brglm2; where features were separated,
+    intervals of `popglm.inference.profile_interval` are better.
+
     Under a quadratic penalty, as Ridge, the fit is the mode of a posterior with a Gaussian prior, and a flat one of the
     intercept. With the strengths of the penalty in the matrix S, for a mean over n bins, the errors are those of
 
@@ -99,8 +104,8 @@ def uncertainty(
     Parameters
     ----------
     model
-        A fitted `GLM` or `PopulationGLM`, without a penalty or with a quadratic one. A number as its strength counts as
-        known, an array with one for each part as chosen by the data, even if there is one part.
+        A fitted `GLM` or `PopulationGLM`, without a penalty, with Firth's or with a quadratic one. A number as its strength
+        counts as known, an array with one for each part as chosen by the data, even if there is one part.
     X, y
         The data of the fit; X may be lazy.
     kind
@@ -193,6 +198,8 @@ def estimate_errors(model, X, y, kind, clusters, correction=None, sample_weight=
     if (kind != "sandwich" or bias_reduced) and fit.prior is None:
         require_fisher_information(fit.observation_model)
     result = estimate_covariance(fit, kind, labels, power, bias_reduced)
+    if fit.firth is not None:
+        result = result._replace(distance=distance_from_optimum(fit))
     if result.silent.any():
         warn_neurons(result.silent, y.columns, "nothing to fit, so no standard errors")
     far = require_near_optimum(result.distance, result.silent, y.columns)
@@ -209,7 +216,7 @@ def estimate_errors(model, X, y, kind, clusters, correction=None, sample_weight=
         dispersion = FitSums.from_fit(fit).dispersion(result.residual_df)
         covariance *= (dispersion / fit.loss_divisor)[:, None, None]
         posterior = posterior and posterior.scale_dispersion(dispersion / fit.loss_divisor)
-    warn_separated(separation, y.columns, X.columns)
+    warn_separated(separation, y.columns, X.columns, allows_firth=allows_firth(fit.observation_model))
     at_strengths = covariance.copy()
     if posterior is not None and posterior.prior.parts is not None:
         covariance += strength_uncertainty(posterior, fit.coef, covariance, kind == "sandwich")
@@ -261,7 +268,9 @@ def _resolve_kind(kind, has_penalty):
 def _find_separation(fit, excluded, posterior):
     """Coefficients without a finite optimum: features separate bins with an event from those without, beyond all penalties."""
     support, params = fit.observation_model.support, np.column_stack([fit.coef, fit.intercept])
-    suspects = np.column_stack([fit.coef != 0, np.ones(len(fit.coef), bool)]) & ~excluded[:, None]
+    suspects = (
+        np.column_stack([fit.coef != 0, np.ones(len(fit.coef), bool)]) & ~(excluded | (fit.firth is not None))[:, None]
+    )
     if posterior is not None:
         penalised = np.diagonal(posterior.penalty, axis1=1, axis2=2) > 0
         suspects &= ~np.column_stack([penalised, penalised.any(1)])
