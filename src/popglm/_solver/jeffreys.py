@@ -209,7 +209,7 @@ def _identified_basis(information: Matrices, used: Bool[np.ndarray, "neurons coo
 def _invert(information: Matrices, basis: Matrices) -> tuple[Matrices, Float[np.ndarray, " neurons"]]:
     """Inverse of the information in the span of the basis, and the logarithm of its determinant there."""
     inside = basis.swapaxes(1, 2) @ information @ basis
-    left_out: np.ndarray = ~basis.any(1)
+    left_out = np.asarray(~basis.any(1))
     inside = inside + np.eye(inside.shape[1]) * left_out[:, None, :]
     sign, log_det = np.linalg.slogdet(inside)
     regular: np.ndarray = (sign > 0) & np.isfinite(log_det)
