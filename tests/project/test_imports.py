@@ -104,7 +104,7 @@ RULE = """
     plotting           _checks _design _pynapple basis glm model_selection
     recording          _checks _pynapple
     assessment         _checks _pynapple _sums glm observation_models
-    inference          _checks _design _pynapple _sums glm observation_models parallel
+    inference          _checks _design _pynapple _solver _sums glm observation_models parallel
     model_selection    _checks _design _pynapple _sums glm parallel
     simulation         _checks _design _pynapple _sums basis glm links observation_models
     io                 _checks _files basis glm links

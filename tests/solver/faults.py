@@ -3,6 +3,20 @@
 from tests.faults import Fault
 
 FAULTS = {
+    "a penalty of the information without its gradient": Fault(
+        "_solver/jeffreys.py",
+        "gradient=place.gradient - self._sum",
+        "gradient=place.gradient - 0 * self._sum",
+        "solver/test_firth.py",
+        "brglm2",
+    ),
+    "a held coefficient that leaves the determinant": Fault(
+        "_solver/jeffreys.py",
+        "covariance, log_det = _invert(information, self.basis)",
+        "covariance, log_det = _invert(information, self.basis[:, :, 1:])",
+        "solver/test_firth.py",
+        "brglm2 or unlikely",
+    ),
     "a negative binomial that keeps its first scale": Fault(
         "_solver/exact.py",
         "problem = replace_dispersion(problem, scale, null)\n    model, bins",

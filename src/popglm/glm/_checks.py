@@ -126,6 +126,34 @@ def require_numeric_strength(evidence, method):
         )
 
 
+def require_firth_settings(model, strength, solver, is_allowed):
+    """Refuse Firth's penalty for an observation model that does not allow it, with a strength, or with a named solver."""
+    if not is_allowed:
+        raise ValueError(
+            'regularizer="Firth" is for "Poisson" with the link "exp" and "Bernoulli" with "logistic"; got '
+            f'{type(model).__name__} with {model.link.name!r}. Use regularizer="Ridge" with a small strength, or one of these.'
+        )
+    if strength is not None and np.any(np.asarray(strength) != 0):
+        raise ValueError(f'regularizer="Firth" has no strength; got {strength!r}. Leave `regularizer_strength` out.')
+    if solver is not None:
+        raise ValueError(f'regularizer="Firth" is for the default solver; got {solver!r}. Use solver_name=None.')
+
+
+def require_fit_to_all(is_firth, method):
+    """Refuse Firth's penalty where the information of all data is not at hand."""
+    if is_firth:
+        raise ValueError(
+            f'`{method}` cannot serve regularizer="Firth", whose penalty is the information of all data; only `fit` can. '
+            'Use `fit`, or regularizer="Ridge" with a small strength.'
+        )
+
+
+def require_no_checkpoint(checkpoint):
+    """Refuse a checkpoint of a fit under Firth's penalty."""
+    if checkpoint is not None:
+        raise ValueError('regularizer="Firth" writes no checkpoint; got one. Leave out `checkpoint`.')
+
+
 def as_strength(value, penalty):
     """Convert the strength of a penalty to an array, neurons first; refuse one where there is no penalty."""
     name = "regularizer_strength"

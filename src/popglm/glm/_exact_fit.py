@@ -23,11 +23,12 @@ from popglm._files.fingerprint import (
 from popglm._solver.evidence_fit import fit_by_evidence
 from popglm._solver.exact import fit_exactly, neuron_progress_bar
 from popglm._solver.jaxopt import jaxopt_fit
+from popglm._solver.jeffreys import fit_under_jeffreys
 from popglm._solver.problem import Evidence, FeatureRank
 from popglm._sums.moments import mark_unobserved
 from popglm._sums.scale import dispersion_after_fit
 from popglm._sums.scores import log_likelihood_sums
-from popglm.glm._checks import require_default_solver
+from popglm.glm._checks import require_default_solver, require_no_checkpoint
 from popglm.glm._fitted import EvidenceResult, Findings, Fitted, Parameters
 from popglm.glm._separation import separation_of_fit
 from popglm.glm._settings import Settings
@@ -42,6 +43,8 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
     exact = settings.solver_name is None
     if not exact:
         refuse_processes(f"a fit by {settings.solver_name}", "Leave out `solver_name`: the default solver is shared")
+    if settings.is_firth:
+        require_no_checkpoint(checkpoint)
     model = settings.objective.model
     data = X, y, weight, offset = as_observations(X, y, model, settings.y_dims, sample_weight, offset)
     n_features, n_neurons = X.values.shape[1], y.values.shape[1]
@@ -65,6 +68,8 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
                 fit, evidence = fit_by_evidence(
                     design, settings.objective, mask, start, report=report, checkpoint=saver, **settings.options
                 )
+        elif settings.is_firth:
+            fit = fit_under_jeffreys(design, settings.objective, mask, start, **settings.options)
         elif exact:
             with neuron_progress_bar(n_neurons, progress) as report:
                 fit = fit_exactly(
@@ -121,7 +126,9 @@ def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -
     model = settings.objective.model
     fitted_model = model if fit.dispersion is None else model.with_scale(fit.dispersion[:, 0])
     dispersion, signs = dispersion_after_fit(design, fitted_model, fit)
-    separation = separation_of_fit(design, settings.objective, mask, fit, signs, dispersion.separated)
+    # Under Firth's penalty all optima are finite.
+    excluded = dispersion.separated | settings.is_firth
+    separation = separation_of_fit(design, settings.objective, mask, fit, signs, excluded)
     intercept = shift_intercept(fit.intercept, y_center - fit.coef.astype(float) @ center)
     return Fitted(
         observation_model=model,
@@ -136,7 +143,7 @@ def _as_fitted(settings: Settings, design, mask, fit, center, y_center, names) -
             silent=fit.silent,
             unobserved=mark_unobserved(fit.silent, design),
             constant=dispersion.constant,
-            separated=dispersion.separated,
+            separated=dispersion.separated & (not settings.is_firth),
             separation=separation,
             collinear=fit.features.collinear,
             constant_features=fit.features.constant,

@@ -21,7 +21,8 @@ class GLM(Estimator):
         f, from the linear predictor to the mean: "exp", "softplus", "logistic", "probit", "cloglog", "identity" or an
         increasing JAX function; None is the observation model's own.
     regularizer
-        "UnRegularized", "Ridge", "Lasso", "ElasticNet", or an object of `popglm.regularizer`.
+        "UnRegularized", "Ridge", "Lasso", "ElasticNet", "Firth" (no penalty on size, but finite estimates with little bias
+        where events are few), or an object of `popglm.regularizer`.
     regularizer_strength
         Strength of the penalty on the scale of the mean loss, or an array with one for each feature, or for each part of a
         penalty that has several; None is the regularizer's own (1). "evidence": the data choose a strength for each part of

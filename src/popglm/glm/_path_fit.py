@@ -81,7 +81,7 @@ def fit_along_path(settings: Settings, X, y, sample_weight, offset, strengths, n
     weakest = objective._replace(strength=base * strengths[0])
     separation = separation_of_fit(design, weakest, mask, fits[0])
     coef = np.where(separation.unseen, 0, coef)
-    warn_of_separation(separation, y.columns, X.columns, objective.model.support.kind)
+    warn_of_separation(separation, y.columns, X.columns, objective.model)
     warn_of_unseen_by_neuron(separation.unseen, y.columns, X.columns)
     silent = fits[0].silent
     warn_of_silent(objective.model, silent, mark_unobserved(silent, design), fits[0].null_mean, y.columns)

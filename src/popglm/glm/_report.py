@@ -5,6 +5,7 @@ import numpy as np
 from popglm._checks.values import list_names, warn_user
 from popglm._sums.scale import MAX_POISSON_DISPERSION
 from popglm.glm._fitted import Fitted
+from popglm.glm._settings import allows_firth
 
 STOPPED_EARLY = "the fit stopped before it converged. Raise `maxiter` or `tol` in solver_kwargs"
 EVIDENCE_STOPPED_EARLY = (
@@ -62,9 +63,9 @@ def _warn_of_findings(fitted: Fitted, ended):
         findings.separated,
         neurons,
         "the features tell every bin with an event from every bin without, so coefficients have no finite optimum and "
-        "are as large as the tolerance lets them be. Leave out features, use a Ridge penalty",
+        "are as large as the tolerance lets them be. Leave out features, " + _finite_fit(model),
     )
-    warn_of_separation(findings.separation, neurons, features, model.support.kind)
+    warn_of_separation(findings.separation, neurons, features, model)
     warn_of_unseen_by_neuron(findings.separation.unseen, neurons, features)
     if model.dispersion == "likelihood" and model.scale is None:
         warn_of_neurons(
@@ -75,16 +76,23 @@ def _warn_of_findings(fitted: Fitted, ended):
         )
 
 
-def warn_of_separation(separation, neurons, features, kind):
+def _finite_fit(model):
+    """Advice on penalties that make all optima finite."""
+    firth = ' or, in `fit`, regularizer="Firth"' if allows_firth(model) else ""
+    return f"use a Ridge penalty{firth}"
+
+
+def warn_of_separation(separation, neurons, features, model):
     """Warn of coefficients without a finite optimum: of single features, and of sums of features with the intercept."""
-    where = "there is an event in every bin, or in none" if kind == "binary" else "there is no event in any bin"
+    is_binary = model.support.kind == "binary"
+    where = "there is an event in every bin, or in none" if is_binary else "there is no event in any bin"
     warn_of_neurons(
         separation.features.any(1),
         neurons,
         f"feature {list_names(np.flatnonzero(separation.features.any(0)), features)}: where it is not 0 {where}, so its "
         "coefficient has no finite optimum (quasi-separation) and is as large as the tolerance lets it be; predictions are "
         "right. Keep it where the neuron cannot fire, as just after its own spike, or set y to NaN in these bins; else leave "
-        "it out, use a Ridge penalty",
+        f"it out, {_finite_fit(model)}",
     )
     warn_of_neurons(
         separation.combined.any(1),
@@ -92,7 +100,7 @@ def warn_of_separation(separation, neurons, features, kind):
         f"feature {list_names(np.flatnonzero(separation.combined[:, :-1].any(0)), features)}: where a weighted sum of "
         f"them and the intercept is not 0, {where}. Often it is the reference level of a category, or a spline that was "
         f"left out, that has no event. These coefficients and the intercept have no finite optimum and are as large as the "
-        "tolerance lets them be; predictions are right. Take another reference level, use a Ridge penalty",
+        f"tolerance lets them be; predictions are right. Take another reference level, {_finite_fit(model)}",
     )
 
 

@@ -19,6 +19,8 @@ from popglm.glm._checks import (
     as_strength,
     is_evidence,
     require_evidence_settings,
+    require_firth_settings,
+    require_fit_to_all,
     require_nonsmooth_solver,
     require_numeric_strength,
     require_positive_dispersion,
@@ -31,6 +33,11 @@ OBSERVATION_MODELS = {
     for name in ("Poisson", "Bernoulli", "Gaussian", "Gamma", "NegativeBinomial")
 }
 REGULARIZERS = {name: getattr(regularizer, name) for name in regularizer.__all__}
+
+FIRTH_LINKS = {
+    observation_models.Poisson: "exp",
+    observation_models.Bernoulli: "logistic",
+}  # that Firth's penalty takes
 
 
 class Settings(NamedTuple):
@@ -82,9 +89,15 @@ class Settings(NamedTuple):
             penalty, chosen = _resolve_penalty(penalty, strength, layout)
         return self._replace(objective=self.objective._replace(penalty=penalty), layout=layout, chosen=chosen)
 
+    @property
+    def is_firth(self):
+        """True if the penalty is Firth's, which has a solver of its own."""
+        return isinstance(self.objective.penalty, regularizer.Firth)
+
     def with_numeric_strength(self, method):
-        """These settings, for a method that is no fit to all data; raise if strengths are to be chosen by evidence."""
+        """These settings, for a method that is no fit to all data; raise if only such a fit can serve the penalty."""
         require_numeric_strength(self.evidence, method)
+        require_fit_to_all(self.is_firth, method)
         return self
 
     def mask(self, n_features, n_neurons):
@@ -115,6 +128,8 @@ def resolve_settings(estimator, X=None, known=None) -> Settings:
     evidence = is_evidence(estimator.regularizer_strength)
     if evidence:
         require_evidence_settings(penalty, estimator.solver_name)
+    if isinstance(penalty, regularizer.Firth):
+        require_firth_settings(model, estimator.regularizer_strength, estimator.solver_name, allows_firth(model))
     strength = 1.0 if evidence else as_strength(estimator.regularizer_strength, penalty)
     options, name = as_solver_options(estimator.solver_kwargs), estimator.solver_name
     if name is not None:
@@ -133,6 +148,11 @@ def resolve_settings(estimator, X=None, known=None) -> Settings:
         evidence=evidence,
     )
     return settings if X is None else settings.with_layout(lambda: read_layout(X, known))
+
+
+def allows_firth(model) -> bool:
+    """Return whether an observation model can be fitted under Firth's penalty."""
+    return FIRTH_LINKS.get(type(model)) == model.link.name
 
 
 def _resolve_penalty(penalty, strength, layout):

@@ -3,12 +3,18 @@
 import numpy as np
 
 from popglm._checks.arrays import as_finite_array, as_real_array
-from popglm._checks.values import as_names, as_share, list_names, warn_user
+from popglm._checks.values import as_names, as_share, list_names, require_option, warn_user
 
 # In standard errors: an interval of 95 % about an estimate this far off still covers the truth in 94 % of cases.
 MAX_OPTIMUM_DISTANCE = 0.3
 
 MIN_RELIABLE_CLUSTERS = 20
+
+CORRECTIONS = ("CR1S", "CR2")  # for few clusters, by the names of R's clubSandwich
+
+MAX_CLUSTER_ENTRIES = 2**28  # of the matrices that bias-reduced errors keep: 2 GB
+
+MIN_RELIABLE_DF = 4  # below it Satterthwaite's approximation is rough (Tipton 2015, *Psychological Methods* 20:375-393)
 
 NOT_CONVERGED, COLLINEAR, LESS_LIKELY = 1, 2, 3  # reasons why there is no likelihood ratio
 NO_TEST_REASONS = {
@@ -33,6 +39,25 @@ def require_quadratic(penalty, strength, name, allow_penalty):
         raise ValueError(
             f"{came}: its likelihood is not at its maximum, so a likelihood ratio has no known distribution. Test groups by "
             "uncertainty(model, X, y).test(features), or fit without a penalty."
+        )
+
+
+def require_no_firth(name, allow_penalty):
+    """Refuse Firth's penalty where the likelihood must be at its maximum."""
+    if not allow_penalty:
+        raise ValueError(
+            f"`{name}` was fitted with Firth's penalty: its likelihood is not at its maximum, so a likelihood ratio has no "
+            "known distribution. Take profile_interval(model, X, y, features), or test groups by uncertainty(model, X, "
+            "y).test(features), or fit without a penalty."
+        )
+
+
+def require_firth(firth):
+    """Require a fit under Firth's penalty."""
+    if firth is None:
+        raise ValueError(
+            "profile intervals are those of the penalised likelihood of Firth: `model` must be fitted with "
+            "regularizer='Firth'. For other models take uncertainty(model, X, y).interval()."
         )
 
 
@@ -87,13 +112,14 @@ def warn_not_identified(lost, silent, features, names):
         warn_user(f"{some}feature {list_names(numbers, features)}: {text}", RuntimeWarning)
 
 
-def warn_separated(separation, names, features):
+def warn_separated(separation, names, features, *, allows_firth=False):
     """Name the coefficients without a finite optimum, by neuron and feature."""
+    firth = ', or fit with regularizer="Firth" and take profile_interval' if allows_firth else ""
     pairs = np.argwhere(separation.features)
     labels = [f"neuron {list_names([n], names)} feature {list_names([j], features)}" for n, j in pairs]
     if labels:
         cause = "where the feature is not 0 there is an event in every bin, or in none"
-        text = f"{cause}, so the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test."
+        text = f"{cause}, so the coefficient has no finite optimum and its errors are NaN. Test it by leave_out_test{firth}."
         warn_user(f"{list_names(range(len(labels)), labels)}: {text}", RuntimeWarning)
     neurons, numbers = (np.flatnonzero(separation.combined[:, :-1].any(axis)) for axis in (1, 0))
     if len(neurons):
@@ -101,18 +127,72 @@ def warn_separated(separation, names, features):
         usual = "Often it is the reference level of a category, or a spline that was left out, that has no event"
         text = f"{cause}, so these coefficients have no finite optimum and their errors are NaN. {usual}. Take another"
         who = f"neuron {list_names(neurons, names)} feature {list_names(numbers, features)}"
-        warn_user(f"{who}: {text} reference level, or test them by leave_out_test.", RuntimeWarning)
+        warn_user(f"{who}: {text} reference level, or test them by leave_out_test{firth}.", RuntimeWarning)
 
 
-def require_clusters(number):
-    """Require two clusters with valid bins, and warn of few."""
+def require_correction(correction, clusters, labels, has_penalty):
+    """Return whether errors by clusters are to be bias-reduced; raise where there is no such version."""
+    if correction is None:
+        return False
+    require_option("correction", correction, CORRECTIONS)
+    if labels is None:
+        raise ValueError(
+            f"`correction` is for a sandwich by clusters of several bins; got {correction!r} without such clusters "
+            f'(clusters={clusters!r}). Give kind="sandwich" and clusters: "epochs", a number of bins, or a label '
+            "for each bin."
+        )
+    if correction == "CR2" and has_penalty:
+        raise ValueError(
+            'correction="CR2" needs a fit without a penalty, since its degrees of freedom are those of unbiased estimates; '
+            'got a penalty. Use correction="CR1S", or fit without a penalty.'
+        )
+    return correction == "CR2"
+
+
+def require_cluster_memory(n_neurons, n_params, n_clusters):
+    """Refuse more matrices than memory may hold: one for each neuron and cluster."""
+    if n_neurons * n_clusters * n_params**2 > MAX_CLUSTER_ENTRIES:
+        size = f"{n_neurons} x {n_clusters} x {n_params} x {n_params} numbers (neurons x clusters x parameters x parameters)"
+        raise ValueError(
+            f'correction="CR2" keeps {size}, at most {MAX_CLUSTER_ENTRIES:.2g} are allowed. Pass fewer clusters or '
+            'neurons at a time; or use correction="CR1S", which is enough where there are many clusters.'
+        )
+
+
+def warn_few_df(df, names, features):
+    """Warn of coefficients whose degrees of freedom are so few that p-values are not reliable; `df` (neurons, features)."""
+    few = df < MIN_RELIABLE_DF
+    if few.any():
+        neurons, numbers = np.flatnonzero(few.any(1)), np.flatnonzero(few.any(0))
+        least = f"fewer than {MIN_RELIABLE_DF} degrees of freedom, as few clusters hold what is known about them"
+        warn_user(
+            f"neuron {list_names(neurons, names)} feature {list_names(numbers, features)}: {least}. Intervals hold "
+            "approximately, small p-values do not. Use more clusters of similar length, or fewer features.",
+            RuntimeWarning,
+        )
+
+
+def warn_one_cluster(lost, names, features):
+    """Warn of coefficients of which one cluster alone determines a part; `lost` has the shape (neurons, parameters)."""
+    if lost.any():
+        neurons, numbers = np.flatnonzero(lost.any(1)), np.flatnonzero(lost[:, :-1].any(0))
+        which = f" feature {list_names(numbers, features)}" if len(numbers) else " intercept"
+        warn_user(
+            f"neuron {list_names(neurons, names)}{which}: one cluster alone determines this coefficient, so no others tell its "
+            "error, which is NaN. Use shorter clusters, or leave the feature out.",
+            RuntimeWarning,
+        )
+
+
+def require_clusters(number, *, bias_reduced=False):
+    """Require two clusters with valid bins, and warn of few where errors are not bias-reduced."""
     most = int(number.max(initial=0))
     if most < 2:
         expected = "at least two clusters with valid bins, and some 30 to be right"
         fix = "Give shorter ones: a number of bins, such as clusters=1000, or labels of trials."
         raise ValueError(f"errors by clusters need {expected}; got one. {fix}")
-    if most < MIN_RELIABLE_CLUSTERS:
-        fix = f"Use at least {MIN_RELIABLE_CLUSTERS}: shorter epochs, or blocks of bins."
+    if most < MIN_RELIABLE_CLUSTERS and not bias_reduced:
+        fix = f'Write correction="CR2", or use at least {MIN_RELIABLE_CLUSTERS}: shorter epochs, or blocks of bins.'
         warn_user(f"errors from {most} clusters are uncertain themselves, and often too small. {fix}", RuntimeWarning)
 
 

@@ -14,13 +14,17 @@ from popglm._sums.separation import LARGE_COEF, Separation, find_separation, sig
 from popglm._types import Counts, Features, Numbers, RowValues
 from popglm.glm import GLM, PopulationGLM
 from popglm.glm._access import is_single
+from popglm.glm._settings import allows_firth
 from popglm.inference._checks import (
     as_cluster_labels,
     require_clusters,
+    require_correction,
     require_fisher_information,
     require_near_optimum,
+    warn_few_df,
     warn_neurons,
     warn_not_identified,
+    warn_one_cluster,
     warn_separated,
 )
 from popglm.inference._estimates import Estimates
@@ -28,6 +32,7 @@ from popglm.inference._filter_evidence import strength_uncertainty
 from popglm.inference._fit_on_data import FitOnData
 from popglm.inference._fit_statistics import FitSums
 from popglm.inference._information import estimate_covariance, not_identified
+from popglm.inference._profile import distance_from_optimum
 from popglm.inference._uncertainty import Uncertainty
 
 COVARIANCE_KINDS = {False: ("fisher", "quasi", "sandwich"), True: ("posterior", "quasi", "sandwich")}  # with a penalty?
@@ -42,6 +47,7 @@ def uncertainty(
     kind: str | None = None,
     clusters: str | int | Numbers | None = None,
     *,
+    correction: str | None = None,
     sample_weight: RowValues | None = None,
     offset: RowValues | None = None,
 ) -> Uncertainty:
@@ -65,6 +71,9 @@ def uncertainty(
     covariance has Pearson's :math:`\chi^2 / (n - k)` in its place, intervals use Student's t with n - k degrees of freedom,
     tests of groups F, as in R's ``family=quasipoisson``. It does not help where single bins hold a spike or none.
 
+    Under Firth's penalty errors are those of the information at the estimates, as in R's brglm2; where features were separated,
+    intervals of `popglm.inference.profile_interval` are better.
+
     Under a quadratic penalty, as Ridge, the fit is the mode of a posterior with a Gaussian prior, and a flat one of the
     intercept. With the strengths of the penalty in the matrix S, for a mean over n bins, the errors are those of
 
@@ -78,14 +87,25 @@ def uncertainty(
     posterior of a filter is then a mixture over its strengths, with a half-Cauchy prior of its standard deviation (Gelman
     2006), so that a filter that was found flat has a band.
 
+    With few clusters the sum over them is too small on average, as a fit follows each of them. With Fisher's information
+    :math:`G_c` of each cluster and :math:`M = (\sum_c G_c)^{-1}`, the errors of ``correction="CR2"`` are those of
+
+    .. math:: M \Bigl(\sum_c \tilde s_c \tilde s_c^\top\Bigr) M, \qquad \tilde s_c = (I - G_c M)^{-1/2} s_c ,
+
+    which is unbiased if the model is right, and nearly so if not (Bell and McCaffrey 2002; Kauermann and Carroll 2001). Degrees
+    of freedom are Satterthwaite's: those of a chi-squared variable with the mean and variance that the estimated variance has
+    if the model is right. For a Gaussian, and wherever the rate is constant in a cluster, errors and degrees of freedom are
+    those of clubSandwich; else clubSandwich's ``vcovCR(glm)`` takes another root of the same matrix, and gives ours for the
+    working linear model (``lm`` of the rows times the root of their weights).
+
     It costs two or three passes over the data and 2 x time x features² x neurons operations, as much as features / 20 fits;
     memory is 8 bytes x neurons x features², and four times that under a penalty.
 
     Parameters
     ----------
     model
-        A fitted `GLM` or `PopulationGLM`, without a penalty or with a quadratic one. A number as its strength counts as
-        known, an array with one for each part as chosen by the data, even if there is one part.
+        A fitted `GLM` or `PopulationGLM`, without a penalty, with Firth's or with a quadratic one. A number as its strength
+        counts as known, an array with one for each part as chosen by the data, even if there is one part.
     X, y
         The data of the fit; X may be lazy.
     kind
@@ -94,8 +114,13 @@ def uncertainty(
         For the sandwich: "bins", each by itself (HC0), as are the copies that a weight counts; "rows", each row with all its
         copies; "epochs" of a pynapple X or y; a number of bins, for blocks of that length within epochs; or one label for each
         bin. None is "epochs" where there are several; else "bins", or "rows" if a weight is no whole number.
-        The sum over C clusters is multiplied by C / (C - 1) and (n - 1) / (n - k), for n bins and k parameters, and
-        intervals use Student's t with C - 1 degrees of freedom, tests of groups Hotelling's distribution.
+    correction
+        How errors by clusters are corrected for few clusters, "CR1S" or "CR2", as R's clubSandwich names them. None is "CR1S":
+        the sum over C clusters is multiplied by C / (C - 1) and (n - 1) / (n - k), for n bins and k parameters, and
+        intervals use Student's t with C - 1 degrees of freedom, tests of groups Hotelling's distribution. It takes clusters for
+        equal, and many. "CR2" divides the scores of each cluster by what its own leverage has taken from them (see below);
+        each coefficient, sum and group has degrees of freedom of its own, `Uncertainty.df`. Use it where clusters are few, or
+        of very different lengths. It needs memory of 8 bytes x neurons x clusters x features², and no penalty.
     sample_weight, offset
         Those of the fit. A weight is the number of copies of its row: errors by Fisher information are those of the data with
         rows repeated, and n is the sum of the weights. Weights that are no such numbers, as one over the probability that a
@@ -125,7 +150,10 @@ def uncertainty(
     McCullagh and Nelder (1989), *Generalized Linear Models*; White (1982), *Econometrica* 50:1-25; Liang and Zeger (1986),
     *Biometrika* 73:13-22; Hotelling (1931), *Annals of Mathematical Statistics* 2:360-378; Cameron and Miller (2015), *Journal
     of Human Resources* 50:317-372; for penalties Nychka (1988), *Journal of the American Statistical Association* 83:1134-1143;
-    Marra and Wood (2012), *Scandinavian Journal of Statistics* 39:53-74; Gelman (2006), *Bayesian Analysis* 1:515-533.
+    Marra and Wood (2012), *Scandinavian Journal of Statistics* 39:53-74; Gelman (2006), *Bayesian Analysis* 1:515-533; for few
+    clusters Bell and McCaffrey (2002), *Survey Methodology* 28:169-181; Kauermann and Carroll (2001), *Journal of the American
+    Statistical Association* 96:1387-1396; Pustejovsky and Tipton (2018), *Journal of Business and Economic Statistics*
+    36:672-683.
 
     Examples
     --------
@@ -140,7 +168,7 @@ def uncertainty(
     >>> (low < [0.5, 0.0]) & ([0.5, 0.0] < high)
     array([ True,  True])
     """
-    return estimate_errors(model, X, y, kind, clusters, sample_weight, offset).errors
+    return estimate_errors(model, X, y, kind, clusters, correction, sample_weight, offset).errors
 
 
 class FitErrors(NamedTuple):
@@ -156,7 +184,7 @@ class FitErrors(NamedTuple):
     dispersion: Float[np.ndarray, " neurons"]
 
 
-def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None) -> FitErrors:
+def estimate_errors(model, X, y, kind, clusters, correction=None, sample_weight=None, offset=None) -> FitErrors:
     """Check a fit against its data, estimate the covariance of its parameters, and warn of those without an error."""
     fit = FitOnData.from_fit(model, X, y, "model", sample_weight, offset, allow_penalty=True)
     kind = _resolve_kind(kind, fit.prior is not None)
@@ -165,10 +193,13 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
             f'`clusters` is for kind="sandwich"; got {clusters!r} for {kind!r}. Leave it out, or write kind="sandwich".'
         )
     X, y = fit.data.X, fit.data.y
-    if kind != "sandwich" and fit.prior is None:
-        require_fisher_information(fit.observation_model)
     labels, power = _as_clusters(clusters, X, y, fit.data.weight) if kind == "sandwich" else (None, None)
-    result = estimate_covariance(fit, kind, labels, power)
+    bias_reduced = require_correction(correction, clusters, labels, fit.prior is not None)
+    if (kind != "sandwich" or bias_reduced) and fit.prior is None:
+        require_fisher_information(fit.observation_model)
+    result = estimate_covariance(fit, kind, labels, power, bias_reduced)
+    if fit.firth is not None:
+        result = result._replace(distance=distance_from_optimum(fit))
     if result.silent.any():
         warn_neurons(result.silent, y.columns, "nothing to fit, so no standard errors")
     far = require_near_optimum(result.distance, result.silent, y.columns)
@@ -177,7 +208,7 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
     separated = separation.combined | np.pad(separation.features, ((0, 0), (0, 1)))
     warn_not_identified(undetermined & ~separated, result.silent | far, X.columns, y.columns)
     if labels is not None:
-        require_clusters(result.clusters)
+        require_clusters(result.clusters, bias_reduced=bias_reduced)
     dispersion, covariance = fit.loss_divisor, np.where(far[:, None, None], np.nan, result.covariance)
     posterior = result.posterior
     # Under a penalty the dispersion has the effective degrees of freedom.
@@ -185,10 +216,15 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         dispersion = FitSums.from_fit(fit).dispersion(result.residual_df)
         covariance *= (dispersion / fit.loss_divisor)[:, None, None]
         posterior = posterior and posterior.scale_dispersion(dispersion / fit.loss_divisor)
-    warn_separated(separation, y.columns, X.columns)
+    warn_separated(separation, y.columns, X.columns, allows_firth=allows_firth(fit.observation_model))
     at_strengths = covariance.copy()
     if posterior is not None and posterior.prior.parts is not None:
         covariance += strength_uncertainty(posterior, fit.coef, covariance, kind == "sandwich")
+    if bias_reduced:
+        unknown = ~(result.silent | far)[:, None] & np.isfinite(np.diagonal(covariance, axis1=1, axis2=2)) & ~separated
+        lost = unknown & np.stack([leverage.lost(np.eye(separated.shape[1])) for leverage in result.leverages])
+        warn_one_cluster(lost, y.columns, X.columns)
+        separated |= lost
     covariance[separated[:, :, None] | separated[:, None, :]] = np.nan
     estimated = kind == "quasi" or (fit.divisor_is_estimated and kind != "sandwich")
     estimates = Estimates(
@@ -201,9 +237,12 @@ def estimate_errors(model, X, y, kind, clusters, sample_weight=None, offset=None
         clusters=result.clusters,
         edf=result.edf,
         posterior=posterior,
+        leverages=result.leverages,
         covariance_at_strengths=at_strengths,
         is_sandwich=kind == "sandwich",
     )
+    if bias_reduced:
+        warn_few_df(estimates.parameter_df[:-1].T, y.columns, X.columns)
     return FitErrors(
         errors=Uncertainty(
             kind=kind, columns=y.columns, _estimates=estimates, _layout=fit.layout, _single=is_single(model)
@@ -229,7 +268,9 @@ def _resolve_kind(kind, has_penalty):
 def _find_separation(fit, excluded, posterior):
     """Coefficients without a finite optimum: features separate bins with an event from those without, beyond all penalties."""
     support, params = fit.observation_model.support, np.column_stack([fit.coef, fit.intercept])
-    suspects = np.column_stack([fit.coef != 0, np.ones(len(fit.coef), bool)]) & ~excluded[:, None]
+    suspects = (
+        np.column_stack([fit.coef != 0, np.ones(len(fit.coef), bool)]) & ~(excluded | (fit.firth is not None))[:, None]
+    )
     if posterior is not None:
         penalised = np.diagonal(posterior.penalty, axis1=1, axis2=2) > 0
         suspects &= ~np.column_stack([penalised, penalised.any(1)])

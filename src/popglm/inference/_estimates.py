@@ -9,6 +9,7 @@ from scipy import stats
 from popglm._design.arrays import as_divisor
 from popglm._sums.rank import MIN_DIRECTION_NORM
 from popglm.inference._checks import as_level
+from popglm.inference._cluster_leverage import ClusterLeverage
 from popglm.inference._filter_evidence import ConditionalFilter, cauchy_combination, inputs_of
 from popglm.inference._filter_tests import NeuronGroup, penalised_statistics, tail_probabilities
 from popglm.inference._information import not_identified
@@ -22,7 +23,8 @@ class Estimates(NamedTuple):
     `covariance` is NaN for parameters without a standard error. The data do not determine the parameters along
     `null_directions`, and `conditional_se` is the standard error of a parameter if all others were known. `residual_df` are
     the degrees of freedom of the dispersion, infinite if it is known. `clusters` is None unless errors are by clusters.
-    `edf` are the effective degrees of freedom of each parameter; `posterior` is None without a penalty. The covariance
+    `edf` are the effective degrees of freedom of each parameter; `posterior` is None without a penalty. With `leverages`, one
+    for each neuron, errors by clusters are bias-reduced, and every sum has degrees of freedom of its own. The covariance
     includes the uncertainty of strengths chosen by evidence; `covariance_at_strengths` does not.
     """
 
@@ -35,6 +37,7 @@ class Estimates(NamedTuple):
     clusters: Int[np.ndarray, " neurons"] | None
     edf: Float[np.ndarray, "neurons parameters"]
     posterior: Posterior | None = None
+    leverages: list[ClusterLeverage] | None = None
     covariance_at_strengths: Float[np.ndarray, "neurons parameters parameters"] | None = None
     is_sandwich: bool = False
 
@@ -43,9 +46,26 @@ class Estimates(NamedTuple):
         """Degrees of freedom of Student's t, of each neuron; infinite for the normal distribution."""
         return as_divisor(self.residual_df if self.clusters is None else self.clusters - 1.0)
 
-    def t_quantile(self, level):
-        """Standard errors from the estimate to an end of an interval, of each neuron."""
-        return stats.t.ppf((1 + as_level(level)) / 2, self.df)
+    @property
+    def parameter_df(self):
+        """Degrees of freedom of Student's t for each parameter, (parameters, neurons)."""
+        n_neurons, n_params = self.values.shape
+        if self.leverages is None:
+            return np.broadcast_to(self.df, (n_params, n_neurons))
+        df = self.sums_df(np.arange(n_params), np.eye(n_params))
+        return np.where(np.isfinite(self.standard_errors), df, np.nan)
+
+    def sums_df(self, group, weights):
+        """Degrees of freedom of Student's t for weighted sums of a group of parameters, (points or 1, neurons)."""
+        if self.leverages is None:
+            return self.df[None]
+        sums = np.zeros((len(weights), self.values.shape[1]))
+        sums[:, group] = weights
+        return np.column_stack([leverage.df(sums) for leverage in self.leverages])
+
+    def t_quantile(self, group, weights, level):
+        """Standard errors from weighted sums of a group to the ends of their intervals, (points or 1, neurons)."""
+        return stats.t.ppf((1 + as_level(level)) / 2, self.sums_df(group, weights))
 
     @property
     def z(self):
@@ -55,20 +75,38 @@ class Estimates(NamedTuple):
     @property
     def p_values(self):
         """Two-sided p-values of the tests that a parameter is 0, (parameters, neurons)."""
-        return 2 * stats.t.sf(np.abs(self.z), self.df)
+        return 2 * stats.t.sf(np.abs(self.z), self.parameter_df)
 
     def intervals(self, level):
         """Ends of the intervals of all parameters, (parameters, neurons)."""
-        half = self.t_quantile(level) * self.standard_errors
+        half = stats.t.ppf((1 + as_level(level)) / 2, self.parameter_df) * self.standard_errors
         return self.values.T - half, self.values.T + half
 
-    def f_reference(self, k):
-        """Divisor that makes a Wald statistic of k coefficients follow F, and the second degrees of freedom of this F.
+    def f_reference(self, group):
+        """Divisor that makes the Wald statistic of a group follow F, and both degrees of freedom of this F.
 
-        The divisor is k; for a covariance that is itself estimated from clusters it is that of Hotelling's distribution.
+        The divisor is the number of coefficients k; for a covariance that is itself estimated from clusters it is that of
+        Hotelling's distribution.
         """
-        residual_df = self.df if self.clusters is None else np.maximum(self.df + 1 - k, 0)
-        return k * (1 if self.clusters is None else self.df / np.maximum(residual_df, 1)), residual_df
+        n_identified = self._n_identified(group)
+        k = np.maximum(n_identified, 1)
+        if self.clusters is None:
+            return k, n_identified, self.df
+        df = self.df if self.leverages is None else self._wald_df(group)
+        residual_df = np.maximum(np.nan_to_num(df + 1 - k), 0)
+        return k * df / np.where(residual_df > 0, residual_df, 1), n_identified, residual_df
+
+    def _wald_df(self, group):
+        """Degrees of freedom of Hotelling's distribution for the identified part of a group, of each neuron."""
+        projections, scales = self._identified_projection(group)
+        df = np.full(len(self.values), np.nan)
+        for n, (projection, scale) in enumerate(zip(projections, scales, strict=True)):
+            free = np.diag(self.free[n, group].astype(float))
+            values, vectors = np.linalg.eigh(free @ projection @ free)
+            contrasts = np.zeros(((values > 0.5).sum(), self.values.shape[1]))
+            contrasts[:, group] = vectors[:, values > 0.5].T / scale
+            df[n] = self.leverages[n].wald_df(contrasts)
+        return df
 
     @property
     def not_identified(self):
@@ -117,10 +155,12 @@ class Estimates(NamedTuple):
         angles = np.where(finite_pairs, np.minimum(angles, np.pi - angles), 0).sum(1)
         # Where the filter is 0 between two points, its path has several pieces.
         pieces = 1 + (np.diff(moving.astype(int), axis=1) > 0).sum(1) - ~moving[:, 0]
-        df, points, alpha = self.df, np.maximum(moving.sum(1), 1), 1 - level
-        rank = np.maximum(self._n_identified(group), 1)
+        points, alpha = np.maximum(moving.sum(1), 1), 1 - level
+        # Where points have degrees of freedom of their own, the fewest hold for all.
+        df = np.where(moving.T, self.sums_df(group, kernel), np.inf).min(0)
         bonferroni = stats.t.isf(alpha / 2 / points, df)
-        divisor, residual_df = self.f_reference(rank)
+        divisor, rank, residual_df = self.f_reference(group)
+        rank = np.maximum(rank, 1)
         scheffe = np.sqrt(np.where(residual_df > 0, divisor * f_quantile(alpha, rank, as_divisor(residual_df)), np.inf))
         tube = tube_quantile(angles, np.maximum(pieces, 1), df, alpha)
         return np.where(finite, np.minimum(np.minimum(bonferroni, scheffe), tube), np.nan)
@@ -129,8 +169,7 @@ class Estimates(NamedTuple):
         """Statistic, degrees of freedom and p-value of each neuron, for the identified part of a group of coefficients."""
         covariance, free = self._covariance_of(group)
         projection, scale = self._identified_projection(group)
-        df = self._n_identified(group)
-        divisor, residual_df = self.f_reference(np.maximum(df, 1))
+        divisor, df, residual_df = self.f_reference(group)
         usable = (df > 0) & np.isfinite(covariance).all((1, 2)) & (residual_df > 0)
         covariance = np.where(usable[:, None, None], covariance / (scale[:, :, None] * scale[:, None, :]), 0)
         # Ones on the diagonal for held and unidentified parts: the matrix is invertible, and these add nothing.

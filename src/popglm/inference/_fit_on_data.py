@@ -20,7 +20,7 @@ from popglm.glm._access import (
 )
 from popglm.glm._model import Model
 from popglm.glm._settings import resolve_settings
-from popglm.inference._checks import require_quadratic
+from popglm.inference._checks import require_no_firth, require_quadratic
 from popglm.inference._prior import Prior, penalty_strength
 from popglm.observation_models import ObservationModel
 
@@ -45,7 +45,7 @@ class FitOnData(NamedTuple):
     """A fit and the data that it was fitted to; neurons come first. `prior` is its quadratic penalty, None without one.
 
     `observation_model` includes the dispersion, which the data gave if `scale_is_estimated`; `free` is False for coefficients
-    that a mask holds at 0; `layout` are the inputs that the features are made of.
+    that a mask holds at 0; `layout` are the inputs that the features are made of. `firth` is the penalty if it is Firth's.
     """
 
     observation_model: ObservationModel
@@ -56,13 +56,14 @@ class FitOnData(NamedTuple):
     layout: tuple[InputLayout, ...]
     scale_is_estimated: bool = False
     prior: Prior | None = None
+    firth: Any = None
 
     @classmethod
     def from_fit(
         cls, model, X, y, name="model", sample_weight=None, offset=None, *, allow_penalty=False
     ) -> "FitOnData":
         """Check a fitted estimator and its data; `name` is the argument by which the user gave the estimator."""
-        observation_model, prior = as_model_and_prior(model, name, X, allow_penalty)
+        observation_model, prior, firth = as_model_and_prior(model, name, X, allow_penalty)
         features, y, weight, offset = checked_observations(model, X, y, sample_weight, offset)
         coef, intercept = params_in_double(model)
         activity, y_center, offset = center_y(y.values, observation_model, offset)
@@ -80,6 +81,7 @@ class FitOnData(NamedTuple):
             scale_is_estimated=observation_model.dispersion is not None
             and fitted_observation_model(model).scale is None,
             prior=prior,
+            firth=firth,
         )
 
     @property
@@ -122,16 +124,18 @@ def as_unpenalised_model(model, name) -> ObservationModel:
     return as_model_and_prior(model, name)[0]
 
 
-def as_model_and_prior(model, name, X=None, allow_penalty=False) -> tuple[ObservationModel, Prior | None]:
-    """The observation model, with its dispersion, of a fitted estimator, and its penalty; None if nothing is penalised."""
+def as_model_and_prior(model, name, X=None, allow_penalty=False) -> tuple[ObservationModel, Prior | None, Any]:
+    """Observation model of a fitted estimator with its dispersion, and its penalty: a quadratic one, or Firth's, or None."""
     require_estimator(model, Model, name)
     require_fitted(model)
     settings = resolve_settings(model, X, params_layout(model))
     penalty, strength = settings.objective.penalty, penalty_strength(model, settings)
     prior = None
+    if settings.is_firth:
+        require_no_firth(name, allow_penalty)
     if penalty.default_strength and np.any(strength > 0):
         require_quadratic(penalty, strength, name, allow_penalty)
         n_neurons = len(model.intercept_)
         penalty.check(strength, len(model.coef_), n_neurons)
         prior = Prior.from_strengths(penalty, strength, n_neurons, len(model.coef_), settings.chosen)
-    return model_with_dispersion(model, f"inference about `{name}`"), prior
+    return model_with_dispersion(model, f"inference about `{name}`"), prior, penalty if settings.is_firth else None

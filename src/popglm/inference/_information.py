@@ -14,10 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from popglm._design.arrays import as_divisor, round_up_length, to_device, zero_pad
-from popglm._design.blocks import ArraySource, SumSource
-from popglm._design.design import DesignRows
-from popglm._design.sizes import SIZES
+from popglm._design.arrays import as_divisor
 from popglm._design.total import total
 from popglm._sums.losses import (
     fit_null_model,
@@ -28,10 +25,12 @@ from popglm._sums.losses import (
     stack_params,
 )
 from popglm._sums.moments import bins_and_events
-from popglm.inference._fit_on_data import FitData, FitOnData
+from popglm.inference._checks import require_cluster_memory
+from popglm.inference._cluster_leverage import ClusterLeverage
+from popglm.inference._cluster_sums import ClusterSums
+from popglm.inference._fit_on_data import FitOnData
 from popglm.inference._inverse_information import InverseInformation
 from popglm.inference._prior import Posterior
-from popglm.parallel._share import refuse_own_rows
 
 MAX_MATRIX_ENTRIES = 2**25  # entries of all matrices that one pass sums
 
@@ -48,7 +47,8 @@ class CovarianceEstimate(NamedTuple):
     parameters may move without changing the likelihood. `conditional_se` is the standard error of a parameter if all others
     were known. `distance` is that from the estimates to the optimum of the data, in standard errors. `residual_df` is the
     sum of weights minus the number of parameters, `edf` are the effective degrees of freedom of each parameter. `clusters` is
-    the number of clusters with valid bins. `posterior` is None without a penalty.
+    the number of clusters with valid bins. `posterior` is None without a penalty, `leverages` (one for each neuron) unless
+    errors are bias-reduced.
     """
 
     covariance: Float[np.ndarray, "neurons parameters parameters"]
@@ -60,27 +60,7 @@ class CovarianceEstimate(NamedTuple):
     clusters: Int[np.ndarray, " neurons"] | None
     edf: Float[np.ndarray, "neurons parameters"]
     posterior: Posterior | None
-
-
-class ClusteredRows(DesignRows):
-    """Rows of features with the number of their cluster, from 1, as an additional last feature."""
-
-    def __init__(self, rows: DesignRows, labels: Int[np.ndarray, " time"]):
-        self.length, self.streamed, self.center = rows.length, rows.streamed, rows.center
-        self.scatter, self._rows = rows.scatter, rows  # type: ignore[method-assign]
-        self.labels = np.asarray(rows.scatter(labels[:, None]), jnp.result_type(float))
-
-    def rows_at(self, start, size):
-        """The features of some rows, and their clusters."""
-        source, counted = self._rows.rows_at(start, size)
-        labels = zero_pad(self.labels[start : start + size], size)
-        return SumSource((source, ArraySource(to_device(labels)))), counted
-
-    def max_label_span(self) -> int:
-        """Largest number of consecutive labels, from the least to the largest, that the rows of one block have."""
-        labels = zero_pad(self.labels[:, 0], -(-self.length // SIZES.block_rows) * SIZES.block_rows)
-        labels = labels.reshape(-1, SIZES.block_rows)
-        return int(max((labels.max(1) - np.where(labels > 0, labels, np.inf).min(1)).max(), 0)) + 1
+    leverages: list[ClusterLeverage] | None = None
 
 
 def information_moments(block, model, coef, intercept):
@@ -117,37 +97,14 @@ def information_matrices(expected, score_power):
     return sums
 
 
-@lru_cache
-def cluster_scores(n_clusters, max_span):
-    """Function for `total` over `ClusteredRows`: scores of some neurons summed over each cluster, and its valid rows."""
-
-    def sums(block, model, neurons, coef, intercept):
-        X, label = block.X[:, :-1], block.X[:, -1]
-        block, model = block.select_neurons(neurons)._replace(X=X), select_neurons(model, neurons)
-        y, weight = block.y.T, jnp.broadcast_to(block.weight.T, block.y.T.shape)
-        _, score = loss_and_slope(model, linear_predictor(block, coef, intercept), y)
-        score = jnp.where(weight > 0, weight * score, 0)
-        first = jnp.min(jnp.where(label > 0, label, jnp.inf))
-        first = jnp.where(jnp.isfinite(first), first, 1).astype(int)
-        inside = (label.astype(int) - first)[None, :] == jnp.arange(max_span)[:, None]
-        inside = (inside & (label > 0)[None, :]).astype(X.dtype)
-        centred = jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1)
-        scores = (inside[:, None, :] * score[None]).reshape(-1, len(X)) @ centred
-        scores = scores.reshape(max_span, len(neurons), -1)
-        rows = inside @ (weight > 0).astype(X.dtype).T
-        in_all_clusters = lambda a: jax.lax.dynamic_update_slice_in_dim(
-            jnp.zeros((n_clusters + max_span, *a.shape[1:]), a.dtype), a, first - 1, 0
-        )
-        return in_all_clusters(scores), in_all_clusters(rows)
-
-    return sums
-
-
-def estimate_covariance(fit: FitOnData, kind="fisher", labels=None, score_power=None) -> CovarianceEstimate:
+def estimate_covariance(
+    fit: FitOnData, kind="fisher", labels=None, score_power=None, bias_reduced=False
+) -> CovarianceEstimate:
     """Covariance of the estimates of all neurons, by Fisher information, or a sandwich of scores by row or by cluster.
 
     The kind is "sandwich" or another, for Fisher's. For the sandwich, either `labels` are the numbers of the clusters of all
-    bins, from 1, or the scores of a row count by `score_power`. Under a penalty the information is the observed one.
+    bins, from 1, or the scores of a row count by `score_power`. Under a penalty the information is the observed one;
+    errors that are `bias_reduced` (CR2) take the expected one.
     """
     model, design, (coef, intercept) = fit.observation_model, fit.data.make_design(), fit.centered_params
     moments = _first_pass(model, design, coef, intercept)
@@ -163,29 +120,33 @@ def estimate_covariance(fit: FitOnData, kind="fisher", labels=None, score_power=
         clusters=None if labels is None else np.zeros(n_neurons, int),
         edf=np.zeros((n_neurons, n_params)),
         posterior=None if fit.prior is None else Posterior.zeros(fit.prior, n_neurons, n_params - 1),
+        leverages=[] if bias_reduced else None,
     )
-    clustered = None if labels is None else _ClusterScores(fit.data, labels)
+    clustered = None if labels is None else ClusterSums(fit.data, labels)
     matrices = information_matrices(kind != "sandwich" and fit.prior is None, score_power)
     n_rows = max(n_params, 0 if labels is None else int(labels.max()))
+    if bias_reduced:
+        n_rows = n_params * int(labels.max())
+        require_cluster_memory(n_neurons, n_params, int(labels.max()))
     size = int(np.clip(MAX_MATRIX_ENTRIES // (n_params * n_rows), 1, min(MAX_NEURONS_PER_PASS, n_neurons)))
     directions = []
     for start in range(0, n_neurons, size):
         # The last pass repeats neurons: all passes have one shape, which is compiled once.
         neurons = np.resize(np.arange(start, min(start + size, n_neurons)), size)
         params = coef[neurons], intercept[neurons], moments.mean[neurons]
-        information, *meat = total(matrices, design, model, neurons, *params)
+        of_clusters = clustered.information(model, neurons, *params) if bias_reduced else None
+        information, *meat = [of_clusters.sum(0)] if bias_reduced else total(matrices, design, model, neurons, *params)
         bins = moments.bins[neurons]
         if clustered:
-            products, number, rows = clustered.score_products(model, neurons, *params)
-            result.clusters[neurons] = number
-            meat, bins = [products], np.maximum(bins, rows)
+            scores, rows = clustered.scores(model, neurons, *params)
+            result.clusters[neurons] = (rows > 0).sum(0)
+            bins = np.maximum(bins, rows.sum(0))
         for i, neuron in enumerate(neurons[: n_neurons - start]):
-            sums = _NeuronSums(
-                information=information[i],
-                score_products=meat[0][i] if meat else None,
-                bins=bins[i],
-                clusters=number[i] if clustered else None,
-            )
+            sums = _NeuronSums(information[i], bins[i], meat[0][i] if meat else None)
+            if clustered:
+                sums = sums._replace(scores=scores[:, i][rows[:, i] > 0])
+            if bias_reduced:
+                sums = sums._replace(information_of_clusters=of_clusters[:, i][rows[:, i] > 0])
             directions.append(_store_neuron(result, fit, moments, neuron, free[neuron], sums))
     n_directions = max(a.shape[1] for a in directions)
     padded = [np.pad(a, ((0, 0), (0, n_directions - a.shape[1]))) for a in directions]
@@ -193,12 +154,23 @@ def estimate_covariance(fit: FitOnData, kind="fisher", labels=None, score_power=
 
 
 class _NeuronSums(NamedTuple):
-    """Sums of one neuron: its information, and for a sandwich the products of scores and the number of clusters."""
+    """Sums of one neuron: its information; for a sandwich the products of scores of rows, or the scores of clusters.
+
+    `bins` are a sum of weights, or the number of rows if that is more. For errors that are bias-reduced each cluster has its
+    information.
+    """
 
     information: Float[np.ndarray, "parameters parameters"]
-    score_products: Float[np.ndarray, "parameters parameters"] | None
     bins: float
-    clusters: int | None
+    score_products: Float[np.ndarray, "parameters parameters"] | None = None
+    scores: Float[np.ndarray, "clusters parameters"] | None = None
+    information_of_clusters: Float[np.ndarray, "clusters parameters parameters"] | None = None
+
+    def products(self, n_params):
+        """Products of scores, with the correction for few clusters; None for errors by information."""
+        if self.scores is None:
+            return self.score_products
+        return self.scores.T @ self.scores * _cluster_correction(len(self.scores), self.bins, n_params)
 
 
 def _store_neuron(result: CovarianceEstimate, fit: FitOnData, moments, neuron, free, sums: _NeuronSums):
@@ -209,10 +181,12 @@ def _store_neuron(result: CovarianceEstimate, fit: FitOnData, moments, neuron, f
     centering = 2 * np.eye(len(se)) - uncentering
     shares = uncentering @ inverse.shares @ centering
     covariance = inverse.matrix * divisor
-    if sums.score_products is not None:
-        n_params = free.sum() if precision is None else np.trace(shares)
-        correction = 1 if sums.clusters is None else _cluster_correction(sums.clusters, sums.bins, n_params)
-        products = sums.score_products * correction
+    products = sums.products(free.sum() if precision is None else np.trace(shares))
+    if sums.information_of_clusters is not None:
+        leverage = ClusterLeverage.from_information(inverse, sums.information_of_clusters)
+        covariance = leverage.covariance(sums.scores)
+        result.leverages.append(leverage._replace(root=uncentering @ leverage.root))
+    elif products is not None:
         covariance = (
             inverse.matrix @ (products if precision is None else products + divisor * precision) @ inverse.matrix
         )
@@ -286,23 +260,6 @@ def _first_pass(model, design, coef, intercept) -> _Moments:
         power=np.concatenate([second, weight[:, None]], 1),
         gradient=stack_params(*gradient),
     )
-
-
-class _ClusterScores:
-    """Sums of scores over clusters of bins, and the products of these sums."""
-
-    def __init__(self, data: FitData, labels):
-        refuse_own_rows("the covariance by clusters")
-        rows = ClusteredRows(data.rows, labels)
-        self.design = data.make_design(rows)
-        n_clusters, span = round_up_length(int(rows.labels.max())), round_up_length(rows.max_label_span())
-        self.block_scores = cluster_scores(n_clusters, min(span, n_clusters))
-
-    def score_products(self, model, neurons, coef, intercept, mean):
-        """Sum over clusters of the outer product of a score with itself, for each of the neurons; its clusters and rows."""
-        scores, rows = total(self.block_scores, self.design, model, neurons, coef, intercept)
-        scores = scores - scores[:, :, -1:] * np.pad(mean.astype(float), ((0, 0), (0, 1)))
-        return np.einsum("cni,cnj->nij", scores, scores), (rows > 0).sum(0), rows.sum(0)
 
 
 def _cluster_correction(n_clusters, n_bins, n_params):

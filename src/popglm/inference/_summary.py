@@ -38,8 +38,8 @@ class Summary:
     level : float
         Share of such intervals that contain the true coefficient.
     coefficients : pandas.DataFrame
-        A row for each neuron and parameter, the intercept first: neuron, term, input, function, coef, se, statistic, p, low,
-        high. Term and function are "" where the features have none.
+        A row for each neuron and parameter, the intercept first: neuron, term, input, function, coef, se, statistic, df, p,
+        low, high. Term and function are "" where the features have none; df is infinite for the normal distribution.
     neurons : pandas.DataFrame
         A row for each neuron.
 
@@ -156,6 +156,7 @@ def summary(
     *,
     kind: str | None = None,
     clusters: str | int | Numbers | None = None,
+    correction: str | None = None,
     level: float = 0.95,
     sample_weight: RowValues | None = None,
     offset: RowValues | None = None,
@@ -186,7 +187,7 @@ def summary(
         A fitted `GLM` or `PopulationGLM`, without a penalty or with a quadratic one.
     X, y
         The data of the fit; X may be lazy.
-    kind, clusters
+    kind, clusters, correction
         As for `uncertainty`.
     level
         Share of the intervals that contain the true coefficient.
@@ -202,7 +203,8 @@ def summary(
 
         - "bins" (the valid ones, each as often as its weight), "parameters" (k), "residual_df" (bins less the intercept and
           the coefficients, or less their effective degrees of freedom under a penalty), "t_df" (degrees of freedom of
-          Student's t for the statistics of the coefficients, infinite for the normal distribution);
+          Student's t for the statistics of the coefficients, infinite for the normal distribution; with ``correction="CR2"``
+          the fewest of all coefficients, of which each has its own);
         - "log_likelihood" and "null_log_likelihood" (of an intercept and the offset, at the same scale), "aic", "bic";
         - "deviance", "null_deviance", "pearson_chi2", not divided by a scale; "dispersion", chi-squared / residual df,
           above 1 where counts vary more than the model says; "scale", by which the Fisher covariance is multiplied: 1 for
@@ -241,7 +243,7 @@ def summary(
     """
     level = as_level(level)
     weights = {"sample_weight": sample_weight, "offset": offset}
-    estimated = estimate_errors(model, X, y, kind, clusters, **weights)
+    estimated = estimate_errors(model, X, y, kind, clusters, correction, **weights)
     fit = estimated.fit
     observation_model: Any = fit.observation_model
     names = fit.data.y.columns
@@ -263,6 +265,7 @@ def _tabulate_coefficients(estimates, neurons, features, level):
 
     low, high = estimates.intervals(level)
     numbers = {"coef": estimates.values.T, "se": estimates.standard_errors, "statistic": estimates.z}
+    numbers["df"] = estimates.parameter_df
     numbers |= {"p": estimates.p_values, "low": low, "high": high}
     names = {"term": "", "input": "intercept", "function": ""}
     labels = {part: as_object_array([names[part], *getattr(features, part)]) for part in PARTS}
@@ -277,7 +280,7 @@ def _tabulate_neurons(model, X, estimated: FitErrors, weights) -> dict:
     fit, valid = estimated.fit, estimated.valid
     sums = FitSums.from_fit(fit)
     columns = tabulate_fit(fit, sums, estimated.residual_df)
-    columns |= {"scale": estimated.dispersion, "t_df": estimated.errors._estimates.df}
+    columns |= {"scale": estimated.dispersion, "t_df": np.fmin.reduce(estimated.errors._estimates.parameter_df)}
     if has_alpha(fit):
         columns |= tabulate_alpha(model, X, fit, valid, weights)
     return {"bins": as_whole(sums.bins)} | {name: np.where(valid, values, np.nan) for name, values in columns.items()}

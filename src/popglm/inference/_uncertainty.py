@@ -33,7 +33,8 @@ class Uncertainty:
     r"""Standard errors, intervals, bands and tests of the estimates of a fit; made by `uncertainty`.
 
     Intervals are Wald's, :math:`\hat w \pm z\,\mathrm{se}`, with quantiles z of the normal distribution, or of Student's t for
-    a sandwich by clusters and where a dispersion was estimated (Gaussian, Gamma, quasi-likelihood).
+    a sandwich by clusters and where a dispersion was estimated (Gaussian, Gamma, quasi-likelihood); `df` has its degrees of
+    freedom.
     Under a penalty the errors are those of the posterior, and intervals cover the truth on average over the points of a filter
     (Nychka 1988), not at each of them: a peak is flattened, its surroundings are not.
     NaN marks parameters without an error: coefficients that a mask holds at 0, constant features, features that the
@@ -121,6 +122,11 @@ class Uncertainty:
         say (Hastie and Tibshirani 1990, *Generalized Additive Models*).
         """
         return self._public(self._estimates.edf[:, :-1].T)
+
+    @property
+    def df(self) -> Coefs:
+        """Degrees of freedom of Student's t for each coefficient, shape (features, neurons); infinite for the normal."""
+        return self._public(self._estimates.parameter_df[:-1])
 
     @property
     def z(self) -> Coefs:
@@ -249,7 +255,8 @@ class Uncertainty:
         estimates, ends = self._estimates, []
         for group in groups:
             estimate, se = estimates.weighted_sums(group, points)
-            half = estimates.band_quantile(group, points, level) if simultaneous else estimates.t_quantile(level)
+            quantile = estimates.band_quantile if simultaneous else estimates.t_quantile
+            half = quantile(group, points, level)
             ends.append((estimate - half * se, estimate + half * se))
         ends = np.array(ends).swapaxes(0, 1)
         return tuple(self._public(end[0] if one else end) for end in ends)
@@ -284,13 +291,15 @@ class Uncertainty:
             `statistic`, `df` and `p_values` of shape (groups, neurons), without the groups if `features` names one, as the
             label of a term with one input does. The
             reference is a chi-squared distribution; an F distribution where the dispersion was estimated; Hotelling's for
-            clusters, of which there must be more than coefficients in a group. Under a penalty `df` is the mean of the
-            statistic where the group is 0.
+            clusters, of which there must be more than coefficients in a group. Its degrees of freedom are clusters - 1, or
+            for ``correction="CR2"`` those of Zhang's approximation (HTZ in R's clubSandwich; Pustejovsky and Tipton 2018).
+            Under a penalty `df` is the mean of the statistic where the group is 0.
 
         References
         ----------
         Wood (2013a), *Biometrika* 100:221-228; Wood (2013b), *Biometrika* 100:1005-1010; Zhang and Lin (2003), *Biostatistics*
-        4:57-74; Liu and Xie (2020), *Journal of the American Statistical Association* 115:393-402.
+        4:57-74; Liu and Xie (2020), *Journal of the American Statistical Association* 115:393-402; Pustejovsky and Tipton
+        (2018), *Journal of Business and Economic Statistics* 36:672-683.
         """
         groups = as_feature_groups(features, self._layout)
         tests = np.array([self._estimates.group_test(group) for group in groups.features]).swapaxes(0, 1)

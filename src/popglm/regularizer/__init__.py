@@ -5,16 +5,18 @@ A penalty is half a sum of squares, of the coefficients or their differences, pl
 strength for the two sums, the matrix A and the groups. Coefficients have shape (neurons, features). A strength is one number,
 or has shape (parts,) or (neurons, parts), with one entry for each part (feature, group, or part of an input's penalty), or 1
 for all. Sums of squares also name their parts, with eigenvectors that all parts of an input share (`QuadraticParts`).
+`Firth` is another kind: it penalises the information of the data, the intercept's included, and has no strength.
 """
 
 from popglm._public import export
 from popglm.regularizer._base import Regularizer as Regularizer
+from popglm.regularizer._firth import Firth
 from popglm.regularizer._mixed import Mixed
 from popglm.regularizer._parts import QuadraticParts as QuadraticParts
 from popglm.regularizer._shrinkage import ElasticNet, GroupLasso, Lasso, Ridge, UnRegularized
 from popglm.regularizer._smoothness import Smoothness
 
-__all__ = ["ElasticNet", "GroupLasso", "Lasso", "Mixed", "Ridge", "Smoothness", "UnRegularized"]
+__all__ = ["ElasticNet", "Firth", "GroupLasso", "Lasso", "Mixed", "Ridge", "Smoothness", "UnRegularized"]
 export(__name__, globals())
 
 
