@@ -4,7 +4,6 @@ Numbers, words and arrays are stored as they are, other objects as the name of t
 lists the allowed classes, and how each is encoded into parts and decoded again.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -13,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from popglm import basis
-from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import warn_user
 from popglm._files._checks import (
     as_readable_path,
@@ -24,6 +22,7 @@ from popglm._files._checks import (
     require_savable,
 )
 from popglm._files.npz import read_npz, remove_partial_files, write_npz
+from popglm._public import export
 from popglm._types import FilePath
 from popglm.basis import Product, Sum
 from popglm.glm import GLM, PopulationGLM
@@ -324,8 +323,7 @@ def _decode_value(value, foreign: list):
     raise ValueError(f"no value is encoded as {value!r}")
 
 
-def __getattr__(name):
-    refuse_attribute(f"module {__name__!r}", name, sys.modules[__name__])
+export(__name__, globals())
 
 
 def __dir__():

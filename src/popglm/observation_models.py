@@ -6,7 +6,6 @@ model with another scale and need not be compiled again.
 """
 
 # ruff: noqa: D102 (methods of the models inherit the docstrings of `ObservationModel`)
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -19,8 +18,8 @@ import numpy as np
 from jax.scipy.special import xlogy
 
 from popglm._checks.old_names import ADVICE, OldName, warn_old_names
-from popglm._checks.other_names import refuse_attribute
 from popglm._checks.values import require_option, warn_user
+from popglm._public import export
 from popglm._sums.densities import (
     count_deviance,
     multiply_slopes,
@@ -520,8 +519,7 @@ def _negative_binomial_loss_jvp(primals: tuple, tangents: tuple) -> tuple[Entrie
     return _negative_binomial_loss(*primals), multiply_slopes(slopes, tangents, mean)
 
 
-def __getattr__(name):
-    refuse_attribute(f"module {__name__!r}", name, sys.modules[__name__])
+export(__name__, globals())
 
 
 def __dir__():

@@ -73,7 +73,7 @@ def test_every_public_name_is_documented(first):
     with (first.html / "objects.inv").open("rb") as file:
         inventory = InventoryFile.load(file, "", lambda base, path: path)
     documented = {name for kind, objects in inventory.items() if kind.startswith("py:") for name in objects}
-    assert names <= documented, f"missing in book/reference/api.md: {sorted(names - documented)}"
+    assert names <= documented, f"missing on the pages of book/reference/api: {sorted(names - documented)}"
 
 
 def test_both_configurations_are_equal(first, readthedocs):

@@ -60,7 +60,8 @@ def test_every_notebook_is_collected():
 def test_every_page_is_in_the_table_of_contents():
     """A page that is not in _toc.yml would never be built."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf8"))
-    files = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    files = [toc["root"], *(page["file"] for chapter in chapters for page in (chapter, *chapter.get("sections", [])))]
     assert sorted(files) == sorted(str(page.relative_to(ROOT).with_suffix("")) for page in PAGES)
 
 

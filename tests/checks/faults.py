@@ -3,6 +3,20 @@
 from tests.faults import Fault
 
 FAULTS = {
+    "arguments of other tools have no hint": Fault(
+        "_public.py",
+        "if hinted is not method:",
+        "if hinted is method:",
+        "checks/test_other_names.py",
+        "an_argument_of_another_tool and alpha",
+    ),
+    "the last hint of a name wins": Fault(
+        "_checks/other_names.py",
+        "in reversed(ARGUMENTS) if needed in own",
+        "in reversed(ARGUMENTS)",
+        "checks/test_other_names.py",
+        "hint_is_of_the_argument",
+    ),
     "the future begins with the bin itself": Fault(
         "_checks/values.py",
         '"anti-causal": window + 1',

@@ -86,7 +86,7 @@ def test_a_public_module_shows_its_public_names_and_no_others(module):
 
 # A folder, or a module at the top of the package, imports what stands on its line, and nothing else of the package.
 RULE = """
-    _public
+    _public            _checks
     _types
     _pynapple
     parallel

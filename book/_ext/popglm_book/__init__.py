@@ -1,14 +1,14 @@
 """What this book adds to Jupyter Book, one idea per file.
 
 kernel: how pages run, and when a cached run is still valid. execution: several run at once. thumbnails and gallery:
-figures of pages on the first page. downloads: notebooks with outputs. buttons: edit and launch. html: what others
-write, mended.
+figures of pages on the first page. downloads: notebooks with outputs. buttons: edit and launch. used_on: pages that use a
+public name. html: what others write, mended.
 """
 
 import os
 from pathlib import Path
 
-from . import buttons, downloads, execution, gallery, html, kernel, thumbnails
+from . import buttons, downloads, execution, gallery, html, kernel, thumbnails, used_on
 
 
 def prepare(app, config):
@@ -29,6 +29,8 @@ def setup(app):
     app.add_node(gallery.gallery)
     app.add_directive("book-gallery", gallery.Gallery)
     app.connect("doctree-resolved", gallery.resolve)
+    app.connect("env-updated", used_on.collect)
+    app.connect("doctree-resolved", used_on.show)
     app.connect("html-page-context", downloads.offer_notebook)
     app.connect("html-page-context", html.mend_roles)
     app.connect("build-finished", thumbnails.export)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popglm._checks.other_names import option_hint
+from popglm._checks.other_names import SOLVERS, option_hint
 from popglm.parallel._share import is_first, shares_rows
 
 INT32 = np.iinfo(np.int32)
@@ -31,6 +31,8 @@ def require_option(name: str, value: Any, choices: Collection[str]) -> str:
     other = option_hint(value, choices)
     close = [other] if other else difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
+    if name == "solver_name" and not other and isinstance(value, str):
+        hint = f" {SOLVERS[value]}" if value in SOLVERS else hint
     raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{hint}")
 
 

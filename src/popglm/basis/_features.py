@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 
 from popglm._checks.arrays import as_real_array
 from popglm._checks.names import FIT, keep_feature_names, kept_feature_names, require_same_names
+from popglm._checks.other_names import refuse_attribute
 from popglm._checks.times import find_bin_size, require_aligned
 from popglm._checks.values import as_positive_integer
 from popglm._design.lazy import LazyFeatures
@@ -53,6 +54,10 @@ class Transformer(TransformerMixin, BaseEstimator, ABC):
     @abstractmethod
     def _columns(self, units) -> FeatureColumns:
         """Describe the columns; the iterator `units` yields the names of the input columns of each leaf."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse an attribute that there is not, with what it is called here if another tool has it."""
+        refuse_attribute(f"{type(self).__name__} object", name, self)
 
     def compute_features(self, *inputs: Inputs) -> FeatureArray:
         r"""Compute features: convolutions use the bins around each bin, evaluations the values in the bin.

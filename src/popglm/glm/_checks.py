@@ -7,6 +7,7 @@ from dataclasses import is_dataclass, replace
 import numpy as np
 
 from popglm._checks.arrays import as_real_array
+from popglm._checks.other_names import option_hint
 from popglm._checks.values import (
     as_number,
     as_plain_number,
@@ -72,11 +73,27 @@ def as_instance(name, value, classes, kind):
             raise ValueError(f"{value} needs to know its {needed[0]}; give {name}={value}(...) instead of the name.")
         return cls()
     if not isinstance(value, kind):
-        raise TypeError(f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind; got {value!r}.")
+        expected = f"`{name}` must be a name ({', '.join(classes)}) or an object of that kind"
+        raise TypeError(f"{expected}; got {describe_foreign(value)}.{foreign_hint(value, classes)}")
     if not is_dataclass(value):
         fix = "Write @dataclass(frozen=True) above its class."
         raise TypeError(f"`{name}` must be a frozen dataclass; got {value!r}. {fix}")
     return value
+
+
+def describe_foreign(value):
+    """Describe what was given in place of an object of this package: data by their shape."""
+    return f"data of shape {np.shape(value)}" if np.ndim(value) else repr(value)
+
+
+def foreign_hint(value, classes):
+    """Fix for data in place of a setting, for a class in place of its object, and for objects of other tools."""
+    if np.ndim(value):
+        return " Data go to `fit`: GLM().fit(X, y)."
+    if inspect.isclass(value) and value in classes.values():
+        return f' Write {value.__name__}() or "{value.__name__}".'
+    choice = option_hint(value, classes)
+    return f" Did you mean {choice!r}?" if choice else ""
 
 
 def require_positive_dispersion(model):
