@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 
 
 def execute_pages(app, env, docnames):
-    """Run the pages that Sphinx is going to read and that the cache lacks."""
+    """Run the pages that Sphinx is going to read and that the cache lacks, if MyST-NB takes results from the cache."""
+    if env.mystnb_config.execution_mode != "cache":
+        return
     cache = get_cache(env.mystnb_config.execution_cache_path)
     pages = pages_to_run(cache, [Path(env.doc2path(docname)) for docname in docnames])
     cores = os.cpu_count() or 1

@@ -142,15 +142,19 @@ def _change_strength(
     old, strength = problem.precondition, objective.strength * factors[:, None]
     new = replace_penalty(objective._replace(strength=strength), problem.coordinates, old, changing)
     problem, state = change_penalty(problem, state, strength, new)
-    stronger = np.where(changing, new.penalty.strength - old.penalty.strength, 0)[:, None]
-    moves, changes, inverse_curvature = state.history
-    penalised = moves[..., : new.mask.shape[1]] @ old.penalty.hessian
-    changes = changes + _pad_columns(stronger * old.mask * penalised, moves.shape[-1])
-    curvature = np.einsum("mni,mni->mn", moves, changes)
-    used = (inverse_curvature > 0) & changing
-    inverse_curvature = np.where(used, 1 / np.where(used & (curvature > 0), curvature, np.inf), inverse_curvature)
-    history = History(moves=moves, changes=changes, inverse_curvature=inverse_curvature)
+    history = _penalise_history(state.history, np.flatnonzero(changing), old, new)
     return problem, redirect(constants, problem, state._replace(history=history), changing)
+
+
+def _penalise_history(history: History, rows: np.ndarray, old: Preconditioner, new: Preconditioner) -> History:
+    """Change the gradients' changes of these neurons by those of the penalty along the same moves."""
+    moves, changes, inverse_curvature = history.moves[:, rows], history.changes.copy(), history.inverse_curvature.copy()
+    stronger = (new.penalty.strength - old.penalty.strength)[rows, None]
+    penalised = stronger * old.mask[rows] * (moves[..., : new.mask.shape[1]] @ old.penalty.hessian)
+    changes[:, rows] += _pad_columns(penalised, moves.shape[-1])
+    curvature, used = np.einsum("mni,mni->mn", moves, changes[:, rows]), inverse_curvature[:, rows] > 0
+    inverse_curvature[:, rows] = np.where(used, 1 / np.where(used & (curvature > 0), curvature, np.inf), 0)
+    return History(moves=history.moves, changes=changes, inverse_curvature=inverse_curvature)
 
 
 def change_penalty(
