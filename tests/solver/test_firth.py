@@ -117,7 +117,7 @@ def test_collinear_features_share_what_the_data_determine():
     assert np.isnan(low).tolist() == [True, False, True]
 
 
-def test_lazy_features_streams_and_blocks_give_the_same(monkeypatch):
+def test_lazy_features_streams_and_blocks_give_the_same(monkeypatch, capsys):
     rng = np.random.default_rng(0)
     counts = rng.poisson(0.15, (500, 2)).astype(float)
     counts[1:][counts[:-1, 0] > 0, 0] = 0  # refractory
@@ -127,7 +127,8 @@ def test_lazy_features_streams_and_blocks_give_the_same(monkeypatch):
     features = np.asarray(lazy)
     built = PopulationGLM(regularizer="Firth").fit(features, counts)
     monkeypatch.setattr(SIZES, "block_rows", 64)
-    streamed = PopulationGLM(regularizer="Firth").fit(Rows(features), Rows(counts))
+    streamed = PopulationGLM(regularizer="Firth").fit(Rows(features), Rows(counts), progress=True)
+    assert "2/2" in capsys.readouterr().err
     for other in (built, streamed):
         np.testing.assert_allclose(other.coef_, model.coef_, rtol=5e-3, atol=1e-3)
 

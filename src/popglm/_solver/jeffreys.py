@@ -146,8 +146,12 @@ def fit_under_jeffreys(
     init: tuple[np.ndarray, np.ndarray] | None,
     tol: float | None = None,
     maxiter: int = SOLVER_DEFAULTS["maxiter"],
+    report: Callable | None = None,
 ) -> Fit:
-    """Fit all neurons, some at a time; silent ones keep the null model. `mask` and `init` have the features last."""
+    """Fit all neurons, some at a time; silent ones keep the null model. `mask` and `init` have the features last.
+
+    `report` is called with the number of neurons that are done, whenever it has changed.
+    """
     with one_thread:
         constants, coordinates, problems = divide_into_problems(design, objective, mask, tol)
         null, dtype = constants.null, jnp.result_type(float)
@@ -159,6 +163,8 @@ def fit_under_jeffreys(
         for problem in problems:
             best, neurons = problem.minimise(point[problem.neurons], constants.tol, maxiter), problem.neurons
             point[neurons], n_iter[neurons], converged[neurons] = best.point, best.n_iter, best.converged
+            if report:
+                report(int(neurons.max()) + 1)
         coef, intercept = coordinates.to_model(point)
     return Fit(
         coef=coef.astype(dtype),

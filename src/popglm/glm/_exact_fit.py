@@ -1,11 +1,12 @@
 """The fit of all neurons to all data, by the default solver or by a named one."""
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
 from popglm._checks.arrays import find_ranges, require_constant
 from popglm._checks.names import names_of
+from popglm._checks.progress import open_bar
 from popglm._checks.values import require_flag
 from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
@@ -69,7 +70,8 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
                     design, settings.objective, mask, start, report=report, checkpoint=saver, **settings.options
                 )
         elif settings.is_firth:
-            fit = fit_under_jeffreys(design, settings.objective, mask, start, **settings.options)
+            with _count_of_neurons(n_neurons, progress) as report:
+                fit = fit_under_jeffreys(design, settings.objective, mask, start, report=report, **settings.options)
         elif exact:
             with neuron_progress_bar(n_neurons, progress) as report:
                 fit = fit_exactly(
@@ -86,6 +88,16 @@ def fit_to_data(settings: Settings, X, y, sample_weight, offset, init_params, pr
             if evidence is None
             else fitted._replace(evidence=_as_result(settings, design, fit, fitted, evidence))
         )
+
+
+@contextmanager
+def _count_of_neurons(n_neurons: int, show: bool):
+    """Show a progress bar; yield the function that sets it to the number of neurons that are done, None if not `show`."""
+    if not show:
+        yield None
+        return
+    with open_bar(n_neurons, "neuron") as bar:
+        yield lambda n: bar.update(n - bar.n)
 
 
 def _as_result(settings: Settings, design, fit, fitted: Fitted, evidence: Evidence) -> EvidenceResult:

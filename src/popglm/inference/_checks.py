@@ -42,9 +42,9 @@ def require_quadratic(penalty, strength, name, allow_penalty):
         )
 
 
-def require_no_firth(name, allow_penalty):
+def require_no_firth(is_firth, name):
     """Refuse Firth's penalty where the likelihood must be at its maximum."""
-    if not allow_penalty:
+    if is_firth:
         raise ValueError(
             f"`{name}` was fitted with Firth's penalty: its likelihood is not at its maximum, so a likelihood ratio has no "
             "known distribution. Take profile_interval(model, X, y, features), or test groups by uncertainty(model, X, "

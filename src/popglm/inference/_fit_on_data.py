@@ -131,8 +131,7 @@ def as_model_and_prior(model, name, X=None, allow_penalty=False) -> tuple[Observ
     settings = resolve_settings(model, X, params_layout(model))
     penalty, strength = settings.objective.penalty, penalty_strength(model, settings)
     prior = None
-    if settings.is_firth:
-        require_no_firth(name, allow_penalty)
+    require_no_firth(settings.is_firth and not allow_penalty, name)
     if penalty.default_strength and np.any(strength > 0):
         require_quadratic(penalty, strength, name, allow_penalty)
         n_neurons = len(model.intercept_)

@@ -16,7 +16,16 @@ from popglm.regularizer._parts import QuadraticParts as QuadraticParts
 from popglm.regularizer._shrinkage import ElasticNet, GroupLasso, Lasso, Ridge, UnRegularized
 from popglm.regularizer._smoothness import Smoothness
 
-__all__ = ["ElasticNet", "Firth", "GroupLasso", "Lasso", "Mixed", "Ridge", "Smoothness", "UnRegularized"]
+__all__ = [
+    "ElasticNet",
+    "Firth",
+    "GroupLasso",
+    "Lasso",
+    "Mixed",
+    "Ridge",
+    "Smoothness",
+    "UnRegularized",
+]
 export(__name__, globals())
 
 
