@@ -66,9 +66,8 @@ def test_bins_are_those_of_exact_arithmetic(size, start):
             for a, b in epochs:
                 n_bins = floor((b - a) / size + (HALF if partial == "keep" else F(1, 100)))
                 centers += [a + (k + HALF) * size for k in range(n_bins)]
-                expected += zip(
-                    *(counts_from(a, b, size, n_bins, train) for train in (spikes, spikes[::7])), strict=True
-                )
+                units_counts = [counts_from(a, b, size, n_bins, train) for train in (spikes, spikes[::7])]
+                expected += zip(*units_counts, strict=True)
             case = (kind, partial)
             np.testing.assert_array_equal(np.asarray(counts), np.reshape(expected, (-1, 2)), err_msg=str(case))
             apart = [abs(F(float(t)) - center) for t, center in zip(counts.t, centers, strict=True)]

@@ -24,10 +24,11 @@ TIGHT = {"solver_kwargs": {"tol": 1e-20}}
 
 
 def weighted(name, n=200, neurons=2):
-    """Features, activity, whole weights from 0 to 3 and offsets, for each neuron by itself."""
+    """Features, activity, offsets, and as many weights of 0, 1, 2 and 3, for each neuron by itself."""
     X, y = drawn(name, n, neurons)
     rng = np.random.default_rng(1)
-    return X, y, {"sample_weight": rng.integers(0, 4, y.shape), "offset": 0.3 * rng.normal(size=y.shape)}
+    weight = rng.permuted(np.repeat(np.arange(n)[:, None] % 4, neurons, axis=1), axis=0)  # copies have one shape
+    return X, y, {"sample_weight": weight, "offset": 0.3 * rng.normal(size=y.shape)}
 
 
 def errors_of(result):
