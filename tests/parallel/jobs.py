@@ -244,11 +244,21 @@ def fail_before_the_block(rank, folder):
     return {}
 
 
+def on_devices_of_processes(rank, folder):
+    """A fit on all devices of all processes."""
+    X, y = read_recording(folder)
+    alone = PopulationGLM().fit(X, y)
+    with parallel.processes(), parallel.devices() as chosen:
+        model = PopulationGLM().fit(X, y)
+    return {"devices": len(chosen), "same": same(model.coef_, alone.coef_)}
+
+
 JOBS = {
     "devices": on_devices,
     "shared": share_one_recording,
     "killed": lambda rank, folder: with_checkpoint(rank, folder, KILLED_AT),
     "continued": with_checkpoint,
+    "devices of processes": on_devices_of_processes,
     "failing": fail_before_the_block,
 }
 

@@ -174,6 +174,12 @@ def test_a_killed_job_stops_and_goes_on_from_its_checkpoint(folder):
 
 
 @pytest.mark.skipif(not FULL, reason="starts two processes; FULL=1 does")
+def test_each_process_may_have_several_devices(folder):
+    for found in results(run_job("devices of processes", 2, folder, FOUR_DEVICES)):
+        assert found == {"devices": 4, "same": True}
+
+
+@pytest.mark.skipif(not FULL, reason="starts two processes; FULL=1 does")
 def test_an_error_outside_the_block_is_told_too(folder):
     (first, output, _), (second, other, _) = run_job("failing", 2, folder)
     assert first == second == 1

@@ -129,7 +129,7 @@ def on_first(make: Callable[[], Any], place: str) -> Any:
 def refuse_processes(what: str, fix: str) -> None:
     """Refuse what several processes cannot do together."""
     if SHARE.get().rows is not None:
-        raise ValueError(f"several processes cannot share {what}. {fix}")
+        raise ValueError(f"several processes cannot share {what}. {fix}.")
 
 
 def refuse_own_rows(what: str) -> None:
