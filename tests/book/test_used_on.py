@@ -20,5 +20,6 @@ def test_names_that_code_uses(code):
 
 
 def test_names_of_a_page():
-    page = "[f](popglm.io.load)\n\n```{code-cell} ipython3\n---\ntags: [x]\n---\nfrom popglm.io import save\n\nsave(1, 2)\n```\n"
+    cell = "```{code-cell} ipython3\n---\ntags: [x]\n---\nfrom popglm.io import save\n\nsave(1, 2)\n```\n"
+    page = f"[f](popglm.io.load)\n\n{cell}"
     assert names_on_page(page) == ({"popglm.io.load"}, {"popglm.io.save"})

@@ -1,13 +1,14 @@
 """What this book adds to Jupyter Book, one idea per file.
 
 kernel: how pages run, and when a cached run is still valid. thumbnails and gallery: figures of pages on the first page.
-downloads: notebooks with outputs. buttons: edit and launch. used_on: pages that use a public name. html: what others write, mended.
+downloads: notebooks with outputs. buttons: edit and launch. used_on: pages that use a public name. parameters: arguments as
+tables, with types and shapes. html: what others write, mended.
 """
 
 import os
 from pathlib import Path
 
-from . import buttons, downloads, gallery, html, kernel, thumbnails, used_on
+from . import buttons, downloads, gallery, html, kernel, parameters, thumbnails, used_on
 
 
 def prepare(app, config):
@@ -29,6 +30,7 @@ def setup(app):
     app.connect("doctree-resolved", gallery.resolve)
     app.connect("env-updated", used_on.collect)
     app.connect("doctree-resolved", used_on.show)
+    app.connect("doctree-resolved", parameters.show)
     app.connect("html-page-context", downloads.offer_notebook)
     app.connect("html-page-context", html.mend_roles)
     app.connect("build-finished", thumbnails.export)
