@@ -33,6 +33,7 @@ def setup(app):
     app.connect("doctree-resolved", parameters.show)
     app.connect("html-page-context", downloads.offer_notebook)
     app.connect("html-page-context", html.mend_roles)
+    app.connect("html-page-context", html.name_toggles, priority=900)  # after the theme's own
     app.connect("build-finished", thumbnails.export)
     app.connect("build-finished", html.open_door, priority=900)  # after sphinx-external-toc wrote its own
     return {"version": "1", "env_version": 1, "parallel_read_safe": False, "parallel_write_safe": True}
