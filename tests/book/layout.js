@@ -8,6 +8,9 @@ async ([smallest, wide]) => {
   for (const code of article.querySelectorAll(':is(td, th) code'))
     if (code.getClientRects().length > 1) say('a name breaks in a table', code.textContent)
 
+  const height = document.documentElement.scrollHeight
+  if (wide && height > 30000) say('a page is too long', `${height} px`)
+
   for (const table of article.querySelectorAll('table')) {
     const words = document.createTreeWalker(table, NodeFilter.SHOW_TEXT)
     while (words.nextNode())

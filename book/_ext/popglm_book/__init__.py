@@ -2,13 +2,13 @@
 
 kernel: how pages run, and when a cached run is still valid. execution: several run at once. thumbnails and gallery:
 figures of pages on the first page. downloads: notebooks with outputs. buttons: edit and launch. used_on: pages that use a
-public name. html: what others write, mended.
+public name. parameters: arguments as tables, with types and shapes. html: what others write, mended.
 """
 
 import os
 from pathlib import Path
 
-from . import buttons, downloads, execution, gallery, html, kernel, thumbnails, used_on
+from . import buttons, downloads, execution, gallery, html, kernel, parameters, thumbnails, used_on
 
 
 def prepare(app, config):
@@ -31,8 +31,10 @@ def setup(app):
     app.connect("doctree-resolved", gallery.resolve)
     app.connect("env-updated", used_on.collect)
     app.connect("doctree-resolved", used_on.show)
+    app.connect("doctree-resolved", parameters.show)
     app.connect("html-page-context", downloads.offer_notebook)
     app.connect("html-page-context", html.mend_roles)
+    app.connect("html-page-context", html.name_toggles, priority=900)  # after the theme's own
     app.connect("build-finished", thumbnails.export)
     app.connect("build-finished", html.open_door, priority=900)  # after sphinx-external-toc wrote its own
     return {"version": "1", "env_version": 1, "parallel_read_safe": False, "parallel_write_safe": True}

@@ -17,6 +17,16 @@ def mend_roles(app, pagename, templatename, context, doctree):
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
+def name_toggles(app, pagename, templatename, context, doctree):
+    """Say what the toggle beside a page with sections does: in the theme's table of contents it is a picture alone."""
+    make = context.get("generate_toctree_html")
+    if make is not None:
+        named = '<summary aria-label="Show or hide its pages">'
+        context["generate_toctree_html"] = lambda *args, **options: str(make(*args, **options)).replace(
+            "<summary>", named
+        )
+
+
 def open_door(app, exception):
     """Lead the site's address to the first page; sphinx-external-toc's page for that has no title, text or icon."""
     if exception is None and app.builder.format == "html":
