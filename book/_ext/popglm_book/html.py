@@ -22,7 +22,9 @@ def name_toggles(app, pagename, templatename, context, doctree):
     make = context.get("generate_toctree_html")
     if make is not None:
         named = '<summary aria-label="Show or hide its pages">'
-        context["generate_toctree_html"] = lambda *args, **options: str(make(*args, **options)).replace("<summary>", named)
+        context["generate_toctree_html"] = lambda *args, **options: str(make(*args, **options)).replace(
+            "<summary>", named
+        )
 
 
 def open_door(app, exception):
