@@ -21,6 +21,7 @@ from pathlib import Path
 
 import popglm
 
+print("begin", flush=True)
 Path(f"{page}{{popglm.number}}").touch()
 for _ in range(1000):
     if Path(f"{other}{{popglm.number}}").exists():
@@ -113,7 +114,7 @@ def test_pages_run_at_the_same_time(small_book, tmp_path):
         assert not done.problems
         assert sorted(done.executed) == ["first", "second"]
         for page in ("first", "second"):
-            assert f"number {number}" in outputs(done, page)
+            assert outputs(done, page).count(f"number {number}") == 1  # a second piece of the output, merged or not
 
 
 def test_gallery(first):

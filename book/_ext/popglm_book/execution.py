@@ -1,5 +1,8 @@
 """Pages that must run do so before Sphinx reads them one by one: several at a time, into the cache where MyST-NB looks.
 
+So MyST-NB finds every page in the cache, and the notebook that is offered shows each output once: of a page that MyST-NB
+runs itself, pieces of standard output that it merges would come twice.
+
 A page that fails here is not in the cache. MyST-NB then runs it again, alone and with all of the memory, and reports it
 if it fails again.
 """
@@ -27,11 +30,11 @@ def execute_pages(app, env, docnames):
         return
     cache = get_cache(env.mystnb_config.execution_cache_path)
     pages = pages_to_run(cache, [Path(env.doc2path(docname)) for docname in docnames])
+    if not pages:
+        return
     cores = os.cpu_count() or 1
     at_once = min(AT_ONCE, cores, len(pages))
-    if at_once < 2:  # MyST-NB does it
-        return
-    log.info("Executing %d pages, %d at a time", len(pages), at_once)
+    log.info("Pages to execute: %d, %d at a time", len(pages), at_once)
     environment = os.environ | kernel_environment(Path(app.srcdir), threads=cores // at_once)
     pool = ThreadPoolExecutor(at_once)
     runs = {pool.submit(run, page, env.mystnb_config.execution_timeout, environment): page for page in pages}
