@@ -3,6 +3,13 @@
 from tests.faults import Fault
 
 FAULTS = {
+    "a null model from two sums that contain the model": Fault(
+        "glm/_score.py",
+        "missed = -self.null_log_likelihood",
+        "missed = self.gain - self.log_likelihood",
+        "glm/test_score.py",
+        "far_from_the_data",
+    ),
     "a session that is held out is predicted in silence": Fault(
         "glm/_unseen.py", "1 < size[pair]", "0 < size[pair]", "glm/test_unseen.py", "held_out"
     ),

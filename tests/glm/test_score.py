@@ -64,6 +64,24 @@ def test_cohen_compares_deviances(scored, null):
     assert got == pytest.approx(expected, abs=2e-5)
 
 
+@pytest.mark.parametrize("far", [5.0, 30.0, 60.0])
+@pytest.mark.parametrize("score_type", [MCFADDEN, COHEN])
+def test_a_model_far_from_the_data_is_worse_than_the_null_model_by_what_it_is(score_type, far):
+    """After steps that were too large; the null model is not a difference of two sums that contain the model."""
+    y = np.random.default_rng(0).poisson(0.5, (400, 2)).astype(float)
+    X = np.zeros((400, 1))
+    model = PopulationGLM(solver_name="GradientDescent", solver_kwargs={"stepsize": 0.1, "acceleration": False})
+    model.coef_, model.intercept_ = np.zeros((1, 2), np.float32), np.full(2, far, np.float32)
+    null, saturated = poisson.logpmf(y, y.mean(0)).sum(), poisson.logpmf(y, y).sum()
+    loss = (np.exp(far) - far * y - poisson.logpmf(y, 1) - 1).sum()
+    missed = -null if score_type == MCFADDEN else saturated - null
+    expected = (-loss - null) / missed
+    assert model.score(X, y, score_type=score_type) == pytest.approx(expected, rel=1e-5)
+    assert model.score(X, y, score_type=score_type, aggregate_sample_scores=np.mean) == pytest.approx(
+        expected, rel=1e-4
+    )
+
+
 def test_scores_per_neuron(scored):
     """Rows without any valid bin are gone, single invalid bins are NaN, a silent neuron scores 0."""
     model, X, y = scored

@@ -52,13 +52,14 @@ def log_likelihood_sums(block: Block, model: Any, coef: Coef, intercept: PerNeur
 
 
 class ScoreSums(NamedTuple):
-    """Sums of each neuron: `gain` in log-likelihood over the null model, `shortfall` from the saturated model."""
+    """Sums of each neuron: `gain` in log-likelihood over the null model, which falls short of the saturated one, too."""
 
     bins: np.ndarray | Array
     events: np.ndarray | Array
     log_likelihood: np.ndarray | Array
     gain: np.ndarray | Array
-    shortfall: np.ndarray | Array
+    null_log_likelihood: np.ndarray | Array
+    null_shortfall: np.ndarray | Array
     deviance: np.ndarray | Array
 
 
@@ -66,11 +67,16 @@ def score_sums(block: Block, model: Any, coef: Coef, intercept: PerNeuron, null:
     """Sum a block for all scores. Differences are taken bin by bin, as those of large sums would lose digits."""
     eta, y = linear_predictor(block, coef, intercept), block.y.T
     bins, events = bins_and_events(block)
-    shortfall = model.shortfall(eta, y)
+    saturated, shortfall, null_shortfall = (
+        model.saturated(y),
+        model.shortfall(eta, y),
+        model.shortfall(null_predictor(block, null), y),
+    )
     entries = (
-        model.saturated(y) - shortfall,
-        model.shortfall(null_predictor(block, null), y) - shortfall,
-        shortfall,
+        saturated - shortfall,
+        null_shortfall - shortfall,
+        saturated - null_shortfall,
+        null_shortfall,
         model.deviance(eta, y),
     )
     return ScoreSums(bins, events, *(weighted_sum(block.weight.T, values) for values in entries))

@@ -85,11 +85,16 @@ class ModelOnData(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Log-likelihood of a model, what it gains on the null model, and what it lacks of the saturated one; with the events."""
+    """Log-likelihood of a model, what it gains on the null model, that of the null model, and what this lacks; with the events.
+
+    What the null model lacks of the saturated one is a sum of its own: far from the data, the difference of two sums that
+    contain the model would be round-off.
+    """
 
     log_likelihood: np.ndarray
     gain: np.ndarray | None = None
-    shortfall: np.ndarray | None = None
+    null_log_likelihood: np.ndarray | None = None
+    null_shortfall: np.ndarray | None = None
     events: np.ndarray | None = None
 
     def score(self, kind):
@@ -98,7 +103,7 @@ class Comparison(NamedTuple):
             return self.log_likelihood
         if kind == BITS_PER_SPIKE:
             return _bits_per_spike(self.gain, np.asarray(self.events))
-        missed = self.gain - self.log_likelihood if kind == MCFADDEN else self.gain + self.shortfall
+        missed = -self.null_log_likelihood if kind == MCFADDEN else self.null_shortfall
         return np.where(missed == 0, 0, self.gain / np.where(missed == 0, 1, missed))
 
 
@@ -117,7 +122,7 @@ def score_model(kind, on_data, aggregate, null):
         return float(log_likelihood.sum() / bins.sum())
     sums, silent = _sum_scores(on_data, null)
     included = (null is not None) | ~silent & (sums.bins > 0)
-    compared = (sums.log_likelihood, sums.gain, sums.shortfall, sums.events)
+    compared = (sums.log_likelihood, sums.gain, sums.null_log_likelihood, sums.null_shortfall, sums.events)
     return float(Comparison(*(values[included].sum() for values in compared)).score(kind))
 
 
@@ -129,7 +134,7 @@ def score_by_neuron(on_data, null):
         table["log-likelihood"] = sums.log_likelihood / sums.bins
     table["deviance"] = sums.deviance
     left_out = silent & (null is None)  # the null model is perfect on silent neurons
-    compared = (sums.log_likelihood, sums.gain, sums.shortfall, sums.events)
+    compared = (sums.log_likelihood, sums.gain, sums.null_log_likelihood, sums.null_shortfall, sums.events)
     comparison = Comparison(*(np.where(left_out, 0, values) for values in compared))
     kinds = SCORE_TYPES[1:] if on_data.model.support.counts else (MCFADDEN, COHEN)
     return table | {kind: comparison.score(kind) for kind in kinds}
@@ -175,10 +180,10 @@ def _compare_aggregates(kind, on_data, aggregate, null) -> Comparison:
     log_likelihood = measure(model_log_likelihoods, *on_data.params)
     if kind == "log-likelihood":
         return Comparison(log_likelihood)
-    gain = log_likelihood - measure(null_log_likelihoods, model, _null_predictor(on_data, null))
+    of_null = measure(null_log_likelihoods, model, _null_predictor(on_data, null))
     events = measure(observed_counts) if kind == BITS_PER_SPIKE else None
-    shortfall = measure(saturated_log_likelihoods, model) - log_likelihood if kind == COHEN else None
-    return Comparison(log_likelihood, gain, shortfall, events)
+    shortfall = measure(saturated_log_likelihoods, model) - of_null if kind == COHEN else None
+    return Comparison(log_likelihood, log_likelihood - of_null, of_null, shortfall, events)
 
 
 def _aggregate(function, on_data, left_out, entries, *args):
