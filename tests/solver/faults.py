@@ -127,10 +127,10 @@ FAULTS = {
         "solver/test_active_set.py",
         "those_of_the_products",
     ),
-    "neurons of a path that wait for each other": Fault(
+    "a result that is stored at the strength after its own": Fault(
         "_solver/path.py",
-        "factors[at], ended & (at >= 0))",
-        "factors[at], (at >= 0) & ended.any())",
+        "ended & (at == number), LastState",
+        "ended & (at == number + 1), LastState",
         "solver/test_active_set.py",
         "own_pace",
     ),
