@@ -154,7 +154,7 @@ def test_a_run_that_is_stopped_and_started_again_is_the_run(monkeypatch, tmp_pat
     written_once = tmp_path / "once.npz"
     same(fit(PopulationGLM(**settings), population, checkpoint=written_once), expected)
     forbidden = lambda *args: pytest.fail("a finished run must not compute again")
-    for step in ("popglm._solver.exact.evaluate_objective", "popglm.batching._default_solver.BatchFit.step"):
+    for step in ("popglm._solver.passes.evaluate_objective", "popglm.batching._default_solver.BatchFit.step"):
         monkeypatch.setattr(step, forbidden)
     for finished in (path, written_once):
         content = finished.read_bytes()
@@ -167,7 +167,7 @@ INSIDE = {
     "the look at a batch": ("popglm.batching._first_pass._reset_diverged_neurons", 9),
     "a new curvature": ("popglm.batching._first_pass.renew_curvature", 5),
     "the end of a pass": ("popglm.batching._default_solver.take_solver_step", 1),
-    "a pass": ("popglm._solver.exact.evaluate_objective", 6),
+    "a pass": ("popglm._solver.passes.evaluate_objective", 6),
 }
 
 

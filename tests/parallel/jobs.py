@@ -19,7 +19,7 @@ from popglm import parallel
 from popglm._design import devices as device_sums
 from popglm._design.sizes import SIZES
 from popglm._files import checkpoint as checkpoints
-from popglm._solver import exact
+from popglm._solver import passes as solver_passes
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import random_windows
 from popglm.glm import PopulationGLM
@@ -222,14 +222,14 @@ def refusals(rank, X, y, folder):
 def with_checkpoint(rank, folder, killed_at=None):
     """A fit with a checkpoint that is written after every pass; process 1 may be killed in the middle."""
     checkpoints.SAVE_INTERVAL = 0.0
-    passes, tell = [], exact.tell
-    exact.tell = lambda *args: passes.append(1) or tell(*args)
+    passes, tell = [], solver_passes.tell
+    solver_passes.tell = lambda *args: passes.append(1) or tell(*args)
     _, y = read_recording(folder)
     with h5py.File(Path(folder) / "recording.h5") as file:
         stream = Rows(file["X"], killed_at=killed_at if rank == 1 else None)
         with parallel.processes():
             model = PopulationGLM().fit(stream, y, checkpoint=Path(folder) / "run.npz")
-        exact.tell = tell
+        solver_passes.tell = tell
         again = same(model.coef_, PopulationGLM().fit(file["X"], y).coef_)
     return {"same": again, "passes": len(passes), "n_iter": int(model.n_iter_.max())}
 

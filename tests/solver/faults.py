@@ -18,7 +18,7 @@ FAULTS = {
         "brglm2 or unlikely",
     ),
     "a negative binomial that keeps its first scale": Fault(
-        "_solver/exact.py",
+        "_solver/passes.py",
         "problem = replace_dispersion(problem, scale, null)\n    model, bins",
         "model, bins",
         "sums/test_observation_models.py",
@@ -59,14 +59,14 @@ FAULTS = {
         "by_hand",
     ),
     "intercept pulled down by the penalty of fit": Fault(
-        "_solver/exact.py",
+        "_solver/passes.py",
         "coordinates.gradient(d_coef, d_intercept / bins)",
         "coordinates.gradient(d_coef, d_intercept / bins + strength)",
         "solver/test_fit.py",
         "scikit_learn",
     ),
     "penalty left out of the gradient": Fault(
-        "_solver/exact.py", " + penalty.gradient(strength, coef)", "", "solver/test_fit.py", "scikit_learn"
+        "_solver/passes.py", " + penalty.gradient(strength, coef)", "", "solver/test_fit.py", "scikit_learn"
     ),
     "mask ignored by update": Fault(
         "_solver/jaxopt.py",
@@ -129,10 +129,10 @@ FAULTS = {
     ),
     "a result that is stored at the strength after its own": Fault(
         "_solver/path.py",
-        "ended & (at == number), LastState",
-        "ended & (at == number + 1), LastState",
+        "ended & (number == k), last",
+        "ended & (number == k + 1), last",
         "solver/test_active_set.py",
-        "own_pace",
+        "waits_for_others",
     ),
     "a step's gain as a difference of large sums": Fault(
         "_solver/proximal.py",

@@ -149,7 +149,7 @@ def test_systems_are_solved_a_few_at_a_time(monkeypatch):
     np.testing.assert_allclose(minimise(model, group_norms, point, gradient, mask), few, atol=1e-10)
 
 
-def test_every_neuron_walks_a_path_at_its_own_pace(float64):
+def test_no_neuron_of_a_path_waits_for_others(float64):
     """A neuron in a population with a difficult one takes the passes, and has the coefficients, that it has alone."""
     rng = np.random.default_rng(2)
     X = rng.normal(size=(400, 5))

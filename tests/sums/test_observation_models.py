@@ -14,7 +14,7 @@ from scipy import stats
 
 from popglm._design.sizes import SIZES
 from popglm._design.total import total
-from popglm._solver.exact import REFACTOR_INTERVAL
+from popglm._solver.passes import REFACTOR_INTERVAL
 from popglm.batching import random_windows
 from popglm.batching._default_solver import BatchFit
 from popglm.glm import GLM, PopulationGLM
@@ -229,7 +229,7 @@ def test_a_loss_without_a_scale_needs_no_pass_for_one(monkeypatch, name, more):
     """Beside the first pass and the solver's: whether y is separable, the least loss and Pearson's chi-squared."""
     X, y = drawn(name)
     summed = []
-    for module in ("_solver.exact", "_sums.scale"):
+    for module in ("_solver.exact", "_solver.passes", "_sums.scale"):
         monkeypatch.setattr(f"popglm.{module}.total", lambda f, *args: summed.append(f) or total(f, *args))
     model = PopulationGLM(name).fit(X, y)
     assert model.n_iter_.max() < REFACTOR_INTERVAL

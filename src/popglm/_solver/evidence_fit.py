@@ -21,16 +21,8 @@ from popglm._design.design import Design
 from popglm._design.total import total
 from popglm._solver.ask_tell import NeuronScalars, SolverState, forget_history, initial_state
 from popglm._solver.evidence import PartStrengths, QuadraticModel, maximise_evidence
-from popglm._solver.exact import (
-    SOLVER_DEFAULTS,
-    FitConstants,
-    LastState,
-    begin_exact_fit,
-    initial_point,
-    make_fit,
-    replace_dispersion,
-    run_passes,
-)
+from popglm._solver.exact import SOLVER_DEFAULTS, LastState, begin_exact_fit, initial_point, make_fit, run_passes
+from popglm._solver.passes import FitConstants, replace_dispersion
 from popglm._solver.path import change_penalty, redirect
 from popglm._solver.preconditioner import Problem
 from popglm._solver.problem import Evidence, Fit, Objective

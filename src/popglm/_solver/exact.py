@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,7 +18,6 @@ from popglm._checks.arrays import require_valid_bins
 from popglm._checks.progress import open_bar
 from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._design.design import Design
-from popglm._design.sizes import SIZES
 from popglm._design.total import total
 from popglm._solver.ask_tell import (
     DONE,
@@ -29,23 +27,22 @@ from popglm._solver.ask_tell import (
     NeuronScalars,
     Points,
     SolverState,
-    ask,
-    forget_history,
     initial_state,
-    redirect_neurons,
-    tell,
 )
 from popglm._solver.dispersion import DispersionCoordinate, DispersionMetric
+from popglm._solver.passes import (
+    REFACTOR_INTERVAL,
+    FitConstants,
+    refactor_slow_neurons,
+    replace_dispersion,
+    run_pass,
+)
 from popglm._solver.preconditioner import MAX_FACTOR_ENTRIES, Problem, prepare_problem
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._solver.threads import one_thread
 from popglm._sums.deviance_loss import keep_digits
 from popglm._sums.losses import (
     NullModel,
-    curved_row_hessians,
-    loss_and_gradient,
-    loss_and_scale_gradient,
-    loss_curvature,
     null_model_loss,
 )
 from popglm._sums.moments import solver_sums
@@ -60,23 +57,13 @@ SOLVER_DEFAULTS: dict[str, Any] = {"tol": None, "maxiter": 200}
 SOLVER_TOL = {"float32": 1e-5, "float64": 1e-16}  # gain, in nats summed over bins, that may be left at the end
 
 
-# Gain, in nats, that round-off may hide from a neuron that is done; 1e-4 nats are 0.014 standard errors.
-MAX_HIDDEN_GAIN = 1e-4
-
-
 MAX_FINAL_STEP_TOL = 1e-2  # largest `tol` for which the last step, which is not evaluated, is surely small
-
-
-REFACTOR_INTERVAL = 10  # passes between two updates of the own factors of neurons that still run
 
 
 GAIN_DECADES = 9  # by which the gain that is left falls during a usual fit, for the progress bar
 
 
 MAX_RUNNING_SHARE = 0.95  # of its way, that a neuron shows which still runs
-
-
-HESSIANS_PER_PASS = 8  # neurons whose Hessians are summed in one pass
 
 
 class SavedFit(NamedTuple):
@@ -121,19 +108,6 @@ def neuron_progress_bar(n_neurons: int, show: bool) -> Iterator[Callable | None]
             bar.set_postfix_str(f"{done.sum()}/{n_neurons} neurons done, {int(state.n_evaluated.max())} passes")
 
         yield report
-
-
-class FitConstants(NamedTuple):
-    """Results of the first pass, and settings, that stay the same during a fit."""
-
-    null: NullModel
-    collinear: Array
-    constant: Array
-    eventless: Array  # features (neurons, features) that are 0 in every bin with an event
-    n_params: Array  # parameters of each neuron that the data determine
-    n_rows: Array  # bins of each neuron or rows that count, whichever is more: weights may be small numbers
-    min_loss: Array | float  # round-off of the loss
-    tol: float
 
 
 def fit_exactly(
@@ -266,24 +240,6 @@ def run_passes(
     return problem, state, n_passes
 
 
-def run_pass(
-    design: Design, constants: FitConstants, problem: Problem, state: SolverState
-) -> tuple[Problem, SolverState]:
-    """Evaluate every neuron's trial point in one pass over the data, and move on from there."""
-    dtype, eps = jnp.result_type(float), machine_epsilon()
-    value, gradient, trial = evaluate_objective(design, problem, ask(state), dtype, constants.null)
-    nat = loss_per_nat(constants, problem, value)
-    precondition, nat_per_bin = trial.precondition, nat / constants.n_rows
-    tol, hidden = constants.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
-    new = tell(state, value, gradient, precondition, tol, precondition.value_scale * nat, eps, hidden)
-    return _keep_dispersion(problem, trial, state, new, tol)
-
-
-def loss_per_nat(constants: FitConstants, problem: Problem, value: NeuronScalars) -> NeuronScalars:
-    """Change of each neuron's loss, summed over bins, per nat of log-likelihood."""
-    return problem.objective.model.nat(np.maximum(np.where(np.isfinite(value), value, 1), constants.min_loss))
-
-
 class LastState(NamedTuple):
     """What the result of a fit is made of: the last point of each neuron, the passes that it took, and how it ended."""
 
@@ -346,43 +302,6 @@ def with_dispersion(
     return new._replace(n_evaluated=state.n_evaluated)
 
 
-def replace_dispersion(problem: Problem, scale: NeuronScalars, null: NullModel) -> Problem:
-    """Replace the dispersion of the model, and the curvatures that depend on it.
-
-    These are computed in double precision: of large counts, single precision would leave their round-off.
-    """
-    model = problem.objective.model.with_scale(scale)
-    with jax.enable_x64(True):
-        curvature = np.asarray(loss_curvature(problem.objective.model.with_scale(scale), null.eta, null.mean), float)
-    return problem._replace(
-        objective=problem.objective._replace(model=model),
-        precondition=problem.precondition._replace(curvature=curvature),
-    )
-
-
-def _keep_dispersion(
-    problem: Problem, trial: Problem, last: SolverState, state: SolverState, tol: NeuronScalars
-) -> tuple[Problem, SolverState]:
-    """Keep the metric of accepted trials. A neuron that leaves the smallest dispersion, or returns, forgets all curvatures."""
-    metric, new = problem.precondition.dispersion, trial.precondition.dispersion
-    if metric is None or new is None:
-        return problem, state
-    point, coordinate = state.accepted.point, new.coordinate
-    accepted = (point == ask(last)).all(1)
-    kept = np.where(accepted, new.information, metric.information)
-    curvature = np.where(accepted, trial.precondition.curvature, problem.precondition.curvature)
-    model = problem.objective.model.with_scale(coordinate.to_scale(point))
-    problem = problem._replace(
-        objective=problem.objective._replace(model=model),
-        precondition=problem.precondition._replace(curvature=curvature, dispersion=metric._replace(information=kept)),
-    )
-    crossed = (coordinate.at_start(point) != coordinate.at_start(last.accepted.point)) & accepted
-    if crossed.any():
-        problem = problem._replace(precondition=problem.precondition.without_own_factors(crossed))
-        state = redirect_neurons(forget_history(state, crossed), problem.precondition, tol, crossed)
-    return problem, state
-
-
 def initial_point(problem: Problem, init: tuple[Array, Array] | None, null: NullModel) -> Points:
     """First point: `init`, or the null model if that is None; silent neurons always start at the null model."""
     silent, metric = null.silent, problem.precondition.dispersion
@@ -390,61 +309,3 @@ def initial_point(problem: Problem, init: tuple[Array, Array] | None, null: Null
     coef = np.where(silent[:, None], 0, coef * problem.precondition.mask[:, :-1])
     point = problem.coordinates.from_model(coef, np.where(silent, null.intercept, intercept))
     return point if metric is None else metric.coordinate.append_start(point, silent)
-
-
-def evaluate_objective(
-    design: Design, problem: Problem, point: Points, dtype: Any, null: NullModel
-) -> tuple[NeuronScalars, Points, Problem]:
-    """Compute mean loss plus penalty of every neuron at its own point, the gradient, and the problem with the metric there."""
-    coef, intercept = problem.coordinates.to_model(point)
-    arrays, metric = (coef.astype(dtype), intercept.astype(dtype)), problem.precondition.dispersion
-    if metric is None:
-        sums = total(loss_and_gradient, design, problem.objective.model, *arrays)
-        return *objective_from_sums(sums, problem, coef, problem.bins), problem
-    scale = metric.coordinate.to_scale(point)
-    problem = replace_dispersion(problem, scale, null)
-    model, bins = problem.objective.model, problem.bins
-    (loss, *gradients), *sums = total(loss_and_scale_gradient, design, model, *arrays)
-    magnitude = np.maximum(
-        np.nan_to_num(np.abs(loss)) / bins, null.mean * np.abs(null.eta)
-    )  # of terms that cancel, too
-    loss, slope, information = metric.coordinate.loss_and_slope(model, scale, loss, *sums)
-    value, gradient = objective_from_sums((loss, *gradients), problem, coef, bins)
-    information = np.maximum(information / bins, np.finfo(np.float32).tiny)
-    metric = metric._replace(information=information, magnitude=magnitude)
-    problem = problem._replace(precondition=problem.precondition._replace(dispersion=metric))
-    return value, np.column_stack([gradient, slope / bins]), problem
-
-
-def objective_from_sums(
-    sums: tuple, problem: Problem, coef: Float[Array, "neurons features"], bins: NeuronScalars
-) -> tuple[NeuronScalars, Points]:
-    """Mean loss plus penalty, and gradient in the solver's coordinates, from sums over `bins` of each neuron."""
-    loss, d_coef, d_intercept = sums
-    (_, penalty, strength), _, coordinates, precondition = problem
-    with np.errstate(invalid="ignore", over="ignore"):  # `tell` shortens steps that lead too far
-        d_coef = d_coef / bins[:, None] + penalty.gradient(strength, coef)
-        gradient = precondition.mask * coordinates.gradient(d_coef, d_intercept / bins)
-    return loss / bins + penalty.penalty(strength, coef), gradient
-
-
-def refactor_slow_neurons(design: Design, problem: Problem, state: SolverState, running: Array) -> Problem:
-    """Compute own factors for neurons that still run: strongly modulated, they differ from the null model."""
-    n_features, dtype = problem.coordinates.mean.size, jnp.result_type(float)
-    n_rows = int(np.clip(SIZES.block_rows * 64 // n_features, SIZES.block_rows // 16, SIZES.block_rows))
-    hessians: dict[int, Array] = {}
-    precondition = problem.precondition
-    own_factors = {neuron: factor for neuron, factor in precondition.own_factors.items() if neuron in running}
-    precondition = precondition._replace(own_factors=own_factors)
-    coef, intercept = (a.astype(dtype) for a in problem.coordinates.to_model(state.accepted.point))
-    mean, sd = (np.asarray(a, dtype) for a in problem.coordinates)
-    model, f = problem.objective.model, curved_row_hessians(n_rows)
-    for group in np.array_split(running, -(-len(running) // HESSIANS_PER_PASS)):
-        if len({*own_factors, *hessians, *group}) * precondition.factor.size > MAX_FACTOR_ENTRIES:
-            break
-        neurons = np.resize(group, HESSIANS_PER_PASS)  # always of one length, for one compilation
-        sums = total(f, design, model, neurons, coef[neurons], intercept[neurons], mean, sd)
-        for neuron, hessian, other_curvature in zip(group, *sums, strict=False):
-            if np.isfinite(hessian).all() and np.isfinite(other_curvature):  # not at points that are too far away
-                hessians[neuron] = (hessian + other_curvature * precondition.correlation) / problem.bins[neuron]
-    return problem._replace(precondition=precondition.with_own_hessians(hessians, problem.penalty_hessian))

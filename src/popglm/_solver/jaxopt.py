@@ -22,7 +22,7 @@ from popglm._design.blocks import ArraySource, Block, Chunk
 from popglm._design.design import Design
 from popglm._design.total import chunk_total, total
 from popglm._solver.ask_tell import initial_state
-from popglm._solver.exact import evaluate_objective
+from popglm._solver.passes import evaluate_objective
 from popglm._solver.preconditioner import Problem, prepare_problem
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._sums.losses import NullModel, loss_and_gradient

@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float
 from popglm._design.arrays import machine_epsilon
 from popglm._design.design import Design
 from popglm._design.total import total
-from popglm._solver.exact import MAX_HIDDEN_GAIN, SOLVER_DEFAULTS, FitConstants, begin_exact_fit
+from popglm._solver.exact import SOLVER_DEFAULTS, begin_exact_fit
+from popglm._solver.passes import MAX_HIDDEN_GAIN, FitConstants
 from popglm._solver.preconditioner import Coordinates
 from popglm._solver.problem import Convergence, FeatureRank, Fit, Objective
 from popglm._solver.threads import one_thread

@@ -1,4 +1,4 @@
-"""Fits at many strengths of a penalty, each started from the previous one, every neuron at its own pace."""
+"""Fits at many strengths of a penalty, each started from the previous one; no neuron waits for others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,19 +16,14 @@ from popglm._solver.ask_tell import (
     initial_state,
     redirect_neurons,
 )
-from popglm._solver.exact import (
+from popglm._solver.exact import SOLVER_DEFAULTS, LastState, begin_exact_fit, initial_point, make_fit, run_passes
+from popglm._solver.passes import (
     REFACTOR_INTERVAL,
-    SOLVER_DEFAULTS,
     FitConstants,
-    LastState,
-    begin_exact_fit,
     evaluate_objective,
-    initial_point,
     loss_per_nat,
-    make_fit,
     refactor_slow_neurons,
     run_pass,
-    run_passes,
 )
 from popglm._solver.preconditioner import Preconditioner, Problem, drop_penalised, replace_penalty
 from popglm._solver.problem import Fit, Objective
@@ -60,10 +55,10 @@ def fit_strengths(
         if factors is None:
             state, problem, largest = _max_strength_factor(design, constants, problem, state, maxiter)
             factors = largest * np.geomspace(1, MIN_STRENGTH_RATIO, n_factors)[::-1]
-        return factors, _walk(design, constants, problem, state, objective, factors, maxiter, report)
+        return factors, _fit_factors(design, constants, problem, state, objective, factors, maxiter, report)
 
 
-def _walk(
+def _fit_factors(
     design: Design,
     constants: FitConstants,
     problem: Problem,
@@ -73,30 +68,36 @@ def _walk(
     maxiter: int,
     report: Callable | None,
 ) -> list[Fit]:
-    """Fit at every factor, each neuron at its own pace: it goes on to the next smaller factor as soon as it is done."""
-    at, factors = np.full(len(state.status), len(factors) - 1), np.asarray(factors, float)  # where each neuron is
-    problem, state = _change_strength(constants, problem, state, objective, factors[at], at >= 0)
-    first, last = state.n_evaluated, [LastState.from_state(constants, state)] * len(factors)
+    """Fit at every factor; each neuron goes on to the next smaller factor as soon as it is done."""
+    factors = np.asarray(factors, float)
+    number = np.full(len(state.status), len(factors) - 1)  # of each neuron's factor; -1 after the last
+    problem, state = _change_strength(constants, problem, state, objective, factors[number], number >= 0)
+    n_before, results = state.n_evaluated, [LastState.from_state(constants, state)] * len(factors)
     while True:
-        while (ended := (at >= 0) & ((state.status != RUNNING) | (state.n_evaluated - first >= maxiter))).any():
-            for number in np.unique(at[ended]):
-                last[number] = last[number].replace_neurons(
-                    ended & (at == number), LastState.from_state(constants, state)
-                )
-            at = at - ended
-            state = state._replace(status=np.where(at < 0, DONE, state.status))
-            problem, state = _change_strength(constants, problem, state, objective, factors[at], ended & (at >= 0))
-            first = np.where(ended, state.n_evaluated, first)
-        if (at < 0).all():
+        while (ended := _has_ended(state, number, state.n_evaluated - n_before, maxiter)).any():
+            last = LastState.from_state(constants, state)
+            for k in np.unique(number[ended]):
+                results[k] = results[k].replace_neurons(ended & (number == k), last)
+            number = number - ended
+            state = state._replace(status=np.where(number < 0, DONE, state.status))
+            changing = ended & (number >= 0)
+            problem, state = _change_strength(constants, problem, state, objective, factors[number], changing)
+            n_before = np.where(ended, state.n_evaluated, n_before)
+        if (number < 0).all():
             break
-        n_passes = state.n_evaluated - first
+        n_passes = state.n_evaluated - n_before
         slow = (state.status == RUNNING) & (n_passes > 0) & (n_passes % REFACTOR_INTERVAL == 0)
         if slow.any():
             problem = refactor_slow_neurons(design, problem, state, np.flatnonzero(slow))
         problem, state = run_pass(design, constants, problem, state)
         if report:
-            report(state, 1 - (at + 1) / len(factors), 1 / len(factors))
-    return [_fit_at(constants, problem, objective, factor, end) for factor, end in zip(factors, last, strict=True)]
+            report(state, 1 - (number + 1) / len(factors), 1 / len(factors))
+    return [_fit_at(constants, problem, objective, *pair) for pair in zip(factors, results, strict=True)]
+
+
+def _has_ended(state: SolverState, number: np.ndarray, n_passes: np.ndarray, maxiter: int) -> np.ndarray:
+    """Return for each neuron whether the fit at its factor has ended."""
+    return (number >= 0) & ((state.status != RUNNING) | (n_passes >= maxiter))
 
 
 def _fit_at(constants: FitConstants, problem: Problem, objective: Objective, factor: float, last: LastState) -> Fit:

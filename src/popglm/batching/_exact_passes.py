@@ -12,7 +12,8 @@ import numpy as np
 
 from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._solver.ask_tell import DONE, RUNNING, ask, initial_state, restart_neurons, tell
-from popglm._solver.exact import MAX_HIDDEN_GAIN, SOLVER_TOL, objective_from_sums, replace_dispersion
+from popglm._solver.exact import SOLVER_TOL
+from popglm._solver.passes import MAX_HIDDEN_GAIN, objective_from_sums, replace_dispersion
 from popglm._sums.losses import loss_and_gradient, null_model_loss
 from popglm._sums.null_model import null_slope_and_information
 from popglm._sums.scale import (

@@ -17,7 +17,7 @@ import numpy as np
 from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._design.design import Design
 from popglm._design.total import collect_entries, total
-from popglm._solver.exact import objective_from_sums
+from popglm._solver.passes import objective_from_sums
 from popglm._solver.preconditioner import prepare_problem
 from popglm._sums.losses import (
     fit_null_model,

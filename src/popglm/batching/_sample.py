@@ -23,7 +23,7 @@ from popglm._design.arrays import as_divisor, zero_pad
 from popglm._design.blocks import Block
 from popglm._design.row_counter import record_rows
 from popglm._solver.ask_tell import DONE, RUNNING, ask, initial_state, tell
-from popglm._solver.exact import objective_from_sums
+from popglm._solver.passes import objective_from_sums
 from popglm._solver.preconditioner import MAX_FACTOR_ENTRIES, Problem
 from popglm._sums.losses import loss_and_gradient, residual_gradient, sampled_hessians, stack_params
 from popglm.batching._batch import Batch
