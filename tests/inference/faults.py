@@ -261,4 +261,11 @@ FAULTS = {
         "inference/test_penalised_inference.py",
         "largest or maximum or simultaneous",
     ),
+    "a profile that is a difference of large likelihoods": Fault(
+        "inference/_profile.py",
+        "problem = problem._replace(reference=point[neurons])",
+        "problem = problem._replace(reference=0 * point[neurons] + 9)",
+        "solver/test_firth.py",
+        "formula or unlikely",
+    ),
 }

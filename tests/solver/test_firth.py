@@ -85,6 +85,24 @@ def test_ends_of_profile_intervals_are_as_unlikely_as_they_say(float64, name):
     assert -low > 1.9 * high  # a rate may be far below the estimate
 
 
+@pytest.mark.parametrize("bins", [(100_000, 60), (50_000, 50_000)])
+def test_ends_in_single_precision_are_those_of_the_formula(bins):
+    """Of two groups of bins, the second without an event, whose information is below the round-off of the first one's."""
+    events = bins[0] // 2
+    y = np.concatenate([np.arange(bins[0]) % 2, np.zeros(bins[1])])
+    X = np.repeat([[0.0], [1.0]], bins, 0)
+
+    def profile(log_ratio):  # the best intercept has a formula
+        return log_ratio / 2 - (events + 1) * np.log1p(bins[1] / bins[0] * np.exp(log_ratio))
+
+    best = np.log(bins[0] / bins[1] / (2 * events + 1))
+    lost = lambda log_ratio: 2 * (profile(best) - profile(log_ratio)) - stats.chi2.ppf(0.95, 1)
+    expected = optimize.brentq(lost, best - 10, best), optimize.brentq(lost, best, best + 10)
+    model = GLM(regularizer="Firth").fit(X, y)
+    np.testing.assert_allclose(model.coef_, best, atol=1e-3)
+    np.testing.assert_allclose(np.ravel(profile_interval(model, X, y)), expected, atol=5e-3)
+
+
 def test_a_neuron_of_a_population_is_a_neuron_alone(precision):
     """A separated neuron, one that is not, a silent one, one with a mask and missing bins."""
     y = np.column_stack([ACTIVITY["Poisson"], 1.0 + (X[:, 0] > 0), np.zeros(len(X)), ACTIVITY["Poisson"]])

@@ -5,6 +5,9 @@ information about the coefficients and the intercept. A step is :math:`I^{-1}` t
 step by what the penalty adds to the Hessian; it is shortened until the objective falls. Each step takes two passes over the
 data: the loss and the information at a point, and then the gradient of the determinant, for which the inverse must be known.
 A pass serves some neurons; each of them goes its own way.
+
+The information about a coefficient without events becomes tiny as it falls, below the round-off of a variance about the mean of
+all bins. So each neuron's features are centred on their mean weighted by its own information, at the place before.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,21 +38,37 @@ Matrices = Float[np.ndarray, "neurons coordinates coordinates"]
 
 
 class Place(NamedTuple):
-    """Where some neurons are: loss plus penalty, its round-off, its gradient, and the inverse of the information."""
+    """Where some neurons are: loss plus penalty in nats, its round-off, its gradient, the information and its inverse.
+
+    The loss is a sum of differences from the loss at the problem's reference.
+    Gradient and matrices are those in features less the `center`, which changes no coefficient, only intercepts.
+    """
 
     value: Float[np.ndarray, " neurons"]
     round_off: Float[np.ndarray, " neurons"]
     gradient: Points
     information: Matrices
     covariance: Matrices
+    center: Points
+
+    def informative_center(self) -> Points:
+        """Mean of the features weighted by the information of each neuron's bins, in the precision of the passes."""
+        total_information = self.information[:, -1:, -1]
+        shift = self.information[:, -1] / np.where(total_information > 0, total_information, 1)
+        shift[:, -1] = 0
+        return (self.center + shift).astype(jnp.result_type(float)).astype(float)
+
+    def slope(self, coordinate: int) -> Points:
+        """Change of the best values of all coordinates with one of them, to first order."""
+        variance = self.covariance[:, coordinate, coordinate][:, None]
+        return _uncentred(self.covariance[:, :, coordinate] / np.where(variance > 0, variance, 1), self.center)
 
 
 class Optimum(NamedTuple):
-    """Points of least loss plus penalty, with the value there, in nats, and the inverse of the information."""
+    """Points of least loss plus penalty, and what was found there."""
 
     point: Points
-    value: Float[np.ndarray, " neurons"]
-    covariance: Matrices
+    place: Place
     n_iter: np.ndarray
     converged: Bool[np.ndarray, " neurons"]
 
@@ -57,15 +76,19 @@ class Optimum(NamedTuple):
 class JeffreysProblem(NamedTuple):
     """Data and model of some neurons, in standardised features and, last, the intercept.
 
-    The columns of `basis` span the directions that the data of each neuron determine; others are 0, and stay out.
+    The columns of `basis` span the directions that the data of each neuron determine; others are 0, and stay out. They are
+    found from the `information` of the null model, which no coefficient has made small. Losses are those less that of the
+    `reference`, summed bin by bin, so that points near it are compared without the round-off of a large sum.
     """
 
     design: Design
     model: Any
     neurons: np.ndarray
     coordinates: Coordinates
-    basis: Matrices
     used: Bool[np.ndarray, "neurons coordinates"]
+    reference: Points
+    information: Matrices
+    basis: Matrices
 
     @classmethod
     def from_design(
@@ -77,10 +100,11 @@ class JeffreysProblem(NamedTuple):
         used: Bool[np.ndarray, "neurons coordinates"],
         start: Points,
     ) -> "JeffreysProblem":
-        """Find the directions that the data determine, from the information at a start; `used` are the coordinates in use."""
-        empty = cls(design, model, neurons, coordinates, np.zeros((*start.shape, start.shape[1])), used)
-        *_, information = empty._sum(information_sums, start)
-        return empty._replace(basis=_identified_basis(information, used))
+        """Find the directions that the data determine, from the null model as a start; `used` are the coordinates in use."""
+        empty = np.zeros((*start.shape, start.shape[1]))
+        problem = cls(design, model, neurons, coordinates, used, start, empty, empty)
+        *_, information = problem._sum(information_sums, start, start, np.zeros_like(start))
+        return problem._replace(information=information, basis=_identified_basis(information, used))
 
     def _sum(self, f: Callable, point: Points, *args: Any) -> Any:
         """Sum a function of `_sums/jeffreys.py` over the data, at a point in the precision of the passes."""
@@ -94,31 +118,42 @@ class JeffreysProblem(NamedTuple):
         projection = np.einsum("nij,njk,k->ni", self.basis, np.linalg.pinv(self.basis), unit)
         return self.used[:, coordinate] & (np.abs(projection - unit).max(1) < 1e-6)
 
-    def look(self, point: Points, last: Place | None = None) -> Place:
+    def look(self, point: Points, center: Points) -> Place:
         """Value and information at a point, in one pass; the gradient is that of the loss alone."""
-        loss, size, gradient, information = self._sum(information_sums, point)
+        loss, (size, square), gradient, information = self._sum(information_sums, point, self.reference, center)
         with np.errstate(invalid="ignore", over="ignore"):
             finite = np.isfinite(loss) & np.isfinite(information).all((1, 2)) & np.isfinite(gradient).all(1)
         information = np.where(finite[:, None, None], information, 0)
-        covariance, log_det = _invert(information, self.basis)
+        covariance, log_det = _invert(information, _centred(self.basis, center))
         value = np.where(finite & np.isfinite(log_det), loss - log_det / 2, np.inf)
-        return Place(value, 4 * machine_epsilon() * size, gradient, information, covariance)
+        round_off = 4 * machine_epsilon() * (size + np.sqrt(square) + point.shape[1])
+        return Place(value, round_off, gradient, information, covariance, center)
 
     def with_penalty(self, point: Points, place: Place) -> Place:
         """Complete the gradient by that of the penalty, in a second pass."""
-        return place._replace(gradient=place.gradient - self._sum(leverage_sums, point, place.covariance))
+        penalty = self._sum(leverage_sums, point, place.covariance, place.center)
+        return place._replace(gradient=place.gradient - penalty)
+
+    def place_at(self, point: Points) -> Place:
+        """All about a point of which nothing is known; its center takes a pass of its own."""
+        center = self.look(point, np.zeros_like(point)).informative_center()
+        return self.with_penalty(point, self.look(point, center))
 
     def minimise(
-        self, start: Points, tol: float, maxiter: int, moving: Bool[np.ndarray, "neurons coordinates"] | None = None
+        self,
+        start: Points,
+        tol: float,
+        maxiter: int,
+        moving: Bool[np.ndarray, "neurons coordinates"] | None = None,
     ) -> Optimum:
         """Minimise from a start; coordinates that are not `moving` stay where they are.
 
         A neuron is done if a step promises to gain less than `tol` nats.
         """
         point, running = start.astype(float), np.ones(len(start), bool)
-        place = self.with_penalty(point, self.look(point))
+        place = self.place_at(point)
         converged, n_iter, share = np.zeros(len(start), bool), np.zeros(len(start), int), np.ones(len(start))
-        basis = self.basis if moving is None else _identified_basis(place.information, moving)
+        basis = self.basis if moving is None else _identified_basis(self.information, moving)
         step, gain = _scoring_step(place, basis)
         for _ in range(maxiter):
             done = running & (gain <= tol)
@@ -127,7 +162,7 @@ class JeffreysProblem(NamedTuple):
             if not running.any():
                 break
             trial = np.where(running[:, None], point - share[:, None] * step, point)
-            new, n_iter = self.look(trial), n_iter + running
+            new, n_iter = self.look(trial, place.informative_center()), n_iter + running
             better = running & (new.value <= place.value - 1e-4 * share * gain + place.round_off)
             share = np.where(better, 1, share / 2)
             stuck = running & (share < MIN_STEP)
@@ -137,7 +172,7 @@ class JeffreysProblem(NamedTuple):
                 new = self.with_penalty(point, new)
                 place = Place(*(np.where(_like(better, a), a, b) for a, b in zip(new, place, strict=True)))
                 step, gain = _scoring_step(place, basis)
-        return Optimum(point, place.value, place.covariance, n_iter, converged)
+        return Optimum(point, place, n_iter, converged)
 
 
 def fit_under_jeffreys(
@@ -203,6 +238,20 @@ def _like(mask: Bool[np.ndarray, " neurons"], array: np.ndarray) -> np.ndarray:
     return mask.reshape(-1, *(1,) * (array.ndim - 1))
 
 
+def _centred(basis: Matrices, center: Points) -> Matrices:
+    """Columns of a basis in features less their center: what that takes from a prediction, the intercept gives back."""
+    centred = basis.copy()
+    centred[:, -1] += np.einsum("nk,nkj->nj", center, basis)
+    return centred
+
+
+def _uncentred(step: Points, center: Points) -> Points:
+    """The inverse of `_centred`, of a single column."""
+    uncentred = step.copy()
+    uncentred[:, -1] -= (center * step).sum(1)
+    return uncentred
+
+
 def _identified_basis(information: Matrices, used: Bool[np.ndarray, "neurons coordinates"]) -> Matrices:
     """Directions among the coordinates in use that the information determines, as columns; others are 0."""
     diagonal: np.ndarray = np.where(used, np.einsum("nii->ni", information), 0)
@@ -226,6 +275,6 @@ def _invert(information: Matrices, basis: Matrices) -> tuple[Matrices, Float[np.
 
 def _scoring_step(place: Place, basis: Matrices) -> tuple[Points, Float[np.ndarray, " neurons"]]:
     """Step of Fisher scoring in the span of a basis, and the gain that it promises, in nats."""
-    covariance, _ = _invert(place.information, basis)
+    covariance, _ = _invert(place.information, _centred(basis, place.center))
     step = np.einsum("nij,nj->ni", covariance, place.gradient)
-    return step, np.einsum("ni,ni->n", step, place.gradient) / 2
+    return _uncentred(step, place.center), np.einsum("ni,ni->n", step, place.gradient) / 2

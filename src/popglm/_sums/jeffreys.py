@@ -1,7 +1,7 @@
 """Sums for Jeffreys' prior, half the logarithm of the determinant of the Fisher information: functions of one block.
 
 Points are coefficients in standardised features and, last, the intercept; models have a link that makes the information the
-curvature of the loss.
+curvature of the loss. Gradients and matrices are those in features less a `center` of each neuron, 0 for the intercept.
 """
 
 from typing import Any
@@ -20,27 +20,57 @@ Features = Float[Array | np.ndarray, " features"]
 
 
 def information_sums(
-    block: Block, model: Any, neurons: Any, point: Selected, mean: Features, sd: Features
+    block: Block,
+    model: Any,
+    neurons: Any,
+    point: Selected,
+    reference: Selected,
+    center: Selected,
+    mean: Features,
+    sd: Features,
 ) -> tuple[Any, Any, Selected, Matrices]:
-    """Loss of some neurons, the sum of its absolute values, its gradient, and the Fisher information."""
+    """Loss of some neurons less that at a reference point, its round-off, its gradient, and the Fisher information.
+
+    The round-off is given by the sum of absolute differences, and the sum of squares of the losses, which round each by itself.
+    """
     X, block, model, eta = _predict(block, model, neurons, point, mean, sd)
     y, weight = block.y.T, block.weight.T
     loss, residual = loss_and_slope(model, eta, y)
+    difference = loss - model.loss(add_offset(block, reference @ X.T), y)
     residual = jnp.where(weight > 0, weight * residual, 0)
     information = jnp.where(weight > 0, weight * model.information(eta), 0)
-    matrices = jax.lax.map(lambda w: (w[:, None] * X).T @ X, information)
-    return weighted_sum(weight, loss), weighted_sum(weight, jnp.abs(loss)), residual @ X, matrices
+
+    def sums_of_neuron(arrays: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        residual, weight, center = arrays
+        rows = X - center[None]
+        return residual @ rows, (weight[:, None] * rows).T @ rows
+
+    gradient, matrices = jax.lax.map(sums_of_neuron, (residual, information, center))
+    round_off = weighted_sum(weight, jnp.abs(difference)), weighted_sum(weight, loss**2)
+    return weighted_sum(weight, difference), round_off, gradient, matrices
 
 
 def leverage_sums(
-    block: Block, model: Any, neurons: Any, point: Selected, covariance: Matrices, mean: Features, sd: Features
+    block: Block,
+    model: Any,
+    neurons: Any,
+    point: Selected,
+    covariance: Matrices,
+    center: Selected,
+    mean: Features,
+    sd: Features,
 ) -> Selected:
     """Gradient of half the logarithm of the determinant of the information, whose inverse is the `covariance`."""
     X, block, model, eta = _predict(block, model, neurons, point, mean, sd)
     _, slope = jax.jvp(model.information, (eta,), (jnp.ones_like(eta),))
-    variance = jax.lax.map(lambda matrix: ((X @ matrix) * X).sum(1), covariance)
-    weight = block.weight.T
-    return jnp.where(weight > 0, weight * slope * variance / 2, 0) @ X
+    factor = jnp.where(block.weight.T > 0, block.weight.T * slope / 2, 0)
+
+    def gradient_of_neuron(arrays: tuple[Array, Array, Array]) -> Array:
+        factor, covariance, center = arrays
+        rows = X - center[None]
+        return (factor * ((rows @ covariance) * rows).sum(1)) @ rows
+
+    return jax.lax.map(gradient_of_neuron, (factor, covariance, center))
 
 
 def _predict(

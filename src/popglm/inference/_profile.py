@@ -25,7 +25,7 @@ from popglm.inference._fit_on_data import FitOnData
 
 MAX_PROFILE_FITS = 40  # for one end of an interval
 
-ROOT_TOL = {"float32": 1e-3, "float64": 1e-9}  # of the root of twice the loss in penalised likelihood, relative
+ROOT_TOL = {"float32": 1e-4, "float64": 1e-9}  # of the root of twice the loss, or of the distance of an end, relative
 
 
 def profile_interval(
@@ -114,6 +114,7 @@ def profile_interval(
     for problem in problems:
         neurons = problem.neurons
         distance[neurons] = _distance(problem, point[neurons])
+        problem = problem._replace(reference=point[neurons])
         best = problem.minimise(point[neurons], constants.tol, maxiter)
         for k, number in enumerate(numbers):
             for i, sign in enumerate((-1, 1)):
@@ -144,7 +145,7 @@ def _problems(fit: FitOnData):
 
 
 def _distance(problem: JeffreysProblem, point):
-    place = problem.with_penalty(point, problem.look(point))
+    place = problem.place_at(point)
     return np.sqrt(np.maximum(np.einsum("ni,nij,nj->n", place.gradient, place.covariance, place.gradient), 0))
 
 
@@ -156,10 +157,9 @@ def _find_end(
     The root of twice the loss in penalised log-likelihood is nearly linear in the coordinate; it is z at the end. NaN for
     neurons whose data do not determine the coordinate, and where the search failed, which are not converged.
     """
-    determined, target = problem.determined(k), ROOT_TOL[jnp.result_type(float).name] * z
-    variance = best.covariance[:, k, k]
-    se, moving = np.sqrt(np.where(determined, variance, 1)), problem.used.copy()
-    slope = np.where(determined[:, None], best.covariance[:, :, k] / np.where(variance > 0, variance, 1)[:, None], 0)
+    determined, tol_of_root = problem.determined(k), ROOT_TOL[jnp.result_type(float).name]
+    se, moving = np.sqrt(np.where(determined, best.place.covariance[:, k, k], 1)), problem.used.copy()
+    slope = np.where(determined[:, None], best.place.slope(k), 0)
     moving[:, k] = False
     last, last_root = best.point[:, k], np.zeros(len(se))
     inside, outside = last.copy(), np.full(len(se), sign * np.inf)
@@ -167,12 +167,13 @@ def _find_end(
     converged = np.ones(len(se), bool)
     for _ in range(MAX_PROFILE_FITS):
         found = problem.minimise(point + slope * (at - point[:, k])[:, None], tol, maxiter, moving)
-        point, root = found.point, np.sqrt(2 * np.maximum(found.value - best.value, 0))
+        point, root = found.point, np.sqrt(2 * np.maximum(found.place.value - best.place.value, 0))
         converged = found.converged
-        done |= (np.abs(root - z) < target) | ~converged
+        inside, outside = np.where(root < z, at, inside), np.where(root < z, outside, at)
+        narrow = np.abs(outside - inside) < tol_of_root * np.abs(at - best.point[:, k])  # round-off may hide the root
+        done |= (np.abs(root - z) < tol_of_root * z) | narrow | ~converged
         if done.all():
             break
-        inside, outside = np.where(root < z, at, inside), np.where(root < z, outside, at)
         change = np.where(root != last_root, root - last_root, np.nan)
         secant = at + (z - root) * (at - last) / change
         between = np.where(np.isfinite(outside), (inside + outside) / 2, at + sign * se)
