@@ -1,9 +1,11 @@
 """Do the tests notice? Puts one fault at a time into a copy of the package and runs the tests that should catch it.
 
 `make test-full`, or `python tests/faults.py [name ...]`. A fault that no test notices is a hole in the tests. The faults of a
-part of the package stand beside its tests, in `tests/<folder>/faults.py`.
+part of the package stand beside its tests, in `tests/<folder>/faults.py`. What became of each is kept in
+`src/popglm/data/faults.json`, which the page "Can I trust it" shows.
 """
 
+import json
 import os
 import re
 import runpy
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
+RECORD = ROOT / "src/popglm/data/faults.json"
 ONE_THREAD = dict.fromkeys(("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -75,6 +78,17 @@ def path(fault: Fault) -> str:
     return fault.tests if fault.tests.startswith("book/") else f"tests/{fault.tests}"
 
 
+def write_record(outcomes: dict[str, str]) -> None:
+    """Add these outcomes to the record, by folder; faults that no longer exist leave it."""
+    known = json.loads(RECORD.read_text("utf8")) if RECORD.exists() else {}
+    known = {name: outcome for faults in known.values() for name, outcome in faults.items()} | outcomes
+    record = {}
+    for path in sorted((ROOT / "tests").glob("*/faults.py")):
+        names = runpy.run_path(str(path))["FAULTS"]
+        record[path.parent.name] = {name: known[name] for name in sorted(names) if name in known}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", "utf8")
+
+
 def main() -> int:
     """Try the faults named on the command line, or all, two at a time."""
     sys.path.insert(0, str(ROOT))  # where the files of faults find this one
@@ -90,6 +104,7 @@ def main() -> int:
         outcomes = dict(zip(names, pool.map(outcome, chosen), strict=True))
     for name, what in outcomes.items():
         print(f"{name:45}{what}")
+    write_record(outcomes)
     return int(any(what != "caught" for what in outcomes.values()))
 
 
