@@ -12,7 +12,15 @@ from builds import ROOT, build, write_page
 def small_book(tmp_path_factory) -> Path:
     """Return a book with the real machinery, two pages, and a package `popglm` of one number."""
     root = tmp_path_factory.mktemp("small") / "checkout"
-    for name in ["_config.yml", "conf.py", "requirements.lock", "book/_ext", "book/_static", "book/references.bib"]:
+    for name in [
+        "_config.yml",
+        "conf.py",
+        "requirements.lock",
+        "book/_ext",
+        "book/_static",
+        "book/references.bib",
+        "book/redirects.yml",
+    ]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, root / name)

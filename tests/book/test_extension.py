@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
@@ -14,6 +15,7 @@ from builds import Build, build, write_page
 from nbclient import NotebookClient
 from popglm_book.buttons import repository
 from popglm_book.kernel import kernel_environment
+from popglm_book.moved import site_path
 
 THUMBNAIL = "_static/thumbnails/part/figure.svg"
 MEETING = """import time
@@ -175,17 +177,92 @@ def test_repository(environment, expected):
     assert repository(environment) == expected
 
 
-def test_buttons(first, small_book, tmp_path):
-    """Trap 12: buttons where the address is known; none, and no foreign address, where it is not."""
-    page = "book/part/figure.html"
-    assert "github.com" not in (first.html / page).read_text()
-    known = build(
-        small_book, readthedocs=tmp_path, GITHUB_SERVER_URL="https://github.com", GITHUB_REPOSITORY="someone/something"
+def test_no_buttons_where_the_address_is_unknown(first):
+    """Trap 12: none, and no foreign address."""
+    page = (first.html / "book/part/figure.html").read_text()
+    assert not re.search("github.com|mybinder.org|colab.research", page)
+    assert not (first.html / "_notebooks").exists()
+
+
+@pytest.fixture(scope="module")
+def known(first, small_book, tmp_path_factory):
+    """Build the small book where the address is known."""
+    folder = tmp_path_factory.mktemp("known")
+    done = build(
+        small_book, readthedocs=folder, GITHUB_SERVER_URL="https://github.com", GITHUB_REPOSITORY="someone/something"
     )
-    assert not known.problems
-    html = (known.html / page).read_text()
-    assert "https://github.com/someone/something/edit/main/book/part/figure.md" in html
-    assert "https://mybinder.org/v2/gh/someone/something/main?urlpath=lab/tree/book/part/figure.md" in html
+    assert not done.problems
+    return done
+
+
+def test_buttons(known):
+    """Trap 12: edit, Binder and Colab for a page that runs; Colab takes notebooks from a branch of their own."""
+    page = (known.html / "book/part/figure.html").read_text()
+    assert "https://github.com/someone/something/edit/main/book/part/figure.md" in page
+    assert "https://mybinder.org/v2/gh/someone/something/main?urlpath=lab/tree/book/part/figure.md" in page
+    colab = "https://colab.research.google.com/github/someone/something/blob/notebooks/book/part/figure.ipynb"
+    assert page.count(colab) == 1
+    assert "colab.research" not in (known.html / "book/part/plain.html").read_text()
+
+
+def test_notebooks_for_colab_install_popglm_first(known):
+    """The rest is the download, with outputs, which come from the cache."""
+    assert known.executed == [] and "number 1" in outputs(known)
+    notebook = nbformat.read(known.html / "_notebooks/book/part/figure.ipynb", 4)
+    nbformat.validate(notebook)
+    install, *cells = notebook.cells
+    assert '%pip install --quiet "popglm[notebooks] @ git+https://github.com/someone/something@main"' in install.source
+    download = nbformat.read(known.html / "_sources/book/part/figure.ipynb", 4)
+    assert [cell.source for cell in cells] == [cell.source for cell in download.cells]
+    assert any(cell.get("outputs") for cell in cells)
+
+
+def test_old_addresses_lead_on(first, small_book, tmp_path):
+    """From any depth; a redirect to a page that does not exist fails the build, as does one that hides a page."""
+    root = tmp_path / "moved"
+    shutil.copytree(small_book, root, ignore=shutil.ignore_patterns("html", ".doctrees"))
+    (root / "book/redirects.yml").write_text("book/old/deep/figure: book/part/figure\n")
+    done = build(root)
+    assert not done.problems
+    page = (done.html / "book/old/deep/figure.html").read_text()
+    assert 'url=../../../book/part/figure.html"' in page and "<title>Figure</title>" in page
+    assert 'url=book/index.html"' in (done.html / "index.html").read_text()
+    (root / "book/redirects.yml").write_text("book/old: book/absent\nbook/part/plain: book/part/figure\n")
+    done = build(root)
+    assert done.status != 0
+    assert "book/old -> book/absent" in done.output and "book/part/plain -> book/part/figure" in done.output
+
+
+def test_all_links_of_the_page_not_found_hold_everywhere(first, known):
+    """Its links begin at the root of the site: of this machine's, and of GitHub's pages."""
+    for done, root in ((first, "/"), (known, "/something/")):
+        text = (done.html / "404.html").read_text()
+        links = re.findall(r'\b(?:href|src|data-content_root)="([^"#][^"]*)"', text)
+        inside = [link for link in links if not re.match("[a-z]+:", link)]
+        assert len(inside) > 10 and all(link.startswith(root) for link in inside), inside
+        files = {link.removeprefix(root).partition("?")[0].partition("#")[0] for link in inside}
+        missing = [file for file in files if not (done.html / file).exists()]
+        assert set(missing) <= {"book/reference/getting_help.html"}, missing  # which the small book lacks
+        assert "There is no page at this address" in text and "Figure" in text
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "/"),
+        ({"GITHUB_REPOSITORY": "a/b"}, "/b/"),
+        ({"GITHUB_REPOSITORY": "Lab/lab.github.io"}, "/"),
+        ({"READTHEDOCS_CANONICAL_URL": "https://x.readthedocs.io/en/latest/"}, "/en/latest/"),
+    ],
+)
+def test_path_of_the_site(environment, expected):
+    assert site_path(environment) == expected
+
+
+def test_pages_show_the_version(first):
+    """That of the package, in the footer; `objects.inv` has it, too."""
+    assert f"popglm {version('popglm')}" in (first.html / "book/part/plain.html").read_text()
+    assert f"# Version: {version('popglm')}".encode() in (first.html / "objects.inv").read_bytes()
 
 
 def test_downloaded_notebook_runs_elsewhere(first, small_book, tmp_path, monkeypatch):

@@ -12,8 +12,8 @@ FAULTS = {
     ),
     "the last hint of a name wins": Fault(
         "_checks/other_names.py",
-        "in reversed(ARGUMENTS) if needed in own",
-        "in reversed(ARGUMENTS)",
+        "in reversed(ARGUMENTS) if needed in own and",
+        "in reversed(ARGUMENTS) if",
         "checks/test_other_names.py",
         "hint_is_of_the_argument",
     ),

@@ -2,13 +2,15 @@
 
 kernel: how pages run, and when a cached run is still valid. execution: several run at once. thumbnails and gallery:
 figures of pages on the first page. downloads: notebooks with outputs. buttons: edit and launch. used_on: pages that use a
-public name. parameters: arguments as tables, with types and shapes. html: what others write, mended.
+public name. parameters: arguments as tables, with types and shapes. html: what others write, mended. moved: addresses
+without a page.
 """
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
-from . import buttons, downloads, execution, gallery, html, kernel, parameters, thumbnails, used_on
+from . import buttons, downloads, execution, gallery, html, kernel, moved, parameters, thumbnails, used_on
 
 
 def prepare(app, config):
@@ -16,6 +18,8 @@ def prepare(app, config):
     root = Path(app.srcdir)
     os.environ.update(kernel.kernel_environment(root))
     config.nb_execution_cache_path = str(kernel.execution_cache(root))
+    config.version = config.release = version("popglm")
+    config.html_theme_options["extra_footer"] = f"popglm {config.release}"
 
 
 def setup(app):
@@ -33,8 +37,14 @@ def setup(app):
     app.connect("doctree-resolved", used_on.show)
     app.connect("doctree-resolved", parameters.show)
     app.connect("html-page-context", downloads.offer_notebook)
+    app.connect("html-page-context", downloads.offer_notebook, priority=502)  # the theme's launch buttons overwrote it
     app.connect("html-page-context", html.mend_roles)
     app.connect("html-page-context", html.name_toggles, priority=900)  # after the theme's own
+    app.connect("html-page-context", buttons.add_colab, priority=900)
+    app.connect("env-updated", moved.check_redirects)
+    app.connect("html-collect-pages", moved.not_found)
     app.connect("build-finished", thumbnails.export)
-    app.connect("build-finished", html.open_door, priority=900)  # after sphinx-external-toc wrote its own
+    app.connect("build-finished", buttons.write_notebooks)
+    app.connect("build-finished", moved.write_redirects, priority=900)  # after sphinx-external-toc wrote its own index
+    app.connect("build-finished", moved.set_root)
     return {"version": "1", "env_version": 1, "parallel_read_safe": False, "parallel_write_safe": True}
