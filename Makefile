@@ -2,6 +2,7 @@
 
 VENV ?= .venv
 PEERS ?= .venv-bench
+SPHINX ?= .venv-sphinx
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BOOK := $(BIN)/jupyter-book build . -n -W --keep-going
@@ -14,10 +15,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env book check test test-full coverage lint lab lock bench dist clean
+.PHONY: help env book check test test-full coverage lint lab lock bench dist sphinx-newest clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
 
 env: $(READY) ## make the environment .venv from the lock file
 
@@ -82,6 +83,12 @@ lock: ## renew the lock file (needs uv): one set of versions for Python 3.11 to 
 dist: $(READY) ## build the wheel and the source archive into dist, and test the wheel in an environment of its own
 	$(BIN)/python tests/release.py $(if $(TAG),--tag $(TAG))
 
+sphinx-newest: ## build the book with the newest Sphinx, theme and MyST-NB instead of Jupyter Book, into _build/sphinx-newest
+	$(PYTHON) -m venv --clear $(SPHINX)
+	$(SPHINX)/bin/python -m pip install --quiet --upgrade -r tests/newest/requirements.txt ".[notebooks]"
+	$(SPHINX)/bin/python -m pip list | grep -iE '^(sphinx|myst|docutils|pydata)'
+	$(SPHINX)/bin/sphinx-build -b html -n -W --keep-going -c tests/newest . _build/sphinx-newest
+
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) $(PEERS) benchmarks/.cache _build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(SPHINX) benchmarks/.cache _build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

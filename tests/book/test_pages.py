@@ -1,6 +1,7 @@
 """The tests of the pages are themselves tested: on pages that must fail, and on which pages they find."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -63,6 +64,46 @@ def test_every_page_is_in_the_table_of_contents():
     chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
     files = [toc["root"], *(page["file"] for chapter in chapters for page in (chapter, *chapter.get("sections", [])))]
     assert sorted(files) == sorted(str(page.relative_to(ROOT).with_suffix("")) for page in PAGES)
+
+
+def git(root, *words):
+    """Return what git says in a repository."""
+    return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout
+
+
+def find_lost_addresses(root):
+    """Return pages that git knows, that are gone, and that have no redirect to a page of the book."""
+    log = git(root, "log", "--diff-filter=DR", "--name-status", "--format=", "--", "book")
+    old = {line.split("\t")[1] for line in log.splitlines()}
+    gone = {name for name in old if name.endswith(".md") and not (root / name).exists()}
+    moved = yaml.safe_load((root / "book/redirects.yml").read_text("utf8")) or {}
+    return sorted(gone - {f"{name}.md" for name, new in moved.items() if (root / f"{new}.md").exists()})
+
+
+def test_pages_that_moved_have_redirects():
+    """Links from elsewhere lead to the page, wherever it is now."""
+    if shutil.which("git") is None or git(ROOT, "rev-parse", "--is-shallow-repository").strip() != "false":
+        pytest.skip("needs the history of the repository")
+    assert find_lost_addresses(ROOT) == []
+
+
+def test_a_page_that_moves_without_a_redirect_is_noticed(tmp_path):
+    """Renamed, deleted, or led to a page that does not exist."""
+    (tmp_path / "book").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / f"book/{name}.md").write_text(f"# Page {name}\n")
+    redirects = tmp_path / "book/redirects.yml"
+    redirects.write_text("{}\n")
+    git(tmp_path, "init", "--quiet")
+    commit = ["-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "--quiet", "--all", "--message", "x"]
+    git(tmp_path, "add", ".")
+    git(tmp_path, *commit)
+    git(tmp_path, "mv", "book/a.md", "book/new.md")
+    git(tmp_path, "rm", "--quiet", "book/b.md")
+    git(tmp_path, *commit)
+    assert find_lost_addresses(tmp_path) == ["book/a.md", "book/b.md"]
+    redirects.write_text("book/a: book/new\nbook/b: book/absent\n")
+    assert find_lost_addresses(tmp_path) == ["book/b.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
