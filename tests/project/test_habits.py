@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -76,3 +77,24 @@ def test_blame_passes_over_commits_that_exist():
     git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
     if git("rev-parse", "--is-shallow-repository").stdout.strip() == "false":
         assert all(git("merge-base", "--is-ancestor", commit, "HEAD").returncode == 0 for commit in commits)
+
+
+def test_the_page_on_help_names_what_the_forms_ask_for():
+    """Titles of the forms of issues, and the versions that the form for bugs asks for; Binder installs what pages need."""
+    page = (ROOT / "book/reference/getting_help.md").read_text("utf8")
+    forms = {
+        path.stem: yaml.safe_load(path.read_text("utf8")) for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")
+    }
+    assert all(f"| {form['name']} |" in page for form in forms.values())
+    asked = forms["bug"]["body"][-1]["attributes"]["description"]
+    names = re.findall(r"[a-z]+\.[a-z_]+", asked.split("print(")[1])
+    assert len(names) == 6 and all(name.replace("numpy.", "np.") in page for name in names)
+    assert (ROOT / ".binder/requirements.txt").read_text("utf8").split() == [".[notebooks]"]
+
+
+def test_the_newest_sphinx_gets_what_the_extra_of_the_book_names():
+    """All but Jupyter Book itself, and what it brings along."""
+    needs = set((ROOT / "tests/newest/requirements.txt").read_text("utf8").split("\n")[1:]) - {""}
+    book = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]["optional-dependencies"]["book"]
+    assert {need for need in book if not need.startswith(("popglm", "jupyter-book"))} < needs
+    assert "make PYTHON=python sphinx-newest" in (ROOT / ".github/workflows/ci.yml").read_text("utf8")
