@@ -31,7 +31,5 @@ myst_url_schemes = ["mailto", "http", "https"]
 nb_execution_mode = _told["execute"]["execute_notebooks"]
 nb_execution_timeout = _told["execute"]["timeout"]
 nb_output_stderr = _told["execute"]["stderr_output"]
-suppress_warnings = [
-    "myst.domains",
-    "ref.python",
-]  # from Sphinx 8 on, words of types such as `shape` may be several names
+# From Sphinx 8 on, words of types such as `shape` may be several names.
+suppress_warnings = ["myst.domains", "ref.python"]
