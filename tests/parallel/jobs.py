@@ -31,7 +31,7 @@ from popglm.parallel import _contexts, _share
 
 SIZES.block_rows, SIZES.chunk_blocks = 256, 2  # a chunk has 512 bins
 preconditioner.NEURONS_PER_BLOCK = 1
-N_BINS, KILLED_AT = 5_500, (90, 75)  # reads of the process that is killed, in the first and the second job
+N_BINS, KILLED_AT = 5_500, (90, 80)  # reads of the process that is killed, in the first and the second job
 COLLECTIVES = "all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter", "collective-broadcast"
 OWN_ROWS = 0, 2400, 4000, N_BINS  # of three processes
 CHUNK_BINS = SIZES.block_rows * SIZES.chunk_blocks
@@ -153,7 +153,7 @@ def collectives(X, y):
 
 
 class Counts:
-    """Counts exchanges of sums of losses, bytes of their arrays, and for each call systems of neurons: all, those solved here."""
+    """Counts exchanges of sums of losses, bytes of their arrays, and systems of neurons: all and those solved here, by call."""
 
     def __init__(self):
         self.n_exchanges, self.n_bytes, self.systems = 0, 0, []

@@ -6,12 +6,14 @@ Processes take seconds to start, so a job checks many laws (`jobs`), and the tes
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import jobs
+import numpy as np
 import pytest
 from samples import FULL
 
@@ -20,6 +22,7 @@ from popglm import parallel
 from popglm._files.npz import read_npz
 
 SOURCE = Path(popglm.__file__).parents[1]
+PAGE = Path(__file__).parents[2] / "book/how_to_guide/several_machines.md"
 FIRST_SLURM_PORT = 65535 - 2**12 + 1
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 
@@ -134,8 +137,8 @@ def test_each_process_solves_the_systems_of_its_share_of_neurons(shared):
 
 def test_processes_exchange_what_the_page_counts(shared):
     """Every pass sums losses and gradients, but for one chunk that is missing whole."""
-    cell = next(cell for cell in read_cells(PAGE.read_text("utf8")) if "def count_work" in cell.code)
-    exec(cell.code, page := {"np": np})
+    cell = re.search(r"^def count_work\(.*?^```", PAGE.read_text("utf8"), re.MULTILINE | re.DOTALL)
+    exec(cell[0].removesuffix("```"), page := {"np": np})
     work, n_passes = page["count_work"](jobs.N_BINS, 3, 4, 3, chunk_bins=jobs.CHUNK_BINS), shared[0]["passes"]
     sent = [found["exchanged"] for found in shared]
     assert {n for n, _ in sent} == {n_passes * work["rounds"]}
