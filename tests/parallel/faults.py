@@ -31,4 +31,11 @@ FAULTS = {
         "parallel/test_parallel.py",
         "own_epochs",
     ),
+    "results of blocks of neurons are in the order of processes": Fault(
+        "parallel/_share.py",
+        "every[i % share.n_processes][i // share.n_processes] for i in range(len(blocks))",
+        "one for results in every for one in results",
+        "parallel/test_parallel.py",
+        "share_a_recording",
+    ),
 }

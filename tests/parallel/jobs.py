@@ -4,6 +4,7 @@ Every job writes what it found, a dictionary for each process, to ``NAME.RANK.js
 for the variables of SLURM.
 """
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -19,15 +20,18 @@ from popglm import parallel
 from popglm._design import devices as device_sums
 from popglm._design.sizes import SIZES
 from popglm._files import checkpoint as checkpoints
+from popglm._solver import evidence_fit, preconditioner
 from popglm._solver import passes as solver_passes
 from popglm.basis import RaisedCosineLogConv
 from popglm.batching import random_windows
 from popglm.glm import PopulationGLM
-from popglm.inference import uncertainty
+from popglm.inference import _information, uncertainty
 from popglm.model_selection import BlockSplit, compare
+from popglm.parallel import _contexts, _share
 
 SIZES.block_rows, SIZES.chunk_blocks = 256, 2  # a chunk has 512 bins
-N_BINS, KILLED_AT = 5_500, 90
+preconditioner.NEURONS_PER_BLOCK = 1
+N_BINS, KILLED_AT = 5_500, (90, 80)  # reads of the process that is killed, in the first and the second job
 COLLECTIVES = "all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter", "collective-broadcast"
 OWN_ROWS = 0, 2400, 4000, N_BINS  # of three processes
 CHUNK_BINS = SIZES.block_rows * SIZES.chunk_blocks
@@ -148,6 +152,30 @@ def collectives(X, y):
     return sorted({name for name in COLLECTIVES for text in texts if name in text})
 
 
+class Counts:
+    """Counts exchanges of sums of losses, bytes of their arrays, and systems of neurons: all and those solved here, by call."""
+
+    def __init__(self):
+        self.n_exchanges, self.n_bytes, self.systems = 0, 0, []
+        send, share = _share.gather, _share.share_neurons
+
+        def gather(value, place):
+            if place.startswith("sums loss_and_gradient"):
+                self.n_exchanges += 1
+                self.n_bytes += sum(leaf.nbytes for leaf in jax.tree.leaves(value and value[1]))
+            return send(value, place)
+
+        def share_neurons(f, neurons, place, size=1):
+            solved = []
+            found = share(lambda block: solved.append(block) or f(block), neurons, place, size)
+            self.systems.append((place, len(found), len(solved)))
+            return found
+
+        _share.gather = gather
+        for module in (preconditioner, evidence_fit, _information):
+            module.share_neurons = share_neurons
+
+
 def attempt(rows, work):
     """Run `work` in a block of processes: what it returned, its error, and how long it took."""
     start, error, value = time.monotonic(), "", None
@@ -162,10 +190,14 @@ def attempt(rows, work):
 def share_one_recording(rank, folder):
     """Fits and everything else with the rows of one recording shared out, and rows of its own."""
     X, y = read_recording(folder)
-    alone, found = None, {}
+    found, counted = {}, Counts()
     alone = everything(X, y, lazy_features(y))
-    counts = PopulationGLM("NegativeBinomial")
-    of_counts = counts.fit(X, y).scale_
+    others = {
+        "negative binomial": lambda rows: PopulationGLM("NegativeBinomial").fit(X[rows], y[rows]).scale_,
+        "evidence": lambda rows: PopulationGLM(regularizer="Ridge", regularizer_strength="evidence").fit(X, y).coef_,
+        "Firth": lambda rows: PopulationGLM(regularizer="Firth").fit(X[rows], y[rows]).coef_,
+    }
+    alone |= {name: fit(slice(None)) for name, fit in others.items()}
     with h5py.File(Path(folder) / "recording.h5") as file:
         streamed = PopulationGLM().fit(file["X"], file["y"])
         streams = Rows(file["X"]), Rows(file["y"])
@@ -173,16 +205,19 @@ def share_one_recording(rank, folder):
             model = PopulationGLM().fit(*streams)
             found["passes"] = int(model.n_iter_.max())
             found["rows read"] = [stream.n_read for stream in streams]
+            found["exchanged"], counted.systems = [counted.n_exchanges, counted.n_bytes], []
             results = everything(X, y, lazy_features(y))
-            results["negative binomial"] = counts.fit(X, y).scale_
+            results |= {name: fit(slice(None)) for name, fit in others.items()}
+            found["systems"] = counted.systems
         found["streamed"] = same((model.coef_, model.intercept_), (streamed.coef_, streamed.intercept_))
     found["same"] = {name: same(results[name], alone[name]) for name in alone}
-    found["same"]["negative binomial"] = same(results["negative binomial"], of_counts)
     own = slice(*OWN_ROWS[rank : rank + 2])
     with parallel.processes(rows="own"):
         model = PopulationGLM().fit(X[own], y[own])
         se = uncertainty(model, X[own], y[own]).coef_se
         score = model.score(X[own], y[own])
+        firth = others["Firth"](own)
+    found["own: Firth"] = float(np.max(np.abs(firth - alone["Firth"]) / se))
     found["own: distance in standard errors"] = float(np.max(np.abs(model.coef_ - alone["fit"][0]) / se))
     found["own: errors"] = float(np.max(np.abs(se / alone["inference"] - 1)))
     found["own: score"] = abs(score - PopulationGLM().fit(X, y).score(X, y))
@@ -205,6 +240,15 @@ def refusals(rank, X, y, folder):
     found["other settings"] = attempt("shared", lambda: strength.fit(X, y))
     found["an early end"] = attempt("shared", lambda: None if odd else model.fit(X, y))
     found["other rows"] = attempt("own" if odd else "shared", lambda: None)
+    version, file = importlib.metadata.version, _contexts.__file__
+    if odd:
+        importlib.metadata.version = lambda name: "0.0.1" if name == "popglm" else version(name)
+    found["other version"] = attempt("shared", lambda: None)
+    importlib.metadata.version = version
+    if odd:
+        _contexts.__file__ = str(Path(folder) / "elsewhere" / "parallel" / "_contexts.py")  # a package without code
+    found["other code"] = attempt("shared", lambda: None)
+    _contexts.__file__ = file
     with jax.enable_x64(odd):
         found["other precision"] = attempt("shared", lambda: None)
     found["a named solver"] = attempt("shared", lambda: named.fit(X, y))
@@ -219,14 +263,14 @@ def refusals(rank, X, y, folder):
     return {name: {**one, "value": one["value"] if name == "all is well" else None} for name, one in found.items()}
 
 
-def with_checkpoint(rank, folder, killed_at=None):
-    """A fit with a checkpoint that is written after every pass; process 1 may be killed in the middle."""
+def with_checkpoint(rank, folder, killed=None, killed_at=None):
+    """A fit with a checkpoint that is written after every pass; a process may be killed in the middle."""
     checkpoints.SAVE_INTERVAL = 0.0
     passes, tell = [], solver_passes.tell
     solver_passes.tell = lambda *args: passes.append(1) or tell(*args)
     _, y = read_recording(folder)
     with h5py.File(Path(folder) / "recording.h5") as file:
-        stream = Rows(file["X"], killed_at=killed_at if rank == 1 else None)
+        stream = Rows(file["X"], killed_at=killed_at if rank == killed else None)
         with parallel.processes():
             model = PopulationGLM().fit(stream, y, checkpoint=Path(folder) / "run.npz")
         solver_passes.tell = tell
@@ -256,7 +300,8 @@ def on_devices_of_processes(rank, folder):
 JOBS = {
     "devices": on_devices,
     "shared": share_one_recording,
-    "killed": lambda rank, folder: with_checkpoint(rank, folder, KILLED_AT),
+    "killed": lambda rank, folder: with_checkpoint(rank, folder, 1, KILLED_AT[0]),
+    "first killed": lambda rank, folder: with_checkpoint(rank, folder, 0, KILLED_AT[1]),
     "continued": with_checkpoint,
     "devices of processes": on_devices_of_processes,
     "failing": fail_before_the_block,

@@ -6,12 +6,14 @@ Processes take seconds to start, so a job checks many laws (`jobs`), and the tes
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import jobs
+import numpy as np
 import pytest
 from samples import FULL
 
@@ -20,6 +22,7 @@ from popglm import parallel
 from popglm._files.npz import read_npz
 
 SOURCE = Path(popglm.__file__).parents[1]
+PAGE = Path(__file__).parents[2] / "book/how_to_guide/several_machines.md"
 FIRST_SLURM_PORT = 65535 - 2**12 + 1
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 
@@ -98,7 +101,7 @@ def test_devices_exchange_nothing_inside_the_compiled_loops(on_devices):
 
 def test_processes_that_share_a_recording_change_no_bit_of_any_number(shared):
     for found in shared:
-        assert len(found["same"]) == 8
+        assert len(found["same"]) == 10
         assert found["streamed"] and all(found["same"].values()), found["same"]
 
 
@@ -119,10 +122,36 @@ def test_each_process_reads_its_share_of_a_file_and_a_small_sample(shared):
     assert sum(found["rows read"][1] for found in shared) <= jobs.N_BINS * passes + 3 * compared
 
 
+def test_each_process_solves_the_systems_of_its_share_of_neurons(shared):
+    """Three neurons, a block for each; a call for a single block is not shared."""
+    for rank, found in enumerate(shared):
+        assert {place for place, *_ in found["systems"]} == {
+            "computes proximal Newton steps",
+            "maximises the evidence",
+            "inverts the information",
+        }
+        for _, n_blocks, n_solved in found["systems"]:
+            assert n_solved == (len(range(rank, n_blocks, 3)) if n_blocks > 1 else 1)
+        assert ["inverts the information", 3, 1] in found["systems"]
+
+
+def test_processes_exchange_what_the_page_counts(shared):
+    """Every pass sums losses and gradients, but for one chunk that is missing whole."""
+    cell = re.search(r"^def count_work\(.*?^```", PAGE.read_text("utf8"), re.MULTILINE | re.DOTALL)
+    exec(cell[0].removesuffix("```"), page := {"np": np})
+    work, n_passes = page["count_work"](jobs.N_BINS, 3, 4, 3, chunk_bins=jobs.CHUNK_BINS), shared[0]["passes"]
+    sent = [found["exchanged"] for found in shared]
+    assert {n for n, _ in sent} == {n_passes * work["rounds"]}
+    assert sum(n_bytes for _, n_bytes in sent) == n_passes * work["bytes"] * (jobs.N_CHUNKS - 1) / jobs.N_CHUNKS
+    share = page["count_work"](jobs.N_BINS, 3, 4, 3, chunk_bins=jobs.CHUNK_BINS)["rows"]
+    assert max(found["rows read"][1] for found in shared) <= share * (n_passes + 1) + 8 * 20
+
+
 def test_own_epochs_give_the_numbers_of_all_rows(shared):
     for found in shared:
         assert 0 <= found["own: distance in standard errors"] < 1e-3
         assert found["own: errors"] < 1e-4
+        assert 0 <= found["own: Firth"] < 1e-3
         assert found["own: score"] < 1e-6
 
 
@@ -138,6 +167,8 @@ REFUSED = {  # the messages of processes 0 and 1
     "other settings": ("process 0 sums loss_and_gradient, arguments ",) * 2,
     "an early end": ("process 0 compares data, process 1 leaves the block of code",) * 2,
     "other rows": ("rows is 'shared' in process 0 and 'own' in process 1",) * 2,
+    "other version": ("version of popglm is '0.1.0' in process 0 and '0.0.1' in process 1",) * 2,
+    "other code": ("code of popglm is '",) * 2,
     "other precision": ("jax_enable_x64 is False in process 0 and True in process 1",) * 2,
     "a named solver": ("several processes cannot share a fit by GradientDescent",) * 2,
     "batches": ("several processes cannot share `fit_batches`",) * 2,
@@ -161,16 +192,27 @@ def test_a_job_goes_on_after_an_error_that_was_caught(shared):
 
 
 def test_a_killed_job_stops_and_goes_on_from_its_checkpoint(folder):
-    """A fit of seven passes, whose second process is killed in the third; SLURM starts the job again."""
+    """A fit of seven passes: the second process is killed, then the first, which writes; SLURM starts the job again."""
     (code, output, _), (killed, _, _) = run_job("killed", 2, folder)
     assert killed == -9
     assert code == 1 and "another process of this job has ended, or cannot be reached. Start the job again" in output
-    *_, saved = read_npz(folder / "run.npz", "checkpoint", 1)
-    n_passes, result = saved[2], saved[4]
-    assert n_passes > 0 and result is None
+    n_passes = passes_of_checkpoint(folder)
+    assert n_passes > 0
+    (killed, _, _), (code, _, found) = run_job("first killed", 2, folder)
+    assert killed == -9
+    assert code != 0 and found is None  # JAX, whose coordinator is gone, ends the process
+    n_passes, before = passes_of_checkpoint(folder), n_passes
+    assert n_passes > before
     for found in results(run_job("continued", 2, folder, slurm=True)):
         assert found["same"]
         assert found["passes"] == found["n_iter"] - n_passes
+
+
+def passes_of_checkpoint(folder):
+    """Passes of the fit in the checkpoint, which is whole and not at its end."""
+    *_, saved = read_npz(folder / "run.npz", "checkpoint", 1)
+    assert saved[4] is None
+    return saved[2]
 
 
 @pytest.mark.skipif(not FULL, reason="starts two processes; FULL=1 does")

@@ -93,7 +93,7 @@ RULE = """
     _checks            _pynapple parallel
     _design            _checks _pynapple parallel
     _sums              _design parallel
-    _solver            _checks _design _sums
+    _solver            _checks _design _sums parallel
     _files             _checks _design _pynapple parallel
     links              _checks
     regularizer        _checks

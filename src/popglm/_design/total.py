@@ -33,8 +33,8 @@ chunk_total = jax.jit(_chunk_sums, static_argnums=0)
 def total(f: Callable, design: Iterable[tuple[int, Chunk]], *args: Any) -> Any:
     """Sum ``f(block, *args)`` over all blocks, as NumPy arrays in double precision.
 
-    This is the one place where devices and processes share work (`popglm.parallel`). Whoever sums a chunk, chunks are added in
-    the order of rows.
+    This is the one place where devices and processes share the rows (`popglm.parallel`). Whoever sums a chunk, chunks are added
+    in the order of rows.
     """
     sums = None
     for new in in_order_of_rows(_sums_of_chunks(f, design, args), partial(describe_sum, f, args)):

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
+from numpy import ndarray as Array
 
 from popglm._design.arrays import round_up_length
 from popglm._design.design import Design
 from popglm._design.total import total
 from popglm._solver.ask_tell import NeuronScalars, SolverState, forget_history, initial_state
-from popglm._solver.evidence import PartStrengths, QuadraticModel, maximise_evidence
+from popglm._solver.evidence import PartStrengths, QuadraticModel, StrengthStep, maximise_evidence
 from popglm._solver.exact import SOLVER_DEFAULTS, LastState, begin_exact_fit, initial_point, make_fit, run_passes
 from popglm._solver.passes import FitConstants, replace_dispersion
 from popglm._solver.path import change_penalty, redirect
@@ -29,6 +30,7 @@ from popglm._solver.problem import Evidence, Fit, Objective
 from popglm._solver.threads import one_thread
 from popglm._sums.losses import standardised_hessians
 from popglm._sums.scale import chi_squared_sums
+from popglm.parallel._share import share_neurons
 
 MAX_STAGES = 25
 SAME_CORRELATION = 1 - 1e-5  # of two features that are one, to the round-off of sums
@@ -164,21 +166,29 @@ def _update_strengths(
     """Maximise the evidence of each neuron that is searching; one without a finite Hessian keeps its strengths, and fails."""
     nats = problem.bins / _loss_divisor(design, problem, state, found.edf.sum(1))  # per unit of the mean loss
     found = Strengths(found.stage, *(values.copy() for values in found[1:]))
-    used = _used_coordinates(problem, parts)
-    for n in map(int, np.flatnonzero(found.searching)):
+    used, may_return = _used_coordinates(problem, parts), found.stage < LAST_STAGE_OF_RETURN
+
+    def update(neuron: Array) -> tuple[StrengthStep, bool] | None:
+        n = int(neuron[0])
         if not np.isfinite(hessians[n]).all():
-            found.searching[n], found.log_determinants[n] = False, np.nan
-            continue
+            return None
         model = _quadratic_model(problem, state, n, hessians[n], nats[n]).rotate(parts.basis)
-        last, may_return = found.of_neuron(n, float(nats[n])), found.stage < LAST_STAGE_OF_RETURN
+        last = found.of_neuron(n, float(nats[n]))
         step = maximise_evidence(model.select(used[n]), parts.weights[:, used[n]], last, may_return)
-        found.strength[n], found.removed[n] = np.exp(step.strengths.log_strength) / nats[n], step.strengths.removed
-        found.edf[n], found.log_determinants[n] = 0, step.log_determinants
-        found.edf[n, used[n]] = step.edf
         move = -parts.basis.T @ problem.coordinates.to_model(state.accepted.point[[n]])[0][0]
         move[used[n]] += step.coef
         change, information = max(move @ model.hessian @ move, 0), np.exp(model.log_intercept_information)
-        settled = change <= max(SETTLED_CHANGE**2 * information, 2 * STAGE_TOL)
+        return step, bool(change <= max(SETTLED_CHANGE**2 * information, 2 * STAGE_TOL))
+
+    neurons = np.flatnonzero(found.searching)
+    for n, updated in zip(neurons, share_neurons(update, neurons, "maximises the evidence"), strict=True):
+        if updated is None:
+            found.searching[n], found.log_determinants[n] = False, np.nan
+            continue
+        step, settled = updated
+        found.strength[n], found.removed[n] = np.exp(step.strengths.log_strength) / nats[n], step.strengths.removed
+        found.edf[n], found.log_determinants[n] = 0, step.log_determinants
+        found.edf[n, used[n]] = step.edf
         found.searching[n] = found.stage == 0 or not settled
     return found._replace(stage=found.stage + 1)
 

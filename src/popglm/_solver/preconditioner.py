@@ -5,6 +5,7 @@ takes account of the correlation of the features, and of the curvature of each n
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +21,11 @@ from popglm._solver.problem import Objective
 from popglm._solver.proximal import GroupNorms
 from popglm._sums.losses import loss_curvature
 from popglm._sums.rank import Rank, central_moments, constant_features, unclear_features
+from popglm.parallel._share import share_neurons
 
 MAX_FACTOR_ENTRIES = 2e7  # entries of all own factors together
+
+NEURONS_PER_BLOCK = 32  # whose quadratic models are minimised together: fewer cost more time, more leave processes idle
 
 
 class Coordinates(NamedTuple):
@@ -106,16 +110,24 @@ class Preconditioner(NamedTuple):
             return direction, row_dot(gradient, direction)
         direction, slope, neurons = np.zeros_like(point), np.zeros(len(point)), np.flatnonzero(neuron_mask)
         if len(neurons):
-            group_norms, start, mask = self.penalty.group_norms.select(neurons), point[neurons], self.mask[neurons]
-            if self.dispersion is not None:
-                group_norms = group_norms.with_free_coordinate()
-                mask = np.column_stack([mask, gradient[neurons, -1] != 0])
-            pairs = History(*(a[:, neurons] for a in history))
-            model = BFGSHessian.from_history(self._initial_hessian(neurons), pairs)
-            end = minimise_quadratic(model, group_norms, start, gradient[neurons], mask)
-            direction[neurons] = end - start
-            slope[neurons] = group_norms.change(gradient[neurons], start, end)
+            find = partial(self._proximal_directions, point, gradient, history)
+            found = share_neurons(find, neurons, "computes proximal Newton steps", NEURONS_PER_BLOCK)
+            direction[neurons], slope[neurons] = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return direction, slope
+
+    def _proximal_directions(
+        self, point: Points, gradient: Points, history: History, neurons: Array
+    ) -> tuple[Float[Array, "block coordinates"], Float[Array, " block"]]:
+        """Directions of these neurons to the minimum of their quadratic model plus group norms, and the slopes along them."""
+        group_norms: Any = self.penalty.group_norms
+        group_norms, start, mask = group_norms.select(neurons), point[neurons], self.mask[neurons]
+        if self.dispersion is not None:
+            group_norms = group_norms.with_free_coordinate()
+            mask = np.column_stack([mask, gradient[neurons, -1] != 0])
+        pairs = History(*(a[:, neurons] for a in history))
+        model = BFGSHessian.from_history(self._initial_hessian(neurons), pairs)
+        end = minimise_quadratic(model, group_norms, start, gradient[neurons], mask)
+        return end - start, group_norms.change(gradient[neurons], start, end)
 
     def _initial_hessian(self, neurons: Array) -> InitialHessian:
         """Hessians of these neurons before they have moved."""

@@ -31,6 +31,7 @@ from popglm.inference._cluster_sums import ClusterSums
 from popglm.inference._fit_on_data import FitOnData
 from popglm.inference._inverse_information import InverseInformation
 from popglm.inference._prior import Posterior
+from popglm.parallel._share import share_neurons
 
 MAX_MATRIX_ENTRIES = 2**25  # entries of all matrices that one pass sums
 
@@ -141,13 +142,15 @@ def estimate_covariance(
             scores, rows = clustered.scores(model, neurons, *params)
             result.clusters[neurons] = (rows > 0).sum(0)
             bins = np.maximum(bins, rows.sum(0))
-        for i, neuron in enumerate(neurons[: n_neurons - start]):
+        every_sums = []
+        for i in range(min(size, n_neurons - start)):
             sums = _NeuronSums(information[i], bins[i], meat[0][i] if meat else None)
             if clustered:
                 sums = sums._replace(scores=scores[:, i][rows[:, i] > 0])
             if bias_reduced:
                 sums = sums._replace(information_of_clusters=of_clusters[:, i][rows[:, i] > 0])
-            directions.append(_store_neuron(result, fit, moments, neuron, free[neuron], sums))
+            every_sums.append(sums)
+        directions += _estimate_neurons(result, fit, moments, free, start, every_sums)
     n_directions = max(a.shape[1] for a in directions)
     padded = [np.pad(a, ((0, 0), (0, n_directions - a.shape[1]))) for a in directions]
     return result._replace(null_directions=np.stack(padded))
@@ -173,39 +176,69 @@ class _NeuronSums(NamedTuple):
         return self.scores.T @ self.scores * _cluster_correction(len(self.scores), self.bins, n_params)
 
 
-def _store_neuron(result: CovarianceEstimate, fit: FitOnData, moments, neuron, free, sums: _NeuronSums):
-    """Write what belongs to one neuron into the result, and return its null directions."""
+class _NeuronEstimate(NamedTuple):
+    """What an estimate of the covariance holds of one neuron; its posterior is without the prior."""
+
+    covariance: Float[np.ndarray, "parameters parameters"]
+    null_directions: Float[np.ndarray, "parameters directions"]
+    conditional_se: Float[np.ndarray, " parameters"]
+    distance: float
+    residual_df: float
+    edf: Float[np.ndarray, " parameters"]
+    posterior: tuple | None
+    leverage: ClusterLeverage | None
+
+
+def _estimate_neurons(
+    result: CovarianceEstimate, fit: FitOnData, moments, free, start: int, sums: list[_NeuronSums]
+) -> list[np.ndarray]:
+    """Estimate neurons from `start` on, shared among processes, and write them into the result; return null directions."""
+    neurons = np.arange(start, start + len(sums))
+    estimate = lambda block: _estimate_neuron(fit, moments, block[0], free[block[0]], sums[block[0] - start])
+    found = share_neurons(estimate, neurons, "inverts the information")
+    for neuron, one in zip(neurons, found, strict=True):
+        for name in ("covariance", "conditional_se", "distance", "residual_df", "edf"):
+            getattr(result, name)[neuron] = getattr(one, name)
+        if one.posterior is not None:
+            for every, values in zip(result.posterior[1:], one.posterior, strict=True):
+                every[neuron] = values
+        if one.leverage is not None:
+            result.leverages.append(one.leverage)
+    return [one.null_directions for one in found]
+
+
+def _estimate_neuron(fit: FitOnData, moments, neuron, free, sums: _NeuronSums) -> _NeuronEstimate:
+    """Covariance of one neuron's estimates, and what belongs to it."""
     precision, divisor = _prior_precision(fit, neuron, free, moments.bins[neuron]), fit.loss_divisor[neuron]
     inverse = _invert(fit, moments, neuron, free, sums.information, precision)
     uncentering, se = inverse.uncentering_matrix(fit.center), inverse.conditional_se
     centering = 2 * np.eye(len(se)) - uncentering
     shares = uncentering @ inverse.shares @ centering
-    covariance = inverse.matrix * divisor
+    covariance, leverage, posterior = inverse.matrix * divisor, None, None
     products = sums.products(free.sum() if precision is None else np.trace(shares))
     if sums.information_of_clusters is not None:
         leverage = ClusterLeverage.from_information(inverse, sums.information_of_clusters)
         covariance = leverage.covariance(sums.scores)
-        result.leverages.append(leverage._replace(root=uncentering @ leverage.root))
+        leverage = leverage._replace(root=uncentering @ leverage.root)
     elif products is not None:
         covariance = (
             inverse.matrix @ (products if precision is None else products + divisor * precision) @ inverse.matrix
         )
-    result.covariance[neuron] = np.where(np.outer(se, se) > 0, uncentering @ covariance @ uncentering.T, np.nan)
-    result.conditional_se[neuron] = se
     gradient = moments.gradient[neuron]
     if precision is not None:
         gradient = gradient + precision[:, :-1] @ fit.coef[neuron]
-        _store_posterior(result.posterior, neuron, inverse, precision, divisor, shares, inverse.newton_step(gradient))
-        slope = -(inverse.mean + fit.center)
-        if inverse.information[-1, -1] > 0:
-            slope = slope - inverse.information[:-1, -1] / inverse.information[-1, -1]
-        result.posterior.intercept_slope[neuron] = slope
-        result.posterior.nats[neuron] = moments.bins[neuron] / (divisor if divisor > 0 else np.nan)
-    result.distance[neuron] = inverse.distance(gradient, divisor if divisor > 0 else 1)
-    result.edf[neuron] = np.diag(shares)
+        posterior = _posterior_of_neuron(fit, moments.bins[neuron], inverse, precision, divisor, shares, gradient)
     n_params = (se > 0).sum() - inverse.null_directions.shape[1] if precision is None else np.trace(shares)
-    result.residual_df[neuron] = moments.bins[neuron] - n_params
-    return uncentering @ inverse.null_directions
+    return _NeuronEstimate(
+        covariance=np.where(np.outer(se, se) > 0, uncentering @ covariance @ uncentering.T, np.nan),
+        null_directions=uncentering @ inverse.null_directions,
+        conditional_se=se,
+        distance=inverse.distance(gradient, divisor if divisor > 0 else 1),
+        residual_df=moments.bins[neuron] - n_params,
+        edf=np.diag(shares),
+        posterior=posterior,
+        leverage=leverage,
+    )
 
 
 def _prior_precision(fit, neuron, free, bins):
@@ -221,16 +254,25 @@ def _invert(fit, moments, neuron, free, information, precision) -> InverseInform
     return InverseInformation.from_information(information, **center, nonzero=np.append(fit.coef[neuron] != 0, True))
 
 
-def _store_posterior(posterior: Posterior, neuron, inverse: InverseInformation, precision, divisor, shares, step):
-    """Write the posterior of one neuron, in nats and without its intercept, which is at its best."""
+def _posterior_of_neuron(fit, bins, inverse: InverseInformation, precision, divisor, shares, gradient) -> tuple:
+    """Posterior of one neuron, in nats and without its intercept, which is at its best; in the order of `Posterior`."""
     information, divisor = inverse.information, divisor if divisor > 0 else np.nan
     profile = np.outer(information[:-1, -1], information[-1, :-1]) / max(information[-1, -1], np.finfo(float).tiny)
-    posterior.covariance[neuron] = inverse.matrix[:-1, :-1] * divisor
-    posterior.penalty[neuron] = precision[:-1, :-1] / divisor
-    posterior.information[neuron] = (information[:-1, :-1] - profile) / divisor
-    posterior.test_rank[neuron] = (2 * np.diag(shares) - np.einsum("ij,ji->i", shares, shares))[:-1]
-    posterior.step[neuron] = step[:-1]
-    posterior.intercept_information[neuron] = information[-1, -1] / divisor
+    slope = -(inverse.mean + fit.center)
+    if information[-1, -1] > 0:
+        slope = slope - information[:-1, -1] / information[-1, -1]
+    posterior = Posterior(
+        prior=None,  # that of all neurons
+        covariance=inverse.matrix[:-1, :-1] * divisor,
+        penalty=precision[:-1, :-1] / divisor,
+        information=(information[:-1, :-1] - profile) / divisor,
+        test_rank=(2 * np.diag(shares) - np.einsum("ij,ji->i", shares, shares))[:-1],
+        step=inverse.newton_step(gradient)[:-1],
+        intercept_slope=slope,
+        intercept_information=information[-1, -1] / divisor,
+        nats=bins / divisor,
+    )
+    return posterior[1:]
 
 
 def not_identified(null_directions, conditional_se, weights) -> Bool[np.ndarray, "points neurons"]:

@@ -73,7 +73,8 @@ def processes(rows: str = "shared") -> Iterator[tuple[int, int]]:
     r"""Sum over several processes, on one machine or many, that `initialize` has joined. All of them must run this block.
 
     Whatever is a sum over time bins, :math:`S = \sum_p S_p`, is made of the sums of all processes p, and every process has
-    the same result. In a job of one process, the block changes nothing.
+    the same result. Quadratic models with absolute values, evidence and inverses of information are shared by neurons. In a
+    job of one process, the block changes nothing.
 
     Only the first process writes checkpoints and shows progress. If one stops with an error, all do, with its message. If
     one is killed, the others stop, and the same job started again continues from the checkpoint.

@@ -114,6 +114,20 @@ def in_order_of_rows(sums: Iterable[tuple[int, Any]], place: Callable[[], str]) 
             return
 
 
+def share_neurons(f: Callable, neurons: np.ndarray, place: str, size: int = 1) -> list[Any]:
+    """Compute ``f(block)`` for consecutive blocks of `size` neurons; each process computes some, and all get all results.
+
+    A block is the same whoever computes it, so results have the bits of one process. A single block is not worth an exchange:
+    every process computes it.
+    """
+    blocks, share = np.split(neurons, range(size, len(neurons), size)), SHARE.get()
+    if share.rows is None or len(blocks) == 1:
+        return [f(block) for block in blocks]
+    mine = [f(block) for block in blocks[share.rank :: share.n_processes]]
+    every = gather(mine, f"{place}, neurons {zlib.crc32(neurons.tobytes()):08x}")
+    return [every[i % share.n_processes][i // share.n_processes] for i in range(len(blocks))]
+
+
 def agree(value: Any, place: str) -> Any:
     """Return the value of the first process that has one, if processes have rows of their own; else the value itself."""
     if not has_own_rows():
