@@ -46,7 +46,7 @@ NARROW_SHARES = (4, 2)  # a pass over at most this part of the neurons, a quarte
 
 
 # Products of a fit, rows times features times neurons, that neurons which do not run have cost before it compiles narrow
-# passes: a compilation costs about as much, so short fits never compile one, and no fit pays much more than twice too much.
+# passes: about a third of what a compilation costs, so short fits never compile one.
 MIN_WASTED_PRODUCTS = 1e9
 
 
