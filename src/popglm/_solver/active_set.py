@@ -15,7 +15,7 @@ from numpy import ndarray as Array
 
 from popglm._solver.ask_tell import NeuronScalars, Points, row_dot
 from popglm._solver.hessian import BFGSHessian
-from popglm._solver.proximal import GAIN_CHECK_INTERVAL, MAX_INNER_STEPS, GroupNorms, take_proximal_steps
+from popglm._solver.proximal import GAIN_CHECK_INTERVAL, GroupNorms, take_proximal_steps
 
 MAX_STEPS = 500
 
