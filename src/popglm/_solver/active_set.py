@@ -15,7 +15,7 @@ from numpy import ndarray as Array
 
 from popglm._solver.ask_tell import NeuronScalars, Points, row_dot
 from popglm._solver.hessian import BFGSHessian
-from popglm._solver.proximal import GAIN_CHECK_INTERVAL, MAX_INNER_STEPS, GroupNorms, take_proximal_steps
+from popglm._solver.proximal import GAIN_CHECK_INTERVAL, GroupNorms, take_proximal_steps
 
 MAX_STEPS = 500
 
@@ -26,6 +26,9 @@ MIN_RELATIVE_EXCESS = 1e-9  # of a gradient over the cost that holds the coordin
 
 # Coordinates for each proximal gradient step before active sets: these cost more steps the more coordinates there are.
 COORDINATES_PER_STEP = 4
+
+# Coordinates for each that may be active, from which on a neuron has active sets at once: its systems are small.
+COORDINATES_PER_ACTIVE = 2
 
 MAX_BLOCK_ENTRIES = 2**21  # entries of the systems that are solved at once: 16 MB
 
@@ -48,22 +51,25 @@ def minimise_quadratic(
 ) -> Points:
     """Minimise every neuron's quadratic model plus group norms, from `point`, where the model has this gradient.
 
-    Neurons that still gain after some proximal gradient steps go on by active sets, if groups are single coordinates.
+    Groups of single coordinates are minimised by active sets: at once where few coordinates are not 0 or would leave it, else
+    if some proximal gradient steps still gain.
     """
-    lasso = group_norms.is_lasso
-    max_steps = max(GAIN_CHECK_INTERVAL, point.shape[1] // COORDINATES_PER_STEP) if lasso else MAX_INNER_STEPS
-    steps = take_proximal_steps(model, group_norms, point, gradient, mask, max_steps)
-    neurons = np.flatnonzero(steps.gaining)
-    if lasso and len(neurons):
-        steps.end[neurons] = minimise_with_lasso(
-            model.select(neurons),
-            group_norms.cost[neurons],
-            steps.end[neurons],
-            (gradient + steps.image)[neurons],
-            mask[neurons],
-            steps.gain[neurons],
-        )
-    return steps.end
+    if not group_norms.is_lasso:
+        return take_proximal_steps(model, group_norms, point, gradient, mask).end
+    n_active = ((mask > 0) & ((point != 0) | (np.abs(gradient) > group_norms.cost))).sum(1)
+    many = np.flatnonzero(n_active * COORDINATES_PER_ACTIVE > point.shape[1])
+    start, slope, gain, going = point.copy(), gradient.copy(), np.zeros(len(point)), np.ones(len(point), bool)
+    if len(many):
+        max_steps = max(GAIN_CHECK_INTERVAL, point.shape[1] // COORDINATES_PER_STEP)
+        selected = model.select(many), group_norms.select(many), point[many], gradient[many], mask[many]
+        steps = take_proximal_steps(*selected, max_steps)
+        start[many], gain[many], going[many] = steps.end, steps.gain, steps.gaining
+        slope[many] += steps.image
+    neurons = np.flatnonzero(going)
+    if len(neurons):
+        arrays = (a[neurons] for a in (group_norms.cost, start, slope, mask, gain))
+        start[neurons] = minimise_with_lasso(model.select(neurons), *arrays)
+    return start
 
 
 def minimise_with_lasso(

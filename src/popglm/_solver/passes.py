@@ -13,6 +13,7 @@ from popglm._design.design import Design
 from popglm._design.sizes import SIZES
 from popglm._design.total import total
 from popglm._solver.ask_tell import (
+    RUNNING,
     NeuronScalars,
     Points,
     SolverState,
@@ -28,6 +29,7 @@ from popglm._sums.losses import (
     loss_and_gradient,
     loss_and_scale_gradient,
     loss_curvature,
+    of_selected_neurons,
 )
 
 # Gain, in nats, that round-off may hide from a neuron that is done; 1e-4 nats are 0.014 standard errors.
@@ -38,6 +40,14 @@ REFACTOR_INTERVAL = 10  # passes between two updates of the own factors of neuro
 
 
 HESSIANS_PER_PASS = 8  # neurons whose Hessians are summed in one pass
+
+
+NARROW_SHARES = (4, 2)  # a pass over at most this part of the neurons, a quarter or half, computes no others
+
+
+# Products of a fit, rows times features times neurons, that neurons which do not run have cost before it compiles narrow
+# passes: about a third of what a compilation costs, so short fits never compile one.
+MIN_WASTED_PRODUCTS = 1e9
 
 
 class FitConstants(NamedTuple):
@@ -58,12 +68,48 @@ def run_pass(
 ) -> tuple[Problem, SolverState]:
     """Evaluate every neuron's trial point in one pass over the data, and move on from there."""
     dtype, eps = jnp.result_type(float), machine_epsilon()
-    value, gradient, trial = evaluate_objective(design, problem, ask(state), dtype, constants.null)
+    neurons = neurons_to_evaluate(constants, state, problem.coordinates.mean.size)
+    value, gradient, trial = evaluate_objective(design, problem, ask(state), dtype, constants.null, neurons)
     nat = loss_per_nat(constants, problem, value)
     precondition, nat_per_bin = trial.precondition, nat / constants.n_rows
     tol, hidden = constants.tol * nat_per_bin, MAX_HIDDEN_GAIN * nat_per_bin
     new = tell(state, value, gradient, precondition, tol, precondition.value_scale * nat, eps, hidden)
     return _keep_dispersion(problem, trial, state, new, tol)
+
+
+def neurons_to_evaluate(constants: FitConstants, state: SolverState, n_features: int) -> Array | None:
+    """Neurons of a narrow pass, those that run; None for all.
+
+    It depends on the state alone, so that a fit that goes on from a checkpoint makes the same passes.
+    """
+    running, n_neurons = np.flatnonzero(state.status == RUNNING), len(state.status)
+    n_wasted = (state.n_evaluated.max() - state.n_evaluated).sum()
+    worth = n_wasted * float(constants.n_rows.max()) * n_features >= MIN_WASTED_PRODUCTS
+    return running if worth and len(running) <= _width(n_neurons, NARROW_SHARES[-1]) else None
+
+
+def _width(n_neurons: int, share: int) -> int:
+    return -(-n_neurons // share)
+
+
+def sum_neurons(f: Any, design: Design, model: Any, neurons: Array | None, *params: Array) -> Any:
+    """Sum ``f(block, model, *params)``, whose sums and parameters lead with the neurons; 0 for neurons left out.
+
+    The selected ones are repeated to one of few numbers, so that few functions are compiled.
+    """
+    if neurons is None:
+        return total(f, design, model, *params)
+    n_neurons = len(params[0])
+    width = next(width for width in (_width(n_neurons, share) for share in NARROW_SHARES) if len(neurons) <= width)
+    repeated = np.resize(neurons, width)
+    sums = total(of_selected_neurons(f), design, model, repeated, *(a[repeated] for a in params))
+
+    def spread(part: Array) -> Array:
+        out = np.zeros((n_neurons, *part.shape[1:]))
+        out[neurons] = part[: len(neurons)]
+        return out
+
+    return jax.tree.map(spread, sums)
 
 
 def loss_per_nat(constants: FitConstants, problem: Problem, value: NeuronScalars) -> NeuronScalars:
@@ -72,18 +118,21 @@ def loss_per_nat(constants: FitConstants, problem: Problem, value: NeuronScalars
 
 
 def evaluate_objective(
-    design: Design, problem: Problem, point: Points, dtype: Any, null: NullModel
+    design: Design, problem: Problem, point: Points, dtype: Any, null: NullModel, neurons: Array | None = None
 ) -> tuple[NeuronScalars, Points, Problem]:
-    """Compute mean loss plus penalty of every neuron at its own point, the gradient, and the problem with the metric there."""
+    """Compute mean loss plus penalty of every neuron at its own point, the gradient, and the problem with the metric there.
+
+    With `neurons` the loss of all others is taken as 0.
+    """
     coef, intercept = problem.coordinates.to_model(point)
     arrays, metric = (coef.astype(dtype), intercept.astype(dtype)), problem.precondition.dispersion
     if metric is None:
-        sums = total(loss_and_gradient, design, problem.objective.model, *arrays)
+        sums = sum_neurons(loss_and_gradient, design, problem.objective.model, neurons, *arrays)
         return *objective_from_sums(sums, problem, coef, problem.bins), problem
     scale = metric.coordinate.to_scale(point)
     problem = replace_dispersion(problem, scale, null)
     model, bins = problem.objective.model, problem.bins
-    (loss, *gradients), *sums = total(loss_and_scale_gradient, design, model, *arrays)
+    (loss, *gradients), *sums = sum_neurons(loss_and_scale_gradient, design, model, neurons, *arrays)
     magnitude = np.maximum(
         np.nan_to_num(np.abs(loss)) / bins, null.mean * np.abs(null.eta)
     )  # of terms that cancel, too
@@ -129,7 +178,7 @@ def _keep_dispersion(
     if metric is None or new is None:
         return problem, state
     point, coordinate = state.accepted.point, new.coordinate
-    accepted = (point == ask(last)).all(1)
+    accepted = (last.status == RUNNING) & (point == ask(last)).all(1)
     kept = np.where(accepted, new.information, metric.information)
     curvature = np.where(accepted, trial.precondition.curvature, problem.precondition.curvature)
     model = problem.objective.model.with_scale(coordinate.to_scale(point))

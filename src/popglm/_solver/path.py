@@ -32,6 +32,11 @@ from popglm._solver.threads import one_thread
 MIN_STRENGTH_RATIO = 1e-3  # smallest strength of a path, relative to that at which all coefficients are 0
 
 
+# Hessians of neurons' own cost each as much as a sixth of the number of features in shares of a pass: with more features than
+# this, they are computed half as often along a path, where few neurons are slow at once.
+MAX_CHEAP_FEATURES = 32
+
+
 def fit_strengths(
     design: Design,
     objective: Objective,
@@ -70,6 +75,7 @@ def _fit_factors(
 ) -> list[Fit]:
     """Fit at every factor; each neuron goes on to the next smaller factor as soon as it is done."""
     factors = np.asarray(factors, float)
+    interval = REFACTOR_INTERVAL * (1 if problem.coordinates.mean.size <= MAX_CHEAP_FEATURES else 2)
     number = np.full(len(state.status), len(factors) - 1)  # of each neuron's factor; -1 after the last
     problem, state = _change_strength(constants, problem, state, objective, factors[number], number >= 0)
     n_before, results = state.n_evaluated, [LastState.from_state(constants, state)] * len(factors)
@@ -86,7 +92,7 @@ def _fit_factors(
         if (number < 0).all():
             break
         n_passes = state.n_evaluated - n_before
-        slow = (state.status == RUNNING) & (n_passes > 0) & (n_passes % REFACTOR_INTERVAL == 0)
+        slow = (state.status == RUNNING) & (n_passes > 0) & (n_passes % interval == 0)
         if slow.any():
             problem = refactor_slow_neurons(design, problem, state, np.flatnonzero(slow))
         problem, state = run_pass(design, constants, problem, state)

@@ -120,6 +120,16 @@ def loss_and_scale_gradient(
     return (loss, residual @ block.X, residual.sum(1)), slope, information
 
 
+@lru_cache
+def of_selected_neurons(f: Callable) -> Callable:
+    """Make the function for `total` that is ``f(block, model, *params)`` of some neurons, to which `params` belong."""
+
+    def sums(block: Block, model: Any, neurons: Any, *params: Any) -> Any:
+        return f(block.select_neurons(neurons), select_neurons(model, neurons), *params)
+
+    return sums
+
+
 def null_model_loss(block: Block, model: Any, intercept: PerNeuron) -> PerNeuron:
     """Loss of each neuron without features."""
     return weighted_sum(block.weight.T, model.loss(null_predictor(block, intercept), block.y.T))
