@@ -214,7 +214,7 @@ def _has_own_profiles(problem: Problem) -> bool:
     """Return whether strengths of several parts differ between neurons, and there is memory for a factor of each."""
     penalty, shape = problem.objective.penalty, np.shape(problem.objective.strength)
     own = len(shape) == 2 and min(shape) > 1 and not penalty.l1_share
-    return own and len(problem.bins) * problem.precondition.factor.size <= MAX_FACTOR_ENTRIES
+    return own and len(problem.bins) * problem.precondition.correlation.size <= MAX_FACTOR_ENTRIES
 
 
 def run_passes(
