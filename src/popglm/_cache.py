@@ -90,7 +90,9 @@ def _as_writable_folder(folder: Any) -> Path:
         raise TypeError(f"`folder` must be the path of a folder, such as 'compiled'; got {folder!r}.")
     text = os.fspath(folder)
     if "://" in text:
-        fix = "Give such an address to JAX: jax.config.update('jax_compilation_cache_dir', address), then popglm.cache()"
+        fix = (
+            "Give such an address to JAX: jax.config.update('jax_compilation_cache_dir', address), then popglm.cache()"
+        )
         raise ValueError(f"`folder` must be a folder of this machine; got {text!r}. {fix}.")
     try:
         path = Path(text).expanduser().resolve()

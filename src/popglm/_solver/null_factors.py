@@ -30,9 +30,9 @@ class NullFactors:
     takes longest, have Cholesky factors at ratios of a grid: the eigenvalues of a solve times the Hessian are within the
     square root of a grid step, :math:`\sqrt 2`, of 1, which is closer than the null model is to the fit.
 
-    They need 8 bytes for each of the (features + 1)^2 entries of a factor: one factor if one strength serves all neurons and
-    their curvature is the same, or if there is no penalty; two for a spectrum; on a grid one for each of its steps from the
-    smallest to the largest ratio, at most 3.2 GB together (or one factor, if that has more: steps are then larger).
+    They keep 8 bytes for each of the (features + 1)^2 entries of a factor: one factor for each ratio, one with a spectrum, and
+    on a grid one for each of its steps from the smallest to the largest ratio, at most 3.2 GB together. Where that is less
+    than the grid needs, its steps become larger, until two factors are left.
     """
 
     def __init__(
