@@ -60,6 +60,7 @@ lab: $(READY) ## open the pages as notebooks in JupyterLab
 
 bench: $(READY) $(PEERS)/.ready ## measure popglm and its peers, for the pages that plot it (two hours, a quiet machine)
 	$(BIN)/python benchmarks/run.py --peers $(PEERS)/bin/python
+	$(BIN)/python benchmarks/builds.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/smooth.py
 	$(BIN)/python benchmarks/calibration.py
@@ -76,7 +77,7 @@ lock: ## renew the lock file (needs uv): one set of versions for Python 3.11 to 
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		--extra notebooks --extra book --extra test --extra lint pyproject.toml --output-file $(LOCK)
-	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	uv pip compile --quiet --universal --python-version 3.12 --fork-strategy fewest --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		benchmarks/requirements.in --output-file benchmarks/requirements.lock
 

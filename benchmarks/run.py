@@ -1,6 +1,11 @@
-"""All benchmarks, tools in turn, each measurement in a process of its own: `make bench`, or `python benchmarks/run.py --help`.
+"""All benchmarks, tools in turn, each measurement in a process of its own: `make bench`, or one part after the other.
 
-The record goes to `src/popglm/data/benchmarks.json`, where the page on performance finds it, in a notebook too.
+    python benchmarks/run.py                              # all parts
+    python benchmarks/run.py fits --rounds 1              # a round takes six minutes; again with --add for more of them
+    python benchmarks/run.py nemos statsmodels            # parts that were not measured stay in the record as they are
+
+The record goes to `src/popglm/data/benchmarks.json`, where the page on performance finds it, in a notebook too; `parts` says
+when each was measured, and on what machine.
 """
 
 import argparse
@@ -9,13 +14,14 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import gap
 import numpy as np
-from data import prepare
+from data import CACHE, prepare
 
 HERE = Path(__file__).parent
 RECORD = HERE.parent / "src/popglm/data/benchmarks.json"
@@ -48,9 +54,9 @@ def merged(records: list[dict]) -> dict:
 def write_record(file: Path, record: dict) -> None:
     """Write a record to a temporary name, and move it."""
     file.parent.mkdir(exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", "utf8")
-    partial.replace(file)
+    whole = file.with_suffix(".partial")
+    whole.write_text(json.dumps(record, indent=1) + "\n", "utf8")
+    whole.replace(file)
 
 
 def machine() -> dict:
@@ -69,93 +75,135 @@ def machine() -> dict:
     }
 
 
+class Run(NamedTuple):
+    """What parts share: settings, the data, and the record as it is, to which they add."""
+
+    args: argparse.Namespace
+    data: Path
+    record: dict
+
+    def ours(self, task, data=None):
+        """Measure popglm."""
+        return measure(sys.executable, HERE / "ours.py", task, "--data", data or self.data, out=self.out(task))
+
+    def peer(self, name, *more, out=None):
+        """Measure a peer."""
+        script = HERE / "peers.py"
+        return measure(self.args.peers, script, name, "--data", self.data, *more, out=self.out(out or name))
+
+    def out(self, name):
+        """File of a record; coefficients are beside it, where other parts find them."""
+        folder = CACHE / f"found-{self.data.name}"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{name}.json"
+
+    def merge(self, records, old):
+        """Medians of these rounds, and with `--add` of those that the record has already."""
+        first = []
+        if self.args.add and old:
+            first = [old | dict(zip(("cold_s", "warm_s"), pair, strict=True)) for pair in
+                     zip(old["cold_s_all"], old["warm_s_all"], strict=True)]  # fmt: skip
+        return merged([*first, *records])
+
+
+def fits(run):
+    """All neurons by popglm, scikit-learn and glum, in turn."""
+    found, old = {}, run.record.get("fit", {})
+    for _ in range(run.args.rounds):
+        for name in OURS:
+            found.setdefault(name, []).append(run.ours(name))
+        for name in () if run.args.only_ours else PEERS:
+            found.setdefault(name, []).append(run.peer(name))
+    return {"fit": add_gaps(run, {name: run.merge(records, old.get(name)) for name, records in found.items()})}
+
+
+def slow_fit(run, name):
+    """All neurons by a peer that takes minutes, once."""
+    return {} if run.args.only_ours else {"fit": add_gaps(run, {name: merged([run.peer(name, *ONCE[name])])})}
+
+
+def calls(run, task):
+    """Features, or one step of `update`, by popglm and NeMoS."""
+    found = {"popglm": run.ours(task)}
+    if not run.args.only_ours:
+        found["nemos"] = run.peer("nemos", "--task", task, out=f"nemos-{task}")
+    return {task: found}
+
+
+def one_neuron(run):
+    """One neuron and few bins, by all."""
+    peers = () if run.args.only_ours else (*PEERS, *ONCE)
+    found = {"popglm": run.ours("one")}
+    return {"one": found | {peer: run.peer(peer, "--task", "one", out=f"{peer}-one") for peer in peers}}
+
+
+def hours(run):
+    """An hour from counts and with X in memory, in turn."""
+    found, data = {}, prepare(50, 6 * run.args.bins, SEED, built=False)
+    for _ in range(run.args.rounds):
+        for task in ("hour", "hour-dense"):
+            found.setdefault(task, []).append(run.ours(task, data))
+    return {task: run.merge(records, run.record.get(task)) for task, records in found.items()}
+
+
+def sparse(run, task):
+    """Fits with an L1 penalty, one strength or ten: popglm in every round, the peers once."""
+    old = run.record.get("sparse", {}).get(task, {})
+    found = {"popglm": run.merge([run.ours(task) for _ in range(run.args.rounds)], old.get("popglm"))}
+    for peer, more in () if run.args.only_ours else SPARSE[task].items():
+        found[peer] = run.peer(peer, "--task", task, *more, out=f"{peer}-{task}")
+    names = {name: run.out(task if name == "popglm" else f"{name}-{task}") for name in found}
+    add_sparse_gaps(found, np.load(run.data / "X.npy", mmap_mode="r"), np.load(run.data / "y.npy"), names.__getitem__)
+    return {
+        "sparse": {task: found},
+        "sparse_run": {"date": time.strftime("%Y-%m-%d"), "machine": machine()},
+    }
+
+
+PARTS = {
+    "fits": fits,
+    "nemos": partial(slow_fit, name="nemos"),
+    "statsmodels": partial(slow_fit, name="statsmodels"),
+    "features": partial(calls, task="features"),
+    "update": partial(calls, task="update"),
+    "one": one_neuron,
+    "windows": lambda run: {"windows": run.ours("windows")},
+    "rate": lambda run: {"rate": run.ours("rate")},
+    "hours": hours,
+    "lasso": partial(sparse, task="lasso"),
+    "path": partial(sparse, task="path"),
+}
+
+
+def joined(old, new, depth=2):
+    """Record with new parts; what they do not have stays, so that a peer that was not measured keeps its numbers."""
+    if not depth:
+        return new
+    both = {key: joined(old[key], new[key], depth - 1) for key in new.keys() & old.keys() if isinstance(new[key], dict)}
+    return old | new | both
+
+
 def main():
-    """Measure everything, and write the record."""
+    """Measure parts, and write the record after each."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all without any")
     ask.add_argument("--peers", type=Path, default=HERE.parent / ".venv-bench/bin/python", help="Python of the peers")
     ask.add_argument("--rounds", type=int, default=3)
+    ask.add_argument("--add", action="store_true", help="take the medians with the rounds that the record has")
     ask.add_argument("--bins", type=int, default=120_000)
     ask.add_argument("--out", type=Path, default=RECORD)
-    ask.add_argument(
-        "--only-ours", action="store_true", help="measure popglm again; keep what the record says of others"
-    )
-    ask.add_argument(
-        "--only-sparse", action="store_true", help="measure the fits with an L1 penalty; keep the rest of the record"
-    )
+    ask.add_argument("--only-ours", action="store_true", help="leave the peers out; the record keeps their numbers")
     args = ask.parse_args()
+    if unknown := set(args.parts) - set(PARTS):
+        ask.error(f"parts must be of {', '.join(PARTS)}; got {', '.join(sorted(unknown))}")
     data = prepare(50, args.bins, SEED)
-    if args.only_sparse:
-        record = json.loads(args.out.read_text("utf8"))
-        write(record | sparse(args, data, record.get("sparse", {})), args.out)
-        return
-    hour = prepare(50, 720_000, SEED, built=False)
-    ours, peers = HERE / "ours.py", HERE / "peers.py"
-    fits, single = {}, {}
-    with tempfile.TemporaryDirectory() as folder:
-        out = lambda name: Path(folder, f"{name}.json")
-        for _ in range(args.rounds):
-            for name in OURS:
-                fits.setdefault(name, []).append(measure(sys.executable, ours, name, "--data", data, out=out(name)))
-            for name in () if args.only_ours else PEERS:
-                fits.setdefault(name, []).append(measure(args.peers, peers, name, "--data", data, out=out(name)))
-        for name, more in () if args.only_ours else ONCE.items():
-            fits[name] = [measure(args.peers, peers, name, "--data", data, *more, out=out(name))]
-        for task in ("features", "update"):
-            single[task] = {"popglm": measure(sys.executable, ours, task, "--data", data, out=out(task))}
-            if not args.only_ours:
-                asked = "nemos", "--task", task
-                single[task]["nemos"] = measure(args.peers, peers, *asked, "--data", data, out=out(f"nemos-{task}"))
-        single["one"] = {"popglm": measure(sys.executable, ours, "one", "--data", data, out=out("one"))}
-        for peer in () if args.only_ours else (*PEERS, *ONCE):
-            single["one"][peer] = measure(
-                args.peers, peers, peer, "--task", "one", "--data", data, out=out(f"{peer}-one")
-            )
-        single["windows"] = measure(sys.executable, ours, "windows", "--data", data, out=out("windows"))
-        single["rate"] = measure(sys.executable, ours, "rate", "--data", data, out=out("rate"))
-        hours = {}
-        for _ in range(args.rounds):
-            for task in ("hour", "hour-dense"):
-                hours.setdefault(task, []).append(measure(sys.executable, ours, task, "--data", hour, out=out(task)))
-        single |= {task: merged(records) for task, records in hours.items()}
-        fits = {name: merged(records) for name, records in fits.items()}
-        add_gaps(fits, data, out)
-    record = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "shape": [50, args.bins, 400],
-        "fit": fits,
-    } | single
-    old = json.loads(args.out.read_text("utf8")) if args.only_ours else {}
-    if args.only_ours:
-        record["fit"] = old["fit"] | fits
-        record |= {task: old[task] | single[task] for task in ("features", "update", "one") if task in old}
-    write(record | sparse(args, data, old.get("sparse", {})), args.out)
-
-
-def write(record, file):
-    """Keep the record, and print what counts."""
-    write_record(file, record)
-    report(record)
-
-
-def sparse(args, data, old) -> dict:
-    """Fits with an L1 penalty, one strength and ten: popglm in every round, the peers once."""
-    X, y = np.load(data / "X.npy", mmap_mode="r"), np.load(data / "y.npy")
-    record = {}
-    for task, others in SPARSE.items():
-        with tempfile.TemporaryDirectory() as folder:
-            out = lambda name: Path(folder, f"{name}.json")
-            rounds = [
-                measure(sys.executable, HERE / "ours.py", task, "--data", data, out=out("popglm"))
-                for _ in range(args.rounds)
-            ]
-            fits = {"popglm": merged(rounds)}
-            for peer, more in () if args.only_ours else others.items():
-                asked = peer, "--task", task, "--data", data, *more
-                fits[peer] = measure(args.peers, HERE / "peers.py", *asked, out=out(peer))
-            add_sparse_gaps(fits, X, y, out)
-        record[task] = old.get(task, {}) | fits if args.only_ours else fits
-    return {"sparse": record, "sparse_run": {"date": time.strftime("%Y-%m-%d"), "machine": machine()}}
+    for name in args.parts or PARTS:
+        record = json.loads(args.out.read_text("utf8")) if args.out.exists() else {}
+        new = PARTS[name](Run(args, data, record))
+        known = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "shape": [50, args.bins, 400]}
+        parts = {"parts": {name: known}}
+        write_record(args.out, joined(record, new | known | parts, 3 if "sparse" in new else 2))
+    report(json.loads(args.out.read_text("utf8")))
 
 
 def add_sparse_gaps(fits, X, y, out):
@@ -175,31 +223,35 @@ def add_sparse_gaps(fits, X, y, out):
             fits[name]["gaps"].append({"strength": strength, "nonzero": float((of["coef"][at] != 0).mean())} | gaps)
 
 
-def add_gaps(fits, data, out):
-    """How far each fit is from the optimum, by one function in float64."""
-    X, y = np.load(data / "X.npy", mmap_mode="r"), np.load(data / "y.npy")
-    found = {name: np.load(out(name).with_suffix(".npz")) for name in fits}
+def add_gaps(run, fits):
+    """Add to each fit how far it is from the optimum, by one function in float64, from what popglm found."""
+    if not run.out("dense").with_suffix(".npz").exists():
+        raise SystemExit("gaps are measured from the fit of popglm: run the part `fits` first.")
+    X, y = np.load(run.data / "X.npy", mmap_mode="r"), np.load(run.data / "y.npy")
+    found = {name: np.load(run.out(name).with_suffix(".npz")) for name in {*fits, "dense"}}
     best = gap.objective(*gap.polish(found["dense"]["coef"], found["dense"]["intercept"], X, y), X, y)
-    for name, fit in found.items():
+    for name in fits:
+        fit = found[name]
         few = fit["intercept"].size
         value = gap.objective(fit["coef"], fit["intercept"], X, y[:, :few])
         fits[name]["gap"] = gap.gaps(value, best[:few], gap.null_objective(y)[:few])
+    return fits
 
 
 def report(record):
     """Print ratios, which are what counts: the machines are noisy."""
-    fits = record["fit"]
+    fits = record.get("fit", {})
     good = [fits[n] for n in ("sklearn", "glum", "nemos") if n in fits and fits[n]["gap"]["of_objective_max"] <= 1e-6]
     print(f"{'':12}{'warm s':>9}{'cold s':>9}{'GB':>7}{'gap':>10}")
     for name, fit in fits.items():
         size, far = fit["peak_bytes"] / 1e9, fit["gap"]["of_objective_max"]
         print(f"{name:12}{fit['warm_s']:9.2f}{fit['cold_s']:9.2f}{size:7.2f}{far:10.1e}  {fit.get('extrapolated', '')}")
-    for key in ("warm_s", "cold_s"):
+    for key in ("warm_s", "cold_s") if good else ():
         print(
             f"{key}: the best peer takes {min(fit[key] for fit in good) / fits['dense'][key]:.0f} times as long as popglm"
         )
     for task in ("features", "update"):
-        pair = record[task]
+        pair = record.get(task, {})
         if "nemos" in pair:
             ratio = pair["nemos"]["warm_s"] / pair["popglm"]["warm_s"]
             print(f"{task}: {pair['popglm']['warm_s'] * 1e3:.2f} ms; NeMoS takes {ratio:.1f} times as long")
@@ -209,19 +261,21 @@ def report(record):
             ratio = fit["warm_s"] / of["popglm"]["warm_s"]
             few = fit.get("extrapolated", "")
             print(f"{task} {name}: {fit['warm_s']:.1f} s warm, {ratio:.0f} times popglm, gap {far:.1e}  {few}")
-    lazy, dense = record["hour"], record["hour-dense"]
-    print(
-        f"an hour: lazy {lazy['warm_s']:.1f} s, {lazy['warm_s'] / dense['warm_s']:.2f} times dense; "
-        f"at most {lazy['peak_bytes'] / 1e9:.2f} GB, dense {dense['peak_bytes'] / 1e9:.2f} GB"
-    )
-    if len(record["one"]) > 1:
+    if "hour" in record:
+        lazy, dense = record["hour"], record["hour-dense"]
+        print(
+            f"an hour: lazy {lazy['warm_s']:.1f} s, {lazy['warm_s'] / dense['warm_s']:.2f} times dense; "
+            f"at most {lazy['peak_bytes'] / 1e9:.2f} GB, dense {dense['peak_bytes'] / 1e9:.2f} GB"
+        )
+    if len(record.get("one", {})) > 1:
         print("one neuron:", ", ".join(f"{name} {fit['warm_s'] * 1e3:.1f} ms" for name, fit in record["one"].items()))
-    windows = record["windows"]
-    print(
-        f"windows of lazy features: {windows['lazy_s'] * 1e3:.1f} ms, of spike times {windows['streamed_s'] * 1e3:.1f} ms; "
-        f"a step on one {windows['warm_s'] * 1e3:.1f} ms"
-    )
-    print(f"share of the matrix rate: {np.median(record['rate']['share']):.0%}")
+    if windows := record.get("windows"):
+        print(
+            f"windows of lazy features: {windows['lazy_s'] * 1e3:.1f} ms, "
+            f"of spike times {windows['streamed_s'] * 1e3:.1f} ms; a step on one {windows['warm_s'] * 1e3:.1f} ms"
+        )
+    if "rate" in record:
+        print(f"share of the matrix rate: {np.median(record['rate']['share']):.0%}")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def check_installed():
     }
     missing = sorted(str(path) for path in files if not (package / path).is_file())
     assert not missing, f"the wheel lacks {', '.join(missing)}"
-    for name in popglm.__all__:
+    for name in popglm._MODULES:
         import_module(f"popglm.{name}")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf8"), re.S)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Generalized linear models of neural populations, fitted by batches or exactly, on JAX.
 
-The public surface is the list below; each module is loaded when it is first used, so that
+The public surface is the lists below; each module is loaded when it is first used, so that
 ``import popglm`` costs next to nothing.
 """
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 __version__ = version("popglm")
-__all__ = [
+_MODULES = [
     "assessment",
     "basis",
     "batching",
@@ -24,11 +24,16 @@ __all__ = [
     "regularizer",
     "simulation",
 ]
+__all__ = [*_MODULES, "cache"]
 
 
 def __getattr__(name):
-    if name in __all__:
+    if name in _MODULES:
         return import_module(f"{__name__}.{name}")
+    if name == "cache":
+        from popglm._cache import cache
+
+        return cache
     from popglm._checks.other_names import ATTRIBUTES
 
     hint = f". Here it is {ATTRIBUTES[name]}" if name in ATTRIBUTES else ""

@@ -19,7 +19,8 @@ MYPY = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["tool"]["mypy"
 
 def public_functions():
     """Yield the functions of all public names, and the methods, properties and constructors of their classes."""
-    for module in map(popglm.__getattr__, popglm.__all__):
+    yield popglm.cache
+    for module in map(popglm.__getattr__, popglm._MODULES):
         for public in (getattr(module, name) for name in module.__all__):
             classes = public.__mro__ if inspect.isclass(public) else ()
             members = (member for one in classes for name, member in vars(one).items() if not is_private(name))

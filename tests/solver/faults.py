@@ -282,4 +282,14 @@ FAULTS = {
         "solver/test_penalties.py",
         "effective_degrees and mask",
     ),
+    "ratio rounded down on the grid of factors": Fault(
+        "_solver/null_factors.py", "np.rint(np.log(", "np.floor(np.log(", "solver/test_null_factors.py", "root_of_two"
+    ),
+    "factors of ratios that no neuron has are kept": Fault(
+        "_solver/null_factors.py",
+        "for at in distinct.tolist() if at in self._cholesky}",
+        "for at in self._cholesky}",
+        "solver/test_null_factors.py",
+        "bytes",
+    ),
 }

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from samples import sample_cases
+from samples import Rows, sample_cases
 from sklearn.linear_model import PoissonRegressor
 
 from popglm import observation_models
+from popglm._checks.progress import PASS_WATCHER
 from popglm._design.design import Design, MatrixRows
 from popglm._design.sizes import SIZES
 from popglm._design.total import total
@@ -268,6 +269,8 @@ def test_progress_moves_while_neurons_run(data, monkeypatch):
     shown = []
 
     class Bar:
+        n = 0.0
+
         def __enter__(self):
             return self
 
@@ -280,3 +283,21 @@ def test_progress_moves_while_neurons_run(data, monkeypatch):
     monkeypatch.setattr("popglm._solver.exact.open_bar", lambda *args, **options: Bar())
     PopulationGLM().fit(*data, progress=True)
     assert shown[0] < 0.5 and shown[-1] == 3 and len({round(n, 3) for n in shown}) >= 4
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["in memory", "streamed"])
+def test_progress_moves_within_a_pass(data, monkeypatch, streamed):
+    """The text of the bar, from the first pass on, which no report has followed yet; afterwards nobody watches."""
+    texts = []
+    monkeypatch.setattr("popglm._checks.progress.SECONDS_BETWEEN_SHARES", 0)
+    monkeypatch.setattr("tqdm.auto.tqdm.set_postfix_str", lambda self, text: texts.append(text))
+    monkeypatch.setattr(SIZES, "block_rows", 64)
+    monkeypatch.setattr(SIZES, "chunk_blocks", 2)
+    X, y = (Rows(a) for a in data) if streamed else data
+    PopulationGLM().fit(X, y, progress=True)
+    n_chunks = -(-len(data[0]) // 128)
+    shares = [f"{128 * i / len(data[0]):.0%} of a pass" for i in range(n_chunks)]
+    assert n_chunks >= 4 and texts[:n_chunks] == shares
+    after = texts.index("0/3 neurons done, 1 passes")
+    assert texts[after + 1 : after + 1 + n_chunks] == [f"{texts[after]}, {share}" for share in shares]
+    assert PASS_WATCHER.get() is None

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from popglm._checks.arrays import require_valid_bins
+from popglm._checks.progress import watch_pass
 from popglm._design.arrays import empty_aligned
 from popglm._design.blocks import Chunk
 from popglm._design.design import Design
@@ -36,8 +37,8 @@ def total(f: Callable, design: Iterable[tuple[int, Chunk]], *args: Any) -> Any:
     This is the one place where devices and processes share the rows (`popglm.parallel`). Whoever sums a chunk, chunks are added
     in the order of rows.
     """
-    sums = None
-    for new in in_order_of_rows(_sums_of_chunks(f, design, args), partial(describe_sum, f, args)):
+    sums, chunks = None, watch_pass(design, getattr(design, "length", None))
+    for new in in_order_of_rows(_sums_of_chunks(f, chunks, args), partial(describe_sum, f, args)):
         sums = _add_sums(sums, new)
     require_valid_bins(sums is not None)
     return sums

@@ -216,8 +216,10 @@ def row_dot(a: Float[Array, "... coordinates"], b: Float[Array, "... coordinates
 
 def _push(pairs: Array, new: Array, keep: Bool[Array, " neurons"]) -> Array:
     """Put a new pair in front of the history of the neurons that keep it."""
-    shifted = np.concatenate([new[None], pairs[:-1]])
-    return np.where(keep.reshape(-1, *[1] * (new.ndim - 1)), shifted, pairs)
+    out = np.empty_like(pairs)
+    out[0], out[1:] = new, pairs[:-1]
+    out[:, ~keep] = pairs[:, ~keep]
+    return out
 
 
 def inverse_hessian_product(gradient: Points, history: History, precondition: Any) -> Points:

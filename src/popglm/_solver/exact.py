@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
 from popglm._checks.arrays import require_valid_bins
-from popglm._checks.progress import open_bar
+from popglm._checks.progress import open_bar, show_passes
 from popglm._design.arrays import as_divisor, machine_epsilon
 from popglm._design.design import Design
 from popglm._design.total import total
@@ -92,12 +92,14 @@ def neuron_progress_bar(n_neurons: int, show: bool) -> Iterator[Callable | None]
     """Show a progress bar; yield the function that updates it, None if not `show`.
 
     Each neuron counts by the way it has gone, in decades of the gain that is left; along a path, each fit is a share of it.
+    Within a pass, the text says how far that has come.
     """
     if not show:
         yield None
         return
     largest = np.zeros(n_neurons)
-    with open_bar(n_neurons, "neuron", bar_format="{l_bar}{bar}| {postfix} [{elapsed}<{remaining}]") as bar:
+    layout = "{l_bar}{bar}| {postfix} [{elapsed}<{remaining}]"
+    with open_bar(n_neurons, "neuron", bar_format=layout) as bar, show_passes(bar) as set_text:
 
         def report(state: SolverState, share_done: Array | float = 0.0, share: float = 1.0) -> None:
             nonlocal largest
@@ -105,7 +107,7 @@ def neuron_progress_bar(n_neurons: int, show: bool) -> Iterator[Callable | None]
             largest = np.maximum(largest, np.where(done, 0, left))
             way = np.log10(np.maximum(largest, left) / left) / GAIN_DECADES
             bar.n = float(np.where(done, 1, share_done + share * np.minimum(way, MAX_RUNNING_SHARE)).sum())
-            bar.set_postfix_str(f"{done.sum()}/{n_neurons} neurons done, {int(state.n_evaluated.max())} passes")
+            set_text(f"{done.sum()}/{n_neurons} neurons done, {int(state.n_evaluated.max())} passes")
 
         yield report
 
@@ -214,7 +216,7 @@ def _has_own_profiles(problem: Problem) -> bool:
     """Return whether strengths of several parts differ between neurons, and there is memory for a factor of each."""
     penalty, shape = problem.objective.penalty, np.shape(problem.objective.strength)
     own = len(shape) == 2 and min(shape) > 1 and not penalty.l1_share
-    return own and len(problem.bins) * problem.precondition.factor.size <= MAX_FACTOR_ENTRIES
+    return own and len(problem.bins) * problem.precondition.correlation.size <= MAX_FACTOR_ENTRIES
 
 
 def run_passes(

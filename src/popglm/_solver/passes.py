@@ -205,7 +205,7 @@ def refactor_slow_neurons(design: Design, problem: Problem, state: SolverState, 
     mean, sd = (np.asarray(a, dtype) for a in problem.coordinates)
     model, f = problem.objective.model, curved_row_hessians(n_rows)
     for group in np.array_split(running, -(-len(running) // HESSIANS_PER_PASS)):
-        if len({*own_factors, *hessians, *group}) * precondition.factor.size > MAX_FACTOR_ENTRIES:
+        if len({*own_factors, *hessians, *group}) * precondition.correlation.size > MAX_FACTOR_ENTRIES:
             break
         neurons = np.resize(group, HESSIANS_PER_PASS)  # always of one length, for one compilation
         sums = total(f, design, model, neurons, coef[neurons], intercept[neurons], mean, sd)

@@ -17,6 +17,7 @@ from popglm._solver.active_set import minimise_quadratic
 from popglm._solver.ask_tell import History, NeuronScalars, Points, inverse_hessian_product, row_dot
 from popglm._solver.dispersion import DispersionMetric
 from popglm._solver.hessian import HESSIAN_JITTER, BFGSHessian, InitialHessian
+from popglm._solver.null_factors import NullFactors, cholesky, max_eigenvalue
 from popglm._solver.problem import Objective
 from popglm._solver.proximal import GroupNorms
 from popglm._sums.losses import loss_curvature
@@ -57,7 +58,6 @@ class PenaltyTerms(NamedTuple):
 
     hessian: Float[Array, "coordinates coordinates"]
     strength: NeuronScalars  # factor of the Hessian for each neuron
-    spectrum: Float[Array, " coordinates"]  # of the Hessian, where the correlation is the identity
     group_norms: GroupNorms | None
 
 
@@ -65,14 +65,13 @@ class Preconditioner(NamedTuple):
     r"""Inverse of each neuron's Hessian under the null model, :math:`(c_n C + r_n D)^{-1}`, or of the neuron's own Hessian.
 
     c is the neuron's curvature, C the correlation of the features, D the Hessian of the penalty, r its strength for the
-    neuron. With :math:`C = L L^\top` and the spectrum :math:`L^{-1} D L^{-\top} = Q M Q^\top`, one factor
-    :math:`R = L^{-\top} Q` serves every neuron: :math:`R\,(c_n + r_n M)^{-1} R^\top`. `own_factors` are Cholesky factors of
-    own Hessians, by neuron. With a `dispersion`, points have its coordinate as a last column.
+    neuron. `null_factors` solves with these; `own_factors` are Cholesky factors of own Hessians, by neuron. With a
+    `dispersion`, points have its coordinate as a last column.
     """
 
     correlation: Float[Array, "coordinates coordinates"]
     max_eigenvalue: float  # of the correlation; 0 for a smooth penalty, which does not need it
-    factor: Float[Array, "coordinates coordinates"]
+    null_factors: NullFactors
     penalty: PenaltyTerms
     curvature: NeuronScalars
     mask: Float[Array, "neurons coordinates"]
@@ -83,8 +82,7 @@ class Preconditioner(NamedTuple):
         if self.dispersion is not None:
             out = self._replace(dispersion=None)(q[:, :-1])
             return np.column_stack([out, q[:, -1] / self.dispersion.information])
-        spread = self.curvature[:, None] + self.penalty.strength[:, None] * self.penalty.spectrum
-        out = ((self.mask * q) @ self.factor / spread) @ self.factor.T
+        out = self.null_factors.solve(self.mask * q, self.curvature, self.penalty.strength)
         for neuron, lower in self.own_factors.items():
             out[neuron] = scipy.linalg.cho_solve((lower, True), self.mask[neuron] * q[neuron], check_finite=False)
         return self.mask * out
@@ -159,15 +157,11 @@ class Preconditioner(NamedTuple):
         n, last = len(correlation), len(correlation) + 1
         matrix, hessian = np.eye(last), np.zeros((last, last))
         matrix[:n, :n], hessian[:n, :n] = correlation, penalty_hessian
-        factor, spectrum = _inverse_factor(matrix, HESSIAN_JITTER), np.zeros(last)
-        if hessian.any():
-            spectrum, rotation = np.linalg.eigh(factor.T @ hessian @ factor)
-            factor, spectrum = factor @ rotation, np.maximum(spectrum, 0)
         return cls(
             correlation=matrix,
-            max_eigenvalue=0.0 if group_norms is None else float(np.linalg.eigvalsh(matrix)[-1]),
-            factor=factor,
-            penalty=PenaltyTerms(hessian=hessian, strength=strength, spectrum=spectrum, group_norms=group_norms),
+            max_eigenvalue=0.0 if group_norms is None else max_eigenvalue(matrix),
+            null_factors=NullFactors(matrix, hessian),
+            penalty=PenaltyTerms(hessian=hessian, strength=strength, group_norms=group_norms),
             curvature=curvature,
             mask=np.concatenate([mask, np.ones((len(mask), 1))], 1),
             own_factors={},
@@ -175,29 +169,25 @@ class Preconditioner(NamedTuple):
 
     def to_tuple(self) -> tuple:
         """Flat tuple, as files hold it."""
-        hessian, strength, spectrum, group_norms = self.penalty
-        shared = self.correlation, hessian, strength, self.factor, spectrum
+        hessian, strength, group_norms = self.penalty
+        no_factor = np.zeros((0, 0)), np.zeros(0)  # until version 0.1.0 files had it; it follows from the rest
+        shared = self.correlation, hessian, strength, *no_factor
         return *shared, self.curvature, self.mask, self.own_factors, group_norms, self.max_eigenvalue
 
     @classmethod
     def from_tuple(cls, values: tuple) -> "Preconditioner":
         """Build from the flat tuple of a file."""
-        correlation, hessian, strength, factor, spectrum, curvature, mask, own_factors, norms, max_eigenvalue = values
+        correlation, hessian, strength, _, _, curvature, mask, own_factors, norms, max_eigenvalue = values
         group_norms = None if norms is None else GroupNorms(*norms)
         return cls(
             correlation=correlation,
             max_eigenvalue=max_eigenvalue,
-            factor=factor,
-            penalty=PenaltyTerms(hessian=hessian, strength=strength, spectrum=spectrum, group_norms=group_norms),
+            null_factors=NullFactors(correlation, hessian),
+            penalty=PenaltyTerms(hessian=hessian, strength=strength, group_norms=group_norms),
             curvature=curvature,
             mask=mask,
             own_factors=own_factors,
         )
-
-    def shares_of_penalty(self) -> Float[Array, "neurons coordinates"]:
-        """Share of the penalty in each neuron's Hessian, along the columns of the factor."""
-        penalty, loss = self.penalty.strength[:, None] * self.penalty.spectrum, self.curvature[:, None]
-        return np.where(penalty > 0, penalty / np.where(penalty > 0, loss + penalty, 1), 0)
 
     def with_own_hessians(self, hessians: dict, penalty_hessian: Callable) -> "Preconditioner":
         """Add factors of these neurons' own Hessians of the loss, plus that of their penalty, within the mask."""
@@ -206,7 +196,7 @@ class Preconditioner(NamedTuple):
             mask = self.mask[neuron]
             matrix = np.outer(mask, mask) * (hessian + penalty_hessian(neuron)) + np.diag(1 - mask)
             jitter = HESSIAN_JITTER * (np.mean(np.diag(hessian)) + self.curvature[neuron])
-            factors[neuron] = _cholesky(matrix, jitter)
+            factors[neuron] = cholesky(matrix.copy, jitter)
         return self._replace(own_factors=self.own_factors | factors)
 
     def without_own_factors(self, neuron_mask: Bool[Array, " neurons"]) -> "Preconditioner":
@@ -242,7 +232,8 @@ class Problem(NamedTuple):
         if penalty.l1_share or not strength.any():
             return np.zeros(len(self.bins))
         if self.precondition.mask.all() and (strength.ndim < 2 or min(strength.shape) == 1):
-            return self.precondition.shares_of_penalty().sum(1)
+            terms = self.precondition
+            return terms.null_factors.penalised_df(terms.curvature, terms.penalty.strength)
         return np.array([self._penalised_df_of_neuron(n) for n in range(len(self.bins))])
 
     def _penalised_df_of_neuron(self, neuron: int) -> float:
@@ -290,27 +281,32 @@ def prepare_problem(
     penalty.check(objective.strength, n_features, n_neurons)
     group_sizes = penalty.groups(n_features) if penalty.l1_share else np.ones(n_features, int)
     sd = _coordinate_sd(np.diag(covariance), varying, group_sizes)
-    correlation = np.where(np.outer(varying, varying), covariance / np.outer(sd, sd), 0)
-    correlation = correlation + ridge * np.eye(len(sd))
+    scale = np.outer(sd, sd)
+    correlation = np.divide(
+        covariance, scale, out=covariance
+    )  # in place: each of these matrices may be half a gigabyte
+    correlation[~varying] = correlation[:, ~varying] = 0
+    np.einsum("ii->i", correlation)[:] += ridge
     curvature = np.asarray(loss_curvature(objective.model, null_eta, mean_count), float)
     profile, strength, group_norms = _split_strength(objective, sd, n_neurons)
-    hessian = penalty.hessian(profile, n_features) / np.outer(sd, sd)
+    hessian = penalty.hessian(profile, n_features) / scale
     # A penalty ties the coefficient of a column without variation, such as a function that was never visited, to others.
-    tied = np.abs(hessian - np.diag(np.diag(hessian))).any(0) & np.all(objective.strength > 0)
+    tied = (np.count_nonzero(hessian, axis=0) > (np.diag(hessian) != 0)) & np.all(objective.strength > 0)
     varying = varying | tied
     # Coefficients that the penalty makes unique are not collinear.
-    unique = penalty.hessian(_is_penalised(objective.strength), n_features) / np.outer(sd, sd)
-    unique = unique / _typical(np.diag(unique))
+    unique = np.divide(penalty.hessian(_is_penalised(objective.strength), n_features), scale, out=scale)
+    unique /= _typical(np.diag(unique))
     if group_norms is not None:
-        unique = unique + np.diag(np.repeat((group_norms.cost > 0).all(0), group_norms.sizes)[:-1])
+        np.einsum("ii->i", unique)[:] += np.repeat((group_norms.cost > 0).all(0), group_norms.sizes)[:-1]
     precondition = Preconditioner.from_correlation(
         correlation, hessian, strength, curvature, mask * varying, group_norms
     )
     active, unclear = varying & (np.asarray(mask) > 0).any(0), varying & unclear_features(moments, eps)
-    correlation = np.where(unclear[:, None] == unclear, correlation, 0)  # between them it is round-off
+    if unclear.any():
+        correlation = np.where(unclear[:, None] == unclear, correlation, 0)  # between them it is round-off
     return PreparedProblem(
         problem=Problem(objective, bins, Coordinates(center, sd), precondition),
-        rank=Rank.from_correlation(_with_unit_diagonal(correlation + unique), active, tol),
+        rank=Rank.from_correlation(_with_unit_diagonal(np.add(correlation, unique, out=unique)), active, tol),
         constant=constant_features(moments, varying),
         unclear=np.flatnonzero(unclear),
     )
@@ -378,23 +374,3 @@ def _coordinate_sd(
     starts = np.cumsum(sizes) - sizes
     summed, n = (np.add.reduceat(a, starts) for a in (np.where(varying, variance, 0), varying.astype(int)))
     return np.sqrt(np.repeat(np.where(n > 0, summed / np.maximum(n, 1), 1), sizes))
-
-
-def _inverse_factor(
-    matrix: Float[Array, "coordinates coordinates"], jitter: float
-) -> Float[Array, "coordinates coordinates"]:
-    """Factor R with R R' the inverse of the matrix plus `jitter` on its diagonal."""
-    return scipy.linalg.solve_triangular(_cholesky(matrix, jitter), np.eye(len(matrix)), lower=True).T
-
-
-def _cholesky(
-    matrix: Float[Array, "coordinates coordinates"], jitter: float
-) -> Float[Array, "coordinates coordinates"]:
-    """Lower Cholesky factor of the matrix plus `jitter` on its diagonal."""
-    # Sums in single precision over thousands of collinear columns may need more jitter.
-    for multiple in (1, 10, 100):
-        try:
-            return np.linalg.cholesky(matrix + multiple * jitter * np.eye(len(matrix)))
-        except np.linalg.LinAlgError:
-            continue
-    return np.linalg.cholesky(matrix + 1000 * jitter * np.eye(len(matrix)))

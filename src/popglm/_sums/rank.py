@@ -80,7 +80,8 @@ def central_moments(
     """
     n, first, gram = moments
     mean = first / n
-    covariance = gram / n - np.outer(mean, mean)
+    covariance = gram / n
+    covariance -= np.outer(mean, mean)
     variance, power = np.diag(covariance), np.diag(gram) / n
     varying, clear = variance > ROUND_OFF_EPSILONS * eps * power, variance > CLEAR_EPSILONS * eps * power
     return mean, covariance, varying, CLEAR_EPSILONS * eps * max(1.0, (power[clear] / variance[clear]).max(initial=0))
@@ -88,6 +89,6 @@ def central_moments(
 
 def unclear_features(moments: tuple, eps: float) -> Bool[np.ndarray, " features"]:
     """Mark the features that are not 0 and vary by hardly more than round-off of the sums: constant ones are among them."""
-    _, covariance, _, _ = central_moments(moments, eps)
-    power = np.diag(moments[2]) / moments[0]
-    return (power > 0) & (np.diag(covariance) <= CLEAR_EPSILONS * eps * power)
+    n, first, gram = moments
+    power = np.diag(gram) / n
+    return (power > 0) & (power - (first / n) ** 2 <= CLEAR_EPSILONS * eps * power)

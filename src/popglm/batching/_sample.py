@@ -197,7 +197,7 @@ def with_sampled_hessians(problem: Problem, sample: Sample, params, ridge) -> Pr
     `ridge` is added to the diagonal, relative to the curvature.
     """
     precondition, n_features = problem.precondition, problem.coordinates.mean.size
-    if len(precondition.mask) * precondition.factor.size > MAX_FACTOR_ENTRIES:
+    if len(precondition.mask) * precondition.correlation.size > MAX_FACTOR_ENTRIES:
         return problem
     hessians, n_bins = sample.hessians(problem.objective.model, *params, problem.coordinates)  # type: ignore[call-arg]
     trust, diagonal = n_bins / (n_bins + TRUSTED_ROWS_PER_FEATURE * n_features), ridge * np.eye(n_features + 1)

@@ -6,7 +6,7 @@ import numpy as np
 
 from popglm._checks.arrays import find_ranges, require_constant
 from popglm._checks.names import names_of
-from popglm._checks.progress import open_bar
+from popglm._checks.progress import open_bar, show_passes
 from popglm._checks.values import require_flag
 from popglm._design.centering import center_y, shift_intercept
 from popglm._design.design import Design
@@ -96,7 +96,7 @@ def _count_of_neurons(n_neurons: int, show: bool):
     if not show:
         yield None
         return
-    with open_bar(n_neurons, "neuron") as bar:
+    with open_bar(n_neurons, "neuron") as bar, show_passes(bar):
         yield lambda n: bar.update(n - bar.n)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from popglm._checks.arrays import as_finite_array, require_increasing
 from popglm._checks.models import require_estimator
-from popglm._checks.progress import open_bar
+from popglm._checks.progress import open_bar, show_passes
 from popglm._checks.values import as_positive_integer, require_flag
 from popglm._design.arrays import as_divisor
 from popglm._design.centering import center_y
@@ -369,5 +369,5 @@ def _fit_bar(n_fits: int, show: bool) -> Iterator[Callable]:
     if not show:
         yield lambda: None
         return
-    with open_bar(n_fits, "fit") as bar:
+    with open_bar(n_fits, "fit") as bar, show_passes(bar):
         yield bar.update

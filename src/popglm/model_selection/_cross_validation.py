@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 
 from popglm._checks.models import require_estimator
-from popglm._checks.progress import open_bar
+from popglm._checks.progress import open_bar, show_passes
 from popglm._checks.values import require_flag, require_option
 from popglm._design.arrays import as_divisor, as_whole
 from popglm._design.centering import center_y
@@ -251,7 +251,7 @@ def _show_folds(pairs, show):
     if not show:
         yield from pairs
         return
-    with open_bar(len(pairs) + 1, "path", initial=1) as bar:
+    with open_bar(len(pairs) + 1, "path", initial=1) as bar, show_passes(bar):
         for pair in pairs:
             yield pair
             bar.update()
