@@ -282,9 +282,8 @@ def prepare_problem(
     group_sizes = penalty.groups(n_features) if penalty.l1_share else np.ones(n_features, int)
     sd = _coordinate_sd(np.diag(covariance), varying, group_sizes)
     scale = np.outer(sd, sd)
-    correlation = np.divide(
-        covariance, scale, out=covariance
-    )  # in place: each of these matrices may be half a gigabyte
+    # In place from here: each of these matrices may be half a gigabyte.
+    correlation = np.divide(covariance, scale, out=covariance)
     correlation[~varying] = correlation[:, ~varying] = 0
     np.einsum("ii->i", correlation)[:] += ridge
     curvature = np.asarray(loss_curvature(objective.model, null_eta, mean_count), float)
