@@ -31,7 +31,7 @@ def __getattr__(name):
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
     if name == "cache":
-        from popglm._cache import cache
+        from popglm._files.cache import cache
 
         return cache
     from popglm._checks.other_names import ATTRIBUTES

@@ -11,7 +11,7 @@ import pytest
 from messages import SOURCE, assert_refused
 
 import popglm
-from popglm import _cache
+from popglm._files.cache import _user_cache_folder
 
 FIT = """
 import sys, json, jax
@@ -81,7 +81,7 @@ def test_the_folder_of_each_system(monkeypatch, tmp_path, platform, end):
     monkeypatch.setattr(sys, "platform", platform)
     for name, value in {"XDG_CACHE_HOME": "caches", "LOCALAPPDATA": "local", "HOME": "."}.items():
         monkeypatch.setenv(name, str(tmp_path / value))
-    assert _cache._user_cache_folder().as_posix().endswith(end)
+    assert _user_cache_folder().as_posix().endswith(end)
 
 
 @pytest.mark.parametrize("folder, error, message", [

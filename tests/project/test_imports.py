@@ -88,7 +88,6 @@ def test_a_public_module_shows_its_public_names_and_no_others(module):
 RULE = """
     _public            _checks
     _types
-    _cache
     _pynapple
     parallel
     _checks            _pynapple parallel
