@@ -14,7 +14,13 @@ HEAD = (ROOT / "tests/canaries/passes.md").read_text("utf8").split("\n# ")[0]
 END_OF_KERNEL = re.compile(
     r"^ERROR:tornado\.general:Uncaught exception in ZMQStream callback\nTraceback.*\n", re.MULTILINE
 )
-ELSEWHERE = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "READTHEDOCS_OUTPUT", "READTHEDOCS_GIT_CLONE_URL")
+ELSEWHERE = (
+    "GITHUB_SERVER_URL",
+    "GITHUB_REPOSITORY",
+    "READTHEDOCS_OUTPUT",
+    "READTHEDOCS_GIT_CLONE_URL",
+    "READTHEDOCS_CANONICAL_URL",
+)
 
 
 @dataclass

@@ -19,8 +19,20 @@ def repository(env):
     return f"https://{found[1]}/{found[2]}", branch
 
 
+def book_address(env):
+    """Return where the built book is going to stand, or nothing if the environment does not tell."""
+    owner, _, name = env.get("GITHUB_REPOSITORY", "").partition("/")
+    pages = (
+        f"https://{owner.lower()}.github.io/{name}/"
+        if env.get("GITHUB_SERVER_URL") == "https://github.com" and name
+        else ""
+    )
+    return env.get("READTHEDOCS_CANONICAL_URL", pages)
+
+
 def set_buttons(app, config):
-    """Set the theme's options, replacing Jupyter Book's own address."""
+    """Set the theme's options, replacing Jupyter Book's own address, and the address of the book itself."""
+    config.html_baseurl = config.html_baseurl or book_address(os.environ)
     options = config.html_theme_options
     for key in ("repository_url", "repository_branch", "path_to_docs", "launch_buttons"):
         options.pop(key, None)
