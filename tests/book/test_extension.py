@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from builds import Build, build, write_page
 from nbclient import NotebookClient
-from popglm_book.buttons import repository
+from popglm_book.buttons import book_address, repository
 from popglm_book.kernel import kernel_environment
 
 THUMBNAIL = "_static/thumbnails/part/figure.svg"
@@ -173,6 +173,14 @@ def test_mistakes_fail_the_build(small_book, tmp_path):
 def test_repository(environment, expected):
     """Trap 12: the address comes from the environment, or is unknown."""
     assert repository(environment) == expected
+
+
+def test_book_address():
+    """The address comes from the environment, or is unknown, and then links are relative."""
+    github = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "Someone/book"}
+    assert book_address({}) == ""
+    assert book_address(github) == "https://someone.github.io/book/"
+    assert book_address(github | {"READTHEDOCS_CANONICAL_URL": "https://example.org/"}) == "https://example.org/"
 
 
 def test_buttons(first, small_book, tmp_path):
