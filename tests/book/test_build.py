@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
 from builds import ROOT, build
@@ -62,6 +63,23 @@ def test_download_has_outputs(first, readthedocs, page):
         notebook = nbformat.read(file, 4)
         nbformat.validate(notebook)
         assert any(cell.get("outputs") for cell in notebook.cells)
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.stem)
+def test_download_is_plain_and_its_links_lead_to_pages(first, page):
+    """Nothing of MyST is left; the code is that of the page; a link has its page, and the place on it."""
+    file = first.html / "_sources" / page.relative_to(ROOT).with_suffix(".ipynb")
+    cells = nbformat.read(file, 4).cells
+    code = [cell.source for cell in jupytext.reads(page.read_text("utf8"), "md:myst").cells if cell.cell_type == "code"]
+    assert [cell.source for cell in cells if cell.cell_type == "code"] == code
+    for cell in (cell for cell in cells if cell.cell_type == "markdown"):
+        text = re.sub(r"^```.*?^```$|(`+).+?\1|(\$+)[^$]+\2", "", cell.source, flags=re.MULTILINE | re.DOTALL)
+        assert not re.search(r"^:::|^\([\w-]+\)=|^\+\+\+|\{[\w:-]+\}", text, re.MULTILINE), text
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            if not link.startswith("http"):
+                target, _, place = link.partition("#")
+                html = (file.parent / target).read_text("utf8")
+                assert not place or f'id="{place}"' in html, link
 
 
 def test_every_public_name_is_documented(first):

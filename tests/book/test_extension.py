@@ -13,9 +13,8 @@ import nbformat
 import pytest
 from builds import Build, build, write_page
 from nbclient import NotebookClient
-from popglm_book.buttons import repository
+from popglm_book.buttons import book_address, repository
 from popglm_book.kernel import kernel_environment
-from popglm_book.moved import site_path
 
 THUMBNAIL = "_static/thumbnails/part/figure.svg"
 MEETING = """import time
@@ -177,6 +176,14 @@ def test_repository(environment, expected):
     assert repository(environment) == expected
 
 
+def test_book_address():
+    """The address comes from the environment, or is unknown, and then links are relative."""
+    github = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "Someone/book"}
+    assert book_address({}) == ""
+    assert book_address(github) == "https://someone.github.io/book/"
+    assert book_address(github | {"READTHEDOCS_CANONICAL_URL": "https://example.org/"}) == "https://example.org/"
+
+
 def test_no_buttons_where_the_address_is_unknown(first):
     """Trap 12: none, and no foreign address."""
     page = (first.html / "book/part/figure.html").read_text()
@@ -249,14 +256,16 @@ def test_all_links_of_the_page_not_found_hold_everywhere(first, known):
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({}, "/"),
-        ({"GITHUB_REPOSITORY": "a/b"}, "/b/"),
-        ({"GITHUB_REPOSITORY": "Lab/lab.github.io"}, "/"),
-        ({"READTHEDOCS_CANONICAL_URL": "https://x.readthedocs.io/en/latest/"}, "/en/latest/"),
+        ({}, ""),
+        ({"GITHUB_REPOSITORY": "a/b", "GITHUB_SERVER_URL": "https://github.com"}, "https://a.github.io/b/"),
+        ({"GITHUB_REPOSITORY": "Lab/lab.github.io", "GITHUB_SERVER_URL": "https://github.com"}, "https://lab.github.io/"),
+        ({"GITHUB_REPOSITORY": "a/b", "GITHUB_SERVER_URL": "https://git.example.org"}, ""),
+        ({"READTHEDOCS_CANONICAL_URL": "https://x.readthedocs.io/en/latest/"}, "https://x.readthedocs.io/en/latest/"),
     ],
 )
-def test_path_of_the_site(environment, expected):
-    assert site_path(environment) == expected
+def test_book_address(environment, expected):
+    """From the environment; unknown, links are relative."""
+    assert book_address(environment) == expected
 
 
 def test_pages_show_the_version(first):

@@ -1,9 +1,9 @@
 """What this book adds to Jupyter Book, one idea per file.
 
 kernel: how pages run, and when a cached run is still valid. execution: several run at once. thumbnails and gallery:
-figures of pages on the first page. downloads: notebooks with outputs. buttons: edit and launch. used_on: pages that use a
-public name. parameters: arguments as tables, with types and shapes. html: what others write, mended. moved: addresses
-without a page.
+figures of pages on the first page. downloads: notebooks with outputs; markdown: their text. buttons: edit and launch, and
+the book's address. used_on: pages that use a public name. parameters: arguments as tables, with types and shapes. html:
+what others write, mended. moved: addresses without a page.
 """
 
 import os

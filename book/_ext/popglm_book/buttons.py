@@ -27,8 +27,20 @@ def repository(env):
     return f"https://{found[1]}/{found[2]}", branch
 
 
+def book_address(env):
+    """Return where the built book is going to stand, on Read the Docs or GitHub's pages; nothing if that is not known."""
+    if "READTHEDOCS_CANONICAL_URL" in env:
+        return env["READTHEDOCS_CANONICAL_URL"]
+    if env.get("GITHUB_SERVER_URL") != "https://github.com" or "/" not in env.get("GITHUB_REPOSITORY", ""):
+        return ""
+    owner, name = env["GITHUB_REPOSITORY"].split("/")
+    site = f"{owner.lower()}.github.io"
+    return f"https://{site}/" if name.lower() == site else f"https://{site}/{name}/"
+
+
 def set_buttons(app, config):
-    """Set the theme's options, replacing Jupyter Book's own address."""
+    """Set the theme's options, replacing Jupyter Book's own address, and the address of the book itself."""
+    config.html_baseurl = config.html_baseurl or book_address(os.environ)
     options = config.html_theme_options
     for key in ("repository_url", "repository_branch", "path_to_docs", "launch_buttons"):
         options.pop(key, None)

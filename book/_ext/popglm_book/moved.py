@@ -1,6 +1,5 @@
 """Addresses that no page has: those of pages that moved lead on, all others to a page that says so."""
 
-import os
 import re
 from html import escape
 from pathlib import Path
@@ -61,17 +60,10 @@ def not_found(app):
     yield "404", {"title": "Page not found", "body": body}, "page.html"
 
 
-def site_path(env):
-    """Return the path below which the site is served: on Read the Docs, on GitHub's pages, or else at the root."""
-    if "READTHEDOCS_CANONICAL_URL" in env:
-        return urlsplit(env["READTHEDOCS_CANONICAL_URL"]).path or "/"
-    owner, _, name = env.get("GITHUB_REPOSITORY", "").partition("/")
-    return f"/{name}/" if name and name.lower() != f"{owner}.github.io".lower() else "/"
-
-
 def set_root(app, exception):
     """Make links of the page independent of the address at which it is shown."""
     file = Path(app.outdir, "404.html")
     if exception is None and app.builder.format == "html":
-        text = LINK.sub(lambda found: found[1] + site_path(os.environ), file.read_text("utf8"))
+        root = urlsplit(app.config.html_baseurl).path or "/"
+        text = LINK.sub(lambda found: found[1] + root, file.read_text("utf8"))
         file.write_text(text, "utf8")
