@@ -258,7 +258,10 @@ def test_all_links_of_the_page_not_found_hold_everywhere(first, known):
     [
         ({}, ""),
         ({"GITHUB_REPOSITORY": "a/b", "GITHUB_SERVER_URL": "https://github.com"}, "https://a.github.io/b/"),
-        ({"GITHUB_REPOSITORY": "Lab/lab.github.io", "GITHUB_SERVER_URL": "https://github.com"}, "https://lab.github.io/"),
+        (
+            {"GITHUB_REPOSITORY": "Lab/lab.github.io", "GITHUB_SERVER_URL": "https://github.com"},
+            "https://lab.github.io/",
+        ),
         ({"GITHUB_REPOSITORY": "a/b", "GITHUB_SERVER_URL": "https://git.example.org"}, ""),
         ({"READTHEDOCS_CANONICAL_URL": "https://x.readthedocs.io/en/latest/"}, "https://x.readthedocs.io/en/latest/"),
     ],
