@@ -176,14 +176,6 @@ def test_repository(environment, expected):
     assert repository(environment) == expected
 
 
-def test_book_address():
-    """The address comes from the environment, or is unknown, and then links are relative."""
-    github = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "Someone/book"}
-    assert book_address({}) == ""
-    assert book_address(github) == "https://someone.github.io/book/"
-    assert book_address(github | {"READTHEDOCS_CANONICAL_URL": "https://example.org/"}) == "https://example.org/"
-
-
 def test_no_buttons_where_the_address_is_unknown(first):
     """Trap 12: none, and no foreign address."""
     page = (first.html / "book/part/figure.html").read_text()
