@@ -141,13 +141,6 @@ FAULTS = {
         "solver/test_narrow_passes.py",
         "plain",
     ),
-    "a narrow pass with valid bins of other neurons": Fault(
-        "_sums/losses.py",
-        "f(block.select_neurons(neurons), select",
-        "f(block.select_neurons(neurons)._replace(weight=block.weight[:, : len(neurons)]), select",
-        "solver/test_narrow_passes.py",
-        "plain",
-    ),
     "a short fit that compiles narrow passes": Fault(
         "_solver/passes.py",
         "worth and len(running)",
