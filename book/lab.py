@@ -96,8 +96,7 @@ if __name__ == "__main__":
         "--LabApp.default_url=/lab/tree/book/quickstart.md",
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        options.append(
-            "--allow-root"
-        )  # in a container; the server listens to this machine only, and asks for its token
+        # In a container; the server listens to this machine only, and asks for its token.
+        options.append("--allow-root")
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *options, *sys.argv[1:]])
