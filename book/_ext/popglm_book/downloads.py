@@ -33,7 +33,8 @@ def offer_notebook(app, pagename, templatename, context, doctree):
 
 def address(reference, book, page):
     """Return where a reference on a page leads, as seen from outside of the book, which is at `book`."""
-    link = urljoin(f"/{page}", reference.get("refuri") or f"#{reference['refid']}")
+    here = f"#{reference['refid']}" if "refid" in reference else ""  # a page that links to itself has neither
+    link = urljoin(f"/{page}", reference.get("refuri") or here)
     return book + link[1:] if link.startswith("/") else link
 
 
