@@ -113,7 +113,8 @@ def main():
         ask.error(f"rows must be of {', '.join(ROWS)}; got {', '.join(sorted(unknown))}")
     out = RECORD if args.work == "full" else CACHE / "builds.json"
     sources = {"before": checkout(args.before), "now": ROOT / "src"}
-    commits = {"before": args.before, "now": git("describe", "--always", "--dirty").decode().strip()}
+    changed = "-dirty" if git("status", "--porcelain", "--", "src", ":!src/popglm/data").strip() else ""
+    commits = {"before": args.before, "now": git("describe", "--always").decode().strip() + changed}
     for row in args.rows or ROWS:
         measured = measure_row(row, sources, args.work, args.rounds)
         record = json.loads(out.read_text("utf8")) if out.exists() else {}

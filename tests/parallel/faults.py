@@ -36,6 +36,6 @@ FAULTS = {
         "every[i % share.n_processes][i // share.n_processes] for i in range(len(blocks))",
         "one for results in every for one in results",
         "parallel/test_parallel.py",
-        "share_a_recording",
+        "come_back_in_their_order",
     ),
 }

@@ -20,6 +20,7 @@ from samples import FULL
 import popglm
 from popglm import parallel
 from popglm._files.npz import read_npz
+from popglm.parallel import _share
 
 SOURCE = Path(popglm.__file__).parents[1]
 PAGE = Path(__file__).parents[2] / "book/how_to_guide/several_machines.md"
@@ -54,7 +55,9 @@ def run_job(name, n_processes, folder, flags="", slurm=False, **variables):
     """Start the processes of a job; return exit code, last lines of output, and what was found, of each."""
     port = free_port(range(FIRST_SLURM_PORT + 1, 65536)) if slurm else free_port()
     environment = os.environ | {"PYTHONPATH": str(SOURCE), "JAX_PLATFORMS": "cpu"} | variables
-    environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+    environment["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+    )  # XLA takes a blank for the name of a file
     processes = []
     for rank in range(n_processes):
         command = [sys.executable, jobs.__file__, name, rank, n_processes, "slurm" if slurm else port, folder]
@@ -253,3 +256,23 @@ def test_a_job_whose_processes_cannot_be_told_apart_is_refused(monkeypatch):
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message), call():
         pass
+
+
+@pytest.mark.parametrize(("n_processes", "n_neurons"), [(1, 5), (2, 11), (3, 4)])
+def test_blocks_of_neurons_come_back_in_their_order(monkeypatch, n_processes, n_neurons):
+    """More blocks than processes; every process computes its own, and none twice."""
+    neurons, mine, computed = np.arange(10, 10 + n_neurons), [], []
+
+    def run(gather):
+        monkeypatch.setattr(_share, "gather", gather)
+        for rank in range(n_processes):
+            token = _share.SHARE.set(_share.Share(n_processes=n_processes, rank=rank, rows="shared"))
+            try:
+                yield _share.share_neurons(lambda block: computed.append(block) or -block, neurons, "tests", size=2)
+            finally:
+                _share.SHARE.reset(token)
+
+    list(run(lambda value, place: mine.append(value) or [[0] * n_neurons] * n_processes))
+    np.testing.assert_array_equal(np.sort(np.concatenate(computed)), neurons)
+    for found in run(lambda value, place: mine):
+        np.testing.assert_array_equal(np.concatenate(found), -neurons)
