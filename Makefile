@@ -58,7 +58,7 @@ lint: $(READY) ## check the code, the prose and the workflows
 lab: $(READY) ## open the pages as notebooks in JupyterLab
 	$(BIN)/python book/lab.py
 
-bench: $(READY) $(PEERS)/.ready ## measure popglm and its peers, for the pages that plot it (two hours, a quiet machine)
+bench: $(READY) $(PEERS)/.ready ## measure popglm and its peers, for the pages that plot it (some hours, a quiet machine)
 	$(BIN)/python benchmarks/run.py --peers $(PEERS)/bin/python
 	$(BIN)/python benchmarks/builds.py
 	$(BIN)/python benchmarks/scaling.py

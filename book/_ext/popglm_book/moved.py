@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import yaml
 from sphinx.util import logging
 
-DOOR = """<!DOCTYPE html>
+REDIRECT = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>{title}</title><link rel="icon" href="{root}_static/favicon.svg">
 <link rel="canonical" href="{page}"><meta http-equiv="refresh" content="0; url={page}"></head>
@@ -36,22 +36,22 @@ def check_redirects(app, env):
             log.warning("book/redirects.yml: %s -> %s: the new page must exist, and the old one must not", old, new)
 
 
-def door(app, page, start=""):
-    """Return a page that leads to another one, from a place below `start`."""
+def redirect_page(app, page, start):
+    """Return the text of the page `start`, which leads to another one."""
     root = "../" * start.count("/")
     title = escape(app.env.titles[page].astext()) if page in app.env.titles else app.config.html_title
-    return DOOR.format(title=title, page=f"{root}{page}.html", root=root)
+    return REDIRECT.format(title=title, page=f"{root}{page}.html", root=root)
 
 
 def write_redirects(app, exception):
     """Lead the site's address to the first page, and old addresses to the new ones."""
     if exception or app.builder.format != "html":
         return
-    doors = {"index": app.config.root_doc} | redirects(app.srcdir)
-    for old, new in doors.items():
+    pages = {"index": app.config.root_doc} | redirects(app.srcdir)
+    for old, new in pages.items():
         file = Path(app.outdir, f"{old}.html")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(door(app, new, old), "utf8")
+        file.write_text(redirect_page(app, new, old), "utf8")
 
 
 def not_found(app):
